@@ -1,0 +1,251 @@
+//! Section 6: hashing and ids. The one door to BLAKE3 and CRC-32.
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::model::{ChunkId, DatasetKey, DatasetName, Digest, LinkGroup, PageId, SnapshotId};
+
+/// What a MAC is made over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacLabel {
+    /// The header.
+    Header,
+    /// An epoch record.
+    Epoch,
+    /// A log entry.
+    Log,
+    /// A dataset record.
+    Dataset,
+}
+
+impl MacLabel {
+    const fn text(self) -> &'static [u8] {
+        match self {
+            Self::Header => b"header",
+            Self::Epoch => b"epoch",
+            Self::Log => b"log",
+            Self::Dataset => b"dataset",
+        }
+    }
+}
+
+/// The keys that follow from a store's id key. Wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct IdKeys {
+    chunk: [u8; 32],
+    page: [u8; 32],
+    manifest: [u8; 32],
+    boundary: [u8; 32],
+    dataset: [u8; 32],
+    link: [u8; 32],
+    mac: [u8; 32],
+    cache: [u8; 32],
+    commitment: [u8; 32],
+}
+
+impl std::fmt::Debug for IdKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IdKeys(secret)")
+    }
+}
+
+/// Plain BLAKE3.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(*blake3::hash(bytes).as_bytes())
+}
+
+/// The commitment to an id key.
+#[must_use]
+pub fn commitment(id_key: &[u8; 32]) -> [u8; 32] {
+    blake3::derive_key("larder v1 id key commitment", id_key)
+}
+
+/// The id key of unencrypted stores.
+#[must_use]
+pub fn public_id_key() -> [u8; 32] {
+    blake3::derive_key("larder v1 public id key", b"")
+}
+
+/// The chunker seed of unencrypted stores.
+#[must_use]
+pub fn public_seed() -> [u8; 32] {
+    blake3::derive_key("larder v1 public chunker seed", b"")
+}
+
+fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+    *blake3::keyed_hash(key, bytes).as_bytes()
+}
+
+impl IdKeys {
+    /// Derives them.
+    #[must_use]
+    pub fn new(id_key: &[u8; 32]) -> Self {
+        let derive = |context| blake3::derive_key(context, id_key);
+        Self {
+            chunk: derive("larder v1 chunk id"),
+            page: derive("larder v1 page id"),
+            manifest: derive("larder v1 manifest id"),
+            boundary: derive("larder v1 page boundary"),
+            dataset: derive("larder v1 dataset"),
+            link: derive("larder v1 link group"),
+            mac: derive("larder v1 mac"),
+            cache: derive("larder v1 capture cache"),
+            commitment: commitment(id_key),
+        }
+    }
+
+    /// Id of a chunk whose plain digest is known.
+    #[must_use]
+    pub fn chunk_of(&self, content: &Digest) -> ChunkId {
+        ChunkId::from_bytes(keyed(&self.chunk, content.as_bytes()))
+    }
+
+    /// Id of a chunk.
+    #[must_use]
+    pub fn chunk(&self, bytes: &[u8]) -> ChunkId {
+        self.chunk_of(&digest(bytes))
+    }
+
+    /// Id of a page.
+    #[must_use]
+    pub fn page(&self, bytes: &[u8]) -> PageId {
+        PageId::from_bytes(keyed(&self.page, digest(bytes).as_bytes()))
+    }
+
+    /// Id of a manifest.
+    #[must_use]
+    pub fn manifest(&self, bytes: &[u8]) -> SnapshotId {
+        SnapshotId::from_bytes(keyed(&self.manifest, digest(bytes).as_bytes()))
+    }
+
+    /// Key of a dataset.
+    #[must_use]
+    pub fn dataset(&self, name: &DatasetName) -> DatasetKey {
+        let hash = keyed(&self.dataset, name.as_str().as_bytes());
+        DatasetKey::from_slice(&hash[..DatasetKey::LEN]).expect("16 of 32 bytes")
+    }
+
+    /// Group of the hard links whose first path this is.
+    #[must_use]
+    pub fn link_group(&self, path: &[u8]) -> LinkGroup {
+        let hash = keyed(&self.link, path);
+        LinkGroup::from_slice(&hash[..LinkGroup::LEN]).expect("16 of 32 bytes")
+    }
+
+    /// The number whose low bits decide whether a page ends after an item with this key.
+    #[must_use]
+    pub fn boundary(&self, level: u8, kind: u8, key: &[u8]) -> u32 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.boundary);
+        hasher.update(&[level, kind]).update(key);
+        let hash = hasher.finalize();
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    /// A MAC.
+    #[must_use]
+    pub fn mac(&self, label: MacLabel, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.mac);
+        hasher.update(label.text()).update(&[0]);
+        for part in parts {
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Compares a MAC in constant time.
+    #[must_use]
+    pub fn mac_holds(&self, label: MacLabel, parts: &[&[u8]], mac: &[u8; 32]) -> bool {
+        blake3::Hash::from_bytes(self.mac(label, parts)) == blake3::Hash::from_bytes(*mac)
+    }
+
+    /// The key that seals capture caches.
+    #[must_use]
+    pub fn cache_key(&self) -> &[u8; 32] {
+        &self.cache
+    }
+
+    /// The commitment, as the header has it.
+    #[must_use]
+    pub fn commitment(&self) -> &[u8; 32] {
+        &self.commitment
+    }
+}
+
+/// The sums over a whole content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentSum {
+    /// CRC-32 (IEEE).
+    pub crc32: u32,
+    /// BLAKE3.
+    pub blake3: Digest,
+}
+
+impl ContentSum {
+    /// The sums of bytes at hand.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { crc32: crc32fast::hash(bytes), blake3: digest(bytes) }
+    }
+}
+
+/// Sums a content up piece by piece.
+#[derive(Debug, Clone)]
+pub struct ContentHash {
+    crc32: crc32fast::Hasher,
+    blake3: Box<blake3::Hasher>,
+}
+
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+impl Default for ContentHash {
+    fn default() -> Self {
+        Self { crc32: crc32fast::Hasher::new(), blake3: Box::new(blake3::Hasher::new()) }
+    }
+}
+
+impl ContentHash {
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.crc32.update(bytes);
+        self.blake3.update(bytes);
+    }
+
+    /// So many zeros (a hole).
+    pub fn zeros(&mut self, mut len: u64) {
+        while len > 0 {
+            let step = len.min(ZEROS.len() as u64);
+            self.update(&ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())]);
+            len -= step;
+        }
+    }
+
+    /// The sums.
+    #[must_use]
+    pub fn finish(self) -> ContentSum {
+        ContentSum { crc32: self.crc32.finalize(), blake3: Digest::from_bytes(*self.blake3.finalize().as_bytes()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn piecewise_equals_whole() {
+        let mut piecewise = ContentHash::default();
+        piecewise.update(b"abc");
+        piecewise.zeros(100_000);
+        let whole = [&b"abc"[..], &vec![0; 100_000]].concat();
+        assert_eq!(piecewise.finish(), ContentSum::of(&whole));
+    }
+
+    #[test]
+    fn contexts_are_distinct() {
+        let keys = IdKeys::new(&[1; 32]);
+        assert_ne!(keys.chunk(b"x").as_bytes(), keys.page(b"x").as_bytes());
+        assert_ne!(keys.page(b"x").as_bytes(), keys.manifest(b"x").as_bytes());
+        assert_ne!(keys.mac(MacLabel::Log, &[b"x"]), keys.mac(MacLabel::Epoch, &[b"x"]));
+        assert_eq!(keys.mac(MacLabel::Log, &[b"x", b"y"]), keys.mac(MacLabel::Log, &[b"xy"]));
+    }
+}

@@ -1,0 +1,281 @@
+//! Section 7: the one door to age. Wraps keys to recipients, unwraps them with identities.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use age::secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+/// Something with keys went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum WrapError {
+    /// The text is no recipient that age knows.
+    #[error("{0:?} is not an age recipient (age1…, ssh-ed25519 …, ssh-rsa …, or that of a plugin)")]
+    NotARecipient(String),
+    /// The file holds no identity that age knows.
+    #[error("{file} holds no age identity: {why}")]
+    NotAnIdentity {
+        /// Which file.
+        file: String,
+        /// Why.
+        why: String,
+    },
+    /// No identity fits.
+    #[error("no identity opens it")]
+    NoMatch,
+    /// age failed otherwise.
+    #[error("age: {0}")]
+    Age(String),
+}
+
+/// A passphrase, wiped when dropped.
+pub type Passphrase = SecretString;
+
+/// How to ask the user for something. Given to age for plugins and encrypted SSH keys.
+pub trait Prompt: Send + Sync + 'static {
+    /// Shows a message.
+    fn message(&self, text: &str);
+    /// Asks for a passphrase without echo; nothing if nobody can be asked.
+    fn passphrase(&self, what: &str) -> Option<Passphrase>;
+}
+
+#[derive(Clone)]
+struct Asking(Arc<dyn Prompt>);
+
+impl age::Callbacks for Asking {
+    fn display_message(&self, message: &str) {
+        self.0.message(message);
+    }
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+    fn request_public_string(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.0.passphrase(description)
+    }
+}
+
+/// Whom something is wrapped to.
+pub struct Recipient {
+    text: String,
+    inner: Box<dyn age::Recipient + Send + Sync>,
+}
+
+impl std::fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Recipient({})", self.text)
+    }
+}
+
+impl std::fmt::Display for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Recipient {
+    /// A passphrase as a recipient. `work` is scrypt's log2 of N; by default what takes about a second here.
+    #[must_use]
+    pub fn passphrase(passphrase: Passphrase, work: Option<u8>) -> Self {
+        let mut inner = age::scrypt::Recipient::new(passphrase);
+        if let Some(work) = work {
+            inner.set_work_factor(work);
+        }
+        Self { text: "passphrase".to_owned(), inner: Box::new(inner) }
+    }
+}
+
+/// Parses a recipient: age X25519, SSH, or of a plugin.
+///
+/// # Errors
+/// If it is none, or its plugin is not installed.
+pub fn parse_recipient(text: &str, prompt: Arc<dyn Prompt>) -> Result<Recipient, WrapError> {
+    let text = text.trim();
+    let made = |inner: Box<dyn age::Recipient + Send + Sync>| Ok(Recipient { text: text.to_owned(), inner });
+    if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
+        return made(Box::new(recipient));
+    }
+    if let Ok(recipient) = text.parse::<age::ssh::Recipient>() {
+        return made(Box::new(recipient));
+    }
+    if let Ok(recipient) = text.parse::<age::plugin::Recipient>() {
+        let plugin = recipient.plugin().to_owned();
+        let inner = age::plugin::RecipientPluginV1::new(&plugin, &[recipient], &[], Asking(prompt))
+            .map_err(|e| WrapError::Age(e.to_string()))?;
+        return made(Box::new(inner));
+    }
+    Err(WrapError::NotARecipient(text.to_owned()))
+}
+
+/// Something that opens what was wrapped.
+pub struct Identity(Box<dyn age::Identity + Send + Sync>);
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(secret)")
+    }
+}
+
+impl Identity {
+    /// A passphrase as an identity.
+    #[must_use]
+    pub fn passphrase(passphrase: Passphrase) -> Self {
+        let mut inner = age::scrypt::Identity::new(passphrase);
+        inner.set_max_work_factor(22);
+        Self(Box::new(inner))
+    }
+}
+
+/// Parses the identities of a file: age identities and plugins a line each, or one SSH private key.
+///
+/// # Errors
+/// If there are none.
+pub fn parse_identities(bytes: &[u8], file: &str, prompt: Arc<dyn Prompt>) -> Result<Vec<Identity>, WrapError> {
+    let not = |why: String| WrapError::NotAnIdentity { file: file.to_owned(), why };
+    if bytes.starts_with(b"-----BEGIN") && !bytes.starts_with(b"-----BEGIN AGE") {
+        let key = age::ssh::Identity::from_buffer(bytes, Some(file.to_owned())).map_err(|e| not(e.to_string()))?;
+        if let age::ssh::Identity::Unsupported(_) = key {
+            return Err(not("an SSH key of a kind that age does not support".to_owned()));
+        }
+        return Ok(vec![Identity(Box::new(key.with_callbacks(Asking(prompt))))]);
+    }
+    let parsed = age::IdentityFile::from_buffer(bytes).map_err(|e| not(e.to_string()))?;
+    let list = parsed.with_callbacks(Asking(prompt)).into_identities().map_err(|e| not(e.to_string()))?;
+    if list.is_empty() {
+        return Err(not("it is empty".to_owned()));
+    }
+    Ok(list.into_iter().map(Identity).collect())
+}
+
+/// A new age identity as text, and its recipient.
+#[must_use]
+pub fn generate_identity() -> (Zeroizing<String>, String) {
+    let identity = age::x25519::Identity::generate();
+    (Zeroizing::new(identity.to_string().expose_secret().to_owned()), identity.to_public().to_string())
+}
+
+/// Wraps bytes to one recipient, as a binary age file.
+///
+/// # Errors
+/// If age refuses.
+pub fn wrap(plain: &[u8], recipient: &Recipient) -> Result<Vec<u8>, WrapError> {
+    encrypt(plain, recipient.inner.as_ref())
+}
+
+fn encrypt(plain: &[u8], recipient: &dyn age::Recipient) -> Result<Vec<u8>, WrapError> {
+    let age = |e: &dyn std::fmt::Display| WrapError::Age(e.to_string());
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(recipient)).map_err(|e| age(&e))?;
+    let mut out = Vec::new();
+    let mut writer = encryptor.wrap_output(&mut out).map_err(|e| age(&e))?;
+    writer.write_all(plain).and_then(|()| writer.finish().map(drop)).map_err(|e| age(&e))?;
+    Ok(out)
+}
+
+/// Wraps bytes to one of the store's own recipients.
+///
+/// # Errors
+/// If the text is not an X25519 recipient.
+pub fn wrap_to_store(plain: &[u8], recipient: &str) -> Result<Vec<u8>, WrapError> {
+    let parsed: age::x25519::Recipient = recipient.parse().map_err(|_| WrapError::NotARecipient(recipient.to_owned()))?;
+    encrypt(plain, &parsed)
+}
+
+/// True if an age file was wrapped to a passphrase.
+#[must_use]
+pub fn is_passphrase_file(wrapped: &[u8]) -> bool {
+    age::Decryptor::new(wrapped).is_ok_and(|d| d.is_scrypt())
+}
+
+/// Unwraps an age file with the first identity that fits.
+///
+/// # Errors
+/// [`WrapError::NoMatch`] if none does.
+pub fn unwrap(wrapped: &[u8], identities: &[Identity]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+    decrypt(wrapped, identities.iter().map(|i| i.0.as_ref() as &dyn age::Identity))
+}
+
+fn decrypt<'a>(
+    wrapped: &[u8],
+    identities: impl Iterator<Item = &'a dyn age::Identity>,
+) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+    let decryptor = age::Decryptor::new(wrapped).map_err(|e| WrapError::Age(e.to_string()))?;
+    let mut reader = decryptor.decrypt(identities).map_err(|e| match e {
+        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
+            WrapError::NoMatch
+        }
+        other => WrapError::Age(other.to_string()),
+    })?;
+    let mut plain = Zeroizing::new(Vec::with_capacity(4096));
+    reader.read_to_end(&mut plain).map_err(|e| WrapError::Age(e.to_string()))?;
+    Ok(plain)
+}
+
+/// One of the store's own identities.
+pub struct StoreIdentity(age::x25519::Identity);
+
+impl std::fmt::Debug for StoreIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreIdentity(secret)")
+    }
+}
+
+impl StoreIdentity {
+    /// Parses its text.
+    ///
+    /// # Errors
+    /// If it is no X25519 identity.
+    pub fn parse(text: &str) -> Result<Self, WrapError> {
+        let why = || WrapError::Age("a store identity is malformed".to_owned());
+        text.parse().map(Self).map_err(|_| why())
+    }
+
+    /// Unwraps what was wrapped to it.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn unwrap(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+        decrypt(wrapped, std::iter::once(&self.0 as &dyn age::Identity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+    impl Prompt for Nobody {
+        fn message(&self, _: &str) {}
+        fn passphrase(&self, _: &str) -> Option<Passphrase> {
+            None
+        }
+    }
+
+    #[test]
+    fn wrap_and_unwrap() {
+        let (secret, public) = generate_identity();
+        let prompt: Arc<dyn Prompt> = Arc::new(Nobody);
+        let recipient = parse_recipient(&public, prompt.clone()).unwrap();
+        let wrapped = wrap(b"key", &recipient).unwrap();
+        let mine = parse_identities(format!("# comment\n{}\n", secret.as_str()).as_bytes(), "f", prompt.clone()).unwrap();
+        assert_eq!(unwrap(&wrapped, &mine).unwrap().as_slice(), b"key");
+        let other = parse_identities(generate_identity().0.as_bytes(), "f", prompt.clone()).unwrap();
+        assert!(matches!(unwrap(&wrapped, &other), Err(WrapError::NoMatch)));
+        assert!(parse_recipient("age1nonsense", prompt.clone()).is_err());
+        assert!(parse_identities(b"nonsense\n", "f", prompt.clone()).is_err());
+        assert!(parse_identities(b"", "f", prompt).is_err());
+        let store = StoreIdentity::parse(&secret).unwrap();
+        assert_eq!(store.unwrap(&wrap_to_store(b"k2", &public).unwrap()).unwrap().as_slice(), b"k2");
+    }
+
+    #[test]
+    fn passphrases() {
+        let pass = || Passphrase::from("correct horse".to_owned());
+        let wrapped = wrap(b"key", &Recipient::passphrase(pass(), Some(10))).unwrap();
+        assert!(is_passphrase_file(&wrapped));
+        assert_eq!(unwrap(&wrapped, &[Identity::passphrase(pass())]).unwrap().as_slice(), b"key");
+        let wrong = Identity::passphrase(Passphrase::from("wrong".to_owned()));
+        assert!(matches!(unwrap(&wrapped, &[wrong]), Err(WrapError::NoMatch)));
+    }
+}

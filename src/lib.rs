@@ -1,0 +1,7 @@
+//! Larder.
+pub mod model;
+pub mod format;
+pub mod codec;
+pub mod store;
+pub mod tree;
+pub mod snapshots;

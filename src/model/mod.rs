@@ -1,0 +1,28 @@
+//! The words of Larder as plain values: no bytes, no input or output, no clock.
+
+mod dataset;
+mod entry;
+mod failure;
+mod ids;
+mod manifest;
+mod page;
+mod progress;
+mod time;
+
+pub use dataset::{DatasetName, InvalidDatasetName};
+pub use entry::{
+    Bits, Body, Chunks, ChunkRef, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
+};
+pub use failure::{Failure, Kind};
+pub use ids::{
+    ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId,
+};
+pub use manifest::{
+    DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,
+};
+pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts, LinkItem};
+pub use progress::{Notice, Progress, Quiet};
+pub use time::Timestamp;
+
+/// What later versions add to a structure: tags in ascending order, each with its bytes.
+pub type Ext = Vec<(u32, Vec<u8>)>;

@@ -1,0 +1,156 @@
+//! What can go wrong with a store.
+
+use std::path::PathBuf;
+
+use crate::codec::{BlockError, SealError, WrapError};
+use crate::format::DecodeError;
+use crate::model::{Failure, Kind};
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is nothing.
+    #[error("there is no store at {}", .0.display())]
+    Missing(PathBuf),
+    /// There is something else.
+    #[error("{} is not a Larder store", .0.display())]
+    NotAStore(PathBuf),
+    /// Init would write over something.
+    #[error("{} {why}; nothing was changed", path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        why: &'static str,
+    },
+    /// Made by a newer version.
+    #[error("the store at {} was {why}", path.display())]
+    Newer {
+        /// Where.
+        path: PathBuf,
+        /// By which.
+        why: String,
+    },
+    /// Another process writes.
+    #[error("another process is writing to the store at {}", .0.display())]
+    Locked(PathBuf),
+    /// No identity fits.
+    #[error("none of the identities at hand opens the store at {}", .0.display())]
+    WrongKey(PathBuf),
+    /// The keys are not those this client knows.
+    #[error("the keys of the store at {} are not those this client has seen before: {what} changed", path.display())]
+    KeysChanged {
+        /// Where.
+        path: PathBuf,
+        /// Which part.
+        what: &'static str,
+        /// The pin file.
+        pin: PathBuf,
+    },
+    /// The store is older than what this client has seen.
+    #[error("the store at {} is not what this client has seen before: {what}", path.display())]
+    SetBack {
+        /// Where.
+        path: PathBuf,
+        /// How it differs.
+        what: String,
+        /// The pin file.
+        pin: PathBuf,
+    },
+    /// Something stored is damaged or gone.
+    #[error("damaged: {what}: {why}")]
+    Damage {
+        /// Which object.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The role does not reach so far.
+    #[error("this key may not read {0}")]
+    Closed(&'static str),
+    /// Input or output failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// RocksDB failed otherwise.
+    #[error("the store's database: {0}")]
+    Database(String),
+    /// Keys could not be handled.
+    #[error(transparent)]
+    Keys(#[from] WrapError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] SealError),
+    /// A block could not be built.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// A file of the user's is not what it should be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl StoreError {
+    /// Input or output failed.
+    pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// Something stored is damaged.
+    pub fn damage(what: impl Into<String>, why: impl ToString) -> Self {
+        Self::Damage { what: what.into(), why: why.to_string() }
+    }
+
+    /// True if damage is what is wrong.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damage { .. })
+    }
+}
+
+impl From<DecodeError> for StoreError {
+    fn from(error: DecodeError) -> Self {
+        Self::damage("a stored structure", error)
+    }
+}
+
+impl Failure for StoreError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing(_) | Self::NotAStore(_) => Kind::NotFound,
+            Self::Occupied { .. } | Self::Refused(_) => Kind::Usage,
+            Self::Newer { .. } => Kind::Newer,
+            Self::Locked(_) => Kind::Locked,
+            Self::WrongKey(_) | Self::KeysChanged { .. } | Self::Closed(_) => Kind::WrongKey,
+            Self::SetBack { .. } | Self::Damage { .. } => Kind::Damage,
+            Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. }) => Kind::Usage,
+            Self::Keys(WrapError::NoMatch) => Kind::WrongKey,
+            Self::Io { .. } | Self::Database(_) | Self::Keys(_) | Self::Random(_) | Self::Block(_) => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing(path) => format!("larder init --store {} makes one", path.display()),
+            Self::NotAStore(_) => "name the folder that `larder init` made, with --store or LARDER_STORE".to_owned(),
+            Self::Newer { .. } => "use a newer larder; nothing was changed".to_owned(),
+            Self::Locked(_) => "wait for it, or leave --no-wait out and larder waits for you".to_owned(),
+            Self::WrongKey(_) => "name the right identity with --identity FILE or LARDER_IDENTITY, or give the passphrase".to_owned(),
+            Self::KeysChanged { pin, .. } => format!(
+                "somebody may have replaced the store; if the change is yours, remove {} and try again",
+                pin.display()
+            ),
+            Self::SetBack { pin, .. } => format!(
+                "if you put an older copy of the store in place yourself, remove {} and try again; else somebody took snapshots away",
+                pin.display()
+            ),
+            Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
+            _ => return None,
+        })
+    }
+}

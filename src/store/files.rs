@@ -1,0 +1,46 @@
+//! Small files of a store: written beside, synced, renamed, the folder synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::error::StoreError;
+
+/// Syncs a folder, so that the names in it last.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| StoreError::io(format!("cannot sync the folder {}", dir.display()), e))
+}
+
+/// Makes a folder that only the owner may enter.
+pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| StoreError::io(format!("cannot make the folder {}", dir.display()), e))
+}
+
+/// Writes a file whole or not at all; it lasts when this returns.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = dir.join(format!(".{name}.{}.new", std::process::id()));
+    let fail = |e| StoreError::io(format!("cannot write {}", path.display()), e);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    if let Err(e) = written {
+        let _ = fs::remove_file(&beside);
+        return Err(fail(e));
+    }
+    sync_dir(dir)
+}

@@ -1,0 +1,208 @@
+//! The arrival log, datasets and manifests.
+
+use crate::codec::{MacLabel, open_value};
+use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
+use crate::model::{
+    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogKind, Manifest, Reference, SnapshotId,
+    SnapshotKind, Statistics, Timestamp,
+};
+
+use super::Store;
+use super::db::Db;
+use super::error::StoreError;
+
+/// One row of the arrival log; what is damaged about it is told, not hidden.
+#[derive(Debug)]
+pub struct LogRow {
+    /// Which one.
+    pub sequence: u64,
+    /// What it says.
+    pub entry: Result<crate::model::LogEntry, StoreError>,
+}
+
+/// A snapshot as the log knows it.
+#[derive(Debug, Clone)]
+pub struct SnapshotRow {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// When it arrived.
+    pub arrival: Timestamp,
+    /// Its dataset's key.
+    pub dataset: DatasetKey,
+    /// Key whose holder wrote it.
+    pub writer: KeyName,
+}
+
+/// What a capture says about a new snapshot; the store adds sequence, arrival and parent.
+#[derive(Debug, Clone)]
+pub struct NewSnapshot {
+    /// Why it was made.
+    pub kind: SnapshotKind,
+    /// Its series.
+    pub dataset: DatasetName,
+    /// The root folder.
+    pub root: Entry,
+    /// Map of hard links.
+    pub links: Option<LinksRef>,
+    /// Sums; the store fills in new and stored bytes.
+    pub statistics: Statistics,
+    /// When the capture began.
+    pub client_time: Timestamp,
+    /// Which machine.
+    pub host: String,
+    /// Which user.
+    pub user: String,
+    /// Which program.
+    pub program: String,
+    /// Paths as captured.
+    pub sources: Vec<Vec<u8>>,
+    /// Commit of the source.
+    pub git_revision: Option<String>,
+    /// Free text.
+    pub reason: Option<String>,
+    /// Labels, ascending by key.
+    pub labels: Vec<(String, String)>,
+    /// References.
+    pub references: Vec<Reference>,
+    /// Evidence fields.
+    pub evidence: Evidence,
+}
+
+impl Store {
+    /// Sequence of the newest log entry, 0 if there is none.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn last_sequence(&self) -> Result<u64, StoreError> {
+        last_sequence(&self.db())
+    }
+
+    /// Hash of a log entry's bytes; nothing if there is none with that sequence.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn log_hash(&self, sequence: u64) -> Result<Option<Digest>, StoreError> {
+        self.db().with(Family::Log, &number_key(sequence), crate::codec::digest)
+    }
+
+    /// All rows of the log, oldest first, each with its MAC and its place in the chain checked.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn log(&self) -> Result<Vec<LogRow>, StoreError> {
+        let mut rows = Vec::new();
+        let mut expected = (1, Some(Digest::from_bytes([0; 32])));
+        self.db().scan(Family::Log, &[], |key, value| {
+            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+            let what = || format!("entry {sequence} of the arrival log");
+            while expected.0 < sequence {
+                let missing = StoreError::damage(format!("entry {} of the arrival log", expected.0), "it is missing");
+                rows.push(LogRow { sequence: expected.0, entry: Err(missing) });
+                expected = (expected.0 + 1, None);
+            }
+            let checked = self.inner.keyring.check_log_entry(value).map(|(entry, _)| entry).and_then(|entry| {
+                if entry.sequence != sequence {
+                    Err(StoreError::damage(what(), "it belongs elsewhere"))
+                } else if expected.1.is_some_and(|hash| hash != entry.previous) {
+                    Err(StoreError::damage(what(), "the entry before it is not the one it was written behind"))
+                } else {
+                    Ok(entry)
+                }
+            });
+            let entry = checked.map_err(|e| match e {
+                StoreError::Damage { why, .. } => StoreError::damage(what(), why),
+                other => other,
+            });
+            rows.push(LogRow { sequence, entry });
+            expected = (sequence + 1, Some(crate::codec::digest(value)));
+            Ok(true)
+        })?;
+        Ok(rows)
+    }
+
+    /// The snapshots of the store, oldest arrival first, as far as the log can be read. Forgotten ones are left out.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, StoreError> {
+        let mut rows = Vec::new();
+        for row in self.log()? {
+            let Ok(entry) = row.entry else { continue };
+            match entry.kind {
+                LogKind::Snapshot => rows.push(SnapshotRow {
+                    id: entry.manifest,
+                    sequence: entry.sequence,
+                    arrival: entry.arrival,
+                    dataset: entry.dataset,
+                    writer: entry.writer,
+                }),
+                LogKind::Forget => rows.retain(|r: &SnapshotRow| r.id != entry.manifest),
+                LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    /// A snapshot's manifest, its id checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Damage`] if it is missing or damaged.
+    pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest, StoreError> {
+        let what = || format!("the manifest of {}", super::snapshot_label(*id));
+        let db = self.db();
+        let value = db
+            .get(Family::Manifests, id.as_bytes())?
+            .ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
+        let plain = self.open_page_value(&db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
+            StoreError::Damage { why, .. } => StoreError::damage(what(), why),
+            other => other,
+        })?;
+        if self.inner.keyring.ids().manifest(&plain) != *id {
+            return Err(StoreError::damage(what(), "its bytes are not those its id says"));
+        }
+        decode_manifest(&plain).map_err(|e| StoreError::damage(what(), e))
+    }
+
+    fn open_page_value(&self, db: &Db, family: Family, key: &[u8], value: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
+        let (header, _) = SealedHeader::parse(value)?;
+        let keys = self.inner.keyring.epoch(db, header.epoch)?;
+        let page = keys.page.as_ref().ok_or(StoreError::Closed("names and structure"))?;
+        open_value(value, page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
+    }
+
+    /// A dataset's record, its MAC checked.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn dataset_record(&self, key: DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
+        let Some(value) = self.db().get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
+        let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("the record of dataset {key}"), why);
+        let (body, mac) = split_mac(&value, "dataset record").map_err(|e| bad(&e))?;
+        if !self.inner.keyring.ids().mac_holds(MacLabel::Dataset, &[key.as_bytes(), body], mac) {
+            return Err(bad(&"its MAC does not hold"));
+        }
+        DatasetRecord::from_bytes(body).map(Some).map_err(|e| bad(&e))
+    }
+
+    /// A dataset's name.
+    ///
+    /// # Errors
+    /// If its record is missing or damaged, or the key in use may not read names.
+    pub fn dataset_name(&self, key: DatasetKey) -> Result<DatasetName, StoreError> {
+        let what = || format!("the record of dataset {key}");
+        let record = self.dataset_record(key)?.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
+        let plain = self.open_page_value(&self.db(), Family::Datasets, key.as_bytes(), &record.name)?;
+        let text = std::str::from_utf8(&plain).map_err(|e| StoreError::damage(what(), e))?;
+        text.parse().map_err(|e| StoreError::damage(what(), e))
+    }
+}
+
+pub(super) fn last_sequence(db: &Db) -> Result<u64, StoreError> {
+    let Some(key) = db.last_key(Family::Log)? else { return Ok(0) };
+    key.as_slice()
+        .try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| StoreError::damage("the arrival log", "a row has a malformed key"))
+}

@@ -1,0 +1,236 @@
+//! Durable and atomic: the store's folder, its database, its keys, its arrival log.
+//!
+//! A [`Store`] opens and hands out: items to read ([`Store::chunk`], [`Store::page`]), a [`Writer`] to add to it. What is
+//! done with them lives above, in `tree`, `snapshots` and `ops`.
+
+mod create;
+mod db;
+mod error;
+mod files;
+mod inspect;
+mod keyring;
+mod lock;
+mod log;
+mod pins;
+mod read;
+mod unlock;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::codec::{Cutter, MacLabel};
+use crate::format::{Cipher, Family, Header, number_key};
+use crate::model::{SnapshotId, StoreId};
+
+pub use create::{NewStore, create};
+pub use error::StoreError;
+pub use inspect::{BlockCheck, Finding};
+pub use keyring::Keyring;
+pub use lock::Waiting;
+pub use log::{LogRow, NewSnapshot, SnapshotRow};
+pub use pins::ClientDirs;
+pub use read::{CacheSize, Item};
+pub use unlock::Unlock;
+pub use write::{CommitInfo, Writer};
+
+use db::Db;
+use pins::PinFile;
+use read::Blocks;
+
+/// An open store. Cheap to share; reads from any number of threads.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    header: Header,
+    keyring: Keyring,
+    db: RwLock<Arc<Db>>,
+    blocks: Blocks,
+    pin: Mutex<PinFile>,
+    dirs: ClientDirs,
+    remark: Option<String>,
+}
+
+/// Opens a store for reading, and for writing through [`Store::writer`].
+///
+/// `unlock` is asked for identities and, if need be, a passphrase. What this client saw last of the store is compared.
+///
+/// # Errors
+/// [`StoreError`] tells what stands in the way; nothing is changed.
+pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize) -> Result<Store, StoreError> {
+    let header = create::read_header(dir)?;
+    let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
+    let db = Db::open_read(&dir.join("db"))?;
+    Store::assemble(dir, header, keyring, pin, dirs, db, cache)
+}
+
+impl Store {
+    fn assemble(
+        dir: &Path,
+        header: Header,
+        keyring: Keyring,
+        pin: PinFile,
+        dirs: &ClientDirs,
+        db: Db,
+        cache: CacheSize,
+    ) -> Result<Self, StoreError> {
+        if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
+            return Err(StoreError::damage("the header", "its MAC does not hold"));
+        }
+        if db.get(Family::Default, b"canary")?.as_deref() != Some(header.store.as_bytes()) {
+            return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
+        }
+        let inner = Inner {
+            dir: dir.to_owned(),
+            header,
+            keyring,
+            db: RwLock::new(Arc::new(db)),
+            blocks: Blocks::new(cache),
+            pin: Mutex::new(pin),
+            dirs: dirs.clone(),
+            remark: None,
+        };
+        let store = Self { inner: Arc::new(inner) };
+        store.check_pin()?;
+        Ok(store)
+    }
+
+    /// Compares the log with what this client saw last, and remembers what it sees now.
+    fn check_pin(&self) -> Result<(), StoreError> {
+        let mut pin = self.inner.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let db = self.db();
+        let hash_at = |sequence: u64| -> Result<Option<_>, StoreError> {
+            db.with(Family::Log, &number_key(sequence), crate::codec::digest)
+        };
+        if pin.sequence() > 0 {
+            pin.check_log(hash_at(pin.sequence())?)?;
+        }
+        let last = self.last_sequence()?;
+        let hash = if last == 0 { None } else { hash_at(last)? };
+        let zeros = crate::model::Digest::from_bytes([0; 32]);
+        // A client whose state folder cannot be written to still works; it only cannot notice a store set back.
+        let _ = pin.remember(
+            &self.inner.header.commitment,
+            &self.inner.keyring.recipients_hash(),
+            last,
+            &hash.unwrap_or(zeros),
+        );
+        Ok(())
+    }
+
+    fn db(&self) -> Arc<Db> {
+        self.inner.db.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Looks at the store afresh: what was written since it was opened is seen after this.
+    ///
+    /// # Errors
+    /// If it cannot be opened again.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        let fresh = Arc::new(Db::open_read(&self.inner.dir.join("db"))?);
+        *self.inner.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        self.check_pin()
+    }
+
+    /// What changes when a writer has been at work: compare two of them to know whether [`Self::refresh`] is worth its time.
+    #[must_use]
+    pub fn change_mark(&self) -> Option<(Vec<u8>, u64)> {
+        self.db().mark()
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The store's id.
+    #[must_use]
+    pub fn id(&self) -> StoreId {
+        self.inner.header.store
+    }
+
+    /// The store's header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.inner.header
+    }
+
+    /// True if data is sealed.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.header.cipher != Cipher::None
+    }
+
+    /// The keys in use.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
+    }
+
+    /// Where this client keeps what is its own.
+    #[must_use]
+    pub fn client_dirs(&self) -> &ClientDirs {
+        &self.inner.dirs
+    }
+
+    /// Something the user should know about how the store was opened.
+    #[must_use]
+    pub fn remark(&self) -> Option<&str> {
+        self.inner.remark.as_deref()
+    }
+
+    /// A cutter with the store's seed and sizes.
+    #[must_use]
+    pub fn cutter(&self) -> Cutter {
+        let h = &self.inner.header;
+        Cutter::new(self.inner.keyring.seed(), h.chunk_min, h.chunk_avg, h.chunk_max)
+    }
+
+    /// The gc generation: grows when gc has removed something.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn gc_generation(&self) -> Result<u64, StoreError> {
+        let value = self.db().get(Family::Default, b"gc")?;
+        Ok(value.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes))
+    }
+
+    /// Bytes that the store takes on disk, by what is in them.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub fn disk_bytes(&self) -> Result<(u64, u64, u64), StoreError> {
+        let db = self.db();
+        let data = db.family_bytes(Family::Data)?;
+        let tree = db.family_bytes(Family::Tree)?;
+        let mut rest = 0;
+        for family in Family::ALL {
+            if family != Family::Data && family != Family::Tree {
+                rest += db.family_bytes(family)?;
+            }
+        }
+        Ok((data, tree, rest))
+    }
+
+    /// Takes the writer lock and makes the store ready to be added to.
+    ///
+    /// `waits` is called once if another process has the lock and we wait for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process writes and we are not to wait.
+    pub fn writer(&self, waiting: Waiting, waits: &dyn Fn()) -> Result<Writer, StoreError> {
+        Writer::begin(self, waiting, waits)
+    }
+}
+
+/// What a snapshot is called in messages.
+#[must_use]
+pub fn snapshot_label(id: SnapshotId) -> String {
+    format!("snapshot {}", &id.to_string()[..16])
+}

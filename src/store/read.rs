@@ -1,0 +1,255 @@
+//! Reading items: index, block, decode, check.
+
+use std::sync::{Arc, OnceLock};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::codec::{Class, OpenBlock, open_block};
+use crate::format::{BlockHeader, Family, Place, from_bytes, index_key, number_key};
+use crate::model::{ChunkId, PageId};
+
+use super::Store;
+use super::db::Db;
+use super::error::StoreError;
+
+/// Bytes that decoded blocks may take in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheSize(pub u64);
+
+impl Default for CacheSize {
+    fn default() -> Self {
+        Self(128 << 20)
+    }
+}
+
+/// A decoded block, and the ids of those of its items that were asked for.
+#[derive(Debug)]
+struct Decoded {
+    block: OpenBlock,
+    ids: Box<[OnceLock<[u8; 32]>]>,
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<(Family8, u64), Arc<Decoded>> for ByBytes {
+    fn weight(&self, _: &(Family8, u64), value: &Arc<Decoded>) -> u64 {
+        (value.block.content.len() + value.block.len() * 52 + 256) as u64
+    }
+}
+
+/// Data or tree, as a cache key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Family8 {
+    Data,
+    Tree,
+}
+
+/// Decoded blocks, bounded by bytes.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    cache: Cache<(Family8, u64), Arc<Decoded>, ByBytes>,
+}
+
+impl Blocks {
+    pub(super) fn new(size: CacheSize) -> Self {
+        let estimate = usize::try_from(size.0 / (256 << 10)).unwrap_or(1024).max(16);
+        Self { cache: Cache::with_weighter(estimate, size.0, ByBytes) }
+    }
+}
+
+/// The bytes of a chunk or page, its id checked. Keeps its block in memory while it lives.
+#[derive(Debug, Clone)]
+pub struct Item {
+    decoded: Arc<Decoded>,
+    ordinal: u32,
+}
+
+impl std::ops::Deref for Item {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.decoded.block.item(self.ordinal).unwrap_or_default()
+    }
+}
+
+/// Which sort of item: where its index and blocks are, how its id is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Chunk,
+    Page,
+}
+
+impl Sort {
+    pub(super) const fn index(self) -> Family {
+        match self {
+            Self::Chunk => Family::Chunks,
+            Self::Page => Family::Pages,
+        }
+    }
+
+    pub(super) const fn blocks(self) -> Family {
+        match self {
+            Self::Chunk => Family::Data,
+            Self::Page => Family::Tree,
+        }
+    }
+
+    pub(super) const fn class(self) -> Class {
+        match self {
+            Self::Chunk => Class::Chunk,
+            Self::Page => Class::Page,
+        }
+    }
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Chunk => "chunk",
+            Self::Page => "page",
+        }
+    }
+
+    const fn cache(self) -> Family8 {
+        match self {
+            Self::Chunk => Family8::Data,
+            Self::Page => Family8::Tree,
+        }
+    }
+}
+
+impl Store {
+    /// The bytes of a chunk.
+    ///
+    /// # Errors
+    /// [`StoreError::Damage`] if it is missing or not what its id says.
+    pub fn chunk(&self, id: &ChunkId) -> Result<Item, StoreError> {
+        self.item(Sort::Chunk, id.as_bytes())
+    }
+
+    /// The bytes of a page.
+    ///
+    /// # Errors
+    /// [`StoreError::Damage`] if it is missing or not what its id says.
+    pub fn page(&self, id: &PageId) -> Result<Item, StoreError> {
+        self.item(Sort::Page, id.as_bytes())
+    }
+
+    /// The block that holds a chunk, for those who want to read blocks in order; nothing if the chunk is unknown.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn chunk_block(&self, id: &ChunkId) -> Result<Option<u64>, StoreError> {
+        Ok(places(&self.db(), Sort::Chunk, id.as_bytes())?.first().map(|p| p.block))
+    }
+
+    /// True if a chunk is in the index.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn has_chunk(&self, id: &ChunkId) -> Result<bool, StoreError> {
+        Ok(!places(&self.db(), Sort::Chunk, id.as_bytes())?.is_empty())
+    }
+
+    /// True if a page is in the index.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn has_page(&self, id: &PageId) -> Result<bool, StoreError> {
+        Ok(!places(&self.db(), Sort::Page, id.as_bytes())?.is_empty())
+    }
+
+    fn item(&self, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
+        match self.find(&self.db(), sort, id) {
+            // What was written, or moved by gc, since this view was opened shows in a fresh one.
+            Err(e) if e.is_damage() => {
+                let known = self.change_mark();
+                let fresh = Db::open_read(&self.inner.dir.join("db"));
+                match fresh {
+                    Ok(fresh) if known.is_some() => {
+                        let fresh = Arc::new(fresh);
+                        let found = self.find(&fresh, sort, id)?;
+                        *self.inner.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+                        Ok(found)
+                    }
+                    _ => Err(e),
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn find(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
+        let what = || format!("{} {}", sort.word(), hex(id));
+        let places = places(db, sort, id)?;
+        if places.is_empty() {
+            return Err(StoreError::damage(what(), "it is not in the index"));
+        }
+        let mut first_error = None;
+        for place in places {
+            match self.item_at(db, sort, id, place) {
+                Ok(Some(item)) => return Ok(item),
+                Ok(None) => {}
+                Err(e) if e.is_damage() => {
+                    first_error.get_or_insert(e);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let why = first_error.map_or_else(|| "its bytes are not those its id says".to_owned(), |e| e.to_string());
+        Err(StoreError::damage(what(), why))
+    }
+
+    /// The item at a place if its id is this one.
+    fn item_at(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
+        let decoded = self.decoded(db, sort, place.block)?;
+        let Some(slot) = decoded.ids.get(place.ordinal as usize) else {
+            return Err(StoreError::damage(format!("block {}", place.block), "it has fewer items than the index says"));
+        };
+        let item = Item { decoded: decoded.clone(), ordinal: place.ordinal };
+        let ids = self.inner.keyring.ids();
+        let actual = slot.get_or_init(|| match sort {
+            Sort::Chunk => *ids.chunk(&item).as_bytes(),
+            Sort::Page => *ids.page(&item).as_bytes(),
+        });
+        Ok((actual == id).then_some(item))
+    }
+
+    fn decoded(&self, db: &Arc<Db>, sort: Sort, block: u64) -> Result<Arc<Decoded>, StoreError> {
+        self.inner.blocks.cache.get_or_insert_with(&(sort.cache(), block), || {
+            let opened = self.open_block(db, sort, block)?;
+            let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
+            Ok(Arc::new(Decoded { block: opened, ids }))
+        })
+    }
+
+    /// Reads, opens and decodes a block; nothing is cached.
+    pub(super) fn open_block(&self, db: &Db, sort: Sort, block: u64) -> Result<OpenBlock, StoreError> {
+        let what = || format!("block {block}");
+        let opened = db.with(sort.blocks(), &number_key(block), |value| {
+            let (header, ..) = BlockHeader::parse(value).map_err(|e| StoreError::damage(what(), e))?;
+            let keys = self.inner.keyring.epoch(db, header.epoch)?;
+            let class = sort.class();
+            if keys.of(class).is_none() {
+                return Err(StoreError::Closed(match class {
+                    Class::Chunk => "content",
+                    Class::Page => "names and structure",
+                }));
+            }
+            open_block(value, keys.page.as_ref(), keys.of(class)).map_err(|e| StoreError::damage(what(), e))
+        })?;
+        opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))
+    }
+}
+
+/// Where an item is, by its index row.
+pub(super) fn places(db: &Db, sort: Sort, id: &[u8; 32]) -> Result<Vec<Place>, StoreError> {
+    let row = db.with(sort.index(), &index_key(id), |value| from_bytes::<Vec<Place>>(value, "index entry"))?;
+    match row {
+        None => Ok(Vec::new()),
+        Some(places) => places.map_err(|e| StoreError::damage(format!("the index entry of {} {}", sort.word(), hex(id)), e)),
+    }
+}
+
+pub(super) fn hex(id: &[u8; 32]) -> String {
+    crate::model::Digest::from_bytes(*id).to_string()
+}

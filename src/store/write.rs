@@ -1,0 +1,446 @@
+//! Adding to a store: blocks, index entries, the commit.
+//!
+//! Blocks are sealed by whoever calls [`Writer::put`], in parallel. One thread gives them numbers, writes them into sorted
+//! files, has each file ingested by rename and then writes its index entries (I3, I4). The commit is one synced write and a
+//! flush; only then is the snapshot acknowledged.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded};
+
+use crate::codec::{MacLabel, SealedBlock, digest, seal_block, seal_value};
+use crate::format::{BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes};
+use crate::model::{ChunkId, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp};
+
+use super::Store;
+use super::db::{Db, RowFile, Rows};
+use super::error::StoreError;
+use super::keyring::OwnEpoch;
+use super::lock::{Waiting, WriterLock};
+use super::log::{NewSnapshot, last_sequence};
+use super::read::{Sort, places};
+
+/// A file of blocks is closed at this size at the latest …
+const FILE_BYTES_MIN: u64 = 64 << 20;
+/// … or, in large stores, at this one …
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// … or with that many items waiting for their index entries.
+const PENDING_ITEMS_MAX: usize = 200_000;
+
+/// The one who may add to a store. Dropping it without [`Writer::commit`] leaves no snapshot.
+pub struct Writer {
+    store: Store,
+    shared: Arc<Shared>,
+    to_ingest: Option<Sender<Finished>>,
+    ingest: Option<JoinHandle<Result<(), StoreError>>>,
+    check: bool,
+    level: i32,
+    _lock: WriterLock,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Writer({})", self.store.dir().display())
+    }
+}
+
+struct Shared {
+    db: Db,
+    epoch: OwnEpoch,
+    claimed: [Mutex<HashSet<[u8; 16]>>; 16],
+    new_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
+    failed: AtomicBool,
+}
+
+/// A sealed block on its way to a file.
+struct Finished {
+    sort: Sort,
+    block: SealedBlock,
+    ids: Vec<[u8; 32]>,
+}
+
+/// A committed snapshot.
+#[derive(Debug, Clone)]
+pub struct CommitInfo {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+impl Shared {
+    fn shard(&self, id: &[u8; 32]) -> std::sync::MutexGuard<'_, HashSet<[u8; 16]>> {
+        self.claimed[usize::from(id[16] & 15)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if whoever asks is the first and must store the item.
+    fn claim(&self, sort: Sort, id: &[u8; 32]) -> Result<bool, StoreError> {
+        let key = claim_key(sort, id);
+        if self.shard(id).contains(&key) {
+            return Ok(false);
+        }
+        if !places(&self.db, sort, id)?.is_empty() {
+            return Ok(false);
+        }
+        Ok(self.shard(id).insert(key))
+    }
+}
+
+/// Chunk and page ids come from different keys; the first bit tells them apart all the same.
+fn claim_key(sort: Sort, id: &[u8; 32]) -> [u8; 16] {
+    let mut key = index_key(id);
+    key[0] = (key[0] & 0x7f) | if sort == Sort::Page { 0x80 } else { 0 };
+    key
+}
+
+impl Writer {
+    pub(super) fn begin(store: &Store, waiting: Waiting, waits: &dyn Fn()) -> Result<Self, StoreError> {
+        let dir = store.dir();
+        if store.header().read_only_compatible != 0 {
+            let why = "made by a newer version of Larder: this one may read it, not write".to_owned();
+            return Err(StoreError::Newer { path: dir.to_owned(), why });
+        }
+        let lock = WriterLock::take(dir, waiting, waits)?;
+        let db = Db::open_write(&dir.join("db"))?;
+        empty_tmp(dir)?;
+        let epoch = store.keyring().begin_epoch()?;
+        let next_block = next_block(&db)?;
+        let shared = Arc::new(Shared {
+            db,
+            epoch,
+            claimed: std::array::from_fn(|_| Mutex::default()),
+            new_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        });
+        let (to_ingest, finished) = bounded::<Finished>(8);
+        let ingest = {
+            let shared = shared.clone();
+            let tmp = dir.join("tmp");
+            std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
+                let mut ingest = Ingest::new(&shared, tmp, next_block);
+                let mut outcome = finished.iter().try_for_each(|block| ingest.add(block));
+                if outcome.is_ok() {
+                    outcome = ingest.finish();
+                }
+                if outcome.is_err() {
+                    shared.failed.store(true, Ordering::SeqCst);
+                }
+                outcome
+            })
+        };
+        let ingest = ingest.map_err(|e| StoreError::io("cannot start a thread", e))?;
+        Ok(Self {
+            store: store.clone(),
+            shared,
+            to_ingest: Some(to_ingest),
+            ingest: Some(ingest),
+            check: true,
+            level: 3,
+            _lock: lock,
+        })
+    }
+
+    /// Whether each block is decoded and compared before it is written; it is unless told otherwise.
+    pub fn set_check(&mut self, check: bool) {
+        self.check = check;
+    }
+
+    /// The store written to.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// True if a chunk is not in the store and whoever asks is the first to: then it must be given to [`Self::put_chunks`].
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn claim_chunk(&self, id: &ChunkId) -> Result<bool, StoreError> {
+        self.shared.claim(Sort::Chunk, id.as_bytes())
+    }
+
+    /// True if a page is not in the store and whoever asks is the first to: then it must be given to [`Self::put_pages`].
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn claim_page(&self, id: &PageId) -> Result<bool, StoreError> {
+        self.shared.claim(Sort::Page, id.as_bytes())
+    }
+
+    /// Makes a block of chunks: their bytes one behind the other, and each one's id and length. Compresses and seals on this thread.
+    ///
+    /// # Errors
+    /// If it cannot be built or an earlier block could not be written.
+    pub fn put_chunks(&self, content: &[u8], chunks: &[(ChunkId, u32)]) -> Result<(), StoreError> {
+        self.put(Sort::Chunk, content, chunks.iter().map(|(id, len)| (*id.as_bytes(), *len)))
+    }
+
+    /// The same for pages.
+    ///
+    /// # Errors
+    /// If it cannot be built or an earlier block could not be written.
+    pub fn put_pages(&self, content: &[u8], pages: &[(PageId, u32)]) -> Result<(), StoreError> {
+        self.put(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)))
+    }
+
+    fn put(&self, sort: Sort, content: &[u8], items: impl Iterator<Item = ([u8; 32], u32)>) -> Result<(), StoreError> {
+        let (ids, lens): (Vec<_>, Vec<_>) = items.unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let epoch = &self.shared.epoch;
+        let kind = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
+        let block = seal_block(kind, epoch.id, (&epoch.page, &epoch.chunk), content, lens, self.level, self.check)?;
+        self.shared.new_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
+        self.shared.stored_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
+        let sender = self.to_ingest.as_ref().filter(|_| !self.shared.failed.load(Ordering::SeqCst));
+        let sent = sender.map(|s| s.send(Finished { sort, block, ids }));
+        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(StoreError::Database("writing has failed before".to_owned())) }
+    }
+
+    /// Ends the ingesting thread; everything put is durable and in the index after this.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        drop(self.to_ingest.take());
+        match self.ingest.take().map(JoinHandle::join) {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(StoreError::Database("the ingesting thread died".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the reason for a failed [`Self::put_chunks`] known: the first error of the ingesting thread.
+    #[must_use]
+    pub fn failure(mut self) -> Option<StoreError> {
+        self.settle().err()
+    }
+
+    /// Commits a snapshot of what was put. When this returns, it survives a power cut.
+    ///
+    /// # Errors
+    /// If writing fails; then the snapshot is absent.
+    pub fn commit(mut self, new: NewSnapshot, now: Timestamp) -> Result<CommitInfo, StoreError> {
+        self.settle()?;
+        let db = &self.shared.db;
+        let keyring = self.store.keyring();
+        let ids = keyring.ids();
+        let before = last_sequence(db)?;
+        let previous = db.with(Family::Log, &number_key(before), digest)?.unwrap_or(Digest::from_bytes([0; 32]));
+        let dataset_key = ids.dataset(&new.dataset);
+        let parent = self.dataset_before(dataset_key)?;
+        let mut statistics = new.statistics;
+        statistics.new_bytes = self.shared.new_bytes.load(Ordering::SeqCst);
+        statistics.stored_bytes = self.shared.stored_bytes.load(Ordering::SeqCst);
+        let manifest = Manifest {
+            sequence: before + 1,
+            previous,
+            arrival: now,
+            kind: new.kind,
+            dataset: new.dataset,
+            parent: parent.as_ref().map(|p| p.manifest),
+            root: new.root,
+            links: new.links,
+            statistics,
+            client_time: new.client_time,
+            host: new.host,
+            user: new.user,
+            program: new.program,
+            sources: new.sources,
+            git_revision: new.git_revision,
+            reason: new.reason,
+            labels: new.labels,
+            references: new.references,
+            evidence: new.evidence,
+            ext: Vec::new(),
+        };
+        let plain = to_bytes(&manifest);
+        if plain.len() > crate::format::MAX_MANIFEST {
+            return Err(StoreError::Refused("labels, metrics and payload together are longer than a manifest may be".to_owned()));
+        }
+        let id = ids.manifest(&plain);
+        let epoch = &self.shared.epoch;
+        let entry = LogEntry {
+            kind: LogKind::Snapshot,
+            sequence: manifest.sequence,
+            arrival: now,
+            dataset: dataset_key,
+            manifest: id,
+            previous,
+            writer: keyring.name(),
+            ext: Vec::new(),
+        }
+        .to_bytes();
+        let entry = join_mac(entry.clone(), &ids.mac(MacLabel::Log, &[&entry]));
+        let seal = |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
+        let record = DatasetRecord {
+            head: manifest.sequence,
+            manifest: id,
+            count: parent.map_or(0, |p| p.count) + 1,
+            name: seal(Family::Datasets, dataset_key.as_bytes(), manifest.dataset.as_str().as_bytes()),
+            ext: Vec::new(),
+        }
+        .to_bytes();
+        let record = join_mac(record.clone(), &ids.mac(MacLabel::Dataset, &[dataset_key.as_bytes(), &record]));
+        let mut rows = Rows::default();
+        rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
+        rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
+        rows.put(Family::Log, &number_key(manifest.sequence), &entry);
+        rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
+        db.write(&rows, true)?;
+        db.flush()?;
+        self.remember(manifest.sequence, &digest(&entry));
+        Ok(CommitInfo { id, manifest })
+    }
+
+    /// The dataset's record as it is now.
+    fn dataset_before(&self, key: crate::model::DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
+        let Some(value) = self.shared.db.get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
+        let bad = || StoreError::damage(format!("the record of dataset {key}"), "its MAC does not hold");
+        let (body, mac) = crate::format::split_mac(&value, "dataset record")?;
+        if !self.store.keyring().ids().mac_holds(MacLabel::Dataset, &[key.as_bytes(), body], mac) {
+            return Err(bad());
+        }
+        Ok(Some(DatasetRecord::from_bytes(body)?))
+    }
+
+    fn remember(&self, sequence: u64, hash: &Digest) {
+        let inner = &self.store.inner;
+        let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = pin.remember(&inner.header.commitment, &inner.keyring.recipients_hash(), sequence, hash);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Not committed: what was ingested stays as chunks that the next capture finds; nothing refers to it.
+        if self.ingest.is_some() {
+            let _ = self.settle();
+            let _ = self.shared.db.flush();
+        }
+    }
+}
+
+fn empty_tmp(dir: &std::path::Path) -> Result<(), StoreError> {
+    let tmp = dir.join("tmp");
+    super::files::make_dir(&tmp)?;
+    let fail = |e| StoreError::io(format!("cannot empty {}", tmp.display()), e);
+    for item in std::fs::read_dir(&tmp).map_err(fail)? {
+        std::fs::remove_file(item.map_err(fail)?.path()).map_err(fail)?;
+    }
+    Ok(())
+}
+
+fn next_block(db: &Db) -> Result<u64, StoreError> {
+    let mut next = 1;
+    for family in [Family::Data, Family::Tree, Family::Sums] {
+        if let Some(key) = db.last_key(family)? {
+            let number = key.as_slice().try_into().map(u64::from_be_bytes);
+            let number = number.map_err(|_| StoreError::damage("a block", "its row has a malformed key"))?;
+            next = next.max(number + 1);
+        }
+    }
+    Ok(next)
+}
+
+/// Numbers blocks, writes them to files, ingests the files, writes their index entries.
+struct Ingest<'a> {
+    shared: &'a Shared,
+    tmp: PathBuf,
+    next_block: u64,
+    file_bytes: u64,
+    files: [Option<RowFile>; 2],
+    pending: Vec<(Sort, [u8; 32], Place)>,
+    sums: Vec<(u64, [u8; 33])>,
+}
+
+impl<'a> Ingest<'a> {
+    fn new(shared: &'a Shared, tmp: PathBuf, next_block: u64) -> Self {
+        let stored = shared.db.family_bytes(Family::Data).unwrap_or(0);
+        let file_bytes = (stored / 16).clamp(FILE_BYTES_MIN, FILE_BYTES_MAX);
+        Self { shared, tmp, next_block, file_bytes, files: [None, None], pending: Vec::new(), sums: Vec::new() }
+    }
+
+    fn take_number(&mut self) -> u64 {
+        let number = self.next_block;
+        self.next_block += 1;
+        number
+    }
+
+    fn add(&mut self, finished: Finished) -> Result<(), StoreError> {
+        let which = usize::from(finished.sort == Sort::Page);
+        if self.files[which].is_none() {
+            let note = self.take_number();
+            let mut file = RowFile::create(self.tmp.join(format!("{note}.sst")))?;
+            file.put(&number_key(note), &epoch_note(&self.shared.epoch))?;
+            self.files[which] = Some(file);
+        }
+        let number = self.take_number();
+        let bytes = match &mut self.files[which] {
+            Some(file) => {
+                file.put(&number_key(number), &finished.block.bytes)?;
+                file.bytes()
+            }
+            None => 0,
+        };
+        let kind = if finished.sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
+        self.sums.push((number, sum_key_value(kind, &finished.block.digest)));
+        for (ordinal, id) in (0u32..).zip(finished.ids) {
+            self.pending.push((finished.sort, id, Place { block: number, ordinal }));
+        }
+        if bytes >= self.file_bytes || self.pending.len() >= PENDING_ITEMS_MAX {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Ingests what there is, then writes the index entries.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        for (which, family) in [(0, Family::Data), (1, Family::Tree)] {
+            if let Some(file) = self.files[which].take() {
+                self.shared.db.ingest(family, &file.finish()?)?;
+            }
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Rows::default();
+        rows.put(Family::Epochs, self.shared.epoch.id.as_bytes(), &self.shared.epoch.record);
+        for (number, sum) in self.sums.drain(..) {
+            rows.put(Family::Sums, &number_key(number), &sum);
+        }
+        self.pending.sort_unstable_by_key(|(sort, id, place)| (*sort == Sort::Page, *id, *place));
+        for same in self.pending.chunk_by(|a, b| a.0 == b.0 && index_key(&a.1) == index_key(&b.1)) {
+            let (sort, id, _) = same[0];
+            let key = index_key(&id);
+            let old = self.shared.db.with(sort.index(), &key, |v| from_bytes::<Vec<Place>>(v, "index entry"))?;
+            let mut places = old.transpose()?.unwrap_or_default();
+            places.extend(same.iter().map(|(_, _, place)| *place));
+            rows.put(sort.index(), &key, &to_bytes(&places));
+        }
+        self.shared.db.write(&rows, false)?;
+        // The index knows them now.
+        for (sort, id, _) in self.pending.drain(..) {
+            self.shared.shard(&id).remove(&claim_key(sort, &id));
+        }
+        Ok(())
+    }
+}
+
+/// The block that begins each ingested file.
+fn epoch_note(epoch: &OwnEpoch) -> Vec<u8> {
+    let header = BlockHeader {
+        kind: BlockKind::EpochNote,
+        cipher: Cipher::None,
+        epoch: epoch.id,
+        table_nonce: 0,
+        content_nonce: 0,
+        table_len: 0,
+        content_len: u32::try_from(epoch.record.len()).unwrap_or(u32::MAX),
+    };
+    [&header.to_bytes()[..], &epoch.record].concat()
+}

@@ -1,0 +1,149 @@
+//! Loading pages, and streaming the items of a map.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::format::{Page, PageItem, PageItems, PageKind};
+use crate::model::PageId;
+use crate::store::{Store, StoreError};
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+type AnyPage = (u64, Arc<dyn Any + Send + Sync>);
+
+impl Weighter<(PageKind, PageId), AnyPage> for ByBytes {
+    fn weight(&self, _: &(PageKind, PageId), value: &AnyPage) -> u64 {
+        value.0
+    }
+}
+
+/// Loads pages of a store and keeps the decoded ones it used last.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    store: Store,
+    cache: Arc<Cache<(PageKind, PageId), AnyPage, ByBytes>>,
+}
+
+impl Pages {
+    /// `budget`: bytes that decoded pages may take.
+    #[must_use]
+    pub fn new(store: &Store, budget: u64) -> Self {
+        let estimate = usize::try_from(budget / (32 << 10)).unwrap_or(64).max(16);
+        Self { store: store.clone(), cache: Arc::new(Cache::with_weighter(estimate, budget, ByBytes)) }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A page, its id, form and sums checked.
+    ///
+    /// # Errors
+    /// If it is missing or damaged, or its sums are not `counts`.
+    pub fn load<T: PageItem>(&self, id: &PageId, counts: &T::Counts) -> Result<Arc<Page<T>>, StoreError> {
+        let what = || format!("page {id}");
+        let (_, any) = self.cache.get_or_insert_with(&(T::KIND, *id), || {
+            let item = self.store.page(id)?;
+            let page = Page::<T>::from_bytes(&item).map_err(|e| StoreError::damage(what(), e))?;
+            // Decoded, an entry takes about three times its bytes.
+            Ok::<AnyPage, StoreError>((item.len() as u64 * 3 + 256, Arc::new(page)))
+        })?;
+        let page = any.downcast::<Page<T>>().map_err(|_| StoreError::damage(what(), "a page of another kind"))?;
+        if page.counts != *counts {
+            return Err(StoreError::damage(what(), "its sums are not those that its parent has"));
+        }
+        Ok(page)
+    }
+
+    /// Streams the items of a map from its first one.
+    ///
+    /// # Errors
+    /// If the root cannot be loaded.
+    pub fn items<T: PageItem>(&self, root: &PageId, counts: &T::Counts) -> Result<Items<T>, StoreError> {
+        let page = self.load::<T>(root, counts)?;
+        Ok(Items { pages: self.clone(), stack: vec![(page, 0)] })
+    }
+}
+
+/// A stream of items. Memory: a page a level.
+#[derive(Debug)]
+pub struct Items<T: PageItem> {
+    pages: Pages,
+    stack: Vec<(Arc<Page<T>>, usize)>,
+}
+
+impl<T: PageItem> Items<T> {
+    /// The next item, or nothing at the end.
+    ///
+    /// # Errors
+    /// If a page cannot be loaded.
+    pub fn next(&mut self) -> Result<Option<T>, StoreError> {
+        loop {
+            let Some((page, at)) = self.stack.last_mut() else { return Ok(None) };
+            match &page.items {
+                PageItems::Leaf(items) => {
+                    if let Some(item) = items.get(*at) {
+                        *at += 1;
+                        return Ok(Some(item.clone()));
+                    }
+                    self.stack.pop();
+                }
+                PageItems::Inner(children) => {
+                    let Some(child) = children.get(*at).cloned() else {
+                        self.stack.pop();
+                        continue;
+                    };
+                    *at += 1;
+                    let level = page.level;
+                    let below = self.pages.load::<T>(&child.page, &child.counts)?;
+                    check_level(&below, level, &child.page)?;
+                    self.stack.push((below, 0));
+                }
+            }
+        }
+    }
+
+    /// Goes down to the first item for which `before` says no; `before` is asked with the last key and the sums of each subtree
+    /// passed over, in order.
+    ///
+    /// # Errors
+    /// If a page cannot be loaded.
+    pub(super) fn seek(&mut self, mut before: impl FnMut(&T::Key, &T::Counts) -> bool) -> Result<(), StoreError> {
+        loop {
+            let Some((page, at)) = self.stack.last_mut() else { return Ok(()) };
+            match &page.items {
+                PageItems::Leaf(items) => {
+                    while items.get(*at).is_some_and(|i| before(&i.key(), &i.counts())) {
+                        *at += 1;
+                    }
+                    return Ok(());
+                }
+                PageItems::Inner(children) => {
+                    while children.get(*at).is_some_and(|c| before(&c.last, &c.counts)) {
+                        *at += 1;
+                    }
+                    let Some(child) = children.get(*at).cloned() else { return Ok(()) };
+                    *at += 1;
+                    let level = page.level;
+                    let below = self.pages.load::<T>(&child.page, &child.counts)?;
+                    check_level(&below, level, &child.page)?;
+                    self.stack.push((below, 0));
+                }
+            }
+        }
+    }
+}
+
+fn check_level<T: PageItem>(page: &Page<T>, above: u8, id: &PageId) -> Result<(), StoreError> {
+    if page.level + 1 == above {
+        Ok(())
+    } else {
+        Err(StoreError::damage(format!("page {id}"), "it stands at the wrong level"))
+    }
+}
