@@ -1,7 +1,7 @@
 //! Larder.
-pub mod model;
-pub mod format;
 pub mod codec;
+pub mod format;
+pub mod model;
+pub mod snapshots;
 pub mod store;
 pub mod tree;
-pub mod snapshots;

@@ -188,7 +188,12 @@ pub fn seal_value(epoch: EpochId, page: &DataKey, family: &str, key: &[u8], plai
 ///
 /// # Errors
 /// If it is malformed, damaged, or `page` is not its key.
-pub fn open_value(value: &[u8], page: &DataKey, family: &str, key: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, BlockError> {
+pub fn open_value(
+    value: &[u8],
+    page: &DataKey,
+    family: &str,
+    key: &[u8],
+) -> Result<zeroize::Zeroizing<Vec<u8>>, BlockError> {
     let (header, sealed) = SealedHeader::parse(value)?;
     if header.cipher != page.cipher() {
         return Err(SealError::DoesNotOpen.into());
@@ -233,7 +238,8 @@ mod tests {
     fn a_catalog_key_opens_the_table_but_not_the_content() {
         let (page, chunk) = keys();
         let block =
-            seal_block(BlockKind::Data, EpochId::from_bytes([0; 16]), (&page, &chunk), b"content", vec![7], 3, false).unwrap();
+            seal_block(BlockKind::Data, EpochId::from_bytes([0; 16]), (&page, &chunk), b"content", vec![7], 3, false)
+                .unwrap();
         assert!(open_table(&block.bytes, &page).is_ok());
         assert!(open_block(&block.bytes, Some(&page), None).is_err());
         assert!(open_block(&block.bytes, Some(&page), Some(&page)).is_err());

@@ -4,9 +4,7 @@ use bincode::de::{Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
-use crate::model::{
-    ChunkId, DatasetKey, Digest, EpochId, KeyName, LinkGroup, PageId, SnapshotId, StoreId, Timestamp,
-};
+use crate::model::{ChunkId, DatasetKey, Digest, EpochId, KeyName, LinkGroup, PageId, SnapshotId, StoreId, Timestamp};
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

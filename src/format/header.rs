@@ -89,8 +89,10 @@ impl Header {
         if bytes.len() < 16 || bytes[..8] != MAGIC {
             return Err(HeaderError::NotAHeader);
         }
-        let u32_at = |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or([0; 4])));
-        let u64_at = |at: usize| bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
+        let u32_at =
+            |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or([0; 4])));
+        let u64_at =
+            |at: usize| bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
         let version = u32_at(8);
         if version > FORMAT_VERSION {
             return Err(HeaderError::Newer(version.to_string()));

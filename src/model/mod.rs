@@ -11,12 +11,10 @@ mod time;
 
 pub use dataset::{DatasetName, InvalidDatasetName};
 pub use entry::{
-    Bits, Body, Chunks, ChunkRef, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
+    Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
 };
 pub use failure::{Failure, Kind};
-pub use ids::{
-    ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId,
-};
+pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
 pub use manifest::{
     DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,
 };

@@ -231,7 +231,10 @@ impl Pages {
         for chunk in list {
             let item = self.store().chunk(&chunk.id)?;
             if item.len() != chunk.len as usize || bytes.len() + item.len() > max {
-                return Err(StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says"));
+                return Err(StoreError::damage(
+                    format!("chunk {}", chunk.id),
+                    "it has another length than its list says",
+                ));
             }
             bytes.extend_from_slice(&item);
         }
