@@ -215,7 +215,7 @@ mod tests {
         let epoch = EpochId::from_bytes([3; 16]);
         let content = b"hello hello hello hello hello hello hello!".repeat(3);
         for kind in [BlockKind::Data, BlockKind::Tree] {
-            let items = vec![6, content.len() as u32 - 6];
+            let items = vec![6, u32::try_from(content.len()).unwrap() - 6];
             let block = seal_block(kind, epoch, (&page, &chunk), &content, items, 3, true).unwrap();
             let key = if kind == BlockKind::Data { &chunk } else { &page };
             let open = open_block(&block.bytes, Some(&page), Some(key)).unwrap();

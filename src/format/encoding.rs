@@ -77,6 +77,7 @@ pub(super) fn invalid(why: impl ToString) -> BincodeDecode {
 }
 
 /// Appends a MAC to encoded bytes.
+#[must_use]
 pub fn join_mac(mut bytes: Vec<u8>, mac: &[u8; 32]) -> Vec<u8> {
     bytes.extend_from_slice(mac);
     bytes

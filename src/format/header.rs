@@ -7,6 +7,8 @@ use super::{FORMAT_VERSION, HEADER_LEN};
 
 const MAGIC: [u8; 8] = *b"LARDER\x1a\n";
 const SIGNED: usize = 128;
+#[allow(clippy::cast_possible_truncation, reason = "160 fits")]
+const LENGTH: u32 = HEADER_LEN as u32;
 
 /// A header, its MAC not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Header {
         let mut out = Vec::with_capacity(SIGNED);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&(HEADER_LEN as u32).to_le_bytes());
+        out.extend_from_slice(&LENGTH.to_le_bytes());
         out.extend_from_slice(&self.compatible.to_le_bytes());
         out.extend_from_slice(&self.read_only_compatible.to_le_bytes());
         out.extend_from_slice(&0u64.to_le_bytes());

@@ -27,12 +27,13 @@ impl std::fmt::Debug for Db {
 fn fail(error: &rocksdb::Error) -> StoreError {
     let text = error.to_string();
     match error.kind() {
-        ErrorKind::Corruption => StoreError::damage("the database", text),
         ErrorKind::IOError if text.contains("No such file") => StoreError::damage("the database", text),
         ErrorKind::IOError if text.contains("No space left") => {
             StoreError::io("the store could not be written", std::io::Error::from(std::io::ErrorKind::StorageFull))
         }
-        ErrorKind::InvalidArgument | ErrorKind::NotFound => StoreError::damage("the database", text),
+        ErrorKind::Corruption | ErrorKind::InvalidArgument | ErrorKind::NotFound => {
+            StoreError::damage("the database", text)
+        }
         _ => StoreError::Database(text),
     }
 }

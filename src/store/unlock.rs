@@ -86,10 +86,11 @@ fn key_record(dir: &Path, header: &Header, unlock: &dyn Unlock, pin: &PinFile) -
         None
     };
     let mut record = if identities.is_empty() { None } else { try_open(&identities, false) };
-    if record.is_none() && objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped)) {
-        if let Some(passphrase) = unlock.passphrase()? {
-            record = try_open(&[Identity::passphrase(passphrase)], true);
-        }
+    if record.is_none()
+        && objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped))
+        && let Some(passphrase) = unlock.passphrase()?
+    {
+        record = try_open(&[Identity::passphrase(passphrase)], true);
     }
     if let Some(record) = record {
         return Ok(record);
