@@ -4,6 +4,7 @@ mod dataset;
 mod entry;
 mod failure;
 mod ids;
+mod link;
 mod manifest;
 mod page;
 mod progress;
@@ -15,10 +16,11 @@ pub use entry::{
 };
 pub use failure::{Failure, Kind};
 pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
+pub use link::LinkItem;
 pub use manifest::{
     DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,
 };
-pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts, LinkItem};
+pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts};
 pub use progress::{Notice, Progress, Quiet};
 pub use time::Timestamp;
 
