@@ -81,7 +81,8 @@ struct Keys<'a> {
 }
 
 fn read_identities(path: &Path, prompt: &Arc<dyn Prompt>) -> Result<Vec<Identity>, StoreError> {
-    let bytes = std::fs::read(path).map_err(|e| StoreError::Refused(format!("cannot read the identity {}: {e}", path.display())))?;
+    let bytes = std::fs::read(path)
+        .map_err(|e| StoreError::Refused(format!("cannot read the identity {}: {e}", path.display())))?;
     let bytes = zeroize::Zeroizing::new(bytes);
     Ok(parse_identities(&bytes, &path.display().to_string(), prompt.clone())?)
 }

@@ -74,7 +74,8 @@ impl CliError {
             return ExitCode::SUCCESS;
         }
         if out.json() {
-            let error = json!({"error": {"kind": word, "message": self.message, "hint": self.hint, "exit_status": status}});
+            let error =
+                json!({"error": {"kind": word, "message": self.message, "hint": self.hint, "exit_status": status}});
             let _ = out.print_json(&error);
         } else {
             out.tell(&format!("larder: {}", self.message));

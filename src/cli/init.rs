@@ -8,7 +8,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use crate::codec::{Passphrase, Prompt, Recipient, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase};
+use crate::codec::{
+    Passphrase, Prompt, Recipient, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
+};
 use crate::model::Kind;
 use crate::store::{NewStore, StoreError, create};
 
@@ -54,7 +56,11 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     for file in &args.recipients_file {
         texts.extend(recipients_in(file)?);
     }
-    let mut recipients = texts.iter().map(|t| parse_recipient(t, prompt.clone())).collect::<Result<Vec<_>, _>>().map_err(StoreError::from)?;
+    let mut recipients = texts
+        .iter()
+        .map(|t| parse_recipient(t, prompt.clone()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(StoreError::from)?;
     if args.passphrase {
         recipients.push(Recipient::passphrase(new_passphrase(&prompt)?, None));
     }
@@ -79,7 +85,9 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
             out.remark("  Back this file up. Without it nobody can read the store, not even you.");
         }
         Some(d) => out.remark(&format!("encrypted to your identity {} ({})", d.file.display(), d.recipient)),
-        None if args.unencrypted => out.remark("it is not encrypted: whoever can read its files can read everything in it"),
+        None if args.unencrypted => {
+            out.remark("it is not encrypted: whoever can read its files can read everything in it")
+        }
         None => names.iter().for_each(|n| out.remark(&format!("encrypted to {n}"))),
     }
     Ok(Outcome::Done)
@@ -118,19 +126,24 @@ fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
 /// Reads the recipient of the default identity; makes the identity the first time.
 fn default_identity() -> Result<Default, CliError> {
     let file = context::default_identity();
-    let fail = |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
+    let fail =
+        |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
     if file.exists() {
         let text = zeroize::Zeroizing::new(std::fs::read_to_string(&file).map_err(fail)?);
         let recipient = crate::codec::recipient_of(&text).ok_or_else(|| {
-            CliError::new(Kind::Usage, format!("{} holds no age identity that a recipient can be told of", file.display()))
-                .hint("name the recipient with --recipient")
+            CliError::new(
+                Kind::Usage,
+                format!("{} holds no age identity that a recipient can be told of", file.display()),
+            )
+            .hint("name the recipient with --recipient")
         })?;
         return Ok(Default { recipient, file, fresh: false });
     }
     let (secret, recipient) = generate_identity();
     let dir = file.parent().map(PathBuf::from).unwrap_or_default();
     std::fs::create_dir_all(&dir).map_err(fail)?;
-    let text = zeroize::Zeroizing::new(format!("# made by larder init\n# public key: {recipient}\n{}\n", secret.as_str()));
+    let text =
+        zeroize::Zeroizing::new(format!("# made by larder init\n# public key: {recipient}\n{}\n", secret.as_str()));
     let beside = dir.join(format!(".identity.{}.new", std::process::id()));
     let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(fail)?;
     // A hard link does not replace: an identity that another process made meanwhile stays.

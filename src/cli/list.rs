@@ -30,7 +30,10 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
     } else {
         let width = rows.iter().map(|r| name(r).chars().count()).max().unwrap_or(0).max(7);
         if !rows.is_empty() {
-            out.line(&format!("{:16}  {:19}  {:width$}  {:>10}  {:>10}  {}", "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED"))?;
+            out.line(&format!(
+                "{:16}  {:19}  {:width$}  {:>10}  {:>10}  {}",
+                "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED"
+            ))?;
         }
         for row in &rows {
             out.line(&as_text(row, width))?;

@@ -38,7 +38,14 @@ snapshot · 11 locked · 12 wrong key · 13 damage found · 14 made by a newer v
 #[derive(Debug, Clone, Args)]
 struct Global {
     /// The store: the folder that `larder init` made
-    #[arg(long, short = 's', global = true, env = "LARDER_STORE", value_name = "PATH", help_heading = "Global options")]
+    #[arg(
+        long,
+        short = 's',
+        global = true,
+        env = "LARDER_STORE",
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
     store: Option<PathBuf>,
     /// A file with age identities or an SSH private key (can be repeated; LARDER_IDENTITY takes several, separated by `:`)
     #[arg(long, short = 'i', global = true, value_name = "FILE", help_heading = "Global options")]

@@ -187,7 +187,12 @@ impl SnapshotJson {
             references: m
                 .references
                 .iter()
-                .map(|r| ReferenceJson { key: r.key.clone(), uri: r.uri.clone(), hash: r.hash.clone(), verified: r.verified })
+                .map(|r| ReferenceJson {
+                    key: r.key.clone(),
+                    uri: r.uri.clone(),
+                    hash: r.hash.clone(),
+                    verified: r.verified,
+                })
                 .collect(),
             scope: m.evidence.scope.clone(),
             scope_ref: m.evidence.scope_ref.clone(),

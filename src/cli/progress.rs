@@ -30,7 +30,8 @@ pub(super) struct Bar {
 impl Bar {
     /// Begins; from here on Ctrl-C and SIGTERM ask the work to stop, and a second one stops it at once.
     pub(super) fn start(out: &Output, what: &'static str) -> Self {
-        let target = if out.shows_progress() { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if out.shows_progress() { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         let style = "{prefix} {elapsed} · {msg} · {decimal_bytes} · {decimal_bytes_per_sec}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -83,7 +84,11 @@ impl Progress for Bar {
         self.bar.inc(bytes);
         if done % 64 < items || items == 0 {
             let (expected, _) = *self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-            self.bar.set_message(if expected > 0 { format!("{done}/{expected} items") } else { format!("{done} items") });
+            self.bar.set_message(if expected > 0 {
+                format!("{done}/{expected} items")
+            } else {
+                format!("{done} items")
+            });
         }
     }
 

@@ -16,7 +16,9 @@ use super::{Global, Outcome};
 
 /// Capture folders, files or standard input as a snapshot
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  larder snapshot ~/src\n  larder snapshot /etc /srv --dataset host --exclude '*.log'\n  pg_dump db | larder snapshot --stdin db.sql --dataset db")]
+#[command(
+    after_help = "Examples:\n  larder snapshot ~/src\n  larder snapshot /etc /srv --dataset host --exclude '*.log'\n  pg_dump db | larder snapshot --stdin db.sql --dataset db"
+)]
 pub(super) struct SnapshotArgs {
     /// One folder: its contents are the root. Several paths, or a file: each at its absolute path
     #[arg(value_name = "PATH", required_unless_present = "stdin", conflicts_with = "stdin")]
@@ -98,8 +100,10 @@ fn plan(args: SnapshotArgs) -> Result<(CaptureOptions, Source), CliError> {
     }
     let mut labels = Vec::new();
     for label in &args.label {
-        let (key, value) =
-            label.split_once('=').filter(|(k, _)| !k.is_empty()).ok_or_else(|| usage(format!("{label:?} is not KEY=VALUE")))?;
+        let (key, value) = label
+            .split_once('=')
+            .filter(|(k, _)| !k.is_empty())
+            .ok_or_else(|| usage(format!("{label:?} is not KEY=VALUE")))?;
         labels.push((key.to_owned(), value.to_owned()));
     }
     labels.sort();

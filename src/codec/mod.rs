@@ -17,6 +17,6 @@ pub use cut::Cutter;
 pub use hash::{ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed};
 pub use seal::{Class, ClassKeys, DataKey, SealError, random_bytes};
 pub use wrap::{
-    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_empty_passphrase, is_passphrase_file, parse_identities,
-    parse_recipient, recipient_of, same_passphrase, unwrap, wrap, wrap_to_store,
+    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_empty_passphrase,
+    is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase, unwrap, wrap, wrap_to_store,
 };

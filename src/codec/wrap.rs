@@ -196,7 +196,8 @@ fn encrypt(plain: &[u8], recipient: &dyn age::Recipient) -> Result<Vec<u8>, Wrap
 /// # Errors
 /// If the text is not an X25519 recipient.
 pub fn wrap_to_store(plain: &[u8], recipient: &str) -> Result<Vec<u8>, WrapError> {
-    let parsed: age::x25519::Recipient = recipient.parse().map_err(|_| WrapError::NotARecipient(recipient.to_owned()))?;
+    let parsed: age::x25519::Recipient =
+        recipient.parse().map_err(|_| WrapError::NotARecipient(recipient.to_owned()))?;
     encrypt(plain, &parsed)
 }
 
@@ -220,9 +221,9 @@ fn decrypt<'a>(
 ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
     let decryptor = age::Decryptor::new(wrapped).map_err(|e| WrapError::Age(e.to_string()))?;
     let mut reader = decryptor.decrypt(identities).map_err(|e| match e {
-        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
-            WrapError::NoMatch
-        }
+        age::DecryptError::NoMatchingKeys
+        | age::DecryptError::DecryptionFailed
+        | age::DecryptError::KeyDecryptionFailed => WrapError::NoMatch,
         other => WrapError::Age(other.to_string()),
     })?;
     let mut plain = Zeroizing::new(Vec::with_capacity(4096));
@@ -276,7 +277,8 @@ mod tests {
         let prompt: Arc<dyn Prompt> = Arc::new(Nobody);
         let recipient = parse_recipient(&public, prompt.clone()).unwrap();
         let wrapped = wrap(b"key", &recipient).unwrap();
-        let mine = parse_identities(format!("# comment\n{}\n", secret.as_str()).as_bytes(), "f", prompt.clone()).unwrap();
+        let mine =
+            parse_identities(format!("# comment\n{}\n", secret.as_str()).as_bytes(), "f", prompt.clone()).unwrap();
         assert_eq!(unwrap(&wrapped, &mine).unwrap().as_slice(), b"key");
         let other = parse_identities(generate_identity().0.as_bytes(), "f", prompt.clone()).unwrap();
         assert!(matches!(unwrap(&wrapped, &other), Err(WrapError::NoMatch)));

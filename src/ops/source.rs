@@ -30,7 +30,8 @@ pub(super) struct Meta {
 impl Meta {
     /// True if the content is the same as when `other` was asked for, as far as the host tells.
     pub(super) fn same_content(&self, other: &Self) -> bool {
-        (self.dev, self.ino, self.size, self.mtime, self.ctime) == (other.dev, other.ino, other.size, other.mtime, other.ctime)
+        (self.dev, self.ino, self.size, self.mtime, self.ctime)
+            == (other.dev, other.ino, other.size, other.mtime, other.ctime)
     }
 }
 
@@ -163,7 +164,10 @@ pub(super) fn xattrs_at(dir: BorrowedFd, name: &[u8]) -> Result<XattrList, Errno
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
     let path = OsStr::from_bytes(&path);
-    collect_xattrs(|buffer| rustix::fs::llistxattr(path, buffer), |name, buffer| rustix::fs::lgetxattr(path, name, buffer))
+    collect_xattrs(
+        |buffer| rustix::fs::llistxattr(path, buffer),
+        |name, buffer| rustix::fs::lgetxattr(path, name, buffer),
+    )
 }
 
 fn collect_xattrs(

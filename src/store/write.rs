@@ -13,7 +13,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::codec::{MacLabel, SealedBlock, digest, seal_block, seal_value};
-use crate::format::{BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes};
+use crate::format::{
+    BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes,
+};
 use crate::model::{ChunkId, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp};
 
 use super::Store;
@@ -203,7 +205,11 @@ impl Writer {
         self.shared.stored_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
         let sender = self.to_ingest.as_ref().filter(|_| !self.shared.failed.load(Ordering::SeqCst));
         let sent = sender.map(|s| s.send(Finished { sort, block, ids }));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(StoreError::Database("writing has failed before".to_owned())) }
+        if matches!(sent, Some(Ok(()))) {
+            Ok(())
+        } else {
+            Err(StoreError::Database("writing has failed before".to_owned()))
+        }
     }
 
     /// Ends the ingesting thread; everything put is durable and in the index after this.
@@ -262,7 +268,9 @@ impl Writer {
         };
         let plain = to_bytes(&manifest);
         if plain.len() > crate::format::MAX_MANIFEST {
-            return Err(StoreError::Refused("labels, metrics and payload together are longer than a manifest may be".to_owned()));
+            return Err(StoreError::Refused(
+                "labels, metrics and payload together are longer than a manifest may be".to_owned(),
+            ));
         }
         let id = ids.manifest(&plain);
         let epoch = &self.shared.epoch;
@@ -278,7 +286,8 @@ impl Writer {
         }
         .to_bytes();
         let entry = join_mac(entry.clone(), &ids.mac(MacLabel::Log, &[&entry]));
-        let seal = |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
+        let seal =
+            |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
         let record = DatasetRecord {
             head: manifest.sequence,
             manifest: id,

@@ -24,9 +24,8 @@ impl Exclude {
                 .add_line(None, pattern)
                 .map_err(|e| CaptureError::Pattern { pattern: pattern.clone(), why: e.to_string() })?;
         }
-        let built = builder
-            .build()
-            .map_err(|e| CaptureError::Pattern { pattern: patterns.join(", "), why: e.to_string() })?;
+        let built =
+            builder.build().map_err(|e| CaptureError::Pattern { pattern: patterns.join(", "), why: e.to_string() })?;
         Ok(Self(Some(built)))
     }
 

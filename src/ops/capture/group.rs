@@ -50,7 +50,11 @@ impl Leftover {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             kept.0.extend_from_slice(bytes);
             kept.1.extend_from_slice(chunks);
-            if kept.0.len() as u64 >= GROUP_BYTES || kept.1.len() >= GROUP_FILES { std::mem::take(&mut *kept) } else { return Ok(()) }
+            if kept.0.len() as u64 >= GROUP_BYTES || kept.1.len() >= GROUP_FILES {
+                std::mem::take(&mut *kept)
+            } else {
+                return Ok(());
+            }
         };
         writer.put_chunks(&full.0, &full.1)
     }
@@ -146,7 +150,8 @@ fn read_group(
     jobs: &[Job],
 ) -> Result<Vec<Result<ReadFile, String>>, StoreError> {
     let expected: u64 = jobs.iter().map(|j| j.meta.size).sum();
-    let mut gathered = Gathered { bytes: Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 4096), new: Vec::new() };
+    let mut gathered =
+        Gathered { bytes: Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 4096), new: Vec::new() };
     let looked = (pipeline.clock)();
     let mut files = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -172,7 +177,11 @@ fn store(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> Result<(),
         chunks.push((id, u32::try_from(len).unwrap_or(u32::MAX)));
     }
     bytes.truncate(end);
-    if (end as u64) < GROUP_BYTES / 2 { leftover.add(writer, &bytes, &chunks) } else { writer.put_chunks(&bytes, &chunks) }
+    if (end as u64) < GROUP_BYTES / 2 {
+        leftover.add(writer, &bytes, &chunks)
+    } else {
+        writer.put_chunks(&bytes, &chunks)
+    }
 }
 
 enum ReadError {
@@ -249,7 +258,12 @@ fn read_all(file: &OwnedFd, expected: u64, bytes: &mut Vec<u8>) -> Result<usize,
 }
 
 /// Cuts the bytes from `start` on into chunks and claims those that are new.
-fn whole_content(pipeline: &Pipeline, cutter: &Cutter, gathered: &mut Gathered, start: usize) -> Result<FileBody, StoreError> {
+fn whole_content(
+    pipeline: &Pipeline,
+    cutter: &Cutter,
+    gathered: &mut Gathered,
+    start: usize,
+) -> Result<FileBody, StoreError> {
     let content = &gathered.bytes[start..];
     let size = content.len() as u64;
     if content.is_empty() {
@@ -288,7 +302,8 @@ fn sparse_content(
     }
     gathered.bytes.truncate(start);
     gathered.bytes.extend_from_slice(&data);
-    let chunks = if data.is_empty() { Chunks::None } else { Chunks::List(cut_and_claim(pipeline, cutter, gathered, start)?) };
+    let chunks =
+        if data.is_empty() { Chunks::None } else { Chunks::List(cut_and_claim(pipeline, cutter, gathered, start)?) };
     // A small file has few holes: at most one per block of the host's file system.
     debug_assert!(hole_list_fits(&holes));
     Ok(FileBody { size, crc32: Some(sum.crc32), content: Some(sum.blake3), chunks, holes: Holes::List(holes) })
@@ -378,7 +393,8 @@ pub(super) fn store_piece(
 fn store_streamed(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> Result<(), StoreError> {
     let new: usize = gathered.new.iter().map(|(_, _, len)| len).sum();
     if new == gathered.bytes.len() && new > 0 {
-        let chunks: Vec<_> = gathered.new.iter().map(|(id, _, len)| (*id, u32::try_from(*len).unwrap_or(u32::MAX))).collect();
+        let chunks: Vec<_> =
+            gathered.new.iter().map(|(id, _, len)| (*id, u32::try_from(*len).unwrap_or(u32::MAX))).collect();
         return writer.put_chunks(&gathered.bytes, &chunks);
     }
     store(writer, leftover, gathered)

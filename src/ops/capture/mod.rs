@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::model::{
-    Body, Counts, DatasetName, Entry, Evidence, Failure, Kind, Name, Progress, Reference, SnapshotKind, Timestamp, TreeRef,
-    Xattrs,
+    Body, Counts, DatasetName, Entry, Evidence, Failure, Kind, Name, Progress, Reference, SnapshotKind, Timestamp,
+    TreeRef, Xattrs,
 };
 use crate::store::{CommitInfo, NewSnapshot, Store, StoreError, Waiting};
 
@@ -156,7 +156,8 @@ pub fn capture(
         Plan::Stream(..) => (Vec::new(), None),
     };
     let mut writer = store.writer(options.waiting, &|| {
-        progress.notice(crate::model::Notice::Remark("another larder is writing to this store; waiting for it".to_owned()));
+        progress
+            .notice(crate::model::Notice::Remark("another larder is writing to this store; waiting for it".to_owned()));
     })?;
     writer.set_check(options.check_blocks);
     // The store may have changed while we waited.
@@ -218,13 +219,19 @@ struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    fn run(&self, plan: Plan, old: Option<OldCache>, cache_file: &cache::CacheFile) -> Result<TreeOutcome, CaptureError> {
+    fn run(
+        &self,
+        plan: Plan,
+        old: Option<OldCache>,
+        cache_file: &cache::CacheFile,
+    ) -> Result<TreeOutcome, CaptureError> {
         let (events, to_build) = bounded(4096);
         // As many groups as can be under way: sends to it never block.
         let (group_results, groups) = bounded(1024);
         let leftover = group::Leftover::default();
         let built = std::thread::scope(|threads| {
-            let cache = matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.store, cache_file)).flatten();
+            let cache =
+                matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.store, cache_file)).flatten();
             let tree = tree::TreeThread::new(self, to_build, groups, cache);
             let tree = threads.spawn(move || tree.run());
             let walked = rayon::in_place_scope(|tasks| {

@@ -120,8 +120,7 @@ impl<'a> ChunkLister<'a> {
             self.list.push(chunk);
             return Ok(());
         }
-        let (builder, pages) =
-            self.paged.get_or_insert_with(|| (MapBuilder::default(), PageWriter::new(self.writer)));
+        let (builder, pages) = self.paged.get_or_insert_with(|| (MapBuilder::default(), PageWriter::new(self.writer)));
         for earlier in self.list.drain(..) {
             builder.push(pages, earlier)?;
         }

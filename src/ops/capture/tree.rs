@@ -164,7 +164,8 @@ impl<'a> TreeThread<'a> {
                 let young = too_young(file.ctime, file.looked) || too_young(file.mtime, file.looked);
                 let mark = (!file.changed && !young).then_some(HostMark { ctime: file.ctime, ..mark });
                 entry.mtime = file.mtime;
-                (entry.body, entry.xattrs, entry.bits) = (Body::File(file.body.clone()), file.xattrs.clone(), file.bits);
+                (entry.body, entry.xattrs, entry.bits) =
+                    (Body::File(file.body.clone()), file.xattrs.clone(), file.bits);
                 if let Some(inode) = keep {
                     self.kept.insert(inode, (file.body, file.xattrs, file.bits));
                 }
@@ -227,8 +228,11 @@ impl<'a> TreeThread<'a> {
         }
         let mut builder = MapBuilder::<LinkItem>::default();
         for (group, (names, path)) in links {
-            let first =
-                if path.len() <= MAX_INLINE_VALUE { LongValue::Inline(path) } else { LongValue::Chunks(self.long_value(&path)?) };
+            let first = if path.len() <= MAX_INLINE_VALUE {
+                LongValue::Inline(path)
+            } else {
+                LongValue::Chunks(self.long_value(&path)?)
+            };
             builder.push(&mut self.pages, LinkItem { group, names, first })?;
         }
         let (page, counts) = builder.finish(&mut self.pages)?;

@@ -91,7 +91,8 @@ impl Roots {
         };
         let hex = |text: &str| {
             let text = text.trim();
-            (text.len() >= 40 && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| text.to_owned())
+            (text.len() >= 40 && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+                .then(|| text.to_owned())
         };
         let head = std::fs::read_to_string(git.join("HEAD")).ok()?;
         let Some(name) = head.trim().strip_prefix("ref: ") else { return hex(&head) };
