@@ -1,21 +1,35 @@
-//! Larder: a content-addressed, encrypted store for snapshots of folders.
+//! Larder keeps snapshots of folders: every byte once, compressed and encrypted, and gives each snapshot back as a read-only
+//! folder, a tar or the files themselves.
 //!
-//! The layers, lowest first; each uses those above it in this list and none below (`ARCHITECTURE.md` says why,
-//! `tests/it/tidy.rs` checks it):
+//! Layers, top to bottom; each uses only those below it:
 //!
-//! | module | what it does |
+//! | module | what it knows |
 //! |---|---|
-//! | [`model`] | the words as plain values |
+//! | [`cli`] | arguments, the terminal, exit statuses |
+//! | [`mount`] | FUSE |
+//! | [`ops`], [`packs`] | one verb a file: capture, restore, verify …; one format a file: tar |
+//! | [`view`] | a read-only file system over trees |
+//! | [`snapshots`] | what snapshots are called |
+//! | [`tree`] | folders, chunk lists, hole maps, hard links as sorted maps in pages |
+//! | [`store`] | durable and atomic: the database, the log, keys in use |
+//! | [`codec`] | bytes to bytes: cut, hash, compress, seal, wrap |
 //! | [`format`] | values to bytes and back, as `store-format.md` says |
-//! | [`codec`] | bytes to bytes: cut, hash, compress, seal, wrap keys |
-//! | [`store`] | what lasts: folder, database, keys, arrival log |
-//! | [`tree`] | sorted maps in pages |
-//! | [`snapshots`] | finding and listing snapshots |
-//! | [`ops`] | one verb a file: capture, … |
-//! | [`cli`] | the command line |
+//! | [`model`] | the words, as plain values |
 //!
-//! Deliberately absent: printing below `cli`, exits below `main`, a clock below the faces, types of RocksDB outside
-//! `store/db.rs`, `unsafe`.
+//! Deliberately absent: printing below `cli`, clocks and terminals below `cli` (they come in as values), RocksDB types
+//! outside `store/db.rs`, plain bytes in the database of an encrypted store.
+//!
+//! ```no_run
+//! use larder::model::Quiet;
+//! # fn keys() -> Box<dyn larder::store::Unlock> { unimplemented!() }
+//! # fn dirs() -> larder::store::ClientDirs { unimplemented!() }
+//! let store = larder::store::open("/srv/larder".as_ref(), &*keys(), &dirs(), Default::default())?;
+//! for listed in larder::snapshots::list(&store, None, Some(10))? {
+//!     println!("{}", listed.row.id);
+//! }
+//! # Ok::<(), larder::store::StoreError>(())
+//! ```
+
 pub mod cli;
 pub mod codec;
 pub mod format;
