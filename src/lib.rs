@@ -7,3 +7,5 @@ pub mod tree;
 pub mod snapshots;
 pub mod view;
 pub mod mount;
+pub mod ops;
+pub mod cli;

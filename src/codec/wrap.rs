@@ -156,6 +156,24 @@ pub fn generate_identity() -> (Zeroizing<String>, String) {
     (Zeroizing::new(identity.to_string().expose_secret().to_owned()), identity.to_public().to_string())
 }
 
+/// The recipient of the first X25519 identity in a file.
+#[must_use]
+pub fn recipient_of(text: &str) -> Option<String> {
+    text.lines().find_map(|l| l.trim().parse::<age::x25519::Identity>().ok()).map(|i| i.to_public().to_string())
+}
+
+/// The passphrase's text, for comparing two.
+#[must_use]
+pub fn same_passphrase(a: &Passphrase, b: &Passphrase) -> bool {
+    a.expose_secret() == b.expose_secret()
+}
+
+/// True if there is nothing in it.
+#[must_use]
+pub fn is_empty_passphrase(passphrase: &Passphrase) -> bool {
+    passphrase.expose_secret().is_empty()
+}
+
 /// Wraps bytes to one recipient, as a binary age file.
 ///
 /// # Errors

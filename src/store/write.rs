@@ -71,6 +71,8 @@ pub struct CommitInfo {
     pub id: SnapshotId,
     /// Its manifest.
     pub manifest: Manifest,
+    /// Hash of its log entry.
+    pub log_hash: Digest,
 }
 
 impl Shared {
@@ -118,7 +120,7 @@ impl Writer {
             stored_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         });
-        let (to_ingest, finished) = bounded::<Finished>(8);
+        let (to_ingest, finished) = bounded::<Finished>(32);
         let ingest = {
             let shared = shared.clone();
             let tmp = dir.join("tmp");
@@ -293,8 +295,9 @@ impl Writer {
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         db.write(&rows, true)?;
         db.flush()?;
-        self.remember(manifest.sequence, &digest(&entry));
-        Ok(CommitInfo { id, manifest })
+        let log_hash = digest(&entry);
+        self.remember(manifest.sequence, &log_hash);
+        Ok(CommitInfo { id, manifest, log_hash })
     }
 
     /// The dataset's record as it is now.
