@@ -8,7 +8,7 @@ mod links;
 mod pages;
 
 pub use build::{MapBuilder, PageWriter, Shape};
-pub use content::{ContentPiece, ContentPieces, content_pieces, pieces_at};
+pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
 pub use folder::{Listing, Numbered, Step, Walk};
 pub use links::Links;
 pub use pages::{Items, Pages};
