@@ -5,3 +5,5 @@ pub mod codec;
 pub mod store;
 pub mod tree;
 pub mod snapshots;
+pub mod ops;
+pub mod packs;
