@@ -1,7 +1,40 @@
-//! Larder.
-pub mod model;
-pub mod format;
+//! Larder keeps snapshots of folders: every byte once, compressed and encrypted, and gives each snapshot back as a read-only
+//! folder, a tar or the files themselves.
+//!
+//! Layers, top to bottom; each uses only those below it:
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`cli`] | arguments, the terminal, exit statuses |
+//! | [`mount`] | FUSE |
+//! | [`ops`], [`packs`] | one verb a file: capture, restore, verify …; one format a file: tar |
+//! | [`view`] | a read-only file system over trees |
+//! | [`snapshots`] | what snapshots are called |
+//! | [`tree`] | folders, chunk lists, hole maps, hard links as sorted maps in pages |
+//! | [`store`] | durable and atomic: the database, the log, keys in use |
+//! | [`codec`] | bytes to bytes: cut, hash, compress, seal, wrap |
+//! | [`format`] | values to bytes and back, as `store-format.md` says |
+//! | [`model`] | the words, as plain values |
+//!
+//! Deliberately absent: printing below `cli`, clocks and terminals below `cli` (they come in as values), RocksDB types
+//! outside `store/db.rs`, plain bytes in the database of an encrypted store.
+//!
+//! ```no_run
+//! use larder::model::Quiet;
+//! # fn keys() -> Box<dyn larder::store::Unlock> { unimplemented!() }
+//! # fn dirs() -> larder::store::ClientDirs { unimplemented!() }
+//! let store = larder::store::open("/srv/larder".as_ref(), &*keys(), &dirs(), Default::default())?;
+//! for listed in larder::snapshots::list(&store, None, Some(10))? {
+//!     println!("{}", listed.row.id);
+//! }
+//! # Ok::<(), larder::store::StoreError>(())
+//! ```
+
+pub mod cli;
 pub mod codec;
+pub mod format;
+pub mod model;
+pub mod ops;
+pub mod snapshots;
 pub mod store;
 pub mod tree;
-pub mod snapshots;

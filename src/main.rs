@@ -1,1 +1,7 @@
-fn main(){}
+//! The `larder` program: parse, run, exit.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    larder::cli::run(std::env::args_os())
+}

@@ -188,7 +188,12 @@ pub fn seal_value(epoch: EpochId, page: &DataKey, family: &str, key: &[u8], plai
 ///
 /// # Errors
 /// If it is malformed, damaged, or `page` is not its key.
-pub fn open_value(value: &[u8], page: &DataKey, family: &str, key: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, BlockError> {
+pub fn open_value(
+    value: &[u8],
+    page: &DataKey,
+    family: &str,
+    key: &[u8],
+) -> Result<zeroize::Zeroizing<Vec<u8>>, BlockError> {
     let (header, sealed) = SealedHeader::parse(value)?;
     if header.cipher != page.cipher() {
         return Err(SealError::DoesNotOpen.into());
@@ -210,7 +215,7 @@ mod tests {
         let epoch = EpochId::from_bytes([3; 16]);
         let content = b"hello hello hello hello hello hello hello!".repeat(3);
         for kind in [BlockKind::Data, BlockKind::Tree] {
-            let items = vec![6, content.len() as u32 - 6];
+            let items = vec![6, u32::try_from(content.len()).unwrap() - 6];
             let block = seal_block(kind, epoch, (&page, &chunk), &content, items, 3, true).unwrap();
             let key = if kind == BlockKind::Data { &chunk } else { &page };
             let open = open_block(&block.bytes, Some(&page), Some(key)).unwrap();
@@ -233,7 +238,8 @@ mod tests {
     fn a_catalog_key_opens_the_table_but_not_the_content() {
         let (page, chunk) = keys();
         let block =
-            seal_block(BlockKind::Data, EpochId::from_bytes([0; 16]), (&page, &chunk), b"content", vec![7], 3, false).unwrap();
+            seal_block(BlockKind::Data, EpochId::from_bytes([0; 16]), (&page, &chunk), b"content", vec![7], 3, false)
+                .unwrap();
         assert!(open_table(&block.bytes, &page).is_ok());
         assert!(open_block(&block.bytes, Some(&page), None).is_err());
         assert!(open_block(&block.bytes, Some(&page), Some(&page)).is_err());

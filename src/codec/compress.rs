@@ -19,7 +19,8 @@ pub(super) fn compress(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressErro
         if slot.as_ref().is_none_or(|(l, _)| *l != level) {
             *slot = Some((level, zstd::bulk::Compressor::new(level).map_err(fail)?));
         }
-        slot.as_mut().map_or_else(|| Err(CompressError("no compressor".to_owned())), |(_, c)| c.compress(bytes).map_err(fail))
+        slot.as_mut()
+            .map_or_else(|| Err(CompressError("no compressor".to_owned())), |(_, c)| c.compress(bytes).map_err(fail))
     })
 }
 

@@ -29,10 +29,8 @@ impl Cutter {
     pub fn new(seed: &[u8; 32], min: u32, avg: u32, max: u32) -> Self {
         let mut table = [0; 2048];
         blake3::Hasher::new_derive_key("larder v1 gear").update(seed).finalize_xof().fill(&mut table);
-        let gear: Box<[u64]> = table
-            .chunks_exact(8)
-            .map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
-            .collect();
+        let gear: Box<[u64]> =
+            table.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).collect();
         let gear_ls = gear.iter().map(|g| g << 1).collect();
         let bits = avg.max(256).ilog2() as usize;
         let mask = |bits: usize| MASKS.get(bits).copied().unwrap_or(MASKS[MASKS.len() - 1]);

@@ -196,7 +196,7 @@ pub struct ContentHash {
     blake3: Box<blake3::Hasher>,
 }
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Default for ContentHash {
     fn default() -> Self {

@@ -3,6 +3,7 @@
 //! `hash` is the one door to BLAKE3 and CRC-32, `cut` to the chunker, `compress` to zstd, `seal` to the AEAD, `wrap` to age.
 
 mod block;
+mod cache;
 mod compress;
 mod cut;
 mod hash;
@@ -10,11 +11,12 @@ mod seal;
 mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
+pub use cache::CacheKey;
 pub use compress::CompressError;
 pub use cut::Cutter;
 pub use hash::{ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed};
 pub use seal::{Class, ClassKeys, DataKey, SealError, random_bytes};
 pub use wrap::{
-    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_passphrase_file, parse_identities,
-    parse_recipient, unwrap, wrap, wrap_to_store,
+    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_empty_passphrase,
+    is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase, unwrap, wrap, wrap_to_store,
 };

@@ -156,6 +156,24 @@ pub fn generate_identity() -> (Zeroizing<String>, String) {
     (Zeroizing::new(identity.to_string().expose_secret().to_owned()), identity.to_public().to_string())
 }
 
+/// The recipient of the first X25519 identity in a file.
+#[must_use]
+pub fn recipient_of(text: &str) -> Option<String> {
+    text.lines().find_map(|l| l.trim().parse::<age::x25519::Identity>().ok()).map(|i| i.to_public().to_string())
+}
+
+/// The passphrase's text, for comparing two.
+#[must_use]
+pub fn same_passphrase(a: &Passphrase, b: &Passphrase) -> bool {
+    a.expose_secret() == b.expose_secret()
+}
+
+/// True if there is nothing in it.
+#[must_use]
+pub fn is_empty_passphrase(passphrase: &Passphrase) -> bool {
+    passphrase.expose_secret().is_empty()
+}
+
 /// Wraps bytes to one recipient, as a binary age file.
 ///
 /// # Errors
@@ -178,7 +196,8 @@ fn encrypt(plain: &[u8], recipient: &dyn age::Recipient) -> Result<Vec<u8>, Wrap
 /// # Errors
 /// If the text is not an X25519 recipient.
 pub fn wrap_to_store(plain: &[u8], recipient: &str) -> Result<Vec<u8>, WrapError> {
-    let parsed: age::x25519::Recipient = recipient.parse().map_err(|_| WrapError::NotARecipient(recipient.to_owned()))?;
+    let parsed: age::x25519::Recipient =
+        recipient.parse().map_err(|_| WrapError::NotARecipient(recipient.to_owned()))?;
     encrypt(plain, &parsed)
 }
 
@@ -202,9 +221,9 @@ fn decrypt<'a>(
 ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
     let decryptor = age::Decryptor::new(wrapped).map_err(|e| WrapError::Age(e.to_string()))?;
     let mut reader = decryptor.decrypt(identities).map_err(|e| match e {
-        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
-            WrapError::NoMatch
-        }
+        age::DecryptError::NoMatchingKeys
+        | age::DecryptError::DecryptionFailed
+        | age::DecryptError::KeyDecryptionFailed => WrapError::NoMatch,
         other => WrapError::Age(other.to_string()),
     })?;
     let mut plain = Zeroizing::new(Vec::with_capacity(4096));
@@ -258,7 +277,8 @@ mod tests {
         let prompt: Arc<dyn Prompt> = Arc::new(Nobody);
         let recipient = parse_recipient(&public, prompt.clone()).unwrap();
         let wrapped = wrap(b"key", &recipient).unwrap();
-        let mine = parse_identities(format!("# comment\n{}\n", secret.as_str()).as_bytes(), "f", prompt.clone()).unwrap();
+        let mine =
+            parse_identities(format!("# comment\n{}\n", secret.as_str()).as_bytes(), "f", prompt.clone()).unwrap();
         assert_eq!(unwrap(&wrapped, &mine).unwrap().as_slice(), b"key");
         let other = parse_identities(generate_identity().0.as_bytes(), "f", prompt.clone()).unwrap();
         assert!(matches!(unwrap(&wrapped, &other), Err(WrapError::NoMatch)));

@@ -4,9 +4,7 @@ use bincode::de::{Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
-use crate::model::{
-    ChunkId, DatasetKey, Digest, EpochId, KeyName, LinkGroup, PageId, SnapshotId, StoreId, Timestamp,
-};
+use crate::model::{ChunkId, DatasetKey, Digest, EpochId, KeyName, LinkGroup, PageId, SnapshotId, StoreId, Timestamp};
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +77,7 @@ pub(super) fn invalid(why: impl ToString) -> BincodeDecode {
 }
 
 /// Appends a MAC to encoded bytes.
+#[must_use]
 pub fn join_mac(mut bytes: Vec<u8>, mac: &[u8; 32]) -> Vec<u8> {
     bytes.extend_from_slice(mac);
     bytes

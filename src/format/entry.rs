@@ -6,9 +6,7 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::encoding::{DecodeError, decode_ext, encoded, from_bytes, invalid, to_bytes};
 use super::{MAX_INLINE_LIST, MAX_INLINE_VALUE, MAX_INLINE_XATTRS, MAX_SYMLINK};
-use crate::model::{
-    Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, LongValue, Name, TreeRef, Xattrs,
-};
+use crate::model::{Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, LongValue, Name, TreeRef, Xattrs};
 
 encoded!(FileBody { size, crc32, content, chunks, holes });
 encoded!(TreeRef { page, counts });
@@ -84,7 +82,8 @@ impl<C> Decode<C> for Holes {
             0 => Self::None,
             1 => {
                 let list: Vec<Extent> = Decode::decode(d)?;
-                let apart = |pair: &[Extent]| pair[0].offset.checked_add(pair[0].len).is_some_and(|e| e < pair[1].offset);
+                let apart =
+                    |pair: &[Extent]| pair[0].offset.checked_add(pair[0].len).is_some_and(|e| e < pair[1].offset);
                 if list.is_empty() || list.iter().any(|h| h.len == 0) || !list.windows(2).all(apart) {
                     return Err(invalid("holes out of order"));
                 }

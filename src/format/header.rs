@@ -7,6 +7,8 @@ use super::{FORMAT_VERSION, HEADER_LEN};
 
 const MAGIC: [u8; 8] = *b"LARDER\x1a\n";
 const SIGNED: usize = 128;
+#[allow(clippy::cast_possible_truncation, reason = "160 fits")]
+const LENGTH: u32 = HEADER_LEN as u32;
 
 /// A header, its MAC not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Header {
         let mut out = Vec::with_capacity(SIGNED);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&(HEADER_LEN as u32).to_le_bytes());
+        out.extend_from_slice(&LENGTH.to_le_bytes());
         out.extend_from_slice(&self.compatible.to_le_bytes());
         out.extend_from_slice(&self.read_only_compatible.to_le_bytes());
         out.extend_from_slice(&0u64.to_le_bytes());
@@ -89,8 +91,10 @@ impl Header {
         if bytes.len() < 16 || bytes[..8] != MAGIC {
             return Err(HeaderError::NotAHeader);
         }
-        let u32_at = |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or([0; 4])));
-        let u64_at = |at: usize| bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
+        let u32_at =
+            |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or([0; 4])));
+        let u64_at =
+            |at: usize| bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
         let version = u32_at(8);
         if version > FORMAT_VERSION {
             return Err(HeaderError::Newer(version.to_string()));

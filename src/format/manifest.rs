@@ -6,9 +6,7 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::MAX_MANIFEST;
 use super::encoding::{DecodeError, decode_ext, encoded, encoded_byte, from_bytes, invalid};
-use crate::model::{
-    DatasetName, Evidence, LinksRef, Manifest, Reference, SnapshotKind, Statistics,
-};
+use crate::model::{DatasetName, Evidence, LinksRef, Manifest, Reference, SnapshotKind, Statistics};
 
 encoded_byte!(SnapshotKind, "kind of snapshot" { Manual = 1, Scheduled = 2, Import = 3, Safety = 4, Pre = 5, Post = 6 });
 encoded!(Statistics { files, folders, others, bytes, new_bytes, stored_bytes, unreadable, changed });

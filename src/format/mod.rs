@@ -2,6 +2,7 @@
 //! `encoding` is section 5, `header` 8, `keyspace` 9, `block` 10 and 11, `page` 12, `entry` 13, `manifest` 14, `records` 7 and 15.
 
 mod block;
+mod cache;
 mod encoding;
 mod entry;
 mod header;
@@ -11,6 +12,7 @@ mod page;
 mod records;
 
 pub use block::{BlockHeader, BlockKind, BlockTable, Cipher, Codec, Place, SealedHeader};
+pub use cache::{CacheHead, CacheRecord, HostMark};
 pub use encoding::{DecodeError, from_bytes, join_mac, split_mac, to_bytes};
 pub use entry::{chunk_list_fits, decode_xattrs, encode_xattrs, encoded_entry_len, hole_list_fits, xattrs_fit};
 pub use header::{Header, HeaderError};

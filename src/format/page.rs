@@ -7,7 +7,8 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 use super::encoding::{DecodeError, decode_ext, encoded, encoded_byte, from_bytes, invalid, to_bytes};
 use super::{MAX_LEVEL, MAX_PAGE};
 use crate::model::{
-    ChunkCounts, ChunkId, ChunkRef, Counts, Entry, Ext, Extent, HoleCounts, LinkCounts, LinkGroup, LinkItem, Name, PageId,
+    ChunkCounts, ChunkId, ChunkRef, Counts, Entry, Ext, Extent, HoleCounts, LinkCounts, LinkGroup, LinkItem, Name,
+    PageId,
 };
 
 /// What a page is a piece of.

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{ChunkId, Counts, Digest, Ext, LinkGroup, PageId, Timestamp};
 use super::page::{ChunkCounts, HoleCounts};
+use super::{ChunkId, Counts, Digest, Ext, LinkGroup, PageId, Timestamp};
 
 /// A name within a folder: 1–255 bytes, no `/`, no NUL, not `.` or `..`. Not text: any other bytes may occur.
 /// The one exception is the empty name of a root.

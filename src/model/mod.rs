@@ -4,6 +4,7 @@ mod dataset;
 mod entry;
 mod failure;
 mod ids;
+mod link;
 mod manifest;
 mod page;
 mod progress;
@@ -11,16 +12,15 @@ mod time;
 
 pub use dataset::{DatasetName, InvalidDatasetName};
 pub use entry::{
-    Bits, Body, Chunks, ChunkRef, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
+    Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
 };
 pub use failure::{Failure, Kind};
-pub use ids::{
-    ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId,
-};
+pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
+pub use link::LinkItem;
 pub use manifest::{
     DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,
 };
-pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts, LinkItem};
+pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts};
 pub use progress::{Notice, Progress, Quiet};
 pub use time::Timestamp;
 

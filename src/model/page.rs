@@ -1,7 +1,5 @@
 //! Sums that pages carry about what lies below them.
 
-use super::{LinkGroup, LongValue};
-
 /// Sums over a folder, or over the part of it below one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -40,15 +38,4 @@ pub struct LinkCounts {
     pub groups: u64,
     /// Names of all groups.
     pub names: u64,
-}
-
-/// One group of hard links.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkItem {
-    /// Which group.
-    pub group: LinkGroup,
-    /// How many names the snapshot has of it.
-    pub names: u64,
-    /// The first of them in preorder, from the root, joined by `/`.
-    pub first: LongValue,
 }

@@ -19,7 +19,9 @@ impl Timestamp {
     #[must_use]
     pub fn from_system(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Self { seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX), nanos: after.subsec_nanos() },
+            Ok(after) => {
+                Self { seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX), nanos: after.subsec_nanos() }
+            }
             Err(before) => {
                 let before = before.duration();
                 let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
@@ -50,7 +52,8 @@ mod tests {
 
     #[test]
     fn system_time_round_trip() {
-        for (seconds, nanos) in [(0, 0), (-1, 999_999_999), (-1, 0), (-3_000_000_000, 1), (5_000_000_000, 123_456_789)] {
+        for (seconds, nanos) in [(0, 0), (-1, 999_999_999), (-1, 0), (-3_000_000_000, 1), (5_000_000_000, 123_456_789)]
+        {
             let t = Timestamp { seconds, nanos };
             assert_eq!(Timestamp::from_system(t.to_system()), t);
         }

@@ -58,7 +58,8 @@ impl Failure for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Malformed { .. } => Some(
-                "a snapshot is an id or the first 4 digits or more of it, `latest`, DATASET, DATASET~1 or DATASET@TIME".to_owned(),
+                "a snapshot is an id or the first 4 digits or more of it, `latest`, DATASET, DATASET~1 or DATASET@TIME"
+                    .to_owned(),
             ),
             Self::Nothing(_) => Some("`larder list` shows what there is".to_owned()),
             Self::Ambiguous { .. } => Some("give more digits".to_owned()),
@@ -71,7 +72,8 @@ impl FromStr for SnapshotName {
     type Err = ResolveError;
 
     fn from_str(text: &str) -> Result<Self, ResolveError> {
-        let malformed = |why: &dyn std::fmt::Display| ResolveError::Malformed { text: text.to_owned(), why: why.to_string() };
+        let malformed =
+            |why: &dyn std::fmt::Display| ResolveError::Malformed { text: text.to_owned(), why: why.to_string() };
         let dataset = |name: &str| name.parse::<DatasetName>().map_err(|e| malformed(&e));
         if text == "latest" {
             return Ok(Self::Latest);

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::codec::{IdKeys, MacLabel, Recipient, commitment, generate_identity, public_id_key, random_bytes, wrap};
-use crate::format::{CHUNK_AVG, CHUNK_MAX, CHUNK_MIN, Cipher, Family, Header, HeaderError, KeyRecord, PAGE_MASK, PAGE_MIN, Role};
+use crate::format::{
+    CHUNK_AVG, CHUNK_MAX, CHUNK_MIN, Cipher, Family, Header, HeaderError, KeyRecord, PAGE_MASK, PAGE_MIN, Role,
+};
 use crate::model::{KeyName, StoreId, Timestamp};
 
 use super::db::{Db, Rows};
@@ -74,7 +76,8 @@ pub fn create(dir: &Path, new: &NewStore) -> Result<StoreId, StoreError> {
         if *part == "header" {
             sync_dir(dir)?;
         }
-        fs::rename(building.join(part), dir.join(part)).map_err(|e| StoreError::io(format!("cannot put {part} in place"), e))?;
+        fs::rename(building.join(part), dir.join(part))
+            .map_err(|e| StoreError::io(format!("cannot put {part} in place"), e))?;
     }
     sync_dir(dir)?;
     fs::remove_dir(&building).map_err(|e| StoreError::io("cannot remove the building folder", e))?;
@@ -91,7 +94,8 @@ fn clear_leftovers(dir: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Occupied { path: dir.to_owned(), why: "holds a store already" });
     }
     let fail = |e| StoreError::io(format!("cannot look into {}", dir.display()), e);
-    let names: Vec<_> = fs::read_dir(dir).map_err(fail)?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>().map_err(fail)?;
+    let names: Vec<_> =
+        fs::read_dir(dir).map_err(fail)?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>().map_err(fail)?;
     let is_building = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(BUILDING);
     let cut = names.iter().any(is_building);
     for name in &names {

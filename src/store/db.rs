@@ -27,12 +27,13 @@ impl std::fmt::Debug for Db {
 fn fail(error: &rocksdb::Error) -> StoreError {
     let text = error.to_string();
     match error.kind() {
-        ErrorKind::Corruption => StoreError::damage("the database", text),
         ErrorKind::IOError if text.contains("No such file") => StoreError::damage("the database", text),
         ErrorKind::IOError if text.contains("No space left") => {
             StoreError::io("the store could not be written", std::io::Error::from(std::io::ErrorKind::StorageFull))
         }
-        ErrorKind::InvalidArgument | ErrorKind::NotFound => StoreError::damage("the database", text),
+        ErrorKind::Corruption | ErrorKind::InvalidArgument | ErrorKind::NotFound => {
+            StoreError::damage("the database", text)
+        }
         _ => StoreError::Database(text),
     }
 }
@@ -146,8 +147,10 @@ impl Db {
             let before = fingerprint(dir);
             let opened = Self::families(dir).and_then(|names| {
                 let cache = Cache::new_lru_cache(64 << 20);
-                let families: Vec<_> =
-                    names.into_iter().map(|n| ColumnFamilyDescriptor::new(n.clone(), family_options(&n, &cache))).collect();
+                let families: Vec<_> = names
+                    .into_iter()
+                    .map(|n| ColumnFamilyDescriptor::new(n.clone(), family_options(&n, &cache)))
+                    .collect();
                 DB::open_cf_descriptors_read_only(&database_options(), dir, families, false).map_err(|e| fail(&e))
             });
             let steady = before.is_some() && before == fingerprint(dir);
@@ -168,9 +171,9 @@ impl Db {
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
-        self.db
-            .cf_handle(family.name())
-            .ok_or_else(|| StoreError::damage("the database", format!("the column family {} is missing", family.name())))
+        self.db.cf_handle(family.name()).ok_or_else(|| {
+            StoreError::damage("the database", format!("the column family {} is missing", family.name()))
+        })
     }
 
     /// A row's value.
@@ -179,7 +182,12 @@ impl Db {
     }
 
     /// Gives a row's value to `with` without a copy.
-    pub(super) fn with<T>(&self, family: Family, key: &[u8], with: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
+    pub(super) fn with<T>(
+        &self,
+        family: Family,
+        key: &[u8],
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, StoreError> {
         let value = self.db.get_pinned_cf(self.family(family)?, key).map_err(|e| fail(&e))?;
         Ok(value.map(|v| with(&v)))
     }

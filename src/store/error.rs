@@ -140,7 +140,9 @@ impl Failure for StoreError {
             Self::NotAStore(_) => "name the folder that `larder init` made, with --store or LARDER_STORE".to_owned(),
             Self::Newer { .. } => "use a newer larder; nothing was changed".to_owned(),
             Self::Locked(_) => "wait for it, or leave --no-wait out and larder waits for you".to_owned(),
-            Self::WrongKey(_) => "name the right identity with --identity FILE or LARDER_IDENTITY, or give the passphrase".to_owned(),
+            Self::WrongKey(_) => {
+                "name the right identity with --identity FILE or LARDER_IDENTITY, or give the passphrase".to_owned()
+            }
             Self::KeysChanged { pin, .. } => format!(
                 "somebody may have replaced the store; if the change is yours, remove {} and try again",
                 pin.display()

@@ -39,7 +39,9 @@ impl Finding {
             StoreError::Damage { what, why } => {
                 Self { object: what.clone(), why: why.clone(), data_block: None, tree_block: None }
             }
-            other => Self { object: "the store".to_owned(), why: other.to_string(), data_block: None, tree_block: None },
+            other => {
+                Self { object: "the store".to_owned(), why: other.to_string(), data_block: None, tree_block: None }
+            }
         }
     }
 }

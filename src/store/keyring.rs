@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::codec::{ClassKeys, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes, wrap_to_store};
-use crate::format::{Cipher, EpochRecord, Family, KeyRecord, Role, join_mac, split_mac};
+use crate::codec::{
+    ClassKeys, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes,
+    wrap_to_store,
+};
+use crate::format::{EpochRecord, Family, KeyRecord, Role, join_mac, split_mac};
 use crate::model::{Digest, EpochId, KeyName};
 
 use super::db::Db;
@@ -160,11 +163,6 @@ impl Keyring {
             }
         };
         Ok(ClassKeys { page: open(1, &record.page_key, &self.page)?, chunk: open(2, &record.chunk_key, &self.chunk)? })
-    }
-
-    /// The cipher of the store.
-    pub(super) fn cipher(&self) -> Cipher {
-        if self.recipients.is_some() { Cipher::Aes256Gcm } else { Cipher::None }
     }
 
     /// The hash of a log entry, its MAC checked.

@@ -28,7 +28,9 @@ impl WriterLock {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) if waiting == Waiting::NoWait => return Err(StoreError::Locked(dir.to_owned())),
+            Err(TryLockError::WouldBlock) if waiting == Waiting::NoWait => {
+                return Err(StoreError::Locked(dir.to_owned()));
+            }
             Err(TryLockError::WouldBlock) => {
                 waits();
                 file.lock().map_err(fail)?;

@@ -3,8 +3,8 @@
 use crate::codec::{MacLabel, open_value};
 use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
-    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogKind, Manifest, Reference, SnapshotId,
-    SnapshotKind, Statistics, Timestamp,
+    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogKind, Manifest, Reference,
+    SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
 
 use super::Store;
@@ -152,9 +152,8 @@ impl Store {
     pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest, StoreError> {
         let what = || format!("the manifest of {}", super::snapshot_label(*id));
         let db = self.db();
-        let value = db
-            .get(Family::Manifests, id.as_bytes())?
-            .ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
+        let value =
+            db.get(Family::Manifests, id.as_bytes())?.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
         let plain = self.open_page_value(&db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(what(), why),
             other => other,
@@ -165,7 +164,13 @@ impl Store {
         decode_manifest(&plain).map_err(|e| StoreError::damage(what(), e))
     }
 
-    fn open_page_value(&self, db: &Db, family: Family, key: &[u8], value: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
+    fn open_page_value(
+        &self,
+        db: &Db,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
         let (header, _) = SealedHeader::parse(value)?;
         let keys = self.inner.keyring.epoch(db, header.epoch)?;
         let page = keys.page.as_ref().ok_or(StoreError::Closed("names and structure"))?;

@@ -44,7 +44,10 @@ impl PinFile {
         let path = dirs.state.join("pins").join(format!("{store}.json"));
         let pin = match std::fs::read(&path) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| {
-                StoreError::Refused(format!("{} is not a pin file: {e}; remove it if you do not know why", path.display()))
+                StoreError::Refused(format!(
+                    "{} is not a pin file: {e}; remove it if you do not know why",
+                    path.display()
+                ))
             })?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
@@ -89,7 +92,8 @@ impl PinFile {
         sequence: u64,
         log_hash: &Digest,
     ) -> Result<(), StoreError> {
-        let pin = Pin { commitment: hex(commitment), recipients: hex(recipients), sequence, log_hash: log_hash.to_string() };
+        let pin =
+            Pin { commitment: hex(commitment), recipients: hex(recipients), sequence, log_hash: log_hash.to_string() };
         if self.pin.as_ref().is_some_and(|p| *p == pin || p.sequence > sequence) {
             return Ok(());
         }

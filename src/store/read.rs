@@ -246,7 +246,9 @@ pub(super) fn places(db: &Db, sort: Sort, id: &[u8; 32]) -> Result<Vec<Place>, S
     let row = db.with(sort.index(), &index_key(id), |value| from_bytes::<Vec<Place>>(value, "index entry"))?;
     match row {
         None => Ok(Vec::new()),
-        Some(places) => places.map_err(|e| StoreError::damage(format!("the index entry of {} {}", sort.word(), hex(id)), e)),
+        Some(places) => {
+            places.map_err(|e| StoreError::damage(format!("the index entry of {} {}", sort.word(), hex(id)), e))
+        }
     }
 }
 

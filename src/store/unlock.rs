@@ -52,7 +52,8 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.extension().is_some_and(|e| e == "age") {
-            let bytes = std::fs::read(&path).map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
+            let bytes =
+                std::fs::read(&path).map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
             found.push((path, bytes));
         }
     }
@@ -85,10 +86,11 @@ fn key_record(dir: &Path, header: &Header, unlock: &dyn Unlock, pin: &PinFile) -
         None
     };
     let mut record = if identities.is_empty() { None } else { try_open(&identities, false) };
-    if record.is_none() && objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped)) {
-        if let Some(passphrase) = unlock.passphrase()? {
-            record = try_open(&[Identity::passphrase(passphrase)], true);
-        }
+    if record.is_none()
+        && objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped))
+        && let Some(passphrase) = unlock.passphrase()?
+    {
+        record = try_open(&[Identity::passphrase(passphrase)], true);
     }
     if let Some(record) = record {
         return Ok(record);

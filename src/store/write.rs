@@ -13,7 +13,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::codec::{MacLabel, SealedBlock, digest, seal_block, seal_value};
-use crate::format::{BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes};
+use crate::format::{
+    BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes,
+};
 use crate::model::{ChunkId, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp};
 
 use super::Store;
@@ -71,6 +73,8 @@ pub struct CommitInfo {
     pub id: SnapshotId,
     /// Its manifest.
     pub manifest: Manifest,
+    /// Hash of its log entry.
+    pub log_hash: Digest,
 }
 
 impl Shared {
@@ -118,7 +122,7 @@ impl Writer {
             stored_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         });
-        let (to_ingest, finished) = bounded::<Finished>(8);
+        let (to_ingest, finished) = bounded::<Finished>(32);
         let ingest = {
             let shared = shared.clone();
             let tmp = dir.join("tmp");
@@ -201,7 +205,11 @@ impl Writer {
         self.shared.stored_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
         let sender = self.to_ingest.as_ref().filter(|_| !self.shared.failed.load(Ordering::SeqCst));
         let sent = sender.map(|s| s.send(Finished { sort, block, ids }));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(StoreError::Database("writing has failed before".to_owned())) }
+        if matches!(sent, Some(Ok(()))) {
+            Ok(())
+        } else {
+            Err(StoreError::Database("writing has failed before".to_owned()))
+        }
     }
 
     /// Ends the ingesting thread; everything put is durable and in the index after this.
@@ -260,7 +268,9 @@ impl Writer {
         };
         let plain = to_bytes(&manifest);
         if plain.len() > crate::format::MAX_MANIFEST {
-            return Err(StoreError::Refused("labels, metrics and payload together are longer than a manifest may be".to_owned()));
+            return Err(StoreError::Refused(
+                "labels, metrics and payload together are longer than a manifest may be".to_owned(),
+            ));
         }
         let id = ids.manifest(&plain);
         let epoch = &self.shared.epoch;
@@ -276,7 +286,8 @@ impl Writer {
         }
         .to_bytes();
         let entry = join_mac(entry.clone(), &ids.mac(MacLabel::Log, &[&entry]));
-        let seal = |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
+        let seal =
+            |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
         let record = DatasetRecord {
             head: manifest.sequence,
             manifest: id,
@@ -293,8 +304,9 @@ impl Writer {
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         db.write(&rows, true)?;
         db.flush()?;
-        self.remember(manifest.sequence, &digest(&entry));
-        Ok(CommitInfo { id, manifest })
+        let log_hash = digest(&entry);
+        self.remember(manifest.sequence, &log_hash);
+        Ok(CommitInfo { id, manifest, log_hash })
     }
 
     /// The dataset's record as it is now.

@@ -88,7 +88,7 @@ pub fn pieces_at(pages: &Pages, file: &FileBody, offset: u64) -> Result<ContentP
         Holes::List(list) => {
             let first = list.partition_point(|h| h.offset + h.len <= offset);
             let bytes = list[..first].iter().map(|h| h.len).sum();
-            (Source::List(list[first..].to_vec().into_iter()), bytes)
+            (Source::List(Vec::from(&list[first..]).into_iter()), bytes)
         }
         Holes::Paged(page, counts) => {
             let mut items = pages.items::<Extent>(page, counts)?;
@@ -132,7 +132,7 @@ fn chunks_at(
                 before
             });
             let first = first.count();
-            Source::List(list[first..].to_vec().into_iter())
+            Source::List(Vec::from(&list[first..]).into_iter())
         }
         Chunks::Paged(page, counts) => {
             let mut items = pages.items::<ChunkRef>(page, counts)?;
@@ -231,7 +231,10 @@ impl Pages {
         for chunk in list {
             let item = self.store().chunk(&chunk.id)?;
             if item.len() != chunk.len as usize || bytes.len() + item.len() > max {
-                return Err(StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says"));
+                return Err(StoreError::damage(
+                    format!("chunk {}", chunk.id),
+                    "it has another length than its list says",
+                ));
             }
             bytes.extend_from_slice(&item);
         }

@@ -134,6 +134,7 @@ impl Pages {
 
 /// A step of a walk.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one step lives at a time, on the stack")]
 pub enum Step {
     /// An entry; if it is a folder, its entries follow and then [`Step::Leave`].
     Enter(Numbered),

@@ -1,0 +1,161 @@
+//! `larder init`
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::codec::{
+    Passphrase, Prompt, Recipient, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
+};
+use crate::model::Kind;
+use crate::store::{NewStore, StoreError, create};
+
+use super::context::{self, Terminal};
+use super::error::CliError;
+use super::output::Output;
+use super::{Global, Outcome};
+
+/// Make a store
+///
+/// By default it is encrypted to the age identity larder/identity.txt in the configuration folder, which is made if it
+/// is not there: back it up, nobody can read the store without it.
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// Where, instead of --store
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// Encrypt to an age or SSH recipient instead (can be repeated)
+    #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "unencrypted")]
+    recipient: Vec<String>,
+    /// Encrypt to the recipients in a file, a line each (can be repeated)
+    #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "unencrypted")]
+    recipients_file: Vec<PathBuf>,
+    /// Encrypt to a passphrase, alone or besides recipients
+    #[arg(long, short = 'p', conflicts_with = "unencrypted")]
+    passphrase: bool,
+    /// Do not encrypt
+    #[arg(long)]
+    unencrypted: bool,
+}
+
+/// The default identity, and whether it was just made.
+struct Default {
+    recipient: String,
+    file: PathBuf,
+    fresh: bool,
+}
+
+pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let path = args.path.clone().map_or_else(|| context::store_path(global), Ok)?;
+    let prompt: Arc<dyn Prompt> = Arc::new(Terminal);
+    let mut texts = args.recipient.clone();
+    for file in &args.recipients_file {
+        texts.extend(recipients_in(file)?);
+    }
+    let mut recipients = texts
+        .iter()
+        .map(|t| parse_recipient(t, prompt.clone()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(StoreError::from)?;
+    if args.passphrase {
+        recipients.push(Recipient::passphrase(new_passphrase(&prompt)?, None));
+    }
+    let default = if recipients.is_empty() && !args.unencrypted { Some(default_identity()?) } else { None };
+    if let Some(default) = &default {
+        recipients.push(parse_recipient(&default.recipient, prompt.clone()).map_err(StoreError::from)?);
+    }
+    let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
+    let id = create(&path, &NewStore { recipients, now: context::now() })?;
+    if out.json() {
+        let identity = default.as_ref().map(|d| json!({"file": d.file, "made": d.fresh}));
+        out.print_json(&json!({
+            "store": id.to_string(), "path": path, "encrypted": !args.unencrypted, "recipients": names, "identity": identity,
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    out.remark(&format!("made the store {} ({id})", path.display()));
+    match default {
+        Some(d) if d.fresh => {
+            out.remark(&format!("made the identity {}", d.file.display()));
+            out.remark(&format!("  recipient: {}", d.recipient));
+            out.remark("  Back this file up. Without it nobody can read the store, not even you.");
+        }
+        Some(d) => out.remark(&format!("encrypted to your identity {} ({})", d.file.display(), d.recipient)),
+        None if args.unencrypted => {
+            out.remark("it is not encrypted: whoever can read its files can read everything in it")
+        }
+        None => names.iter().for_each(|n| out.remark(&format!("encrypted to {n}"))),
+    }
+    Ok(Outcome::Done)
+}
+
+fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| CliError::new(Kind::Usage, format!("cannot read the recipients file {}: {e}", file.display())))?;
+    let found: Vec<String> =
+        text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();
+    if found.is_empty() {
+        return Err(CliError::new(Kind::Usage, format!("there is no recipient in {}", file.display())));
+    }
+    Ok(found)
+}
+
+fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
+    if let Some(command) = std::env::var_os("LARDER_PASSPHRASE_COMMAND").filter(|c| !c.is_empty()) {
+        return Ok(context::passphrase_from(&command)?);
+    }
+    let nobody = || {
+        CliError::new(Kind::Usage, "there is no terminal to ask for the passphrase on")
+            .hint("LARDER_PASSPHRASE_COMMAND names a command that prints it")
+    };
+    let first = prompt.passphrase("New passphrase").ok_or_else(nobody)?;
+    let second = prompt.passphrase("Once more").ok_or_else(nobody)?;
+    if !same_passphrase(&first, &second) {
+        return Err(CliError::new(Kind::Usage, "the two passphrases differ; nothing was made"));
+    }
+    if is_empty_passphrase(&first) {
+        return Err(CliError::new(Kind::Usage, "the passphrase is empty; nothing was made"));
+    }
+    Ok(first)
+}
+
+/// Reads the recipient of the default identity; makes the identity the first time.
+fn default_identity() -> Result<Default, CliError> {
+    let file = context::default_identity();
+    let fail =
+        |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
+    if file.exists() {
+        let text = zeroize::Zeroizing::new(std::fs::read_to_string(&file).map_err(fail)?);
+        let recipient = crate::codec::recipient_of(&text).ok_or_else(|| {
+            CliError::new(
+                Kind::Usage,
+                format!("{} holds no age identity that a recipient can be told of", file.display()),
+            )
+            .hint("name the recipient with --recipient")
+        })?;
+        return Ok(Default { recipient, file, fresh: false });
+    }
+    let (secret, recipient) = generate_identity();
+    let dir = file.parent().map(PathBuf::from).unwrap_or_default();
+    std::fs::create_dir_all(&dir).map_err(fail)?;
+    let text =
+        zeroize::Zeroizing::new(format!("# made by larder init\n# public key: {recipient}\n{}\n", secret.as_str()));
+    let beside = dir.join(format!(".identity.{}.new", std::process::id()));
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(fail)?;
+    // A hard link does not replace: an identity that another process made meanwhile stays.
+    let made = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.sync_all())
+        .and_then(|()| std::fs::hard_link(&beside, &file))
+        .and_then(|()| std::fs::File::open(&dir)?.sync_all());
+    let _ = std::fs::remove_file(&beside);
+    match made {
+        Ok(()) => Ok(Default { recipient, file, fresh: true }),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => default_identity(),
+        Err(e) => Err(fail(e)),
+    }
+}

@@ -1,0 +1,229 @@
+//! Printing: data to standard output, all else to standard error. Names are escaped on terminals, where they could do harm.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::model::{Manifest, SnapshotId, Timestamp};
+
+use super::error::CliError;
+
+/// Where and how to print.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    json: bool,
+    quiet: bool,
+    terminal: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, terminal: io::stdout().is_terminal() }
+    }
+
+    /// True if JSON is wanted.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// True if standard error is a terminal and the user has not asked for quiet.
+    pub(super) fn shows_progress(&self) -> bool {
+        !self.quiet && !self.json && io::stderr().is_terminal()
+    }
+
+    /// Prints a line of data.
+    pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
+        self.raw(text.as_bytes()).and_then(|()| self.raw(b"\n"))
+    }
+
+    /// Prints bytes of data as they are.
+    pub(super) fn raw(&self, bytes: &[u8]) -> Result<(), CliError> {
+        io::stdout().lock().write_all(bytes).map_err(|e| CliError::output(&e))
+    }
+
+    /// Prints a value as one line of JSON.
+    pub(super) fn print_json(&self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value).map_err(|e| CliError::output(&io::Error::other(e)))?;
+        self.line(&text)
+    }
+
+    /// Tells something that is no data.
+    pub(super) fn remark(&self, text: &str) {
+        if !self.quiet {
+            self.tell(text);
+        }
+    }
+
+    /// Tells an error, quiet or not.
+    pub(super) fn tell(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
+    }
+
+    /// A name as standard output should have it: raw in a pipe, escaped on a terminal.
+    pub(super) fn name(&self, bytes: &[u8]) -> Vec<u8> {
+        if self.terminal { escaped(&String::from_utf8_lossy(bytes)).into_bytes() } else { bytes.to_vec() }
+    }
+}
+
+/// Text without characters that could move a terminal's cursor or change what is seen.
+pub(super) fn escaped(text: &str) -> String {
+    let harmful = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().flat_map(|c| if harmful(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// A time as RFC 3339 in UTC; beyond what that can say, as seconds.
+pub(super) fn rfc3339(time: Timestamp) -> String {
+    let nanos = i32::try_from(time.nanos).unwrap_or(0);
+    jiff::Timestamp::new(time.seconds, nanos).map_or_else(|_| format!("@{}", time.seconds), |t| t.to_string())
+}
+
+/// A time for people: to the second, UTC.
+pub(super) fn short_time(time: Timestamp) -> String {
+    let whole = jiff::Timestamp::from_second(time.seconds);
+    whole.map_or_else(|_| format!("@{}", time.seconds), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// Bytes for people.
+pub(super) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// The first digits of a snapshot's id, enough for people.
+pub(super) fn short_id(id: SnapshotId) -> String {
+    id.to_string()[..16].to_owned()
+}
+
+/// A manifest as JSON: the one shape that `snapshot`, `list` and `show` share.
+#[derive(Debug, Serialize)]
+pub(super) struct SnapshotJson {
+    id: String,
+    sequence: u64,
+    dataset: String,
+    arrival: String,
+    kind: &'static str,
+    parent: Option<String>,
+    tree: String,
+    files: u64,
+    folders: u64,
+    others: u64,
+    bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+    unreadable: u64,
+    changed: u64,
+    client_time: String,
+    host: String,
+    user: String,
+    program: String,
+    sources: Vec<String>,
+    git_revision: Option<String>,
+    reason: Option<String>,
+    labels: std::collections::BTreeMap<String, String>,
+    references: Vec<ReferenceJson>,
+    scope: Option<String>,
+    scope_ref: Option<String>,
+    initiator: Option<String>,
+    trigger_source: Option<String>,
+    analyzer_version: Option<String>,
+    rule_version: Option<String>,
+    source_ref: Option<String>,
+    immutable: bool,
+    retention_class: Option<String>,
+    metrics: Option<serde_json::Value>,
+    payload: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReferenceJson {
+    key: String,
+    uri: String,
+    hash: Option<String>,
+    verified: Option<bool>,
+}
+
+impl SnapshotJson {
+    pub(super) fn new(id: SnapshotId, m: &Manifest) -> Self {
+        let json = |text: &Option<String>| {
+            text.as_ref().map(|t| serde_json::from_str(t).unwrap_or_else(|_| serde_json::Value::String(t.clone())))
+        };
+        let s = &m.statistics;
+        Self {
+            id: id.to_string(),
+            sequence: m.sequence,
+            dataset: m.dataset.to_string(),
+            arrival: rfc3339(m.arrival),
+            kind: m.kind.as_str(),
+            parent: m.parent.map(|p| p.to_string()),
+            tree: m.root.folder().map_or_else(String::new, |t| t.page.to_string()),
+            files: s.files,
+            folders: s.folders,
+            others: s.others,
+            bytes: s.bytes,
+            new_bytes: s.new_bytes,
+            stored_bytes: s.stored_bytes,
+            unreadable: s.unreadable,
+            changed: s.changed,
+            client_time: rfc3339(m.client_time),
+            host: m.host.clone(),
+            user: m.user.clone(),
+            program: m.program.clone(),
+            sources: m.sources.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect(),
+            git_revision: m.git_revision.clone(),
+            reason: m.reason.clone(),
+            labels: m.labels.iter().cloned().collect(),
+            references: m
+                .references
+                .iter()
+                .map(|r| ReferenceJson {
+                    key: r.key.clone(),
+                    uri: r.uri.clone(),
+                    hash: r.hash.clone(),
+                    verified: r.verified,
+                })
+                .collect(),
+            scope: m.evidence.scope.clone(),
+            scope_ref: m.evidence.scope_ref.clone(),
+            initiator: m.evidence.initiator.clone(),
+            trigger_source: m.evidence.trigger_source.clone(),
+            analyzer_version: m.evidence.analyzer_version.clone(),
+            rule_version: m.evidence.rule_version.clone(),
+            source_ref: m.evidence.source_ref.clone(),
+            immutable: m.evidence.immutable,
+            retention_class: m.evidence.retention_class.clone(),
+            metrics: json(&m.evidence.metrics),
+            payload: json(&m.evidence.payload),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harmful_characters_are_shown() {
+        assert_eq!(escaped("a\u{1b}[31mb"), "a\\u{1b}[31mb");
+        assert_eq!(escaped("x\u{202e}y"), "x\\u{202e}y");
+        assert_eq!(escaped("ünï\tcode"), "ünï\tcode");
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(human_bytes(0), "0 B");
+        assert_eq!(human_bytes(1536), "1.5 KiB");
+        assert_eq!(human_bytes(u64::MAX), "16.0 EiB");
+    }
+}

@@ -1,0 +1,77 @@
+//! `larder show`
+
+use clap::Args;
+
+use crate::model::Manifest;
+use crate::snapshots::{SnapshotName, resolve};
+
+use super::context;
+use super::error::CliError;
+use super::output::{Output, SnapshotJson, escaped, human_bytes, rfc3339};
+use super::{Global, Outcome};
+
+/// Show everything that is known of a snapshot
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Which one: an id or its first digits, `latest`, DATASET, DATASET~1, DATASET@TIME
+    #[arg(value_name = "SNAP", default_value = "latest")]
+    snapshot: String,
+}
+
+pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let name: SnapshotName = args.snapshot.parse()?;
+    let store = context::open_named(global, out)?;
+    let id = resolve(&store, &name)?;
+    let manifest = store.manifest(&id)?;
+    if out.json() {
+        out.print_json(&SnapshotJson::new(id, &manifest))?;
+        return Ok(Outcome::Done);
+    }
+    for (key, value) in rows(&id.to_string(), &manifest) {
+        out.line(&format!("{key:14} {}", escaped(&value)))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn rows(id: &str, m: &Manifest) -> Vec<(&'static str, String)> {
+    let s = &m.statistics;
+    let e = &m.evidence;
+    let mut rows = vec![
+        ("id", id.to_owned()),
+        ("dataset", m.dataset.to_string()),
+        ("arrival", rfc3339(m.arrival)),
+        ("sequence", m.sequence.to_string()),
+        ("kind", m.kind.to_string()),
+        ("begun", format!("{} on {} by {}", rfc3339(m.client_time), m.host, m.user)),
+        ("program", m.program.clone()),
+        ("files", s.files.to_string()),
+        ("folders", s.folders.to_string()),
+        ("others", s.others.to_string()),
+        ("size", format!("{} ({} bytes)", human_bytes(s.bytes), s.bytes)),
+        ("new", format!("{}, stored in {}", human_bytes(s.new_bytes), human_bytes(s.stored_bytes))),
+        ("unreadable", s.unreadable.to_string()),
+        ("changed", s.changed.to_string()),
+        ("tree", m.root.folder().map_or_else(String::new, |t| t.page.to_string())),
+    ];
+    rows.extend(m.sources.iter().map(|p| ("source", String::from_utf8_lossy(p).into_owned())));
+    let optional = [
+        ("parent", m.parent.map(|p| p.to_string())),
+        ("git revision", m.git_revision.clone()),
+        ("reason", m.reason.clone()),
+        ("scope", e.scope.clone()),
+        ("scope ref", e.scope_ref.clone()),
+        ("initiator", e.initiator.clone()),
+        ("trigger", e.trigger_source.clone()),
+        ("analyzer", e.analyzer_version.clone()),
+        ("rules", e.rule_version.clone()),
+        ("source ref", e.source_ref.clone()),
+        ("retention", e.retention_class.clone()),
+        ("metrics", e.metrics.clone()),
+        ("payload", e.payload.clone()),
+        ("immutable", e.immutable.then(|| "yes".to_owned())),
+    ];
+    rows.extend(optional.into_iter().filter_map(|(k, v)| v.map(|v| (k, v))));
+    rows.extend(m.labels.iter().map(|(k, v)| ("label", format!("{k}={v}"))));
+    rows.extend(m.references.iter().map(|r| ("reference", format!("{}={}", r.key, r.uri))));
+    rows
+}

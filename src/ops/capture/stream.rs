@@ -1,0 +1,236 @@
+//! Long content: read and cut on this thread, hashed, compressed and sealed by rayon tasks.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crossbeam_channel::Receiver;
+
+use crate::codec::ContentHash;
+use crate::format::{chunk_list_fits, hole_list_fits};
+use crate::model::{ChunkRef, Chunks, Extent, FileBody, Holes};
+use crate::ops::source;
+use crate::tree::{MapBuilder, PageWriter};
+
+use super::CaptureError;
+use super::group::{Reading, finish_sum};
+
+/// A block of a long file holds at least this many bytes.
+const PIECE_BYTES: usize = 512 << 10;
+/// Bytes read at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Pieces whose chunks are waited for at most.
+const PIECES_AHEAD: usize = 64;
+/// Chunks gathered before a list goes to pages.
+const LIST_MAX: usize = 24;
+
+/// What a stream gives next.
+pub(super) enum Part {
+    /// That many bytes were put into the buffer.
+    Data(usize),
+    /// A hole.
+    Hole(u64),
+    /// The end.
+    End,
+}
+
+/// Where long content comes from.
+pub(super) trait Content {
+    /// The next part; data goes to the front of the buffer.
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError>;
+}
+
+/// A stream without holes.
+pub(super) struct FromReader<'a>(&'a mut dyn Read);
+
+impl<'a> FromReader<'a> {
+    pub(super) fn new(reader: &'a mut dyn Read) -> Self {
+        Self(reader)
+    }
+}
+
+impl Content for FromReader<'_> {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError> {
+        loop {
+            match self.0.read(buffer) {
+                Ok(0) => return Ok(Part::End),
+                Ok(n) => return Ok(Part::Data(n)),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(CaptureError::Stream(e.to_string())),
+            }
+        }
+    }
+}
+
+/// A file of the host, its holes left out.
+pub(super) struct FromFile<'a> {
+    file: &'a OwnedFd,
+    holes: VecDeque<Extent>,
+    at: u64,
+    size: u64,
+    /// Why reading stopped, if it did.
+    pub(super) failed: Option<rustix::io::Errno>,
+}
+
+impl<'a> FromFile<'a> {
+    pub(super) fn new(file: &'a OwnedFd, size: u64) -> Self {
+        Self { file, holes: source::holes(file.as_fd(), size).into(), at: 0, size, failed: None }
+    }
+}
+
+impl Content for FromFile<'_> {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError> {
+        if self.at >= self.size {
+            return Ok(Part::End);
+        }
+        if let Some(hole) = self.holes.pop_front_if(|h| h.offset <= self.at) {
+            self.at = hole.offset + hole.len;
+            return Ok(Part::Hole(hole.len));
+        }
+        let room = self.holes.front().map_or(self.size, |h| h.offset) - self.at;
+        let want = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        match source::read_at(self.file.as_fd(), &mut buffer[..want], self.at) {
+            // It became shorter meanwhile.
+            Ok(0) => {
+                self.at = self.size;
+                Ok(Part::End)
+            }
+            Ok(n) => {
+                self.at += n as u64;
+                Ok(Part::Data(n))
+            }
+            Err(e) => {
+                self.failed = Some(e);
+                Ok(Part::End)
+            }
+        }
+    }
+}
+
+/// Chunks of a long file: a short list, or pages once it gets long.
+struct ChunkLister<'a> {
+    list: Vec<ChunkRef>,
+    paged: Option<(MapBuilder<ChunkRef>, PageWriter<'a>)>,
+    writer: &'a crate::store::Writer,
+}
+
+impl<'a> ChunkLister<'a> {
+    fn push(&mut self, chunk: ChunkRef) -> Result<(), CaptureError> {
+        if self.paged.is_none() && self.list.len() < LIST_MAX {
+            self.list.push(chunk);
+            return Ok(());
+        }
+        let (builder, pages) = self.paged.get_or_insert_with(|| (MapBuilder::default(), PageWriter::new(self.writer)));
+        for earlier in self.list.drain(..) {
+            builder.push(pages, earlier)?;
+        }
+        builder.push(pages, chunk)?;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Chunks, CaptureError> {
+        if let Some((builder, mut pages)) = self.paged {
+            let (page, counts) = builder.finish(&mut pages)?;
+            pages.flush()?;
+            return Ok(Chunks::Paged(page, counts));
+        }
+        debug_assert!(chunk_list_fits(&self.list));
+        Ok(if self.list.is_empty() { Chunks::None } else { Chunks::List(self.list) })
+    }
+}
+
+impl Reading<'_, '_> {
+    /// Stores long content and tells what it is.
+    pub(super) fn stream(&mut self, content: &mut dyn Content) -> Result<FileBody, CaptureError> {
+        let writer = self.pipeline.writer;
+        let mut chunks = ChunkLister { list: Vec::new(), paged: None, writer };
+        let mut under_way: VecDeque<Receiver<Vec<ChunkRef>>> = VecDeque::new();
+        let (mut holes, mut sum) = (Vec::<Extent>::new(), ContentHash::default());
+        let (mut buffer, mut at) = (Vec::with_capacity(READ_BYTES * 4), 0u64);
+        let mut ended = false;
+        while !ended {
+            if self.pipeline.progress.cancelled() {
+                return Err(CaptureError::Interrupted);
+            }
+            let start = buffer.len();
+            buffer.resize(start + READ_BYTES, 0);
+            let part = content.next(&mut buffer[start..])?;
+            let got = if let Part::Data(n) = part { n } else { 0 };
+            buffer.truncate(start + got);
+            sum.update(&buffer[start..]);
+            at += got as u64;
+            match part {
+                Part::Data(_) => {}
+                Part::Hole(len) => {
+                    sum.zeros(len);
+                    holes.push(Extent { offset: at, len });
+                    at += len;
+                }
+                Part::End => ended = true,
+            }
+            self.cut_pieces(&mut buffer, ended, &mut under_way)?;
+            while under_way.len() > if ended { 0 } else { PIECES_AHEAD } {
+                take_front(&mut under_way, &mut chunks)?;
+            }
+        }
+        let (crc32, content) = finish_sum(sum);
+        let holes = self.keep_holes(holes)?;
+        let mut chunks = chunks.finish()?;
+        // One chunk that is the whole content needs no list.
+        if holes == Holes::None && matches!(&chunks, Chunks::List(list) if list.len() == 1) {
+            chunks = Chunks::Whole;
+        }
+        Ok(FileBody { size: at, crc32, content, chunks, holes })
+    }
+
+    /// Cuts as many chunks as can be told from the buffer and sends full pieces on their way.
+    fn cut_pieces(
+        &self,
+        buffer: &mut Vec<u8>,
+        ended: bool,
+        under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>,
+    ) -> Result<(), CaptureError> {
+        loop {
+            let (mut end, mut lens) = (0, Vec::new());
+            while end < PIECE_BYTES {
+                let rest = &buffer[end..];
+                if rest.is_empty() || (!ended && rest.len() < self.cutter.max()) {
+                    break;
+                }
+                let len = self.cutter.next(&rest[..rest.len().min(self.cutter.max())]);
+                lens.push(u32::try_from(len).unwrap_or(u32::MAX));
+                end += len;
+            }
+            if end == 0 || (end < PIECE_BYTES && !ended) {
+                return Ok(());
+            }
+            let rest = buffer.split_off(end);
+            let piece = std::mem::replace(buffer, rest);
+            under_way.push_back(self.spawn_piece(piece, lens)?);
+        }
+    }
+
+    fn keep_holes(&self, holes: Vec<Extent>) -> Result<Holes, CaptureError> {
+        if holes.is_empty() {
+            return Ok(Holes::None);
+        }
+        if hole_list_fits(&holes) {
+            return Ok(Holes::List(holes));
+        }
+        let mut pages = PageWriter::new(self.pipeline.writer);
+        let mut builder = MapBuilder::default();
+        for hole in holes {
+            builder.push(&mut pages, hole)?;
+        }
+        let (page, counts) = builder.finish(&mut pages)?;
+        pages.flush()?;
+        Ok(Holes::Paged(page, counts))
+    }
+}
+
+fn take_front(under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
+    let Some(front) = under_way.pop_front() else { return Ok(()) };
+    // Unsent: storing failed, and the writer knows why.
+    let list = front.recv().map_err(|_| crate::store::StoreError::Database("writing has failed before".to_owned()))?;
+    list.into_iter().try_for_each(|chunk| chunks.push(chunk))
+}

@@ -1,0 +1,5 @@
+//! What is done with stores: one verb a file. An operation never sees a terminal, a clock or a prompt: what it needs of
+//! them comes in as values.
+
+pub mod capture;
+mod source;

@@ -1,0 +1,551 @@
+//! The rules of ARCHITECTURE.md, held as data: layers, doors to outside libraries, who prints, exits and knows the time.
+//!
+//! Works on the text of the sources, comments and literals blanked out. A rule that stands in the way is changed here,
+//! in a commit of its own, with the reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lowest first. A module uses rows below its own, never its own row or one above; main.rs and lib.rs use all.
+const LAYERS: &[&[&str]] = &[
+    &["model"],
+    &["format"],
+    &["codec"],
+    &["store"],
+    &["tree"],
+    &["snapshots"],
+    &["records"],
+    &["view"],
+    &["ops", "packs"],
+    &["mount", "server"],
+    &["cli"],
+];
+
+/// Each outside library and the files or folders of src/ that may name it. None: anywhere.
+const DOORS: &[(&str, &[&str])] = &[
+    ("rocksdb", &["store/db.rs"]),
+    ("age", &["codec/wrap.rs"]),
+    ("zstd", &["codec/compress.rs"]),
+    ("aes_gcm", &["codec/seal.rs"]),
+    ("getrandom", &["codec/seal.rs"]),
+    ("blake3", &["codec/hash.rs", "codec/cut.rs"]),
+    ("fastcdc", &["codec/cut.rs"]),
+    ("crc32fast", &["codec/hash.rs"]),
+    ("bincode", &["format/"]),
+    ("fuser", &["mount/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("clap_mangen", &["cli/"]),
+    ("indicatif", &["cli/"]),
+    ("rpassword", &["cli/"]),
+    ("tar", &["packs/"]),
+    ("ignore", &["ops/"]),
+    ("signal_hook", &["mount/", "cli/"]),
+    ("crossbeam_channel", &[]),
+    ("jiff", &[]),
+    ("quick_cache", &[]),
+    ("rayon", &[]),
+    ("rustix", &[]),
+    ("serde", &[]),
+    ("serde_json", &[]),
+    ("thiserror", &[]),
+    ("zeroize", &[]),
+];
+
+/// Words that only some files of src/ may use, and why.
+const RESERVED: &[(&str, &[&str], &str)] = &[
+    ("println!", &["cli/", "main.rs"], "only cli/ prints"),
+    ("print!", &["cli/", "main.rs"], "only cli/ prints"),
+    ("eprintln!", &["cli/", "main.rs"], "only cli/ prints"),
+    ("eprint!", &["cli/", "main.rs"], "only cli/ prints"),
+    ("dbg!", &[], "nothing prints so"),
+    ("io::stdout", &["cli/", "main.rs"], "only cli/ prints"),
+    ("io::stderr", &["cli/", "main.rs"], "only cli/ prints"),
+    ("process::exit", &["main.rs"], "only main.rs exits"),
+    ("SystemTime::now", &["cli/", "mount/"], "time comes in as a parameter"),
+    ("Timestamp::now", &["cli/", "mount/"], "time comes in as a parameter"),
+    ("Zoned::now", &["cli/", "mount/"], "time comes in as a parameter"),
+];
+
+/// Names that say nothing of what is in a file.
+const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "core"];
+
+/// Lines that a Rust file may have.
+const MAX_LINES: usize = 600;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The rules.
+
+#[test]
+fn arrows_point_down() {
+    expect_none(&sources().iter().flat_map(upward_arrows).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_module_cycles() {
+    expect_none(&cycles(&sources()));
+}
+
+#[test]
+fn outside_libraries_have_one_door() {
+    expect_none(&sources().iter().flat_map(|s| outside_doors(s, DOORS)).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_dependency_has_its_door_named() {
+    expect_none(&doorless(&read(&root().join("Cargo.toml"))));
+}
+
+#[test]
+fn reserved_words_stay_where_they_belong() {
+    expect_none(&sources().iter().flat_map(reserved_words).collect::<Vec<_>>());
+}
+
+#[test]
+fn file_names_say_something() {
+    expect_none(&rust_files().iter().filter_map(|path| nameless(path)).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_are_of_a_size_to_read() {
+    let long = rust_files().into_iter().filter_map(|path| too_long(&path, &read(&root().join(&path))));
+    expect_none(&long.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_test_module_is_named_in_main() {
+    let files = rust_files().into_iter().filter(|p| p.starts_with("tests/it"));
+    expect_none(&unnamed_modules(&read(&root().join("tests/it/main.rs")), files));
+}
+
+/// What a rule finds in text that breaks it; a rule that finds nothing there is no rule.
+#[test]
+fn every_rule_can_fail() {
+    let source = |path: &str, text: &str| Source::new(path, text);
+    let upward = [
+        ("store/read.rs", "use crate::tree::Pages;"),
+        ("store/read.rs", "use crate::{model::Id, ops::capture};"),
+        ("store/read.rs", "fn f() { super::super::view::look() }"),
+        ("store/read.rs", "mod tests { use super::super::super::cli; }"),
+        ("store/mod.rs", "use super::snapshots;"),
+        ("packs/tar.rs", "use crate::ops::capture;"),
+        ("novel/mod.rs", "use crate::model::Id;"),
+    ];
+    for (path, text) in upward {
+        assert_ne!(upward_arrows(&source(path, text)), [""; 0], "{path}: {text}");
+    }
+    let down = [
+        ("store/read.rs", "// crate::ops\nuse crate::model::{Id, cli};\nuse super::super::codec;"),
+        ("store/read.rs", "const A: &str = \"crate::ops\"; mod tests { use super::super::cli; }"),
+        ("main.rs", "use crate::cli;"),
+    ];
+    for (path, text) in down {
+        assert_eq!(upward_arrows(&source(path, text)), [""; 0], "{path}: {text}");
+    }
+    let a = source("store/a.rs", "use super::b::B;");
+    for back in ["use super::a::A;", "use crate::store::a::A;", "use super::{error::E, A};"] {
+        let facade = source("store/mod.rs", "mod a; mod b; pub use a::{A, C}; pub use b::B;");
+        let all = [a.clone(), source("store/b.rs", back), source("store/error.rs", ""), facade];
+        assert_ne!(cycles(&all), [""; 0], "{back}");
+    }
+    assert_eq!(cycles(&[a.clone(), source("store/b.rs", "use super::Store;")]), [""; 0]);
+    let from_above = source("model/id.rs", "use crate::store::Store;");
+    assert_ne!(cycles(&[from_above, source("store/a.rs", "use crate::model::Id;")]), [""; 0]);
+    for text in ["use rocksdb::DB;", "fn f(db: ::rocksdb::DB) {}", "use rocksdb as r;", "use {std::fs, rocksdb};"] {
+        assert_ne!(outside_doors(&source("store/read.rs", text), DOORS), [""; 0], "{text}");
+    }
+    for (path, text) in [("store/db.rs", "use rocksdb::DB;"), ("cli/export.rs", "use crate::packs::tar::Tar;")] {
+        assert_eq!(outside_doors(&source(path, text), DOORS), [""; 0], "{text}");
+    }
+    assert_ne!(doorless("[dependencies]\n# why\nleft-pad = \"1\"\n"), [""; 0]);
+    assert_eq!(doorless("[dependencies]\n# why\naes-gcm = \"1\"\n[profile.release]\nx = 1\n"), [""; 0]);
+    assert_ne!(doorless("[dependencies]\naes-gcm = \"1\"\n"), [""; 0], "no reason given");
+    for (word, _, _) in RESERVED {
+        assert_ne!(reserved_words(&source("ops/gc.rs", &format!("fn f() {{ {word}(x) }}"))), [""; 0], "{word}");
+    }
+    assert_eq!(reserved_words(&source("ops/gc.rs", "// println!(1)\nfn f() { writeln!(w) }")), [""; 0]);
+    assert!(nameless(Path::new("src/store/util.rs")).is_some() && nameless(Path::new("src/helpers/mod.rs")).is_some());
+    assert!(nameless(Path::new("src/store/file_util.rs")).is_some() && nameless(Path::new("src/db.rs")).is_none());
+    assert!(too_long(Path::new("a.rs"), &"\n".repeat(MAX_LINES + 1)).is_some());
+    let files = || ["tests/it/main.rs", "tests/it/a.rs", "tests/it/b/mod.rs", "tests/it/b/c.rs"].map(PathBuf::from);
+    assert_eq!(unnamed_modules("mod a;\n// mod b;\n", files().into_iter()).len(), 2);
+    assert_eq!(unnamed_modules("mod a;\nmod b;\n", files().into_iter()), [""; 0]);
+}
+
+fn upward_arrows(source: &Source) -> Vec<String> {
+    let Some(module) = source.layer() else { return Vec::new() };
+    let row = |name: &str| LAYERS.iter().position(|row| row.contains(&name));
+    let Some(own) = row(module) else {
+        return vec![format!("src/{}: module {module} stands in no layer; give it a row in LAYERS", source.path)];
+    };
+    let arrows = source.used_paths().into_iter().filter_map(|(line, path)| {
+        let used = path.first()?.as_str();
+        // What is not in the table is a name that the crate's root exports.
+        let wrong = used != module && row(used).is_some_and(|r| r >= own);
+        wrong.then(|| format!("src/{}:{line}: {module} uses {used}, which is not below it", source.path))
+    });
+    arrows.collect()
+}
+
+/// Cycles between top-level modules, and between the files of one folder. A folder's mod.rs is its face and counts as
+/// the file that a name it exports comes from.
+fn cycles(sources: &[Source]) -> Vec<String> {
+    let mut exports: BTreeMap<(String, String), String> = BTreeMap::new();
+    for source in sources.iter().filter(|s| s.path.ends_with("mod.rs")) {
+        for (name, from) in source.exports() {
+            exports.insert((source.module().join("::"), name), from);
+        }
+    }
+    let files: BTreeSet<_> = sources.iter().map(|s| s.module().join("::")).collect();
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources {
+        let (Some(layer), from) = (source.layer(), source.module().join("::")) else { continue };
+        for (_, path) in source.used_paths() {
+            if path.first().is_some_and(|p| p != layer && LAYERS.concat().contains(&p.as_str())) {
+                edges.entry(layer.to_owned()).or_default().insert(path[0].clone());
+            }
+            let [folder @ .., _] = source.module() else { continue };
+            if source.path.ends_with("mod.rs") || path.len() <= folder.len() || !path.starts_with(folder) {
+                continue;
+            }
+            let (folder, name) = (folder.join("::"), &path[folder.len()]);
+            let name = exports.get(&(folder.clone(), name.clone())).unwrap_or(name);
+            let to = format!("{folder}::{name}");
+            if to != from && files.contains(&to) {
+                edges.entry(from.clone()).or_default().insert(to);
+            }
+        }
+    }
+    let reach = |from: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(at) = next.pop() {
+            next.extend(edges.get(&at).into_iter().flatten().filter(|to| seen.insert((*to).clone())).cloned());
+        }
+        seen
+    };
+    let reached: BTreeMap<_, _> = edges.keys().map(|from| (from.clone(), reach(from))).collect();
+    let on_cycle = |m: &String| reached.get(m).is_some_and(|r| r.contains(m));
+    let found = edges.iter().filter(|(from, _)| on_cycle(from)).map(|(from, to)| {
+        let back: Vec<_> = to.iter().filter(|t| reached.get(*t).is_some_and(|r| r.contains(from))).cloned().collect();
+        format!("a cycle goes through {from}, by its use of {}", back.join(", "))
+    });
+    found.collect()
+}
+
+fn outside_doors(source: &Source, doors: &[(&str, &[&str])]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (library, door) in doors.iter().filter(|(_, door)| !door.is_empty() && !source.is_in(door)) {
+        for at in source.words(library) {
+            let (before, after) = (source.code[..at].trim_end(), source.code[at + library.len()..].trim_start());
+            // `x::tar` is someone else's; `::tar`, with nothing before, is the library.
+            let inner = before.strip_suffix("::");
+            let inner = inner.is_some_and(|b| b.ends_with(|c: char| is_word(c) || c == '>'));
+            let statement = &before[before.rfind([';', '}']).map_or(0, |i| i + 1)..];
+            let imported = ["use", "use {", "extern crate"].iter().any(|w| statement.trim_start().starts_with(w))
+                && !statement.contains("crate::")
+                && !statement.contains("super::");
+            if !inner && (after.starts_with("::") || imported) {
+                let line = source.line(at);
+                found.push(format!("src/{}:{line}: {library} may be named in {} only", source.path, door.join(", ")));
+            }
+        }
+    }
+    found
+}
+
+/// Dependencies that DOORS does not know, or that have no line of reason above them.
+fn doorless(manifest: &str) -> Vec<String> {
+    let body = manifest.split_once("\n[dependencies]\n").or_else(|| manifest.split_once("[dependencies]\n"));
+    let body = body.map_or("", |(_, rest)| rest.split("\n[").next().unwrap_or(rest));
+    let (mut found, mut reason) = (Vec::new(), false);
+    for line in body.lines() {
+        if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            if !DOORS.iter().any(|(library, _)| *library == name.replace('-', "_")) {
+                found.push(format!("Cargo.toml: {name} has no line in DOORS (tests/it/tidy.rs)"));
+            }
+            if !reason {
+                found.push(format!("Cargo.toml: {name} has no line of reason above it"));
+            }
+        }
+        reason = line.starts_with('#');
+    }
+    found
+}
+
+fn reserved_words(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for (word, _, why) in RESERVED.iter().filter(|(_, allowed, _)| !source.is_in(allowed)) {
+        let lines = source.words(word).into_iter().map(|at| source.line(at));
+        found.extend(lines.map(|line| format!("src/{}:{line}: {word}: {why}", source.path)));
+    }
+    found
+}
+
+fn nameless(path: &Path) -> Option<String> {
+    let parts = path.with_extension("");
+    let mut words = parts.iter().flat_map(|part| part.to_str().unwrap_or("").split('_'));
+    words.any(|word| NAMELESS.contains(&word)).then(|| format!("{}: a name that says nothing", path.display()))
+}
+
+fn too_long(path: &Path, text: &str) -> Option<String> {
+    let lines = text.lines().count();
+    (lines > MAX_LINES).then(|| format!("{}: {lines} lines; {MAX_LINES} are the limit", path.display()))
+}
+
+fn unnamed_modules(main: &str, files: impl Iterator<Item = PathBuf>) -> Vec<String> {
+    let main = code_only(main);
+    let named = |module: &str| main.lines().any(|l| l.trim().trim_start_matches("pub ") == format!("mod {module};"));
+    let mut found = BTreeSet::new();
+    for file in files {
+        let below = file.strip_prefix("tests/it").unwrap_or(&file).with_extension("");
+        let module = below.iter().next().and_then(|p| p.to_str()).unwrap_or("").to_owned();
+        if module != "main" && !named(&module) {
+            found.insert(format!("{}: tests/it/main.rs lacks `mod {module};`, so it never runs", file.display()));
+        }
+    }
+    found.into_iter().collect()
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Reading the sources.
+
+/// A file of src/.
+#[derive(Clone)]
+struct Source {
+    /// Below src/.
+    path: String,
+    /// Its text, comments and literals blanked out.
+    code: String,
+    /// Its module as a path from the crate's root.
+    module: Vec<String>,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let stem = path.trim_end_matches(".rs");
+        let stem = stem.strip_suffix("/mod").unwrap_or(stem);
+        let module =
+            if stem == "lib" || stem == "main" { Vec::new() } else { stem.split('/').map(str::to_owned).collect() };
+        Self { path: path.to_owned(), code: code_only(text), module }
+    }
+
+    fn module(&self) -> &[String] {
+        &self.module
+    }
+
+    fn layer(&self) -> Option<&str> {
+        self.module.first().map(String::as_str)
+    }
+
+    fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.path == *place || (place.ends_with('/') && self.path.starts_with(place)))
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.code[..at].matches('\n').count() + 1
+    }
+
+    /// Where a word stands by itself.
+    fn words(&self, word: &str) -> Vec<usize> {
+        let alone = |at: usize| {
+            let before = self.code[..at].chars().next_back().is_some_and(is_word);
+            let after = self.code[at + word.len()..].chars().next().is_some_and(is_word);
+            !before && (!after || word.ends_with('!'))
+        };
+        self.code.match_indices(word).map(|(at, _)| at).filter(|at| alone(*at)).collect()
+    }
+
+    /// Paths inside the crate that the file names, from the crate's root, each with its line.
+    fn used_paths(&self) -> Vec<(usize, Vec<String>)> {
+        let mut found = Vec::new();
+        for at in self.words("crate") {
+            if let Some(rest) = self.code[at + 5..].strip_prefix("::") {
+                found.extend(branches(rest).into_iter().map(|path| (self.line(at), path)));
+            }
+        }
+        for at in self.words("super") {
+            if self.code[..at].ends_with("super::") {
+                continue;
+            }
+            let (mut rest, mut up) = (&self.code[at..], 0);
+            while let Some(below) = rest.strip_prefix("super::") {
+                (rest, up) = (below, up + 1);
+            }
+            // Inside `mod tests { … }` the first `super` is the file itself.
+            let Some(up) = usize::checked_sub(up, self.inline_depth(at)) else { continue };
+            if let Some(left) = self.module.len().checked_sub(up) {
+                let whole = |path: Vec<String>| [&self.module[..left], &path[..]].concat();
+                found.extend(branches(rest).into_iter().map(|path| (self.line(at), whole(path))));
+            }
+        }
+        found
+    }
+
+    /// How many inline modules a place lies in.
+    fn inline_depth(&self, at: usize) -> usize {
+        let holds = |start: usize| {
+            let rest = &self.code[start + 3..at];
+            let Some((name, body)) = rest.split_once('{') else { return false };
+            let inside = |open: usize, c: char| match c {
+                '{' => Some(open + 1),
+                '}' => open.checked_sub(1).filter(|open| *open > 0),
+                _ => Some(open),
+            };
+            name.trim().chars().all(is_word) && body.chars().try_fold(1, inside).is_some()
+        };
+        self.words("mod").into_iter().filter(|start| *start < at && holds(*start)).count()
+    }
+
+    /// Names that a mod.rs exports, and the file of its folder that each comes from.
+    fn exports(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for at in self.words("use") {
+            let line_start = self.code[..at].rfind(['\n', ';']).map_or(0, |i| i + 1);
+            if self.code[line_start..at].trim_start().starts_with("pub") {
+                for path in branches(self.code[at + 3..].trim_start()) {
+                    if let [from, .., name] = &path[..] {
+                        found.push((name.clone(), from.clone()));
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The paths of a use tree: `a::{b, c::D}` gives `a::b` and `a::c::D`.
+fn branches(text: &str) -> Vec<Vec<String>> {
+    let mut path = Vec::new();
+    let mut rest = text.trim_start();
+    loop {
+        let word: String = rest.chars().take_while(|c| is_word(*c)).collect();
+        if word.is_empty() {
+            break;
+        }
+        rest = &rest[word.len()..];
+        path.push(word);
+        match rest.strip_prefix("::") {
+            Some(below) => rest = below,
+            None => return vec![path],
+        }
+    }
+    let Some(group) = rest.strip_prefix('{') else { return vec![path] };
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                parts.push(&group[start..at]);
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    let parts = parts.into_iter().map(str::trim).filter(|part| !part.is_empty());
+    parts.flat_map(branches).map(|below| [&path[..], &below[..]].concat()).collect()
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Rust text with comments, strings and characters blanked out; lines stay where they are.
+fn code_only(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = bytes.to_vec();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &text[at..];
+        let len = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with('"') {
+            quoted(rest)
+        } else if rest.starts_with("r\"") || rest.starts_with("r#") {
+            let hashes: String = rest[1..].chars().take_while(|c| *c == '#').collect();
+            let close = format!("\"{hashes}");
+            match rest[1 + hashes.len()..].strip_prefix('"').and_then(|body| body.find(&close)) {
+                Some(end) => 2 + hashes.len() + end + close.len(),
+                None => 0,
+            }
+        } else if let Some(body) = rest.strip_prefix('\'') {
+            // A character, unless it is a lifetime.
+            let one = body.chars().next().map_or(0, char::len_utf8);
+            match () {
+                () if body.starts_with('\\') => body[2..].find('\'').map_or(0, |end| end + 4),
+                () if body[one..].starts_with('\'') => one + 2,
+                () => 0,
+            }
+        } else {
+            0
+        };
+        if len == 0 {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        } else {
+            out[at..at + len].iter_mut().filter(|b| **b != b'\n').for_each(|b| *b = b' ');
+            at += len;
+        }
+    }
+    String::from_utf8(out).expect("whole characters are blanked out")
+}
+
+/// Length of the string literal at the front of `text`.
+fn quoted(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The Rust files of the project, below its root.
+fn rust_files() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<_> = ["src", "tests", "benches"].map(PathBuf::from).to_vec();
+    while let Some(folder) = folders.pop() {
+        for item in fs::read_dir(root().join(&folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let item = item.expect("a folder can be listed");
+            let path = folder.join(item.file_name());
+            if item.path().is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let files = rust_files().into_iter().filter(|p| p.starts_with("src"));
+    let source = |path: PathBuf| {
+        let below = path.strip_prefix("src").unwrap_or(&path).to_str().expect("plain file names").to_owned();
+        Source::new(&below, &read(&root().join(&path)))
+    };
+    files.map(source).collect()
+}
+
+fn expect_none(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
