@@ -26,6 +26,7 @@ impl Default for CacheSize {
 /// A decoded block, and the ids of those of its items that were asked for.
 #[derive(Debug)]
 struct Decoded {
+    number: u64,
     block: OpenBlock,
     ids: Box<[OnceLock<[u8; 32]>]>,
 }
@@ -64,6 +65,14 @@ impl Blocks {
 pub struct Item {
     decoded: Arc<Decoded>,
     ordinal: u32,
+}
+
+impl Item {
+    /// The number of the block that it is in. What was captured next stands mostly in the next block.
+    #[must_use]
+    pub fn block(&self) -> u64 {
+        self.decoded.number
+    }
 }
 
 impl std::ops::Deref for Item {
@@ -142,6 +151,12 @@ impl Store {
         Ok(places(&self.db(), Sort::Chunk, id.as_bytes())?.first().map(|p| p.block))
     }
 
+    /// Decodes a block of chunks so that it is in memory when its chunks are asked for. Whatever stands in the way of that is
+    /// not told: whoever asks for the chunks hears of it.
+    pub fn warm(&self, block: u64) {
+        let _ = self.decoded(&self.db(), Sort::Chunk, block);
+    }
+
     /// True if a chunk is in the index.
     ///
     /// # Errors
@@ -218,7 +233,7 @@ impl Store {
         self.inner.blocks.cache.get_or_insert_with(&(sort.cache(), block), || {
             let opened = self.open_block(db, sort, block)?;
             let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
-            Ok(Arc::new(Decoded { block: opened, ids }))
+            Ok(Arc::new(Decoded { number: block, block: opened, ids }))
         })
     }
 
