@@ -86,11 +86,16 @@ impl Failure for MountError {
             Self::NotAFolder { .. } => "name an existing folder; an empty one hides nothing".to_owned(),
             Self::OverStore { .. } => "choose a folder that is neither in the store nor above it".to_owned(),
             Self::Option(_) => "known are suid, dev, noexec, noxattr and allow_other, and their opposites".to_owned(),
-            Self::NoFuse(_) => "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse".to_owned(),
+            Self::NoFuse(_) => {
+                "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse"
+                    .to_owned()
+            }
             Self::Refused { source, .. } if source.to_string().contains("user_allow_other") => {
                 "set user_allow_other in /etc/fuse.conf, or leave allow_other out".to_owned()
             }
-            Self::Refused { .. } => "who is not root needs fusermount3 (package fuse3) and must own the mount point".to_owned(),
+            Self::Refused { .. } => {
+                "who is not root needs fusermount3 (package fuse3) and must own the mount point".to_owned()
+            }
             Self::NotMounted(_) => "`findmnt -t fuse,fuse.larder` shows what is mounted".to_owned(),
             Self::Stuck { .. } => "as root: umount -l MOUNTPOINT".to_owned(),
             Self::View(e) => return e.hint(),

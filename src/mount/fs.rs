@@ -215,7 +215,11 @@ impl Filesystem for LarderFs {
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // Said once, the kernel never asks again and keeps file contents.
-        if self.no_open { reply.error(Errno::ENOSYS) } else { reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE) }
+        if self.no_open {
+            reply.error(Errno::ENOSYS)
+        } else {
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE)
+        }
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -239,7 +243,8 @@ impl Filesystem for LarderFs {
         reply: ReplyData,
     ) {
         BUFFER.with_borrow_mut(|buffer| {
-            let read = self.node(ino).and_then(|id| self.view.read(id, offset, size as usize, buffer).map_err(|e| errno(&e)));
+            let read =
+                self.node(ino).and_then(|id| self.view.read(id, offset, size as usize, buffer).map_err(|e| errno(&e)));
             match read {
                 Ok(()) => reply.data(buffer),
                 Err(e) => reply.error(e),

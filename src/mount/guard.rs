@@ -59,7 +59,14 @@ mod tests {
         fs::write(dir.path().join("file"), b"").unwrap();
         std::os::unix::fs::symlink(&inner, dir.path().join("link")).unwrap();
         assert_eq!(checked(&beside, &store).unwrap(), beside.canonicalize().unwrap());
-        for bad in [&store, &inner, &dir.path().to_owned(), &dir.path().join("link"), &dir.path().join("file"), &dir.path().join("no")] {
+        for bad in [
+            &store,
+            &inner,
+            &dir.path().to_owned(),
+            &dir.path().join("link"),
+            &dir.path().join("file"),
+            &dir.path().join("no"),
+        ] {
             assert_eq!(checked(bad, &store).unwrap_err().kind(), Kind::Usage, "{}", bad.display());
         }
     }

@@ -38,7 +38,8 @@ impl Layout {
             Ino::Top => vec![("datasets".to_owned(), Ino::Datasets), ("snapshots".to_owned(), Ino::Snapshots)],
             Ino::Snapshots => self.catalog.rows().iter().filter_map(|row| Some((row.short_id(), root(row)?))).collect(),
             Ino::Datasets => {
-                let named = |row: &CatalogRow| Some((row.dataset.as_ref()?.as_str().to_owned(), Ino::Dataset(row.sequence)));
+                let named =
+                    |row: &CatalogRow| Some((row.dataset.as_ref()?.as_str().to_owned(), Ino::Dataset(row.sequence)));
                 self.catalog.datasets().into_iter().filter_map(named).collect()
             }
             Ino::Dataset(_) => {

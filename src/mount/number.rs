@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn numbers_round_trip() {
         let node = NodeId::new(9, 5).unwrap();
-        let all = [Ino::Top, Ino::Snapshots, Ino::Datasets, Ino::Dataset(4), Ino::Time(4), Ino::Latest(4), Ino::Node(node)];
+        let all =
+            [Ino::Top, Ino::Snapshots, Ino::Datasets, Ino::Dataset(4), Ino::Time(4), Ino::Latest(4), Ino::Node(node)];
         for ino in all {
             assert_eq!(Ino::from_raw(ino.raw(None), None), Some(ino));
         }

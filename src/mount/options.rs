@@ -88,7 +88,10 @@ impl Parsed {
 
 /// A text that can be a mount's source: fuser passes it on as it is, and a comma would begin another option.
 fn clean(source: &str) -> String {
-    source.chars().map(|c| if c.is_control() || c.is_whitespace() || matches!(c, ',' | '\\') { '_' } else { c }).collect()
+    source
+        .chars()
+        .map(|c| if c.is_control() || c.is_whitespace() || matches!(c, ',' | '\\') { '_' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,12 @@ const GRACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// [`MountError`]; then nothing is mounted.
-pub fn mount(store: &Store, options: &MountOptions, progress: Arc<dyn Progress>, ready: impl FnOnce()) -> Result<(), MountError> {
+pub fn mount(
+    store: &Store,
+    options: &MountOptions,
+    progress: Arc<dyn Progress>,
+    ready: impl FnOnce(),
+) -> Result<(), MountError> {
     let parsed = options.parse()?;
     let path = guard::checked(&options.mountpoint, store.dir())?;
     check_fuse()?;
@@ -49,7 +54,8 @@ pub fn mount(store: &Store, options: &MountOptions, progress: Arc<dyn Progress>,
     let (watching, end) = bounded::<()>(0);
     if root.is_none() {
         let notifier = session.notifier();
-        let spawned = thread::Builder::new().name("snapshots".to_owned()).spawn(move || watch::watch(&view, &notifier, &end));
+        let spawned =
+            thread::Builder::new().name("snapshots".to_owned()).spawn(move || watch::watch(&view, &notifier, &end));
         if let Err(e) = spawned {
             progress.notice(Notice::Remark(format!("new snapshots will show late: {e}")));
         }

@@ -139,7 +139,8 @@ impl View {
             if names <= 1 {
                 return Ok((own, 1));
             }
-            let wrong = || StoreError::damage(format!("the hard-link group {group}"), "its first path does not lead to it");
+            let wrong =
+                || StoreError::damage(format!("the hard-link group {group}"), "its first path does not lead to it");
             let found = self.pages().resolve(&root.entry, &first)?.ok_or_else(wrong)?;
             let is_member = |entry: &Entry| entry.link == Some(group);
             let id = own.sibling(found.number).filter(|_| is_member(&found.entry)).ok_or_else(wrong)?;

@@ -30,7 +30,8 @@ impl View {
     /// If its manifest cannot be read.
     pub fn open(&self, id: &SnapshotId) -> Result<NodeId, ViewError> {
         let manifest = self.store().manifest(id)?;
-        let too_many = || crate::store::StoreError::Refused("the store has more snapshots than can be numbered".to_owned());
+        let too_many =
+            || crate::store::StoreError::Refused("the store has more snapshots than can be numbered".to_owned());
         let root = NodeId::new(manifest.sequence, 0).ok_or_else(too_many)?;
         let links = Links::new(self.pages(), manifest.links);
         self.inner.roots.insert(manifest.sequence, Arc::new(Root { entry: manifest.root, links }));

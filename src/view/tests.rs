@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use crate::codec::{ContentSum, Identity, Passphrase};
 use crate::format::PageItem;
 use crate::model::{
-    Bits, Body, ChunkRef, Chunks, Entry, Evidence, Extent, FileBody, Holes, LinkItem, LinksRef, LongValue, Name, Notice, Progress,
-    SnapshotId, SnapshotKind, Statistics, Timestamp, TreeRef, Xattrs,
+    Bits, Body, ChunkRef, Chunks, Entry, Evidence, Extent, FileBody, Holes, LinkItem, LinksRef, LongValue, Name,
+    Notice, Progress, SnapshotId, SnapshotKind, Statistics, Timestamp, TreeRef, Xattrs,
 };
-use crate::store::{CacheSize, ClientDirs, NewSnapshot, NewStore, Store, StoreError, Unlock, Waiting, Writer, create, open};
+use crate::store::{
+    CacheSize, ClientDirs, NewSnapshot, NewStore, Store, StoreError, Unlock, Waiting, Writer, create, open,
+};
 use crate::tree::{MapBuilder, PageWriter};
 
 use super::{Kind, NodeId, View, ViewError};
@@ -164,24 +166,29 @@ pub(crate) fn awkward(store: &Store) -> (Item, Vec<LinkItem>) {
     let mut tagged = file(b"tagged", &[b"x"], &[], 1);
     tagged.entry.bits = Bits::XATTRS;
     tagged.entry.xattrs = Xattrs::List(vec![(b"user.a".to_vec(), b"1".to_vec())]);
-    let many = (0..5000).map(|n| file(format!("f{n:05}").as_bytes(), &[format!("content {n}").as_bytes()], &[], 0)).map(|mut f| {
-        if let Body::File(body) = &mut f.entry.body {
-            body.size = f.pieces[0].len() as u64;
-        }
-        f
-    });
-    let root = folder(b"", vec![
-        folder(b"a", vec![member(b"one"), folder(b"deep", vec![member(b"two")])]),
-        folder(b"b", vec![member(b"three")]),
-        folder(b"many", many.collect()),
-        file(b"holes", &[b"head", b"tail"], &[(4, 100_000), (100_008, 92)], 100_100),
-        file(b"two-chunks", &[b"hello ", b"world"], &[], 11),
-        file(b"\xff\xfe", &[], &[], 0),
-        item(b"link", Body::Symlink(b"a/one".as_slice().into())),
-        item(b"null", Body::CharDevice(1, 300_000)),
-        item(b"pipe", Body::Fifo),
-        tagged,
-    ]);
+    let many = (0..5000)
+        .map(|n| file(format!("f{n:05}").as_bytes(), &[format!("content {n}").as_bytes()], &[], 0))
+        .map(|mut f| {
+            if let Body::File(body) = &mut f.entry.body {
+                body.size = f.pieces[0].len() as u64;
+            }
+            f
+        });
+    let root = folder(
+        b"",
+        vec![
+            folder(b"a", vec![member(b"one"), folder(b"deep", vec![member(b"two")])]),
+            folder(b"b", vec![member(b"three")]),
+            folder(b"many", many.collect()),
+            file(b"holes", &[b"head", b"tail"], &[(4, 100_000), (100_008, 92)], 100_100),
+            file(b"two-chunks", &[b"hello ", b"world"], &[], 11),
+            file(b"\xff\xfe", &[], &[], 0),
+            item(b"link", Body::Symlink(b"a/one".as_slice().into())),
+            item(b"null", Body::CharDevice(1, 300_000)),
+            item(b"pipe", Body::Fifo),
+            tagged,
+        ],
+    );
     let links = vec![LinkItem { group, names: 3, first: LongValue::Inline(b"a/one".to_vec()) }];
     (root, links)
 }
@@ -238,14 +245,20 @@ fn reads_and_holes_are_exact_at_any_offset() {
     whole.extend_from_slice(b"tail");
     whole.resize(100_100, 0);
     let mut bytes = Vec::new();
-    for (offset, len) in [(0, 200_000), (2, 10), (4, 1), (100_000, 6), (100_005, 300), (100_099, 1), (100_100, 5), (u64::MAX, 1)] {
+    for (offset, len) in
+        [(0, 200_000), (2, 10), (4, 1), (100_000, 6), (100_005, 300), (100_099, 1), (100_100, 5), (u64::MAX, 1)]
+    {
         view.read(holes, offset, len, &mut bytes).unwrap();
         let start = (offset as usize).min(whole.len());
         assert_eq!(bytes, whole[start..(start + len).min(whole.len())], "{offset} {len}");
     }
     let seeks = [(0, Some(0), Some(4)), (4, Some(100_004), Some(4)), (50, Some(100_004), Some(50))];
     for (offset, data, hole) in seeks {
-        assert_eq!((view.seek_data(holes, offset).unwrap(), view.seek_hole(holes, offset).unwrap()), (data, hole), "{offset}");
+        assert_eq!(
+            (view.seek_data(holes, offset).unwrap(), view.seek_hole(holes, offset).unwrap()),
+            (data, hole),
+            "{offset}"
+        );
     }
     assert_eq!(view.seek_data(holes, 100_008).unwrap(), None);
     assert_eq!(view.seek_hole(holes, 100_005).unwrap(), Some(100_008));
@@ -317,7 +330,10 @@ fn damage_is_an_error_for_its_range_alone_and_told_once() {
     let heard = heard.0.lock().unwrap();
     assert_eq!(heard.len(), 1, "{heard:?}");
     let absent = ids.chunk(b"absent").to_string();
-    assert!(heard[0].contains(&absent) && heard[0].contains(&id.to_string()[..16]) && heard[0].contains(": f"), "{heard:?}");
+    assert!(
+        heard[0].contains(&absent) && heard[0].contains(&id.to_string()[..16]) && heard[0].contains(": f"),
+        "{heard:?}"
+    );
 }
 
 /// Commits a root whose pages are stored already.

@@ -110,7 +110,8 @@ impl Context<'_> {
 
     /// A part of a file that has several. Whichever thread comes first opens it.
     pub(super) fn put_part(&self, folder: &Folder, node: &Node, part: &mut Part, long: &LongFile) {
-        let opened = long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
+        let opened =
+            long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
         if let Some(opened) = opened.as_ref().filter(|_| !long.is_settled()) {
             if let Err(outcome) = fill(self, opened, node, part, |_| {}) {
                 long.settle(outcome);
@@ -246,7 +247,13 @@ fn make_other(folder: &Folder, name: &[u8], entry: &Entry, mode: Mode) -> Result
 }
 
 /// Writes a part. Holes are left out; one at the end needs the length set.
-fn fill(context: &Context, opened: &Opened, node: &Node, part: &mut Part, mut seen: impl FnMut(Stretch)) -> Result<(), Outcome> {
+fn fill(
+    context: &Context,
+    opened: &Opened,
+    node: &Node,
+    part: &mut Part,
+    mut seen: impl FnMut(Stretch),
+) -> Result<(), Outcome> {
     let mut at = part.offset;
     let mut ends_in_hole = false;
     let fail = |e| Outcome::failed("cannot write", e);

@@ -140,9 +140,10 @@ impl<'a> Tally<'a> {
     pub(super) fn count(&mut self, task: &Task, outcome: Outcome) -> Result<(), RestoreError> {
         let (node, last) = match task {
             Task::Item { node, part: Some(part), .. } | Task::Part { node, part, .. } => (node, part.last),
-            Task::Item { node, .. } | Task::Link { node, .. } | Task::Leave { node, .. } | Task::Refused { node, .. } => {
-                (node, true)
-            }
+            Task::Item { node, .. }
+            | Task::Link { node, .. }
+            | Task::Leave { node, .. }
+            | Task::Refused { node, .. } => (node, true),
         };
         let bytes = match task {
             Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.pieces.iter().map(|p| p.len()).sum(),
