@@ -46,7 +46,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         return Err(CliError::new(Kind::Usage, "--json and a tar cannot both go to standard output")
             .hint("name a file with -o"));
     }
-    let store = context::open_named(global, out)?;
+    let store = context::open_named(global)?;
     let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
     let [first, rest @ ..] = found.as_slice() else { return Ok(Outcome::Done) };
     if rest.iter().any(|f| f.id != first.id) {

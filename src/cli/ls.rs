@@ -55,7 +55,7 @@ struct EntryJson {
 
 pub(super) fn run(args: &LsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
-    let store = context::open_named(global, out)?;
+    let store = context::open_named(global)?;
     let found = place.find(&store)?;
     let mut lister =
         Lister { out, long: args.long, links: Links::new(&found.pages, found.manifest.links), first: true };

@@ -78,7 +78,7 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
         _ => return Err(CliError::new(Kind::Usage, "no mount point was named")),
     };
     let name = wanted.map(|w| w.parse::<SnapshotName>()).transpose()?;
-    let store = context::open_named(&global, out)?;
+    let store = context::open_named(&global)?;
     let snapshot = name.map(|n| resolve(&store, &n)).transpose()?;
     let mut options = MountOptions::new(snapshot, mountpoint.clone());
     options.allow_other = args.allow_other;

@@ -47,7 +47,7 @@ enum When {
 
 pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
-    let store = context::open_named(global, out)?;
+    let store = context::open_named(global)?;
     let found = place.find(&store)?;
     let bar = Bar::start(out, "restore");
     let (items, bytes) = found.extent();

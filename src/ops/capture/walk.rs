@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::FileType;
@@ -82,6 +83,11 @@ impl Roots {
         self.sources.iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect()
     }
 
+    /// The paths themselves.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.sources.clone()
+    }
+
     /// The commit that is checked out in the source, where it is a git work tree.
     pub(super) fn git_revision(&self) -> Option<String> {
         let git = self.sources.first()?.join(".git");
@@ -122,6 +128,28 @@ impl Only {
             }
         }
     }
+}
+
+/// Counts what there is to capture, for a progress bar: roughly, with excluded items, and no longer than the walk itself takes.
+pub(super) fn count(paths: &[PathBuf], progress: &dyn crate::model::Progress, stop: &AtomicBool) {
+    let (mut items, mut bytes) = (0u64, 0u64);
+    let mut folders = paths.to_vec();
+    while let Some(folder) = folders.pop() {
+        let Ok(list) = std::fs::read_dir(&folder) else { continue };
+        for item in list.flatten() {
+            let Ok(meta) = item.metadata() else { continue };
+            items += 1;
+            if meta.is_dir() {
+                folders.push(item.path());
+            } else if meta.is_file() {
+                bytes = bytes.saturating_add(meta.len());
+            }
+        }
+        if stop.load(Ordering::Relaxed) || progress.cancelled() {
+            return;
+        }
+    }
+    progress.expect(items, bytes);
 }
 
 /// A folder that was opened and listed, with the metadata of its first names.
