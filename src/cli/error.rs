@@ -11,8 +11,8 @@ pub(super) struct CliError {
     pub(super) kind: Kind,
     pub(super) message: String,
     pub(super) hint: Option<String>,
-    /// Nobody is there to be told.
-    pub(super) quiet: bool,
+    /// Nothing more is to be printed: nobody is there, or the report on standard output has said it.
+    pub(super) silent: Option<u8>,
 }
 
 /// The exit status of a sort of failure, and its name in JSON.
@@ -41,14 +41,14 @@ impl<E: Failure> From<E> for CliError {
             }
             cause = e.source();
         }
-        Self { kind: error.kind(), message, hint: error.hint(), quiet: false }
+        Self { kind: error.kind(), message, hint: error.hint(), silent: None }
     }
 }
 
 impl CliError {
     /// An error of the command line's own.
     pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, quiet: false }
+        Self { kind, message: message.into(), hint: None, silent: None }
     }
 
     /// With what to do next.
@@ -57,9 +57,17 @@ impl CliError {
         self
     }
 
+    /// With JSON, the report that was printed already says it: only the exit status is left to give.
+    pub(super) fn told(mut self, json: bool) -> Self {
+        if json {
+            self.silent = Some(exit_status(self.kind).0);
+        }
+        self
+    }
+
     /// A failure to print. If the reader of a pipe went away there is nobody to tell.
     pub(super) fn output(error: &std::io::Error) -> Self {
-        let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
-        Self { quiet, ..Self::new(Kind::Failed, format!("cannot write to standard output: {error}")) }
+        let silent = (error.kind() == std::io::ErrorKind::BrokenPipe).then_some(0);
+        Self { silent, ..Self::new(Kind::Failed, format!("cannot write to standard output: {error}")) }
     }
 }

@@ -4,11 +4,16 @@
 
 mod context;
 mod error;
+mod export;
 mod init;
 mod list;
+mod ls;
+mod mount;
 mod output;
+mod place;
 mod progress;
 mod report;
+mod restore;
 mod show;
 mod snapshot;
 
@@ -65,6 +70,12 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Ls(ls::LsArgs),
+    Restore(restore::RestoreArgs),
+    Mount(mount::MountArgs),
+    #[command(alias = "umount")]
+    Unmount(mount::UnmountArgs),
+    Export(export::ExportArgs),
 }
 
 impl Command {
@@ -74,6 +85,11 @@ impl Command {
             Self::Snapshot(args) => snapshot::run(args, global, out),
             Self::List(args) => list::run(&args, global, out),
             Self::Show(args) => show::run(&args, global, out),
+            Self::Ls(args) => ls::run(&args, global, out),
+            Self::Restore(args) => restore::run(&args, global, out),
+            Self::Mount(args) => mount::run(args, global, out),
+            Self::Unmount(args) => mount::run_unmount(&args, out),
+            Self::Export(args) => export::run(&args, global, out),
         }
     }
 }

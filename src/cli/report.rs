@@ -12,8 +12,8 @@ use super::output::Output;
 /// Tells the user and gives the exit status.
 pub(super) fn failure(error: &CliError, out: &Output) -> ExitCode {
     let (status, word) = exit_status(error.kind);
-    if error.quiet {
-        return ExitCode::SUCCESS;
+    if let Some(status) = error.silent {
+        return ExitCode::from(status);
     }
     if out.json() {
         let error =

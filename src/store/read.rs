@@ -174,20 +174,15 @@ impl Store {
     }
 
     fn item(&self, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
-        match self.find(&self.db(), sort, id) {
+        let db = self.db();
+        match self.find(&db, sort, id) {
             // What was written, or moved by gc, since this view was opened shows in a fresh one.
-            Err(e) if e.is_damage() => {
-                let known = self.change_mark();
-                let fresh = Db::open_read(&self.inner.dir.join("db"));
-                match fresh {
-                    Ok(fresh) if known.is_some() => {
-                        let fresh = Arc::new(fresh);
-                        let found = self.find(&fresh, sort, id)?;
-                        *self.inner.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
-                        Ok(found)
-                    }
-                    _ => Err(e),
-                }
+            Err(e) if e.is_damage() && db.is_outdated() => {
+                let Ok(fresh) = Db::open_read(&self.inner.dir.join("db")) else { return Err(e) };
+                let fresh = Arc::new(fresh);
+                let found = self.find(&fresh, sort, id)?;
+                self.inner.replace_db(fresh);
+                Ok(found)
             }
             other => other,
         }

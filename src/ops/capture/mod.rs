@@ -10,12 +10,14 @@ mod cache;
 mod exclude;
 mod group;
 mod owners;
+mod roots;
 mod stream;
 mod tree;
 mod walk;
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -148,7 +150,7 @@ pub fn capture(
     let client_time = clock();
     let exclude = Exclude::new(&options.exclude)?;
     let plan = match source {
-        Source::Paths(paths) => Plan::Walk(walk::Roots::open(&paths)?),
+        Source::Paths(paths) => Plan::Walk(roots::Roots::open(&paths)?),
         Source::Stream(name, reader) => Plan::Stream(name, reader),
     };
     let (sources, git_revision) = match &plan {
@@ -160,10 +162,8 @@ pub fn capture(
             .notice(crate::model::Notice::Remark("another larder is writing to this store; waiting for it".to_owned()));
     })?;
     writer.set_check(options.check_blocks);
-    // The store may have changed while we waited.
-    store.refresh()?;
     let cache_file = cache::CacheFile::new(store, &options.dataset);
-    let old = if options.force_read { None } else { OldCache::open(store, &cache_file) };
+    let old = if options.force_read { None } else { OldCache::open(&writer, &cache_file) };
     let pipeline = Pipeline { store, writer: &writer, progress, clock, options: &options, exclude: &exclude };
     let outcome = match pipeline.run(plan, old, &cache_file) {
         Ok(outcome) => outcome,
@@ -204,7 +204,7 @@ pub fn capture(
 }
 
 enum Plan {
-    Walk(walk::Roots),
+    Walk(roots::Roots),
     Stream(Name, Box<dyn Read + Send>),
 }
 
@@ -229,9 +229,14 @@ impl Pipeline<'_> {
         // As many groups as can be under way: sends to it never block.
         let (group_results, groups) = bounded(1024);
         let leftover = group::Leftover::default();
+        let walked_all = AtomicBool::new(false);
         let built = std::thread::scope(|threads| {
             let cache =
-                matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.store, cache_file)).flatten();
+                matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.writer, cache_file)).flatten();
+            if let (Plan::Walk(roots), true) = (&plan, self.progress.wants_totals()) {
+                let (paths, stop) = (roots.paths(), &walked_all);
+                threads.spawn(move || roots::count(&paths, self.progress, stop));
+            }
             let tree = tree::TreeThread::new(self, to_build, groups, cache);
             let tree = threads.spawn(move || tree.run());
             let walked = rayon::in_place_scope(|tasks| {
@@ -241,6 +246,7 @@ impl Pipeline<'_> {
                     Plan::Stream(name, reader) => self.stream_only(reading, &events, name, reader),
                 }
             });
+            walked_all.store(true, Ordering::Relaxed);
             let built = tree.join().map_err(|_| CaptureError::Died("the tree thread"))?;
             match (walked, built) {
                 // The tree thread's error is the cause of the walk's.
