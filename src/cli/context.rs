@@ -86,10 +86,10 @@ fn read_identities(path: &Path, prompt: &Arc<dyn Prompt>) -> Result<Vec<Identity
 impl Unlock for Keys<'_> {
     fn identities(&self) -> Result<Vec<Identity>, StoreError> {
         let mut files = self.global.identity.clone();
-        if files.is_empty() {
-            if let Some(list) = std::env::var_os("LARDER_IDENTITY") {
-                files.extend(std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()));
-            }
+        if files.is_empty()
+            && let Some(list) = std::env::var_os("LARDER_IDENTITY")
+        {
+            files.extend(std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()));
         }
         let mut found = Vec::new();
         for file in files {

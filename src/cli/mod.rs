@@ -12,6 +12,7 @@ mod mount;
 mod output;
 mod place;
 mod progress;
+mod report;
 mod restore;
 mod show;
 mod snapshot;
@@ -109,12 +110,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = Cli::command().try_get_matches_from(&args).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(e) => return error::report_usage(&e, wants_json),
+        Err(e) => return report::usage(&e, wants_json),
     };
     let out = Output::new(cli.global.json, cli.global.quiet);
     match cli.command.run(&cli.global, &out) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(error::PARTIAL),
-        Err(e) => e.report(&out),
+        Err(e) => report::failure(&e, &out),
     }
 }

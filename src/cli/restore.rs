@@ -96,8 +96,8 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
         Some(Kind::Damage) => {
             Err(CliError::new(Kind::Damage, "not everything could be restored: the store is damaged")
                 .hint("larder verify --read-data tells everything that is affected")
-                .told(out))
+                .told(out.json()))
         }
-        Some(kind) => Err(CliError::new(kind, "what was written does not read back the same").told(out)),
+        Some(kind) => Err(CliError::new(kind, "what was written does not read back the same").told(out.json())),
     }
 }

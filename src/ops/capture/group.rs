@@ -393,7 +393,7 @@ fn store_streamed(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> R
     store(writer, leftover, gathered)
 }
 
-impl<'t, 's> Reading<'t, 's> {
+impl Reading<'_, '_> {
     /// A task that stores one piece; its chunks come through the channel.
     pub(super) fn spawn_piece(&self, bytes: Vec<u8>, lens: Vec<u32>) -> Result<Receiver<Vec<ChunkRef>>, CaptureError> {
         let token = self.token()?;

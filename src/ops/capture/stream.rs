@@ -112,7 +112,7 @@ struct ChunkLister<'a> {
     writer: &'a crate::store::Writer,
 }
 
-impl<'a> ChunkLister<'a> {
+impl ChunkLister<'_> {
     fn push(&mut self, chunk: ChunkRef) -> Result<(), CaptureError> {
         if self.paged.is_none() && self.list.len() < LIST_MAX {
             self.list.push(chunk);

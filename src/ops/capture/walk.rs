@@ -51,12 +51,12 @@ impl Roots {
             let path = path.to_owned();
             move |e: std::io::Error| CaptureError::Source { path, why: e.to_string() }
         };
-        if let [path] = paths {
-            if path.metadata().map_err(fail(path))?.is_dir() {
-                let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
-                let absolute = path.canonicalize().map_err(fail(path))?;
-                return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
-            }
+        if let [path] = paths
+            && path.metadata().map_err(fail(path))?.is_dir()
+        {
+            let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
+            let absolute = path.canonicalize().map_err(fail(path))?;
+            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
         }
         let mut only = Only::default();
         let mut sources = Vec::new();
@@ -328,10 +328,11 @@ impl<'t, 's> Walk<'t, 's> {
         if frame.at >= frame.names.len() {
             let in_cache = frame.in_cache;
             self.frames.pop();
-            if in_cache && !self.frames.is_empty() {
-                if let Some(old) = &mut self.old {
-                    old.leave();
-                }
+            if in_cache
+                && !self.frames.is_empty()
+                && let Some(old) = &mut self.old
+            {
+                old.leave();
             }
             return self.send(Event::Leave);
         }
@@ -380,10 +381,11 @@ impl<'t, 's> Walk<'t, 's> {
         let in_cache = self.frames.last().is_some_and(|f| f.in_cache);
         let cached = self.old.as_mut().filter(|_| in_cache).and_then(|old| old.find(name.as_bytes()));
         let was_folder = cached.as_ref().is_some_and(|(_, e)| e.folder().is_some());
-        if was_folder && !is_dir {
-            if let Some(old) = &mut self.old {
-                old.leave();
-            }
+        if was_folder
+            && !is_dir
+            && let Some(old) = &mut self.old
+        {
+            old.leave();
         }
         let mark = HostMark { ctime: meta.ctime, dev: meta.dev, ino: meta.ino };
         let cached = cached.filter(|(m, _)| *m == mark).map(|(_, entry)| entry).filter(|e| same_kind(e, meta));

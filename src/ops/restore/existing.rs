@@ -11,8 +11,9 @@ use crate::model::{Body, Digest, Entry};
 use crate::tree::Node;
 
 use super::folders::Folder;
-use super::item::{Outcome, name_beside};
+use super::item::name_beside;
 use super::metadata::{Before, On};
+use super::outcome::Outcome;
 use super::{Context, Overwrite};
 
 /// Bytes read at a time.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::model::Name;
 use crate::tree::Node;
 
-use super::item::Outcome;
+use super::outcome::Outcome;
 use super::{Overwrite, RestoreError};
 
 /// Levels above the deepest that stay open.

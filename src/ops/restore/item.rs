@@ -18,49 +18,7 @@ use crate::tree::{LongCheck, Node, Part, Stretch, WholeCheck};
 use super::Context;
 use super::folders::Folder;
 use super::metadata::{Before, On};
-
-/// What became of an item.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Restored.
-    Done,
-    /// Restored without these properties.
-    Partly(Vec<String>),
-    /// It was there as it should be.
-    Same,
-    /// It was there and must not be overwritten.
-    Kept(String),
-    /// Left out on purpose.
-    Skipped(String),
-    /// It could not be written.
-    Failed(String),
-    /// Nor can anything else be.
-    Full(std::io::Error),
-    /// The store has it no more.
-    Damaged(StoreError),
-    /// The store cannot be read.
-    Unreadable(StoreError),
-}
-
-impl Outcome {
-    /// A call failed.
-    pub(super) fn failed(what: &str, errno: Errno) -> Self {
-        match errno {
-            Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::MFILE | Errno::NFILE => Self::Full(errno.into()),
-            _ => Self::Failed(format!("{what}: {}", std::io::Error::from(errno))),
-        }
-    }
-
-    fn carried(lost: Vec<String>) -> Self {
-        if lost.is_empty() { Self::Done } else { Self::Partly(lost) }
-    }
-}
-
-impl From<StoreError> for Outcome {
-    fn from(error: StoreError) -> Self {
-        if error.is_damage() { Self::Damaged(error) } else { Self::Unreadable(error) }
-    }
-}
+use super::outcome::Outcome;
 
 /// A file being written.
 #[derive(Debug)]

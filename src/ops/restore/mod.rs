@@ -9,6 +9,7 @@ mod existing;
 mod folders;
 mod item;
 mod metadata;
+mod outcome;
 mod report;
 
 use std::path::Path;
@@ -19,10 +20,12 @@ use crate::store::StoreError;
 use crate::tree::{Flow, LongCheck, Node, Pages, Part, Visit, in_order};
 
 use folders::{Folder, Folders};
-use item::{LongFile, Outcome};
+use item::LongFile;
 use metadata::Carrier;
+use outcome::Outcome;
+pub use outcome::RestoreError;
+pub use report::Restored;
 use report::Tally;
-pub use report::{RestoreError, Restored};
 
 /// What happens to files that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,8 +9,8 @@ use crate::store::StoreError;
 use crate::tree::Node;
 
 use super::Task;
-use super::item::Outcome;
 use super::metadata::Carrier;
+use super::outcome::{Outcome, RestoreError};
 
 /// What a restore did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,61 +53,6 @@ impl Restored {
             Some(Kind::Partial)
         } else {
             None
-        }
-    }
-}
-
-/// Why a restore ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The target cannot be used.
-    #[error("cannot restore into {}: {source}", path.display())]
-    Target {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Going on would fail for every item.
-    #[error("cannot restore {path}: {source}")]
-    Full {
-        /// At which item.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The store cannot be read, or not with this key.
-    #[error("cannot restore {path}: {source}")]
-    Store {
-        /// At which item.
-        path: String,
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
-    /// The user stopped it.
-    #[error("stopped; the restore is not complete")]
-    Interrupted,
-}
-
-impl Failure for RestoreError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Target { .. } | Self::Full { .. } => Kind::Failed,
-            Self::Store { source, .. } => source.kind(),
-            Self::Interrupted => Kind::Interrupted,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Target { .. } => None,
-            Self::Store { source, .. } => source.hint(),
-            Self::Full { .. } | Self::Interrupted => {
-                Some("the same command with --overwrite=if-changed goes on where it stopped".to_owned())
-            }
         }
     }
 }
