@@ -76,7 +76,9 @@ fn serve(path: &Path, device: Option<u64>, gone: &Receiver<()>, signals: &Receiv
         recv(signals) -> _ => {}
     }
     if let Err(e) = unmount::unmount_device(path, device) {
+        // Something else is on top, or it may not be taken away: it ends with the process.
         progress.notice(Notice::Remark(e.to_string()));
+        return;
     }
     select! {
         recv(gone) -> _ => {}
