@@ -1,11 +1,9 @@
 //! What a restore tells: its result, its errors, its notices.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Body, Failure, Kind, Notice, Progress};
-use crate::store::StoreError;
+use crate::model::{Body, Kind, Notice, Progress};
 use crate::tree::Node;
 
 use super::Task;
