@@ -86,7 +86,11 @@ impl Pages {
     ///
     /// # Errors
     /// If the content is damaged, or `to` fails.
-    pub fn read_part<E: From<StoreError>>(&self, part: &mut Part, mut to: impl FnMut(Stretch) -> Result<(), E>) -> Result<(), E> {
+    pub fn read_part<E: From<StoreError>>(
+        &self,
+        part: &mut Part,
+        mut to: impl FnMut(Stretch) -> Result<(), E>,
+    ) -> Result<(), E> {
         for piece in &part.pieces {
             match piece {
                 ContentPiece::Hole(len) => to(Stretch::Hole(*len))?,
@@ -94,7 +98,9 @@ impl Pages {
                     let item = self.store().chunk(&chunk.id)?;
                     let wanted = *skip as usize..(*skip + *len) as usize;
                     let bytes = item.get(wanted).filter(|_| item.len() == chunk.len as usize);
-                    let wrong = || StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says");
+                    let wrong = || {
+                        StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says")
+                    };
                     to(Stretch::Data(bytes.ok_or_else(wrong)?))?;
                 }
             }

@@ -11,7 +11,7 @@ mod pages;
 
 pub use ahead::{LongCheck, Stretch, WholeCheck, in_order};
 pub use build::{MapBuilder, PageWriter, Shape};
-pub use content::{ContentPiece, ContentPieces, content_pieces, pieces_at};
+pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
 pub use flow::{Flow, Node, Part, Visit};
 pub use folder::{Listing, Numbered, Step, Walk};
 pub use links::Links;

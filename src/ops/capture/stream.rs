@@ -10,6 +10,7 @@ use crate::codec::ContentHash;
 use crate::format::{chunk_list_fits, hole_list_fits};
 use crate::model::{ChunkRef, Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
+use crate::store::{StoreError, Writer};
 use crate::tree::{MapBuilder, PageWriter};
 
 use super::CaptureError;
@@ -26,8 +27,8 @@ const LIST_MAX: usize = 24;
 
 /// What a stream gives next.
 pub(super) enum Part {
-    /// That many bytes were put into the buffer.
-    Data(usize),
+    /// Bytes were appended.
+    Data,
     /// A hole.
     Hole(u64),
     /// The end.
@@ -36,8 +37,8 @@ pub(super) enum Part {
 
 /// Where long content comes from.
 pub(super) trait Content {
-    /// The next part; data goes to the front of the buffer.
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError>;
+    /// The next part; data is appended to the buffer.
+    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError>;
 }
 
 /// A stream without holes.
@@ -50,14 +51,12 @@ impl<'a> FromReader<'a> {
 }
 
 impl Content for FromReader<'_> {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError> {
-        loop {
-            match self.0.read(buffer) {
-                Ok(0) => return Ok(Part::End),
-                Ok(n) => return Ok(Part::Data(n)),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(CaptureError::Stream(e.to_string())),
-            }
+    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError> {
+        // `take` and `read_to_end` go on after an interruption by themselves.
+        match (&mut *self.0).take(READ_BYTES as u64).read_to_end(buffer) {
+            Ok(0) => Ok(Part::End),
+            Ok(_) => Ok(Part::Data),
+            Err(e) => Err(CaptureError::Stream(e.to_string())),
         }
     }
 }
@@ -79,7 +78,7 @@ impl<'a> FromFile<'a> {
 }
 
 impl Content for FromFile<'_> {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError> {
+    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError> {
         if self.at >= self.size {
             return Ok(Part::End);
         }
@@ -88,8 +87,8 @@ impl Content for FromFile<'_> {
             return Ok(Part::Hole(hole.len));
         }
         let room = self.holes.front().map_or(self.size, |h| h.offset) - self.at;
-        let want = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        match source::read_at(self.file.as_fd(), &mut buffer[..want], self.at) {
+        let want = READ_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX));
+        match source::append_at(self.file.as_fd(), buffer, want, self.at) {
             // It became shorter meanwhile.
             Ok(0) => {
                 self.at = self.size;
@@ -97,7 +96,7 @@ impl Content for FromFile<'_> {
             }
             Ok(n) => {
                 self.at += n as u64;
-                Ok(Part::Data(n))
+                Ok(Part::Data)
             }
             Err(e) => {
                 self.failed = Some(e);
@@ -111,11 +110,15 @@ impl Content for FromFile<'_> {
 struct ChunkLister<'a> {
     list: Vec<ChunkRef>,
     paged: Option<(MapBuilder<ChunkRef>, PageWriter<'a>)>,
-    writer: &'a crate::store::Writer,
+    writer: &'a Writer,
 }
 
 impl<'a> ChunkLister<'a> {
-    fn push(&mut self, chunk: ChunkRef) -> Result<(), CaptureError> {
+    fn new(writer: &'a Writer) -> Self {
+        Self { list: Vec::new(), paged: None, writer }
+    }
+
+    fn push(&mut self, chunk: ChunkRef) -> Result<(), StoreError> {
         if self.paged.is_none() && self.list.len() < LIST_MAX {
             self.list.push(chunk);
             return Ok(());
@@ -128,7 +131,7 @@ impl<'a> ChunkLister<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Chunks, CaptureError> {
+    fn finish(self) -> Result<Chunks, StoreError> {
         if let Some((builder, mut pages)) = self.paged {
             let (page, counts) = builder.finish(&mut pages)?;
             pages.flush()?;
@@ -143,7 +146,7 @@ impl Reading<'_, '_> {
     /// Stores long content and tells what it is.
     pub(super) fn stream(&mut self, content: &mut dyn Content) -> Result<FileBody, CaptureError> {
         let writer = self.pipeline.writer;
-        let mut chunks = ChunkLister { list: Vec::new(), paged: None, writer };
+        let mut chunks = ChunkLister::new(writer);
         let mut under_way: VecDeque<Receiver<Vec<ChunkRef>>> = VecDeque::new();
         let (mut holes, mut sum) = (Vec::<Extent>::new(), ContentHash::default());
         let (mut buffer, mut at) = (Vec::with_capacity(READ_BYTES * 4), 0u64);
@@ -153,14 +156,12 @@ impl Reading<'_, '_> {
                 return Err(CaptureError::Interrupted);
             }
             let start = buffer.len();
-            buffer.resize(start + READ_BYTES, 0);
-            let part = content.next(&mut buffer[start..])?;
-            let got = if let Part::Data(n) = part { n } else { 0 };
-            buffer.truncate(start + got);
+            let part = content.next(&mut buffer)?;
+            let got = buffer.len() - start;
             sum.update(&buffer[start..]);
             at += got as u64;
             match part {
-                Part::Data(_) => {}
+                Part::Data => {}
                 Part::Hole(len) => {
                     sum.zeros(len);
                     holes.push(Extent { offset: at, len });
@@ -174,7 +175,7 @@ impl Reading<'_, '_> {
             }
         }
         let (crc32, content) = finish_sum(sum);
-        let holes = self.keep_holes(holes)?;
+        let holes = keep_holes(writer, holes)?;
         let mut chunks = chunks.finish()?;
         // One chunk that is the whole content needs no list.
         if holes == Holes::None && matches!(&chunks, Chunks::List(list) if list.len() == 1) {
@@ -209,28 +210,37 @@ impl Reading<'_, '_> {
             under_way.push_back(self.spawn_piece(piece, lens)?);
         }
     }
+}
 
-    fn keep_holes(&self, holes: Vec<Extent>) -> Result<Holes, CaptureError> {
-        if holes.is_empty() {
-            return Ok(Holes::None);
-        }
-        if hole_list_fits(&holes) {
-            return Ok(Holes::List(holes));
-        }
-        let mut pages = PageWriter::new(self.pipeline.writer);
-        let mut builder = MapBuilder::default();
-        for hole in holes {
-            builder.push(&mut pages, hole)?;
-        }
-        let (page, counts) = builder.finish(&mut pages)?;
-        pages.flush()?;
-        Ok(Holes::Paged(page, counts))
+/// A hole map as an entry keeps it: inline or in pages.
+pub(super) fn keep_holes(writer: &Writer, holes: Vec<Extent>) -> Result<Holes, StoreError> {
+    if holes.is_empty() {
+        return Ok(Holes::None);
     }
+    if hole_list_fits(&holes) {
+        return Ok(Holes::List(holes));
+    }
+    let mut pages = PageWriter::new(writer);
+    let mut builder = MapBuilder::default();
+    for hole in holes {
+        builder.push(&mut pages, hole)?;
+    }
+    let (page, counts) = builder.finish(&mut pages)?;
+    pages.flush()?;
+    Ok(Holes::Paged(page, counts))
+}
+
+/// A chunk list as an entry keeps it: inline or in pages.
+pub(super) fn keep_chunks(writer: &Writer, chunks: Vec<ChunkRef>) -> Result<Chunks, StoreError> {
+    let mut lister = ChunkLister::new(writer);
+    chunks.into_iter().try_for_each(|chunk| lister.push(chunk))?;
+    lister.finish()
 }
 
 fn take_front(under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
     let Some(front) = under_way.pop_front() else { return Ok(()) };
     // Unsent: storing failed, and the writer knows why.
-    let list = front.recv().map_err(|_| crate::store::StoreError::Database("writing has failed before".to_owned()))?;
-    list.into_iter().try_for_each(|chunk| chunks.push(chunk))
+    let list = front.recv().map_err(|_| StoreError::Database("writing has failed before".to_owned()))?;
+    list.into_iter().try_for_each(|chunk| chunks.push(chunk))?;
+    Ok(())
 }

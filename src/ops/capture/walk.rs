@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::FileType;
@@ -18,7 +19,7 @@ use super::cache::OldCache;
 use super::group::{Job, Reading, SMALL_FILE};
 use super::owners::Owners;
 use super::stream::FromFile;
-use super::tree::{Event, Inode};
+use super::tree::{Event, Inode, too_young};
 use super::{CaptureError, Pipeline, no_tree};
 
 /// Names whose metadata are asked for in one go.
@@ -50,12 +51,12 @@ impl Roots {
             let path = path.to_owned();
             move |e: std::io::Error| CaptureError::Source { path, why: e.to_string() }
         };
-        if let [path] = paths {
-            if path.metadata().map_err(fail(path))?.is_dir() {
-                let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
-                let absolute = path.canonicalize().map_err(fail(path))?;
-                return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
-            }
+        if let [path] = paths
+            && path.metadata().map_err(fail(path))?.is_dir()
+        {
+            let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
+            let absolute = path.canonicalize().map_err(fail(path))?;
+            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
         }
         let mut only = Only::default();
         let mut sources = Vec::new();
@@ -80,6 +81,11 @@ impl Roots {
     /// The paths as captured.
     pub(super) fn sources(&self) -> Vec<Vec<u8>> {
         self.sources.iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect()
+    }
+
+    /// The paths themselves.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.sources.clone()
     }
 
     /// The commit that is checked out in the source, where it is a git work tree.
@@ -122,6 +128,28 @@ impl Only {
             }
         }
     }
+}
+
+/// Counts what there is to capture, for a progress bar: roughly, with excluded items, and no longer than the walk itself takes.
+pub(super) fn count(paths: &[PathBuf], progress: &dyn crate::model::Progress, stop: &AtomicBool) {
+    let (mut items, mut bytes) = (0u64, 0u64);
+    let mut folders = paths.to_vec();
+    while let Some(folder) = folders.pop() {
+        let Ok(list) = std::fs::read_dir(&folder) else { continue };
+        for item in list.flatten() {
+            let Ok(meta) = item.metadata() else { continue };
+            items += 1;
+            if meta.is_dir() {
+                folders.push(item.path());
+            } else if meta.is_file() {
+                bytes = bytes.saturating_add(meta.len());
+            }
+        }
+        if stop.load(Ordering::Relaxed) || progress.cancelled() {
+            return;
+        }
+    }
+    progress.expect(items, bytes);
 }
 
 /// A folder that was opened and listed, with the metadata of its first names.
@@ -300,10 +328,11 @@ impl<'t, 's> Walk<'t, 's> {
         if frame.at >= frame.names.len() {
             let in_cache = frame.in_cache;
             self.frames.pop();
-            if in_cache && !self.frames.is_empty() {
-                if let Some(old) = &mut self.old {
-                    old.leave();
-                }
+            if in_cache
+                && !self.frames.is_empty()
+                && let Some(old) = &mut self.old
+            {
+                old.leave();
             }
             return self.send(Event::Leave);
         }
@@ -352,10 +381,11 @@ impl<'t, 's> Walk<'t, 's> {
         let in_cache = self.frames.last().is_some_and(|f| f.in_cache);
         let cached = self.old.as_mut().filter(|_| in_cache).and_then(|old| old.find(name.as_bytes()));
         let was_folder = cached.as_ref().is_some_and(|(_, e)| e.folder().is_some());
-        if was_folder && !is_dir {
-            if let Some(old) = &mut self.old {
-                old.leave();
-            }
+        if was_folder
+            && !is_dir
+            && let Some(old) = &mut self.old
+        {
+            old.leave();
         }
         let mark = HostMark { ctime: meta.ctime, dev: meta.dev, ino: meta.ino };
         let cached = cached.filter(|(m, _)| *m == mark).map(|(_, entry)| entry).filter(|e| same_kind(e, meta));
@@ -405,6 +435,7 @@ impl<'t, 's> Walk<'t, 's> {
                 return self.lost(&e);
             }
         };
+        let looked = (self.pipeline.clock)();
         let (xattrs, bits) = match cached {
             Some(entry) => (entry.xattrs, entry.bits),
             None => match source::xattrs_fd(listing.fd.as_fd()) {
@@ -416,7 +447,7 @@ impl<'t, 's> Walk<'t, 's> {
             },
         };
         let entry = self.entry(name, meta, no_tree(), xattrs, bits);
-        self.send(Event::Enter(entry, Some(mark)))?;
+        self.send(Event::Enter(entry, settled(mark, looked)))?;
         let path_len = self.path.len();
         self.frames.push(Frame::new(listing, only, path_len, in_cache));
         Ok(())
@@ -458,11 +489,12 @@ impl<'t, 's> Walk<'t, 's> {
             entry.link = group;
             if link.is_some_and(|(_, seen)| seen > 1) {
                 let path = self.shown().into_bytes();
-                return self.send(Event::Linked { entry, path, mark, inode, last });
+                return self.send(Event::Linked { entry, path, inode, last });
             }
             return self.file(entry, meta, mark, keep);
         }
         let Some(dir) = self.frames.last().map(|f| f.fd.clone()) else { return Ok(()) };
+        let looked = (self.pipeline.clock)();
         let special = special_body(&dir, name.as_bytes(), meta)
             .and_then(|body| Ok((body, source::xattrs_at(dir.as_fd(), name.as_bytes())?)));
         let (body, list) = match special {
@@ -472,7 +504,8 @@ impl<'t, 's> Walk<'t, 's> {
         let (xattrs, bits) = self.reading.store_xattrs(&list)?;
         let mut entry = self.entry(name, meta, body, xattrs, bits);
         entry.link = group;
-        self.send(Event::Ready { entry, mark: Some(mark), keep: None })
+        let mark = settled(mark, looked);
+        self.send(Event::Ready { entry, mark, keep: None })
     }
 
     /// A file that must be read.
@@ -484,6 +517,7 @@ impl<'t, 's> Walk<'t, 's> {
             self.send(Event::Read { entry, path, mark, keep })?;
             return self.reading.add(job);
         }
+        let looked = (self.pipeline.clock)();
         let opened = source::open_file(dir.as_fd(), entry.name.as_bytes())
             .and_then(|file| Ok((source::stat_fd(file.as_fd())?, source::xattrs_fd(file.as_fd())?, file)));
         let (before, list, file) = match opened {
@@ -504,7 +538,7 @@ impl<'t, 's> Walk<'t, 's> {
         }
         let (xattrs, bits) = self.reading.store_xattrs(&list)?;
         (entry.body, entry.xattrs, entry.bits, entry.mtime) = (Body::File(body), xattrs, bits, before.mtime);
-        let mark = (!changed).then_some(HostMark { ctime: before.ctime, ..mark });
+        let mark = settled(HostMark { ctime: before.ctime, ..mark }, looked).filter(|_| !changed);
         self.send(Event::Ready { entry, mark, keep })
     }
 
@@ -524,7 +558,8 @@ impl<'t, 's> Walk<'t, 's> {
             });
             frame.batches_ahead.push_back(batch);
         }
-        if depth > DEPTH_AHEAD || self.pipeline.options.one_file_system || frame.only.is_some() {
+        let one_fs = self.pipeline.options.one_file_system;
+        if depth > DEPTH_AHEAD || frame.only.is_some() {
             return;
         }
         frame.looked_ahead = frame.looked_ahead.max(frame.at).max(frame.batch_from);
@@ -533,7 +568,8 @@ impl<'t, 's> Walk<'t, 's> {
             let Some(meta) = frame.batch.get(at - frame.batch_from) else { break };
             frame.looked_ahead += 1;
             let Ok(meta) = meta else { continue };
-            if meta.kind != FileType::Directory || self.store == Some((meta.dev, meta.ino)) {
+            let foreign = one_fs && meta.dev != self.root_dev;
+            if meta.kind != FileType::Directory || foreign || self.store == Some((meta.dev, meta.ino)) {
                 continue;
             }
             let name: Box<[u8]> = frame.names.get(at).unwrap_or_default().into();
@@ -553,6 +589,11 @@ impl<'t, 's> Walk<'t, 's> {
             frame.folders_ahead.push_back((at, listing));
         }
     }
+}
+
+/// The mark of an item, unless it changed so shortly before it was looked at that a further change might not show.
+fn settled(mark: HostMark, looked: crate::model::Timestamp) -> Option<HostMark> {
+    (!too_young(mark.ctime, looked)).then_some(mark)
 }
 
 fn same_kind(entry: &Entry, meta: &Meta) -> bool {

@@ -45,7 +45,8 @@ pub(super) fn read_back(
             Some(items)
         },
         |items: Vec<(Arc<Folder>, Arc<Node>)>| {
-            let wrong = items.into_iter().filter_map(|(folder, node)| compare(&folder, &node).err().map(|why| (node, why)));
+            let wrong =
+                items.into_iter().filter_map(|(folder, node)| compare(&folder, &node).err().map(|why| (node, why)));
             wrong.collect::<Vec<_>>()
         },
         |wrong| {

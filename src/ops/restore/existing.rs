@@ -11,8 +11,9 @@ use crate::model::{Body, Digest, Entry};
 use crate::tree::Node;
 
 use super::folders::Folder;
-use super::item::{Outcome, name_beside};
+use super::item::name_beside;
 use super::metadata::{Before, On};
+use super::outcome::Outcome;
 use super::{Context, Overwrite};
 
 /// Bytes read at a time.
@@ -40,7 +41,11 @@ impl Context<'_> {
                 let name = node.entry.name.as_bytes();
                 let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
                 let stat = stat.map_err(|e| Outcome::failed("cannot look at what is there", e))?;
-                if is_same(folder, &node.entry, &stat).unwrap_or(false) { Err(self.keep(folder, node, &stat)) } else { Ok(()) }
+                if is_same(folder, &node.entry, &stat).unwrap_or(false) {
+                    Err(self.keep(folder, node, &stat))
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -85,7 +90,9 @@ impl Context<'_> {
                     self.replace(folder, Some(&beside), name)?;
                     Ok(Outcome::Done)
                 }
-                made => made.map(|()| Outcome::Done).map_err(|e| Outcome::failed("cannot link it to its other name", e)),
+                made => {
+                    made.map(|()| Outcome::Done).map_err(|e| Outcome::failed("cannot link it to its other name", e))
+                }
             }
         });
         linked.unwrap_or_else(|outcome| outcome)
@@ -108,7 +115,8 @@ fn is_same(folder: &Folder, entry: &Entry, stat: &Stat) -> Result<bool, Errno> {
             if kind != FileType::RegularFile || u64::try_from(stat.st_size) != Ok(file.size) {
                 return Ok(false);
             }
-            let same_time = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()) == (entry.mtime.seconds, Some(entry.mtime.nanos));
+            let same_time = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok())
+                == (entry.mtime.seconds, Some(entry.mtime.nanos));
             same_time || file.content.is_some() && Some(digest_of(folder, name)?) == file.content
         }
         Body::Symlink(target) => {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::model::Name;
 use crate::tree::Node;
 
-use super::item::Outcome;
+use super::outcome::Outcome;
 use super::{Overwrite, RestoreError};
 
 /// Levels above the deepest that stay open.
@@ -136,7 +136,9 @@ impl Folders {
 
     /// Opens a folder that should be there. [`Self::leave`] follows in any case.
     pub(super) fn find(&mut self, node: &Node) -> Result<(), Outcome> {
-        self.step(node, |parent, name| parent.open(name, true).map_err(|e| Outcome::failed("cannot open the folder", e)))
+        self.step(node, |parent, name| {
+            parent.open(name, true).map_err(|e| Outcome::failed("cannot open the folder", e))
+        })
     }
 
     fn step(&mut self, node: &Node, get: impl Fn(&Folder, &[u8]) -> Result<Folder, Outcome>) -> Result<(), Outcome> {

@@ -18,49 +18,7 @@ use crate::tree::{LongCheck, Node, Part, Stretch, WholeCheck};
 use super::Context;
 use super::folders::Folder;
 use super::metadata::{Before, On};
-
-/// What became of an item.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Restored.
-    Done,
-    /// Restored without these properties.
-    Partly(Vec<String>),
-    /// It was there as it should be.
-    Same,
-    /// It was there and must not be overwritten.
-    Kept(String),
-    /// Left out on purpose.
-    Skipped(String),
-    /// It could not be written.
-    Failed(String),
-    /// Nor can anything else be.
-    Full(std::io::Error),
-    /// The store has it no more.
-    Damaged(StoreError),
-    /// The store cannot be read.
-    Unreadable(StoreError),
-}
-
-impl Outcome {
-    /// A call failed.
-    pub(super) fn failed(what: &str, errno: Errno) -> Self {
-        match errno {
-            Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::MFILE | Errno::NFILE => Self::Full(errno.into()),
-            _ => Self::Failed(format!("{what}: {}", std::io::Error::from(errno))),
-        }
-    }
-
-    fn carried(lost: Vec<String>) -> Self {
-        if lost.is_empty() { Self::Done } else { Self::Partly(lost) }
-    }
-}
-
-impl From<StoreError> for Outcome {
-    fn from(error: StoreError) -> Self {
-        if error.is_damage() { Self::Damaged(error) } else { Self::Unreadable(error) }
-    }
-}
+use super::outcome::Outcome;
 
 /// A file being written.
 #[derive(Debug)]
@@ -110,7 +68,8 @@ impl Context<'_> {
 
     /// A part of a file that has several. Whichever thread comes first opens it.
     pub(super) fn put_part(&self, folder: &Folder, node: &Node, part: &mut Part, long: &LongFile) {
-        let opened = long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
+        let opened =
+            long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
         if let Some(opened) = opened.as_ref().filter(|_| !long.is_settled()) {
             if let Err(outcome) = fill(self, opened, node, part, |_| {}) {
                 long.settle(outcome);
@@ -246,7 +205,13 @@ fn make_other(folder: &Folder, name: &[u8], entry: &Entry, mode: Mode) -> Result
 }
 
 /// Writes a part. Holes are left out; one at the end needs the length set.
-fn fill(context: &Context, opened: &Opened, node: &Node, part: &mut Part, mut seen: impl FnMut(Stretch)) -> Result<(), Outcome> {
+fn fill(
+    context: &Context,
+    opened: &Opened,
+    node: &Node,
+    part: &mut Part,
+    mut seen: impl FnMut(Stretch),
+) -> Result<(), Outcome> {
     let mut at = part.offset;
     let mut ends_in_hole = false;
     let fail = |e| Outcome::failed("cannot write", e);

@@ -45,7 +45,13 @@ pub(super) struct Carrier {
 impl Carrier {
     pub(super) fn new() -> Self {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        Self { root: uid.is_root(), uid: uid.as_raw(), gid: gid.as_raw(), umask: umask(), owners_lost: AtomicBool::new(false) }
+        Self {
+            root: uid.is_root(),
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+            umask: umask(),
+            owners_lost: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn owners_lost(&self) -> bool {

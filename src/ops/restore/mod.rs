@@ -9,6 +9,7 @@ mod existing;
 mod folders;
 mod item;
 mod metadata;
+mod outcome;
 mod report;
 
 use std::path::Path;
@@ -19,9 +20,11 @@ use crate::store::StoreError;
 use crate::tree::{Flow, LongCheck, Node, Pages, Part, Visit, in_order};
 
 use folders::{Folder, Folders};
-use item::{LongFile, Outcome};
+use item::LongFile;
 use metadata::Carrier;
-pub use report::{RestoreError, Restored};
+use outcome::Outcome;
+pub use outcome::RestoreError;
+pub use report::Restored;
 use report::Tally;
 
 /// What happens to files that exist.
@@ -164,7 +167,8 @@ impl Context<'_> {
     fn work(&self, mut task: Task) -> Worked {
         let outcome = match &mut task {
             Task::Item { folder, node, part: Some(part), long: None } => self.put_file(folder, node, part),
-            Task::Item { folder, node, part: Some(part), long: Some(long) } | Task::Part { folder, node, part, long } => {
+            Task::Item { folder, node, part: Some(part), long: Some(long) }
+            | Task::Part { folder, node, part, long } => {
                 self.put_part(folder, node, part, long);
                 Outcome::Done
             }
@@ -178,7 +182,8 @@ impl Context<'_> {
     /// What must wait for all before it.
     fn finish(&self, one: &mut Worked, base: &Arc<Folder>, check: &mut LongCheck, tally: &Tally) {
         match &mut one.task {
-            Task::Item { folder, node, part: Some(part), long: Some(long) } | Task::Part { folder, node, part, long } => {
+            Task::Item { folder, node, part: Some(part), long: Some(long) }
+            | Task::Part { folder, node, part, long } => {
                 one.outcome = self.finish_part(folder, node, part, long, check);
             }
             Task::Link { folder, node, first } => {

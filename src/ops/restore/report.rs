@@ -1,16 +1,14 @@
 //! What a restore tells: its result, its errors, its notices.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Body, Failure, Kind, Notice, Progress};
-use crate::store::StoreError;
+use crate::model::{Body, Kind, Notice, Progress};
 use crate::tree::Node;
 
 use super::Task;
-use super::item::Outcome;
 use super::metadata::Carrier;
+use super::outcome::{Outcome, RestoreError};
 
 /// What a restore did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,61 +55,6 @@ impl Restored {
     }
 }
 
-/// Why a restore ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The target cannot be used.
-    #[error("cannot restore into {}: {source}", path.display())]
-    Target {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Going on would fail for every item.
-    #[error("cannot restore {path}: {source}")]
-    Full {
-        /// At which item.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The store cannot be read, or not with this key.
-    #[error("cannot restore {path}: {source}")]
-    Store {
-        /// At which item.
-        path: String,
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
-    /// The user stopped it.
-    #[error("stopped; the restore is not complete")]
-    Interrupted,
-}
-
-impl Failure for RestoreError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Target { .. } | Self::Full { .. } => Kind::Failed,
-            Self::Store { source, .. } => source.kind(),
-            Self::Interrupted => Kind::Interrupted,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Target { .. } => None,
-            Self::Store { source, .. } => source.hint(),
-            Self::Full { .. } | Self::Interrupted => {
-                Some("the same command with --overwrite=if-changed goes on where it stopped".to_owned())
-            }
-        }
-    }
-}
-
 /// Counts outcomes and tells what is worth telling.
 pub(super) struct Tally<'a> {
     progress: &'a dyn Progress,
@@ -140,9 +83,10 @@ impl<'a> Tally<'a> {
     pub(super) fn count(&mut self, task: &Task, outcome: Outcome) -> Result<(), RestoreError> {
         let (node, last) = match task {
             Task::Item { node, part: Some(part), .. } | Task::Part { node, part, .. } => (node, part.last),
-            Task::Item { node, .. } | Task::Link { node, .. } | Task::Leave { node, .. } | Task::Refused { node, .. } => {
-                (node, true)
-            }
+            Task::Item { node, .. }
+            | Task::Link { node, .. }
+            | Task::Leave { node, .. }
+            | Task::Refused { node, .. } => (node, true),
         };
         let bytes = match task {
             Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.pieces.iter().map(|p| p.len()).sum(),

@@ -30,7 +30,9 @@ pub(super) fn acl_text(value: &[u8]) -> Option<Vec<u8>> {
             text.push(b',');
         }
         text.extend_from_slice(who.as_bytes());
-        text.extend([(4, b'r'), (2, b'w'), (1, b'x')].map(|(bit, letter)| if permissions & bit != 0 { letter } else { b'-' }));
+        text.extend(
+            [(4, b'r'), (2, b'w'), (1, b'x')].map(|(bit, letter)| if permissions & bit != 0 { letter } else { b'-' }),
+        );
     }
     Some(text)
 }
@@ -41,7 +43,8 @@ mod tests {
 
     #[test]
     fn text() {
-        let entry = |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
+        let entry =
+            |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
         let value = [
             2u32.to_le_bytes().to_vec(),
             entry(1, 6, u32::MAX),

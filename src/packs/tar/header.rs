@@ -167,7 +167,8 @@ mod tests {
         for len in [90, 91, 92, 93, 94, 95, 990, 991, 992, 993, 994, 995] {
             let mut records = Records::default();
             records.put(b"k", &vec![b'x'; len]);
-            let told: usize = String::from_utf8_lossy(&records.0).split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0);
+            let told: usize =
+                String::from_utf8_lossy(&records.0).split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0);
             assert_eq!(told, records.0.len());
         }
     }

@@ -44,7 +44,13 @@ fn name(node: &Node) -> Vec<u8> {
 }
 
 impl Packed {
-    fn enter(&mut self, pages: &Pages, node: &Arc<Node>, part: Option<Part>, first: Option<&Node>) -> Result<(), PackError> {
+    fn enter(
+        &mut self,
+        pages: &Pages,
+        node: &Arc<Node>,
+        part: Option<Part>,
+        first: Option<&Node>,
+    ) -> Result<(), PackError> {
         let entry = &node.entry;
         let mut member = Member {
             kind: EntryType::Regular,

@@ -1,0 +1,510 @@
+//! A kill, a power cut, a full disk or a failing one at any operation of `init` and `snapshot`; damage to any file.
+//!
+//! `shim.c` is preloaded into the CLI: it counts the operations that change files of the store and ends or fails the n-th.
+//! `LARDER_CRASH=all` tries every point with every variant (`scripts/crash-all`); otherwise a random sample whose seed is shown.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::sandbox::{Client, Model, Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
+
+/// The compiled shim; made once.
+fn shim() -> &'static Path {
+    static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = SHIM.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shim.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/shim.c");
+        let made = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&path)
+            .args([source, "-ldl", "-lpthread"])
+            .status();
+        assert!(made.is_ok_and(|s| s.success()), "the shim does not compile: a C compiler `cc` is needed");
+        (dir, path)
+    });
+    path
+}
+
+/// What happens at a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Kill,
+    KillInHalf,
+    PowerCut,
+    Fails { errno: i32, once: bool },
+}
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+const TROUBLES: [Trouble; 7] = [
+    Trouble::Kill,
+    Trouble::KillInHalf,
+    Trouble::PowerCut,
+    Trouble::Fails { errno: EIO, once: false },
+    Trouble::Fails { errno: EIO, once: true },
+    Trouble::Fails { errno: ENOSPC, once: false },
+    Trouble::Fails { errno: ENOSPC, once: true },
+];
+
+impl Trouble {
+    fn mode(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::KillInHalf => "half",
+            Self::PowerCut => "cut",
+            Self::Fails { once: false, .. } => "fail",
+            Self::Fails { once: true, .. } => "fail-once",
+        }
+    }
+}
+
+/// Runs the CLI with the shim.
+fn run_shimmed(
+    client: &Client,
+    store: &Path,
+    args: &[&str],
+    mode: &str,
+    errno: i32,
+    at: u64,
+    image: &Path,
+) -> (Ran, Vec<String>) {
+    let log = image.with_extension("log");
+    for part in ["S", "D", "U"] {
+        fs::create_dir_all(image.join(part)).unwrap();
+    }
+    let mut command = client.larder(store);
+    command.args(args);
+    command.env("LD_PRELOAD", shim()).env("SHIM_ROOT", store).env("SHIM_MODE", mode).env("SHIM_LOG", &log);
+    command.env("SHIM_AT", at.to_string()).env("SHIM_ERRNO", errno.to_string()).env("SHIM_IMAGE", image);
+    let ran = Ran::of(&mut command);
+    let lines = fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
+    (ran, lines)
+}
+
+/// How much of what was not synced a power cut leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    Nothing,
+    Half,
+    All,
+    Rubbish,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    /// Whether names that were not synced are there.
+    names: bool,
+    tail: Tail,
+}
+
+const CUTS: [Cut; 8] = [
+    Cut { names: false, tail: Tail::Nothing },
+    Cut { names: false, tail: Tail::Half },
+    Cut { names: false, tail: Tail::All },
+    Cut { names: false, tail: Tail::Rubbish },
+    Cut { names: true, tail: Tail::Nothing },
+    Cut { names: true, tail: Tail::Half },
+    Cut { names: true, tail: Tail::All },
+    Cut { names: true, tail: Tail::Rubbish },
+];
+
+/// What is known of a store at the moment of a power cut.
+struct Image {
+    dir: PathBuf,
+    root: u64,
+    live_files: HashMap<u64, PathBuf>,
+    live_names: HashMap<u64, Vec<(u64, bool, String)>>,
+}
+
+impl Image {
+    fn read(store: &Path, dir: &Path) -> Self {
+        let mut image = Self {
+            dir: dir.to_owned(),
+            root: fs::metadata(store).unwrap().ino(),
+            live_files: HashMap::new(),
+            live_names: HashMap::new(),
+        };
+        image.look(store);
+        image
+    }
+
+    fn look(&mut self, folder: &Path) {
+        let mut names = Vec::new();
+        for item in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let meta = fs::symlink_metadata(item.path()).unwrap();
+            names.push((meta.ino(), meta.is_dir(), item.file_name().into_string().unwrap()));
+            if meta.is_dir() {
+                self.look(&item.path());
+            } else {
+                self.live_files.insert(meta.ino(), item.path());
+            }
+        }
+        self.live_names.insert(fs::metadata(folder).unwrap().ino(), names);
+    }
+
+    fn durable_names(&self, folder: u64) -> Vec<(u64, bool, String)> {
+        let text = fs::read_to_string(self.dir.join("D").join(folder.to_string())).unwrap_or_default();
+        let name = |hex: &str| -> String {
+            let bytes = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+            String::from_utf8(bytes).unwrap()
+        };
+        text.lines()
+            .map(|line| {
+                let parts: Vec<_> = line.split(' ').collect();
+                (parts[0].parse().unwrap(), parts[1] == "d", name(parts[2]))
+            })
+            .collect()
+    }
+
+    fn content(&self, inode: u64, tail: Tail) -> Vec<u8> {
+        let synced = fs::read(self.dir.join("S").join(inode.to_string())).unwrap_or_default();
+        let unlinked = self.dir.join("U").join(inode.to_string());
+        let now = self.live_files.get(&inode).map_or_else(|| fs::read(unlinked), fs::read).unwrap_or_default();
+        let grown = now.len().saturating_sub(synced.len());
+        match tail {
+            Tail::Nothing => synced,
+            Tail::All => now,
+            Tail::Half => now[..now.len() - grown.div_ceil(2)].to_vec(),
+            Tail::Rubbish => {
+                let mut bytes = synced;
+                bytes.extend(noise(inode, grown));
+                bytes
+            }
+        }
+    }
+
+    /// Makes the store as it may be found after the cut.
+    fn build(&self, cut: Cut, to: &Path) {
+        self.build_folder(self.root, cut, to);
+    }
+
+    fn build_folder(&self, folder: u64, cut: Cut, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        let live = if cut.names { self.live_names.get(&folder).cloned() } else { None };
+        for (inode, is_folder, name) in live.unwrap_or_else(|| self.durable_names(folder)) {
+            if is_folder {
+                self.build_folder(inode, cut, &to.join(name));
+            } else {
+                fs::write(to.join(name), self.content(inode, cut.tail)).unwrap();
+            }
+        }
+    }
+}
+
+/// A store before the trouble, and what it must give back.
+struct Stage {
+    sandbox: Sandbox,
+    /// By id: what was acknowledged.
+    acknowledged: BTreeMap<String, Model>,
+    /// What is being captured.
+    tree: PathBuf,
+    expected: Model,
+}
+
+fn write_tree(tree: &Path, seed: u64) {
+    fs::create_dir_all(tree.join("sub/deeper")).unwrap();
+    fs::write(tree.join("text"), "the same words again and again\n".repeat(400)).unwrap();
+    fs::write(tree.join("noise"), noise(seed, 70_000)).unwrap();
+    fs::write(tree.join("sub/one"), noise(seed + 1, 3000)).unwrap();
+    fs::write(tree.join("sub/deeper/two"), b"two").unwrap();
+    fs::write(tree.join("empty"), b"").unwrap();
+}
+
+impl Stage {
+    /// A store with one acknowledged snapshot, and a tree that has changed since.
+    fn second_snapshot() -> Self {
+        let sandbox = Sandbox::with_store();
+        let tree = sandbox.path("tree");
+        write_tree(&tree, 1);
+        sandbox.snapshot(&tree, "d").done();
+        let first = sandbox.larder(["list", "--json"]).ids();
+        assert_eq!(first.len(), 1);
+        let acknowledged = BTreeMap::from([(first[0].clone(), model(&tree))]);
+        write_tree(&tree, 2);
+        fs::remove_file(tree.join("sub/one")).unwrap();
+        fs::write(tree.join("new"), noise(3, 200_000)).unwrap();
+        let expected = model(&tree);
+        Self { sandbox, acknowledged, tree, expected }
+    }
+
+    fn arguments(&self) -> Vec<&str> {
+        vec!["snapshot", self.tree.to_str().unwrap(), "--dataset", "d"]
+    }
+
+    /// How many operations the capture has when nothing goes wrong.
+    fn count(&self) -> u64 {
+        let trial = Trial::begin(self);
+        let (ran, log) = run_shimmed(&trial.client, &trial.store, &self.arguments(), "count", 0, 0, &trial.image);
+        ran.done();
+        log.len() as u64
+    }
+
+    /// Puts the capture into trouble at a point and checks what is left. Gives what is wrong.
+    fn try_point(&self, trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
+        let trial = Trial::begin(self);
+        let errno = if let Trouble::Fails { errno, .. } = trouble { errno } else { 0 };
+        let (ran, log) =
+            run_shimmed(&trial.client, &trial.store, &self.arguments(), trouble.mode(), errno, at, &trial.image);
+        let place =
+            || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
+        let mut wrong = Vec::new();
+        let mut check = |store: &Path, variant: String| {
+            if let Err(why) = trial.check(self, store, ran.status == 0) {
+                wrong.push(format!("{}{variant}, exit {}: {why}", place(), ran.status));
+            }
+        };
+        if trouble == Trouble::PowerCut {
+            let image = Image::read(&trial.store, &trial.image);
+            for cut in cuts {
+                let store = trial.dir.path().join("after");
+                image.build(*cut, &store);
+                trial.reset_client(self);
+                check(&store, format!(" {cut:?}"));
+                fs::remove_dir_all(&store).unwrap();
+            }
+        } else {
+            check(&trial.store, String::new());
+        }
+        wrong
+    }
+}
+
+/// One point: a copy of the stage.
+struct Trial {
+    dir: tempfile::TempDir,
+    client: Client,
+    store: PathBuf,
+    image: PathBuf,
+    seen: PathBuf,
+}
+
+impl Trial {
+    fn begin(stage: &Stage) -> Self {
+        let dir = tempfile::Builder::new().prefix("larder-crash-").tempdir().unwrap();
+        let client =
+            stage.sandbox.another_client(&format!("client-{}", dir.path().file_name().unwrap().to_string_lossy()));
+        let store = dir.path().join("store");
+        copy_tree(&stage.sandbox.store(), &store);
+        let trial = Self { store, image: dir.path().join("image"), seen: dir.path().join("seen"), client, dir };
+        copy_tree(&stage.sandbox.client().state(), &trial.client.state());
+        trial
+    }
+
+    /// Sets the client back to what it had seen right after the trouble.
+    fn reset_client(&self, _: &Stage) {
+        if self.seen.exists() {
+            fs::remove_dir_all(self.client.state()).unwrap();
+            copy_tree(&self.seen, &self.client.state());
+        } else {
+            copy_tree(&self.client.state(), &self.seen);
+        }
+    }
+
+    /// All that is promised of a store after trouble.
+    fn check(&self, stage: &Stage, store: &Path, acknowledged: bool) -> Result<(), String> {
+        let run = |args: &[&str]| -> Result<Ran, String> {
+            let ran = oracle(&self.client, store, args);
+            if ran.status == 0 {
+                Ok(ran)
+            } else {
+                Err(format!("{} gives {}: {}", args[0], ran.status, ran.stderr.trim()))
+            }
+        };
+        let ids = run(&["list", "--json"])?.ids();
+        if let Some(lost) = stage.acknowledged.keys().find(|id| !ids.contains(id)) {
+            return Err(format!("the acknowledged snapshot {lost} is gone"));
+        }
+        let new: Vec<_> = ids.iter().filter(|id| !stage.acknowledged.contains_key(*id)).collect();
+        if new.len() > 1 || (acknowledged && new.is_empty()) {
+            return Err(format!(
+                "{} new snapshots where the capture was {}acknowledged",
+                new.len(),
+                if acknowledged { "" } else { "not " }
+            ));
+        }
+        let _ = run(&["verify", "--read-data"])?;
+        for id in &ids {
+            let dest = self.dir.path().join("restored");
+            let _ = run(&["restore", id, dest.to_str().unwrap()])?;
+            let expected = stage.acknowledged.get(id).unwrap_or(&stage.expected);
+            compare(expected, &model(&dest)).map_err(|why| format!("snapshot {id} is not what was captured: {why}"))?;
+            fs::remove_dir_all(&dest).unwrap();
+        }
+        let _ = run(&stage.arguments())?;
+        let after = run(&["list", "--json"])?.ids();
+        if after.len() != ids.len() + 1 || after[..ids.len()] != ids[..] {
+            return Err(format!("after another capture {} snapshots where there were {}", after.len(), ids.len()));
+        }
+        Ok(())
+    }
+}
+
+/// `verify` and `restore` of the CLI; with `LARDER_CRASH_ORACLE=reader` those of tests/reader.py instead: slower, and none of our code.
+fn oracle(client: &Client, store: &Path, args: &[&str]) -> Ran {
+    if std::env::var_os("LARDER_CRASH_ORACLE").is_none_or(|v| v != "reader") {
+        return client.run(store, args);
+    }
+    let args: Vec<&str> = match args {
+        ["verify", ..] => vec!["check"],
+        ["restore", rest @ ..] => [&["extract"], rest].concat(),
+        other => return client.run(store, other),
+    };
+    let python = std::env::var_os("LARDER_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = client.command(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader.py")).arg(store);
+    Ran::of(command.arg("--identity").arg(client.identity()).args(args))
+}
+
+fn all_points() -> bool {
+    std::env::var_os("LARDER_CRASH").is_some_and(|v| v == "all")
+}
+
+/// Tries points on all processors; fails with all that is wrong.
+fn try_all(
+    points: &[(Trouble, u64)],
+    cuts_of: impl Fn(u64) -> Vec<Cut> + Sync,
+    work: impl Fn(Trouble, u64, &[Cut]) -> Vec<String> + Sync,
+) {
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((trouble, at)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = work(*trouble, *at, &cuts_of(*at));
+                    wrong.lock().unwrap().extend(found);
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    println!("{} points tried, {} findings", points.len(), wrong.len());
+    assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Every point and variant, or a sample of them.
+fn choose(count: u64, troubles: &[Trouble], sample: u64) -> (Vec<(Trouble, u64)>, impl Fn(u64) -> Vec<Cut> + Sync) {
+    let (seed, all) = (seed(), all_points());
+    // One beyond the last: trouble after the end, when all was acknowledged.
+    let every = troubles.iter().flat_map(|t| (1..=count + 1).map(|at| (*t, at)));
+    let mut points: Vec<_> = every.collect();
+    if !all {
+        let total = points.len() as u64;
+        let mut turns: Vec<_> = (0..sample).map(|turn| pick(seed, turn, total) as usize).collect();
+        turns.sort_unstable();
+        turns.dedup();
+        points = turns.into_iter().map(|i| points[i]).collect();
+        // The end is always tried.
+        points.extend(troubles.iter().filter(|t| **t == Trouble::PowerCut).map(|t| (*t, count + 1)));
+    }
+    println!("{} points of {count} operations", points.len());
+    (
+        points,
+        move |at| if all { CUTS.to_vec() } else { (0..3).map(|i| CUTS[pick(seed, at * 8 + i, 8) as usize]).collect() },
+    )
+}
+
+fn troubled_snapshots(troubles: &[Trouble], sample: u64) {
+    let stage = Stage::second_snapshot();
+    let (points, cuts) = choose(stage.count(), troubles, sample);
+    try_all(&points, cuts, |trouble, at, cuts| stage.try_point(trouble, at, cuts));
+}
+
+#[test]
+fn a_capture_killed_anywhere_harms_no_acknowledged_snapshot() {
+    troubled_snapshots(&TROUBLES[..2], 40);
+}
+
+#[test]
+fn a_power_cut_anywhere_harms_no_acknowledged_snapshot() {
+    troubled_snapshots(&TROUBLES[2..3], 30);
+}
+
+#[test]
+fn a_failing_or_full_disk_harms_no_acknowledged_snapshot() {
+    troubled_snapshots(&TROUBLES[3..], 40);
+}
+
+/// An init in trouble: afterwards the store is usable, or init can be run again.
+fn troubled_init(trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
+    let sandbox = Sandbox::new();
+    let store = sandbox.store();
+    fs::create_dir(&store).unwrap();
+    write_tree(&sandbox.path("tree"), 1);
+    let errno = if let Trouble::Fails { errno, .. } = trouble { errno } else { 0 };
+    let image = sandbox.path("image");
+    let (ran, log) = run_shimmed(sandbox.client(), &store, &["init"], trouble.mode(), errno, at, &image);
+    let place =
+        || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
+    let mut wrong = Vec::new();
+    let mut check = |store: &Path, variant: String| {
+        if let Err(why) = check_init(&sandbox, store, ran.status == 0) {
+            wrong.push(format!("init, {}{variant}, exit {}: {why}", place(), ran.status));
+        }
+    };
+    if trouble == Trouble::PowerCut {
+        let image = Image::read(&store, &image);
+        for cut in cuts {
+            let after = sandbox.path("after");
+            image.build(*cut, &after);
+            check(&after, format!(" {cut:?}"));
+            fs::remove_dir_all(&after).unwrap();
+            let _ = fs::remove_dir_all(sandbox.client().state());
+        }
+    } else {
+        check(&store, String::new());
+    }
+    wrong
+}
+
+fn check_init(sandbox: &Sandbox, store: &Path, acknowledged: bool) -> Result<(), String> {
+    let tree = sandbox.path("tree");
+    let run = |args: &[&str]| oracle(sandbox.client(), store, args);
+    let told = |what: &str, ran: &Ran| format!("{what} gives {}: {}", ran.status, ran.stderr.trim());
+    let listed = run(&["list", "--json"]);
+    match listed.status {
+        0 => {}
+        10 if !acknowledged => {
+            let again = run(&["init"]);
+            if again.status != 0 {
+                return Err(told("init again", &again));
+            }
+        }
+        _ => return Err(told("list", &listed)),
+    }
+    let taken = run(&["snapshot", tree.to_str().unwrap(), "--dataset", "d"]);
+    if taken.status != 0 {
+        return Err(told("snapshot", &taken));
+    }
+    let verified = run(&["verify", "--read-data"]);
+    if verified.status != 0 {
+        return Err(told("verify", &verified));
+    }
+    let dest = sandbox.path("restored");
+    let restored = run(&["restore", "latest", dest.to_str().unwrap()]);
+    if restored.status != 0 {
+        return Err(told("restore", &restored));
+    }
+    let compared = compare(&model(&tree), &model(&dest));
+    fs::remove_dir_all(&dest).unwrap();
+    compared
+}
+
+#[test]
+fn an_init_cut_anywhere_can_be_run_again_or_has_made_a_store() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.store()).unwrap();
+    let (ran, log) = run_shimmed(sandbox.client(), &sandbox.store(), &["init"], "count", 0, 0, &sandbox.path("image"));
+    ran.done();
+    let (points, cuts) = choose(log.len() as u64, &TROUBLES, 60);
+    try_all(&points, cuts, troubled_init);
+}
