@@ -41,21 +41,17 @@ pub(super) fn store_path(global: &Global) -> Result<PathBuf, CliError> {
 }
 
 /// Opens a store.
-pub(super) fn open(path: &Path, global: &Global, out: &Output) -> Result<Store, CliError> {
+pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
     if path.to_str().is_some_and(|p| p.starts_with("s3://")) {
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
     let keys = Keys { global, prompt: Arc::new(Terminal) };
-    let store = store::open(path, &keys, &client_dirs(), CacheSize::default())?;
-    if let Some(remark) = store.remark() {
-        out.remark(&format!("larder: {remark}"));
-    }
-    Ok(store)
+    Ok(store::open(path, &keys, &client_dirs(), CacheSize::default())?)
 }
 
 /// Opens the store that the user named.
-pub(super) fn open_named(global: &Global, out: &Output) -> Result<Store, CliError> {
-    open(&store_path(global)?, global, out)
+pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
+    open(&store_path(global)?, global)
 }
 
 /// Asks on the terminal.
@@ -90,10 +86,10 @@ fn read_identities(path: &Path, prompt: &Arc<dyn Prompt>) -> Result<Vec<Identity
 impl Unlock for Keys<'_> {
     fn identities(&self) -> Result<Vec<Identity>, StoreError> {
         let mut files = self.global.identity.clone();
-        if files.is_empty() {
-            if let Some(list) = std::env::var_os("LARDER_IDENTITY") {
-                files.extend(std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()));
-            }
+        if files.is_empty()
+            && let Some(list) = std::env::var_os("LARDER_IDENTITY")
+        {
+            files.extend(std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()));
         }
         let mut found = Vec::new();
         for file in files {

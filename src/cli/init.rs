@@ -86,7 +86,7 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
         }
         Some(d) => out.remark(&format!("encrypted to your identity {} ({})", d.file.display(), d.recipient)),
         None if args.unencrypted => {
-            out.remark("it is not encrypted: whoever can read its files can read everything in it")
+            out.remark("it is not encrypted: whoever can read its files can read everything in it");
         }
         None => names.iter().for_each(|n| out.remark(&format!("encrypted to {n}"))),
     }

@@ -23,7 +23,7 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let store = context::open_named(global, out)?;
+    let store = context::open_named(global)?;
     let rows = list(&store, args.dataset.as_ref(), args.limit)?;
     if out.json() {
         out.print_json(&rows.iter().map(as_json).collect::<Vec<_>>())?;
@@ -38,6 +38,9 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
         for row in &rows {
             out.line(&as_text(row, width))?;
         }
+    }
+    if let Some(error) = rows.into_iter().find_map(|r| r.manifest.err()) {
+        return Err(error.into());
     }
     // A log that cannot be read to its end may hide snapshots: what there is has been shown.
     if let Some(error) = store.log()?.into_iter().find_map(|r| r.entry.err()) {

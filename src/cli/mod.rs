@@ -4,10 +4,16 @@
 
 mod context;
 mod error;
+mod export;
 mod init;
 mod list;
+mod ls;
+mod mount;
 mod output;
+mod place;
 mod progress;
+mod report;
+mod restore;
 mod show;
 mod snapshot;
 
@@ -64,6 +70,12 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Ls(ls::LsArgs),
+    Restore(restore::RestoreArgs),
+    Mount(mount::MountArgs),
+    #[command(alias = "umount")]
+    Unmount(mount::UnmountArgs),
+    Export(export::ExportArgs),
 }
 
 impl Command {
@@ -73,6 +85,11 @@ impl Command {
             Self::Snapshot(args) => snapshot::run(args, global, out),
             Self::List(args) => list::run(&args, global, out),
             Self::Show(args) => show::run(&args, global, out),
+            Self::Ls(args) => ls::run(&args, global, out),
+            Self::Restore(args) => restore::run(&args, global, out),
+            Self::Mount(args) => mount::run(args, global, out),
+            Self::Unmount(args) => mount::run_unmount(&args, out),
+            Self::Export(args) => export::run(&args, global, out),
         }
     }
 }
@@ -93,12 +110,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = Cli::command().try_get_matches_from(&args).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(e) => return error::report_usage(&e, wants_json),
+        Err(e) => return report::usage(&e, wants_json),
     };
     let out = Output::new(cli.global.json, cli.global.quiet);
     match cli.command.run(&cli.global, &out) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(error::PARTIAL),
-        Err(e) => e.report(&out),
+        Err(e) => report::failure(&e, &out),
     }
 }

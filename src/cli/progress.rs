@@ -79,6 +79,10 @@ impl Progress for Bar {
         }
     }
 
+    fn wants_totals(&self) -> bool {
+        self.out.shows_progress() && self.expected.lock().unwrap_or_else(PoisonError::into_inner).0 == 0
+    }
+
     fn advance(&self, items: u64, bytes: u64) {
         let done = self.items.fetch_add(items, Ordering::Relaxed) + items;
         self.bar.inc(bytes);

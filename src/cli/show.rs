@@ -20,7 +20,7 @@ pub(super) struct ShowArgs {
 
 pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let name: SnapshotName = args.snapshot.parse()?;
-    let store = context::open_named(global, out)?;
+    let store = context::open_named(global)?;
     let id = resolve(&store, &name)?;
     let manifest = store.manifest(&id)?;
     if out.json() {

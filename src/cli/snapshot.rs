@@ -57,7 +57,7 @@ pub(super) struct SnapshotArgs {
 
 pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let (options, source) = plan(args)?;
-    let store = context::open_named(global, out)?;
+    let store = context::open_named(global)?;
     let bar = Bar::start(out, "snapshot");
     if let Ok(Some(record)) = store.dataset_record(store.keyring().ids().dataset(&options.dataset)) {
         // The one before is the best guess of how much there is.

@@ -17,8 +17,7 @@ impl CacheKey {
     /// The key of a cache file with this salt, which is random and used for one file only.
     #[must_use]
     pub fn new(ids: &IdKeys, salt: &[u8; 16]) -> Self {
-        let material = [&ids.cache_key()[..], salt].concat();
-        Self(DataKey::new(&blake3::derive_key("larder v1 capture cache file", &material)))
+        Self(DataKey::new(&ids.cache_file_key(salt)))
     }
 
     /// Seals a segment; `number` is its place in the file, used once.

@@ -1,6 +1,6 @@
 //! Section 6: hashing and ids. The one door to BLAKE3 and CRC-32.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::model::{ChunkId, DatasetKey, DatasetName, Digest, LinkGroup, PageId, SnapshotId};
 
@@ -159,10 +159,10 @@ impl IdKeys {
         blake3::Hash::from_bytes(self.mac(label, parts)) == blake3::Hash::from_bytes(*mac)
     }
 
-    /// The key that seals capture caches.
-    #[must_use]
-    pub fn cache_key(&self) -> &[u8; 32] {
-        &self.cache
+    /// The key that seals the capture cache file with this salt.
+    pub(super) fn cache_file_key(&self, salt: &[u8; 16]) -> [u8; 32] {
+        let material = Zeroizing::new([&self.cache[..], salt].concat());
+        blake3::derive_key("larder v1 capture cache file", &material)
     }
 
     /// The commitment, as the header has it.

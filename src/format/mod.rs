@@ -62,7 +62,7 @@ pub const MAX_XATTRS: usize = 16 << 20;
 /// Bytes of an id in an index key.
 pub const ID_PREFIX_LEN: usize = 16;
 /// Smallest chunk that init asks for.
-pub const CHUNK_MIN: u32 = 32 << 10;
+pub const CHUNK_MIN: u32 = 64 << 10;
 /// Average chunk that init asks for.
 pub const CHUNK_AVG: u32 = 128 << 10;
 /// Largest chunk that init asks for.

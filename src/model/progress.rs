@@ -37,6 +37,10 @@ pub enum Notice {
 pub trait Progress: Sync + Send {
     /// How much there will be, when that is known or better known than before.
     fn expect(&self, _items: u64, _bytes: u64) {}
+    /// True if it is worth some work to find out how much there will be.
+    fn wants_totals(&self) -> bool {
+        false
+    }
     /// So much more is done.
     fn advance(&self, _items: u64, _bytes: u64) {}
     /// Something to tell the user.

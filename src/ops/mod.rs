@@ -2,4 +2,5 @@
 //! them comes in as values.
 
 pub mod capture;
+pub mod restore;
 mod source;

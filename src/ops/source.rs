@@ -236,18 +236,26 @@ pub(super) fn holes(file: BorrowedFd, size: u64) -> Vec<Extent> {
     holes
 }
 
-/// Reads from an offset until `buffer` is full or the file ends; gives how much was read.
-pub(super) fn read_at(file: BorrowedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match rustix::io::pread(file, &mut buffer[done..], offset + done as u64) {
+/// Reads up to `len` bytes from an offset, or to the file's end, and appends them; gives how many.
+pub(super) fn append_at(file: BorrowedFd, buffer: &mut Vec<u8>, len: usize, offset: u64) -> Result<usize, Errno> {
+    let start = buffer.len();
+    buffer.reserve(len);
+    while buffer.len() - start < len {
+        let done = buffer.len() - start;
+        let before = buffer.len();
+        // The spare room may be longer than what is wanted: what comes beyond is cut off below.
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), offset + done as u64) {
             Ok(0) => break,
-            Ok(n) => done += n,
+            Ok(_) => debug_assert!(buffer.len() > before),
             Err(Errno::INTR) => {}
-            Err(e) => return Err(e),
+            Err(e) => {
+                buffer.truncate(start);
+                return Err(e);
+            }
         }
     }
-    Ok(done)
+    buffer.truncate(start + len.min(buffer.len() - start));
+    Ok(buffer.len() - start)
 }
 
 /// Identity of a folder: device and inode.

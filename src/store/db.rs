@@ -16,7 +16,11 @@ use super::error::StoreError;
 pub(super) struct Db {
     db: DB,
     dir: PathBuf,
+    opened_at: Option<Fingerprint>,
 }
+
+/// What changes whenever a writer flushes, ingests or compacts: CURRENT and the length of the MANIFEST.
+pub(super) type Fingerprint = (Vec<u8>, u64);
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,8 +101,7 @@ fn open_files_limit() -> i32 {
     i32::try_from((now / 2).clamp(64, 65_536)).unwrap_or(1024)
 }
 
-/// What changes whenever a writer flushes, ingests or compacts: used to see whether an open raced with one.
-fn fingerprint(dir: &Path) -> Option<(Vec<u8>, u64)> {
+fn fingerprint(dir: &Path) -> Option<Fingerprint> {
     let current = std::fs::read(dir.join("CURRENT")).ok()?;
     let name = String::from_utf8(current.clone()).ok()?;
     let len = std::fs::metadata(dir.join(name.trim())).ok()?.len();
@@ -133,7 +136,7 @@ impl Db {
         let families: Vec<_> =
             names.into_iter().map(|n| ColumnFamilyDescriptor::new(n.clone(), family_options(&n, &cache))).collect();
         let db = DB::open_cf_descriptors(options, dir, families).map_err(|e| fail(&e))?;
-        Ok(Self { db, dir: dir.to_owned() })
+        Ok(Self { db, dir: dir.to_owned(), opened_at: None })
     }
 
     /// Opens for reading, without the lock, beside a writer or not.
@@ -155,9 +158,9 @@ impl Db {
                     .collect();
                 DB::open_cf_descriptors_read_only(&database_options(), dir, families, false).map_err(|e| fail(&e))
             });
-            let steady = before.is_some() && before == fingerprint(dir);
+            let steady = before == fingerprint(dir);
             match opened {
-                Ok(db) if steady => return Ok(Self { db, dir: dir.to_owned() }),
+                Ok(db) if steady && before.is_some() => return Ok(Self { db, dir: dir.to_owned(), opened_at: before }),
                 Ok(_) => {}
                 // With nobody writing an error stays: a few tries tell.
                 Err(e) if steady && attempt >= 3 => return Err(e),
@@ -167,9 +170,14 @@ impl Db {
         Err(last.unwrap_or_else(|| StoreError::Database("it changed so fast that it could not be opened".to_owned())))
     }
 
-    /// True if a writer has changed the database since `mark` was taken.
-    pub(super) fn mark(&self) -> Option<(Vec<u8>, u64)> {
+    /// What it is now: another one than before if a writer was at work meanwhile.
+    pub(super) fn mark(&self) -> Option<Fingerprint> {
         fingerprint(&self.dir)
+    }
+
+    /// True if a writer was at work since this view was opened.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.opened_at != self.mark()
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {

@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// If the log cannot be read.
     pub fn last_sequence(&self) -> Result<u64, StoreError> {
-        last_sequence(&self.db())
+        last_sequence(&*self.fresh_db()?)
     }
 
     /// Hash of a log entry's bytes; nothing if there is none with that sequence.
@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// If the log cannot be read.
     pub fn log_hash(&self, sequence: u64) -> Result<Option<Digest>, StoreError> {
-        self.db().with(Family::Log, &number_key(sequence), crate::codec::digest)
+        self.fresh_db()?.with(Family::Log, &number_key(sequence), crate::codec::digest)
     }
 
     /// All rows of the log, oldest first, each with its MAC and its place in the chain checked.
@@ -94,7 +94,7 @@ impl Store {
     pub fn log(&self) -> Result<Vec<LogRow>, StoreError> {
         let mut rows = Vec::new();
         let mut expected = (1, Some(Digest::from_bytes([0; 32])));
-        self.db().scan(Family::Log, &[], |key, value| {
+        self.fresh_db()?.scan(Family::Log, &[], |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
             let what = || format!("entry {sequence} of the arrival log");
             while expected.0 < sequence {
@@ -182,7 +182,7 @@ impl Store {
     /// # Errors
     /// If it is damaged.
     pub fn dataset_record(&self, key: DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
-        let Some(value) = self.db().get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
+        let Some(value) = self.fresh_db()?.get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
         let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("the record of dataset {key}"), why);
         let (body, mac) = split_mac(&value, "dataset record").map_err(|e| bad(&e))?;
         if !self.inner.keyring.ids().mac_holds(MacLabel::Dataset, &[key.as_bytes(), body], mac) {

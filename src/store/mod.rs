@@ -17,6 +17,7 @@ mod unlock;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::codec::{Cutter, MacLabel};
@@ -53,7 +54,14 @@ struct Inner {
     blocks: Blocks,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
-    remark: Option<String>,
+    /// This process has committed since `db` was opened.
+    stale: AtomicBool,
+}
+
+impl Inner {
+    fn replace_db(&self, fresh: Arc<Db>) {
+        *self.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+    }
 }
 
 /// Opens a store for reading, and for writing through [`Store::writer`].
@@ -93,7 +101,7 @@ impl Store {
             blocks: Blocks::new(cache),
             pin: Mutex::new(pin),
             dirs: dirs.clone(),
-            remark: None,
+            stale: AtomicBool::new(false),
         };
         let store = Self { inner: Arc::new(inner) };
         store.check_pin()?;
@@ -127,13 +135,20 @@ impl Store {
         self.inner.db.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// As [`Self::db`], but what this process itself has committed since is in it.
+    fn fresh_db(&self) -> Result<Arc<Db>, StoreError> {
+        if self.inner.stale.swap(false, Ordering::SeqCst) {
+            self.inner.replace_db(Arc::new(Db::open_read(&self.inner.dir.join("db"))?));
+        }
+        Ok(self.db())
+    }
+
     /// Looks at the store afresh: what was written since it was opened is seen after this.
     ///
     /// # Errors
     /// If it cannot be opened again.
     pub fn refresh(&self) -> Result<(), StoreError> {
-        let fresh = Arc::new(Db::open_read(&self.inner.dir.join("db"))?);
-        *self.inner.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        self.inner.replace_db(Arc::new(Db::open_read(&self.inner.dir.join("db"))?));
         self.check_pin()
     }
 
@@ -179,12 +194,6 @@ impl Store {
         &self.inner.dirs
     }
 
-    /// Something the user should know about how the store was opened.
-    #[must_use]
-    pub fn remark(&self) -> Option<&str> {
-        self.inner.remark.as_deref()
-    }
-
     /// A cutter with the store's seed and sizes.
     #[must_use]
     pub fn cutter(&self) -> Cutter {
@@ -197,8 +206,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn gc_generation(&self) -> Result<u64, StoreError> {
-        let value = self.db().get(Family::Default, b"gc")?;
-        Ok(value.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes))
+        db_gc_generation(&*self.fresh_db()?)
     }
 
     /// Bytes that the store takes on disk, by what is in them.
@@ -227,6 +235,11 @@ impl Store {
     pub fn writer(&self, waiting: Waiting, waits: &dyn Fn()) -> Result<Writer, StoreError> {
         Writer::begin(self, waiting, waits)
     }
+}
+
+fn db_gc_generation(db: &Db) -> Result<u64, StoreError> {
+    let value = db.get(Family::Default, b"gc")?;
+    Ok(value.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
 /// What a snapshot is called in messages.

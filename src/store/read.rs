@@ -26,6 +26,7 @@ impl Default for CacheSize {
 /// A decoded block, and the ids of those of its items that were asked for.
 #[derive(Debug)]
 struct Decoded {
+    number: u64,
     block: OpenBlock,
     ids: Box<[OnceLock<[u8; 32]>]>,
 }
@@ -64,6 +65,14 @@ impl Blocks {
 pub struct Item {
     decoded: Arc<Decoded>,
     ordinal: u32,
+}
+
+impl Item {
+    /// The number of the block that it is in. What was captured next stands mostly in the next block.
+    #[must_use]
+    pub fn block(&self) -> u64 {
+        self.decoded.number
+    }
 }
 
 impl std::ops::Deref for Item {
@@ -142,6 +151,12 @@ impl Store {
         Ok(places(&self.db(), Sort::Chunk, id.as_bytes())?.first().map(|p| p.block))
     }
 
+    /// Decodes a block of chunks so that it is in memory when its chunks are asked for. Whatever stands in the way of that is
+    /// not told: whoever asks for the chunks hears of it.
+    pub fn warm(&self, block: u64) {
+        let _ = self.decoded(&self.db(), Sort::Chunk, block);
+    }
+
     /// True if a chunk is in the index.
     ///
     /// # Errors
@@ -159,20 +174,15 @@ impl Store {
     }
 
     fn item(&self, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
-        match self.find(&self.db(), sort, id) {
+        let db = self.db();
+        match self.find(&db, sort, id) {
             // What was written, or moved by gc, since this view was opened shows in a fresh one.
-            Err(e) if e.is_damage() => {
-                let known = self.change_mark();
-                let fresh = Db::open_read(&self.inner.dir.join("db"));
-                match fresh {
-                    Ok(fresh) if known.is_some() => {
-                        let fresh = Arc::new(fresh);
-                        let found = self.find(&fresh, sort, id)?;
-                        *self.inner.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
-                        Ok(found)
-                    }
-                    _ => Err(e),
-                }
+            Err(e) if e.is_damage() && db.is_outdated() => {
+                let Ok(fresh) = Db::open_read(&self.inner.dir.join("db")) else { return Err(e) };
+                let fresh = Arc::new(fresh);
+                let found = self.find(&fresh, sort, id)?;
+                self.inner.replace_db(fresh);
+                Ok(found)
             }
             other => other,
         }
@@ -218,7 +228,7 @@ impl Store {
         self.inner.blocks.cache.get_or_insert_with(&(sort.cache(), block), || {
             let opened = self.open_block(db, sort, block)?;
             let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
-            Ok(Arc::new(Decoded { block: opened, ids }))
+            Ok(Arc::new(Decoded { number: block, block: opened, ids }))
         })
     }
 

@@ -155,6 +155,22 @@ impl Writer {
         self.check = check;
     }
 
+    /// Hash of a log entry, as the writer sees it: nobody else can add to the log meanwhile.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn log_hash(&self, sequence: u64) -> Result<Option<Digest>, StoreError> {
+        self.shared.db.with(Family::Log, &number_key(sequence), digest)
+    }
+
+    /// The gc generation, as the writer sees it.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn gc_generation(&self) -> Result<u64, StoreError> {
+        super::db_gc_generation(&self.shared.db)
+    }
+
     /// The store written to.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -304,6 +320,7 @@ impl Writer {
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         db.write(&rows, true)?;
         db.flush()?;
+        self.store.inner.stale.store(true, Ordering::SeqCst);
         let log_hash = digest(&entry);
         self.remember(manifest.sequence, &log_hash);
         Ok(CommitInfo { id, manifest, log_hash })

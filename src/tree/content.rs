@@ -82,8 +82,19 @@ pub fn content_pieces(pages: &Pages, file: &FileBody) -> Result<ContentPieces, S
 pub fn pieces_at(pages: &Pages, file: &FileBody, offset: u64) -> Result<ContentPieces, StoreError> {
     let ids = pages.store().keyring().ids();
     let offset = offset.min(file.size);
-    // Holes that end before the offset, and how many bytes they take.
-    let (mut holes, mut skipped) = match &file.holes {
+    let (mut holes, mut skipped) = holes_at(pages, file, offset)?;
+    let hole = holes.next()?;
+    if let Some(h) = hole.filter(|h| h.offset < offset) {
+        skipped += offset - h.offset;
+    }
+    let wanted = offset.checked_sub(skipped).ok_or_else(|| StoreError::damage("a hole map", "holes overlap"))?;
+    let (chunks, rest) = chunks_at(pages, ids, file, wanted)?;
+    Ok(ContentPieces { chunks, holes, hole, rest, at: offset, size: file.size })
+}
+
+/// The holes that end behind an offset, and how many bytes those before them take.
+fn holes_at(pages: &Pages, file: &FileBody, offset: u64) -> Result<(Source<Extent>, u64), StoreError> {
+    Ok(match &file.holes {
         Holes::None => (Source::List(Vec::new().into_iter()), 0),
         Holes::List(list) => {
             let first = list.partition_point(|h| h.offset + h.len <= offset);
@@ -102,14 +113,15 @@ pub fn pieces_at(pages: &Pages, file: &FileBody, offset: u64) -> Result<ContentP
             })?;
             (Source::Paged(items), bytes)
         }
-    };
-    let hole = holes.next()?;
-    if let Some(h) = hole.filter(|h| h.offset < offset) {
-        skipped += offset - h.offset;
-    }
-    let wanted = offset.checked_sub(skipped).ok_or_else(|| StoreError::damage("a hole map", "holes overlap"))?;
-    let (chunks, rest) = chunks_at(pages, ids, file, wanted)?;
-    Ok(ContentPieces { chunks, holes, hole, rest, at: offset, size: file.size })
+    })
+}
+
+/// The first hole of a file that ends behind an offset.
+///
+/// # Errors
+/// If a page cannot be loaded.
+pub fn hole_at(pages: &Pages, file: &FileBody, offset: u64) -> Result<Option<Extent>, StoreError> {
+    holes_at(pages, file, offset)?.0.next()
 }
 
 /// The chunks from a data offset on, and what is left of the one that the offset lies in.

@@ -1,14 +1,18 @@
 //! Trees: sorted maps in pages. Building, looking up, walking, numbering; a tree of folders, and the trees that long
 //! chunk lists, hole maps and the table of hard links are.
 
+mod ahead;
 mod build;
 mod content;
+mod flow;
 mod folder;
 mod links;
 mod pages;
 
+pub use ahead::{LongCheck, Stretch, WholeCheck, in_order};
 pub use build::{MapBuilder, PageWriter, Shape};
-pub use content::{ContentPiece, ContentPieces, content_pieces, pieces_at};
+pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
+pub use flow::{Flow, Node, Part, Visit};
 pub use folder::{Listing, Numbered, Step, Walk};
 pub use links::Links;
 pub use pages::{Items, Pages};

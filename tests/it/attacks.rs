@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
-use larder::codec::{IdKeys, MacLabel, Passphrase, Prompt, Recipient, commitment, parse_identities, parse_recipient, unwrap, wrap};
+use larder::codec::{
+    IdKeys, MacLabel, Passphrase, Prompt, Recipient, commitment, parse_identities, parse_recipient, unwrap, wrap,
+};
 use larder::format::{Family, Header, KeyRecord};
 use larder::model::{KeyName, Timestamp};
 use larder::store::{NewStore, create};
@@ -250,7 +252,12 @@ fn changed_rows_of_the_log_are_damage_and_hide_no_other_snapshot() {
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
         fails_with(ran, &[13], &format!("log entry {}", at + 1));
         for (other, id) in ids.iter().enumerate().filter(|(other, _)| *other != at) {
-            assert!(other == at + 1 || text.contains(&id[..12]), "damage of entry {} hides {}: {text}", at + 1, other + 1);
+            assert!(
+                other == at + 1 || text.contains(&id[..12]),
+                "damage of entry {} hides {}: {text}",
+                at + 1,
+                other + 1
+            );
         }
         put(&database(&sandbox.store()), Family::Log, key, value);
     }
@@ -298,7 +305,9 @@ fn the_wrong_identity_and_none_open_nothing() {
     let theirs = sandbox.path("theirs");
     Ran::of(stranger.command("age-keygen").arg("-o").arg(&theirs)).done();
     stranger.run(&sandbox.store(), ["list", "--identity", theirs.to_str().unwrap()]).refused(12, "ident");
-    stranger.run(&sandbox.store(), ["snapshot", "/etc/hostname", "--identity", theirs.to_str().unwrap()]).refused(12, "ident");
+    stranger
+        .run(&sandbox.store(), ["snapshot", "/etc/hostname", "--identity", theirs.to_str().unwrap()])
+        .refused(12, "ident");
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use larder::codec::{DataKey, IdKeys, MacLabel, digest, public_id_key, public_seed, seal_block, seal_value};
 use larder::format::{
-    BlockHeader, BlockKind, BlockTable, CONSTANTS, Cipher, Codec, EpochRecord, Family, Header, Page, PageItem, PageItems,
-    Place, SealedHeader, join_mac, to_bytes,
+    BlockHeader, BlockKind, BlockTable, CONSTANTS, Cipher, Codec, EpochRecord, Family, Header, Page, PageItem,
+    PageItems, Place, SealedHeader, join_mac, to_bytes,
 };
 use larder::model::{
-    Bits, Body, ChunkId, ChunkRef, Chunks, DatasetKey, Digest, Entry, EpochId, Extent, FileBody, Holes, KeyName, LinkItem,
-    LogEntry, LogKind, LongValue, Name, SnapshotId, StoreId, Timestamp, Xattrs,
+    Bits, Body, ChunkId, ChunkRef, Chunks, DatasetKey, Digest, Entry, EpochId, Extent, FileBody, Holes, KeyName,
+    LinkItem, LogEntry, LogKind, LongValue, Name, SnapshotId, StoreId, Timestamp, Xattrs,
 };
 
 const PAGE: &str = include_str!("../../store-format.md");
@@ -59,7 +59,8 @@ fn changed(a: &[u8], b: &[u8]) -> BTreeSet<usize> {
 
 /// Holds a table of offsets against an encoding: each field, changed in all its bits, changes exactly its bytes.
 fn offsets_agree(heading: &str, base: &[u8], fields: &[(&str, Vec<u8>)], fixed: &[(&str, &[u8])]) {
-    let mut changes: BTreeMap<&str, BTreeSet<usize>> = fields.iter().map(|(f, bytes)| (*f, changed(base, bytes))).collect();
+    let mut changes: BTreeMap<&str, BTreeSet<usize>> =
+        fields.iter().map(|(f, bytes)| (*f, changed(base, bytes))).collect();
     let mut fixed: BTreeMap<&str, &[u8]> = fixed.iter().copied().collect();
     let mut end = 0;
     for row in table(section(heading)) {
@@ -118,8 +119,12 @@ fn section_8_gives_the_offsets_of_the_header() {
         ("commitment", with(&|h| h.commitment = [0xff; 32])),
         ("mac", with(&|h| h.mac = [0xff; 32])),
     ];
-    let fixed: [(&str, &[u8]); 4] =
-        [("magic", b"LARDER\x1a\n"), ("version", &[1, 0, 0, 0]), ("length", &[160, 0, 0, 0]), ("incompatible", &[0; 8])];
+    let fixed: [(&str, &[u8]); 4] = [
+        ("magic", b"LARDER\x1a\n"),
+        ("version", &[1, 0, 0, 0]),
+        ("length", &[160, 0, 0, 0]),
+        ("incompatible", &[0; 8]),
+    ];
     offsets_agree("## 8.", &base.to_bytes(), &fields, &fixed);
 }
 
@@ -299,7 +304,8 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
 fn section_21_shows_the_bytes_that_the_library_makes() {
     let page: BTreeMap<String, String> =
         table(section("## 21.")).into_iter().map(|row| (row[0].clone(), row[2].replace(' ', ""))).collect();
-    let code: BTreeMap<String, String> = vectors().into_iter().map(|(name, bytes)| (name.to_owned(), hex(&bytes))).collect();
+    let code: BTreeMap<String, String> =
+        vectors().into_iter().map(|(name, bytes)| (name.to_owned(), hex(&bytes))).collect();
     for (name, bytes) in &code {
         assert_eq!(page.get(name), Some(bytes), "{name}; all of them:\n{code:#?}");
     }

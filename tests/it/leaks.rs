@@ -60,7 +60,8 @@ fn known_snapshot(sandbox: &Sandbox) -> Secrets {
     let target = format!("{}/{}", word(7), word(8));
     std::os::unix::fs::symlink(&target, folder.join("symlink")).unwrap();
     keep("a symlink's target", target.as_bytes());
-    let (dataset, reason, key, label) = (format!("set-{}", word(20)), format!("reason {}", word(21)), word(22), word(23));
+    let (dataset, reason, key, label) =
+        (format!("set-{}", word(20)), format!("reason {}", word(21)), word(22), word(23));
     sandbox
         .larder([
             "snapshot".as_ref(),
@@ -73,7 +74,9 @@ fn known_snapshot(sandbox: &Sandbox) -> Secrets {
             format!("{key}={label}").as_ref(),
         ] as [&OsStr; 8])
         .done();
-    for (what, text) in [("the dataset", &dataset), ("the reason", &reason), ("a label's key", &key), ("a label", &label)] {
+    for (what, text) in
+        [("the dataset", &dataset), ("the reason", &reason), ("a label's key", &key), ("a label", &label)]
+    {
         keep(what, text.as_bytes());
         digests(&mut keep, text.as_bytes());
     }
@@ -129,7 +132,18 @@ fn the_same_search_finds_all_of_it_in_an_unencrypted_store() {
     let secrets = known_snapshot(&sandbox);
     let found = search(&sandbox.store(), &secrets);
     // What is random stands as it is even in compressed blocks; sizes stand in manifest and tables.
-    for what in ["a folder's name", "a file's name", "content", "the beginning of content", "a plain digest", "the dataset", "the reason", "a label", "an xattr's value", "small content"] {
+    for what in [
+        "a folder's name",
+        "a file's name",
+        "content",
+        "the beginning of content",
+        "a plain digest",
+        "the dataset",
+        "the reason",
+        "a label",
+        "an xattr's value",
+        "small content",
+    ] {
         assert!(found.iter().any(|f| f.starts_with(what)), "{what} is not found: the search is blind. {found:#?}");
     }
 }

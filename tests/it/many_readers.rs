@@ -39,7 +39,11 @@ fn a_reader_never_misses_what_was_acknowledged_before_it_opened() {
                     let opened = store::open(store, &NoKeys, &dirs, CacheSize::default());
                     let opened = opened.unwrap_or_else(|e| panic!("open {}: {e}", opens.load(Ordering::SeqCst)));
                     let found = list(&opened, None, None).unwrap();
-                    assert!(found.len() >= at_least, "{} snapshots seen, {at_least} were acknowledged before", found.len());
+                    assert!(
+                        found.len() >= at_least,
+                        "{} snapshots seen, {at_least} were acknowledged before",
+                        found.len()
+                    );
                     for row in &found {
                         let manifest = row.manifest.as_ref().unwrap_or_else(|e| panic!("a hole: {e}"));
                         let page = manifest.root.folder().unwrap().page;

@@ -185,7 +185,12 @@ impl Ran {
     #[track_caller]
     pub(crate) fn refused(self, status: i32, word: &str) {
         let ran = self.ended(status);
-        assert!(ran.stderr.to_lowercase().contains(&word.to_lowercase()), "{}: no {word:?} in {:?}", ran.what, ran.stderr);
+        assert!(
+            ran.stderr.to_lowercase().contains(&word.to_lowercase()),
+            "{}: no {word:?} in {:?}",
+            ran.what,
+            ran.stderr
+        );
     }
 
     /// It ended with 0 and stdout is JSON.

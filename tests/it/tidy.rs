@@ -45,6 +45,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &[]),
     ("jiff", &[]),
     ("quick_cache", &[]),
+    ("nix", &["ops/", "cli/"]),
     ("rayon", &[]),
     ("rustix", &[]),
     ("serde", &[]),

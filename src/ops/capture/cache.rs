@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::codec::{CacheKey, random_bytes};
 use crate::format::{CacheHead, CacheRecord, HostMark, from_bytes, to_bytes};
 use crate::model::{DatasetName, Entry};
-use crate::store::{CommitInfo, Store};
+use crate::store::{CommitInfo, Store, Writer};
 
 const MAGIC: [u8; 8] = *b"LDRCACH1";
 /// Records of a segment.
@@ -41,7 +41,8 @@ pub(super) struct OldCache {
 
 impl OldCache {
     /// Opens the cache if it is of this version and store, and nothing that it relies on was removed since.
-    pub(super) fn open(store: &Store, file: &CacheFile) -> Option<Self> {
+    pub(super) fn open(writer: &Writer, file: &CacheFile) -> Option<Self> {
+        let store = writer.store();
         let mut reader = BufReader::with_capacity(1 << 20, File::open(&file.path).ok()?);
         let mut front = [0; 24];
         reader.read_exact(&mut front).ok()?;
@@ -55,8 +56,8 @@ impl OldCache {
         cache.file.seek(SeekFrom::Start(FRONT as u64)).ok()?;
         let good = head.program == PROGRAM
             && head.store == store.id()
-            && store.log_hash(head.sequence).ok()? == Some(head.log_hash)
-            && store.gc_generation().ok()? == head.gc_generation;
+            && writer.log_hash(head.sequence).ok()? == Some(head.log_hash)
+            && writer.gc_generation().ok()? == head.gc_generation;
         good.then_some(cache)
     }
 
@@ -136,7 +137,8 @@ pub(super) struct NewCache {
 
 impl NewCache {
     /// Begins a cache file; nothing if none can be written.
-    pub(super) fn create(store: &Store, file: &CacheFile) -> Option<Self> {
+    pub(super) fn create(writer: &Writer, file: &CacheFile) -> Option<Self> {
+        let store = writer.store();
         let dir = file.path.parent()?;
         fs::create_dir_all(dir).ok()?;
         let beside = file.path.with_extension(format!("{}.new", std::process::id()));
@@ -146,7 +148,7 @@ impl NewCache {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(&beside).ok()?);
         // The head is known last: its room is kept free.
         out.write_all(&[0; FRONT]).ok()?;
-        let gc_generation = store.gc_generation().ok()?;
+        let gc_generation = writer.gc_generation().ok()?;
         let path = file.path.clone();
         Some(Self { path, beside, file: out, salt, key, segment: 1, records: Vec::new(), failed: None, gc_generation })
     }

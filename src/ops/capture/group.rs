@@ -242,19 +242,12 @@ fn read_small(
     Ok(ReadFile { body, xattrs, bits, mtime: before.mtime, ctime: before.ctime, looked, changed })
 }
 
-/// Appends a file's bytes to the buffer: the size expected and, if there is more, up to twice that.
+/// Appends a file's bytes to the buffer: as many as expected. That it grew shows in its metadata afterwards.
 fn read_all(file: &OwnedFd, expected: u64, bytes: &mut Vec<u8>) -> Result<usize, rustix::io::Errno> {
-    let start = bytes.len();
     let expected = usize::try_from(expected.min(SMALL_FILE * 4)).unwrap_or(0);
-    bytes.resize(start + expected, 0);
-    let mut len = source::read_at(file.as_fd(), &mut bytes[start..], 0)?;
-    // Growing files are read up to a bound; the caller sees by the size that there may be more.
-    if len == expected && expected == 0 {
-        bytes.resize(start + (64 << 10), 0);
-        len = source::read_at(file.as_fd(), &mut bytes[start..], 0)?;
-    }
-    bytes.truncate(start + len);
-    Ok(len)
+    // What says that it is empty may still give bytes (/proc, /sys).
+    let wanted = if expected == 0 { 64 << 10 } else { expected };
+    source::append_at(file.as_fd(), bytes, wanted, 0)
 }
 
 /// Cuts the bytes from `start` on into chunks and claims those that are new.
@@ -400,7 +393,7 @@ fn store_streamed(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> R
     store(writer, leftover, gathered)
 }
 
-impl<'t, 's> Reading<'t, 's> {
+impl Reading<'_, '_> {
     /// A task that stores one piece; its chunks come through the channel.
     pub(super) fn spawn_piece(&self, bytes: Vec<u8>, lens: Vec<u32>) -> Result<Receiver<Vec<ChunkRef>>, CaptureError> {
         let token = self.token()?;

@@ -16,6 +16,7 @@ mod walk;
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -160,10 +161,8 @@ pub fn capture(
             .notice(crate::model::Notice::Remark("another larder is writing to this store; waiting for it".to_owned()));
     })?;
     writer.set_check(options.check_blocks);
-    // The store may have changed while we waited.
-    store.refresh()?;
     let cache_file = cache::CacheFile::new(store, &options.dataset);
-    let old = if options.force_read { None } else { OldCache::open(store, &cache_file) };
+    let old = if options.force_read { None } else { OldCache::open(&writer, &cache_file) };
     let pipeline = Pipeline { store, writer: &writer, progress, clock, options: &options, exclude: &exclude };
     let outcome = match pipeline.run(plan, old, &cache_file) {
         Ok(outcome) => outcome,
@@ -229,9 +228,14 @@ impl Pipeline<'_> {
         // As many groups as can be under way: sends to it never block.
         let (group_results, groups) = bounded(1024);
         let leftover = group::Leftover::default();
+        let walked_all = AtomicBool::new(false);
         let built = std::thread::scope(|threads| {
             let cache =
-                matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.store, cache_file)).flatten();
+                matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.writer, cache_file)).flatten();
+            if let (Plan::Walk(roots), true) = (&plan, self.progress.wants_totals()) {
+                let (paths, stop) = (roots.paths(), &walked_all);
+                threads.spawn(move || walk::count(&paths, self.progress, stop));
+            }
             let tree = tree::TreeThread::new(self, to_build, groups, cache);
             let tree = threads.spawn(move || tree.run());
             let walked = rayon::in_place_scope(|tasks| {
@@ -241,6 +245,7 @@ impl Pipeline<'_> {
                     Plan::Stream(name, reader) => self.stream_only(reading, &events, name, reader),
                 }
             });
+            walked_all.store(true, Ordering::Relaxed);
             let built = tree.join().map_err(|_| CaptureError::Died("the tree thread"))?;
             match (walked, built) {
                 // The tree thread's error is the cause of the walk's.

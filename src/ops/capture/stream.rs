@@ -26,8 +26,8 @@ const LIST_MAX: usize = 24;
 
 /// What a stream gives next.
 pub(super) enum Part {
-    /// That many bytes were put into the buffer.
-    Data(usize),
+    /// Bytes were appended.
+    Data,
     /// A hole.
     Hole(u64),
     /// The end.
@@ -36,8 +36,8 @@ pub(super) enum Part {
 
 /// Where long content comes from.
 pub(super) trait Content {
-    /// The next part; data goes to the front of the buffer.
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError>;
+    /// The next part; data is appended to the buffer.
+    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError>;
 }
 
 /// A stream without holes.
@@ -50,14 +50,12 @@ impl<'a> FromReader<'a> {
 }
 
 impl Content for FromReader<'_> {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError> {
-        loop {
-            match self.0.read(buffer) {
-                Ok(0) => return Ok(Part::End),
-                Ok(n) => return Ok(Part::Data(n)),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(CaptureError::Stream(e.to_string())),
-            }
+    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError> {
+        // `take` and `read_to_end` go on after an interruption by themselves.
+        match (&mut *self.0).take(READ_BYTES as u64).read_to_end(buffer) {
+            Ok(0) => Ok(Part::End),
+            Ok(_) => Ok(Part::Data),
+            Err(e) => Err(CaptureError::Stream(e.to_string())),
         }
     }
 }
@@ -79,7 +77,7 @@ impl<'a> FromFile<'a> {
 }
 
 impl Content for FromFile<'_> {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Part, CaptureError> {
+    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError> {
         if self.at >= self.size {
             return Ok(Part::End);
         }
@@ -88,8 +86,8 @@ impl Content for FromFile<'_> {
             return Ok(Part::Hole(hole.len));
         }
         let room = self.holes.front().map_or(self.size, |h| h.offset) - self.at;
-        let want = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        match source::read_at(self.file.as_fd(), &mut buffer[..want], self.at) {
+        let want = READ_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX));
+        match source::append_at(self.file.as_fd(), buffer, want, self.at) {
             // It became shorter meanwhile.
             Ok(0) => {
                 self.at = self.size;
@@ -97,7 +95,7 @@ impl Content for FromFile<'_> {
             }
             Ok(n) => {
                 self.at += n as u64;
-                Ok(Part::Data(n))
+                Ok(Part::Data)
             }
             Err(e) => {
                 self.failed = Some(e);
@@ -114,7 +112,7 @@ struct ChunkLister<'a> {
     writer: &'a crate::store::Writer,
 }
 
-impl<'a> ChunkLister<'a> {
+impl ChunkLister<'_> {
     fn push(&mut self, chunk: ChunkRef) -> Result<(), CaptureError> {
         if self.paged.is_none() && self.list.len() < LIST_MAX {
             self.list.push(chunk);
@@ -153,14 +151,12 @@ impl Reading<'_, '_> {
                 return Err(CaptureError::Interrupted);
             }
             let start = buffer.len();
-            buffer.resize(start + READ_BYTES, 0);
-            let part = content.next(&mut buffer[start..])?;
-            let got = if let Part::Data(n) = part { n } else { 0 };
-            buffer.truncate(start + got);
+            let part = content.next(&mut buffer)?;
+            let got = buffer.len() - start;
             sum.update(&buffer[start..]);
             at += got as u64;
             match part {
-                Part::Data(_) => {}
+                Part::Data => {}
                 Part::Hole(len) => {
                     sum.zeros(len);
                     holes.push(Extent { offset: at, len });

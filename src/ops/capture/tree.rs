@@ -191,10 +191,10 @@ impl<'a> TreeThread<'a> {
             _ => s.others += 1,
         }
         s.bytes = s.bytes.saturating_add(entry.file().map_or(0, |f| f.size));
-        if let Some(group) = entry.link {
-            if let Some((names, _)) = self.links.get_mut(&group) {
-                *names += 1;
-            }
+        if let Some(group) = entry.link
+            && let Some((names, _)) = self.links.get_mut(&group)
+        {
+            *names += 1;
         }
         self.pipeline.progress.advance(1, entry.file().map_or(0, |f| f.size));
         if entry.folder().is_none() {

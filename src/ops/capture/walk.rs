@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::FileType;
@@ -50,12 +51,12 @@ impl Roots {
             let path = path.to_owned();
             move |e: std::io::Error| CaptureError::Source { path, why: e.to_string() }
         };
-        if let [path] = paths {
-            if path.metadata().map_err(fail(path))?.is_dir() {
-                let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
-                let absolute = path.canonicalize().map_err(fail(path))?;
-                return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
-            }
+        if let [path] = paths
+            && path.metadata().map_err(fail(path))?.is_dir()
+        {
+            let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
+            let absolute = path.canonicalize().map_err(fail(path))?;
+            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
         }
         let mut only = Only::default();
         let mut sources = Vec::new();
@@ -80,6 +81,11 @@ impl Roots {
     /// The paths as captured.
     pub(super) fn sources(&self) -> Vec<Vec<u8>> {
         self.sources.iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect()
+    }
+
+    /// The paths themselves.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.sources.clone()
     }
 
     /// The commit that is checked out in the source, where it is a git work tree.
@@ -122,6 +128,28 @@ impl Only {
             }
         }
     }
+}
+
+/// Counts what there is to capture, for a progress bar: roughly, with excluded items, and no longer than the walk itself takes.
+pub(super) fn count(paths: &[PathBuf], progress: &dyn crate::model::Progress, stop: &AtomicBool) {
+    let (mut items, mut bytes) = (0u64, 0u64);
+    let mut folders = paths.to_vec();
+    while let Some(folder) = folders.pop() {
+        let Ok(list) = std::fs::read_dir(&folder) else { continue };
+        for item in list.flatten() {
+            let Ok(meta) = item.metadata() else { continue };
+            items += 1;
+            if meta.is_dir() {
+                folders.push(item.path());
+            } else if meta.is_file() {
+                bytes = bytes.saturating_add(meta.len());
+            }
+        }
+        if stop.load(Ordering::Relaxed) || progress.cancelled() {
+            return;
+        }
+    }
+    progress.expect(items, bytes);
 }
 
 /// A folder that was opened and listed, with the metadata of its first names.
@@ -300,10 +328,11 @@ impl<'t, 's> Walk<'t, 's> {
         if frame.at >= frame.names.len() {
             let in_cache = frame.in_cache;
             self.frames.pop();
-            if in_cache && !self.frames.is_empty() {
-                if let Some(old) = &mut self.old {
-                    old.leave();
-                }
+            if in_cache
+                && !self.frames.is_empty()
+                && let Some(old) = &mut self.old
+            {
+                old.leave();
             }
             return self.send(Event::Leave);
         }
@@ -352,10 +381,11 @@ impl<'t, 's> Walk<'t, 's> {
         let in_cache = self.frames.last().is_some_and(|f| f.in_cache);
         let cached = self.old.as_mut().filter(|_| in_cache).and_then(|old| old.find(name.as_bytes()));
         let was_folder = cached.as_ref().is_some_and(|(_, e)| e.folder().is_some());
-        if was_folder && !is_dir {
-            if let Some(old) = &mut self.old {
-                old.leave();
-            }
+        if was_folder
+            && !is_dir
+            && let Some(old) = &mut self.old
+        {
+            old.leave();
         }
         let mark = HostMark { ctime: meta.ctime, dev: meta.dev, ino: meta.ino };
         let cached = cached.filter(|(m, _)| *m == mark).map(|(_, entry)| entry).filter(|e| same_kind(e, meta));

@@ -1,0 +1,222 @@
+//! `larder ls`
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::model::{Body, Entry, Kind};
+use crate::tree::{Links, Step};
+
+use super::context;
+use super::error::CliError;
+use super::output::{Output, rfc3339, short_time};
+use super::place::{Found, Place};
+use super::{Global, Outcome};
+
+/// List what a snapshot holds
+#[derive(Debug, Args)]
+pub(super) struct LsArgs {
+    /// What: a folder, or a single entry
+    #[arg(value_name = "SNAP[:PATH]", default_value = "latest")]
+    what: OsString,
+    /// With mode, owner, size and time
+    #[arg(long, short = 'l')]
+    long: bool,
+    /// With all folders below
+    #[arg(long, short = 'R')]
+    recursive: bool,
+}
+
+/// An entry as JSON. Names that are not UTF-8 are given in hexadecimal too.
+#[derive(Debug, Serialize)]
+struct EntryJson {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    kind: &'static str,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    user: String,
+    group: String,
+    size: u64,
+    mtime: String,
+    btime: Option<String>,
+    links: u64,
+    target: Option<String>,
+    device: Option<(u32, u32)>,
+    blake3: Option<String>,
+    crc32: Option<String>,
+    xattrs: bool,
+    number: u64,
+}
+
+pub(super) fn run(args: &LsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let place = Place::parse(&args.what)?;
+    let store = context::open_named(global)?;
+    let found = place.find(&store)?;
+    let mut lister =
+        Lister { out, long: args.long, links: Links::new(&found.pages, found.manifest.links), first: true };
+    lister.begin()?;
+    lister.run(&found, args.recursive)?;
+    lister.end()?;
+    Ok(Outcome::Done)
+}
+
+struct Lister<'a> {
+    out: &'a Output,
+    long: bool,
+    links: Links,
+    first: bool,
+}
+
+impl Lister<'_> {
+    fn begin(&self) -> Result<(), CliError> {
+        if self.out.json() { self.out.raw(b"[") } else { Ok(()) }
+    }
+
+    fn end(&self) -> Result<(), CliError> {
+        if self.out.json() { self.out.raw(b"]\n") } else { Ok(()) }
+    }
+
+    fn run(&mut self, found: &Found, recursive: bool) -> Result<(), CliError> {
+        let Some(folder) = found.entry.folder() else {
+            return self.entry(&found.path, &found.entry, 0);
+        };
+        let number = if found.path.is_empty() {
+            0
+        } else {
+            found.pages.resolve(&found.manifest.root, &found.path)?.map_or(0, |n| n.number)
+        };
+        let mut path = Vec::new();
+        let mut walk = found.pages.walk(folder, number)?;
+        while let Some(step) = walk.next()? {
+            match step {
+                Step::Enter(item) => {
+                    let len = path.len();
+                    if len > 0 {
+                        path.push(b'/');
+                    }
+                    path.extend_from_slice(item.entry.name.as_bytes());
+                    self.entry(&path, &item.entry, item.number)?;
+                    let enters = item.entry.folder().is_some();
+                    if !enters || !recursive {
+                        path.truncate(len);
+                    }
+                    if enters && !recursive {
+                        walk.skip();
+                    }
+                }
+                Step::Leave => path.truncate(path.iter().rposition(|b| *b == b'/').unwrap_or(0)),
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &[u8], entry: &Entry, number: u64) -> Result<(), CliError> {
+        let links = match entry.link {
+            Some(group) => self.links.names(group)?,
+            None => entry.folder().map_or(1, |t| 2 + t.counts.subdirs),
+        };
+        if self.out.json() {
+            let text = serde_json::to_vec(&as_json(path, entry, links, number))
+                .map_err(|e| CliError::new(Kind::Failed, e.to_string()))?;
+            if !std::mem::take(&mut self.first) {
+                self.out.raw(b",\n")?;
+            }
+            return self.out.raw(&text);
+        }
+        let mut line = Vec::new();
+        if self.long {
+            let _ = write!(
+                line,
+                "{} {links:>3} {:8} {:8} {:>12} {} ",
+                mode_text(entry),
+                owner(&entry.user, entry.uid),
+                owner(&entry.group, entry.gid),
+                size_text(entry),
+                short_time(entry.mtime)
+            );
+        }
+        line.extend_from_slice(&self.out.name(path));
+        if let (true, Body::Symlink(target)) = (self.long, &entry.body) {
+            line.extend_from_slice(b" -> ");
+            line.extend_from_slice(&self.out.name(target));
+        }
+        line.push(b'\n');
+        self.out.raw(&line)
+    }
+}
+
+fn owner(name: &[u8], id: u32) -> String {
+    if name.is_empty() { id.to_string() } else { super::output::escaped(&String::from_utf8_lossy(name)) }
+}
+
+fn size_text(entry: &Entry) -> String {
+    match entry.body {
+        Body::CharDevice(major, minor) | Body::BlockDevice(major, minor) => format!("{major}, {minor}"),
+        _ => entry.size().to_string(),
+    }
+}
+
+fn kind(entry: &Entry) -> (char, &'static str) {
+    match entry.body {
+        Body::File(_) => ('-', "file"),
+        Body::Folder(_) => ('d', "folder"),
+        Body::Symlink(_) => ('l', "symlink"),
+        Body::Fifo => ('p', "fifo"),
+        Body::Socket => ('s', "socket"),
+        Body::CharDevice(..) => ('c', "character device"),
+        Body::BlockDevice(..) => ('b', "block device"),
+    }
+}
+
+/// The mode as `ls -l` shows it.
+fn mode_text(entry: &Entry) -> String {
+    let mode = entry.mode;
+    let mut text = String::from(kind(entry).0);
+    for (shift, special, set) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => set,
+            (true, false) => set.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text.push(if entry.bits.has(crate::model::Bits::ACCESS_ACL) { '+' } else { ' ' });
+    text
+}
+
+fn as_json(path: &[u8], entry: &Entry, links: u64, number: u64) -> EntryJson {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let hex = || path.iter().map(|b| format!("{b:02x}")).collect();
+    let file = entry.file();
+    EntryJson {
+        path: text(path),
+        path_hex: std::str::from_utf8(path).is_err().then(hex),
+        kind: kind(entry).1,
+        mode: format!("{:04o}", entry.mode),
+        uid: entry.uid,
+        gid: entry.gid,
+        user: text(&entry.user),
+        group: text(&entry.group),
+        size: entry.size(),
+        mtime: rfc3339(entry.mtime),
+        btime: entry.btime.map(rfc3339),
+        links,
+        target: if let Body::Symlink(target) = &entry.body { Some(text(target)) } else { None },
+        device: match entry.body {
+            Body::CharDevice(major, minor) | Body::BlockDevice(major, minor) => Some((major, minor)),
+            _ => None,
+        },
+        blake3: file.and_then(|f| f.content).map(|d| d.to_string()),
+        crc32: file.and_then(|f| f.crc32).map(|c| format!("{c:08x}")),
+        xattrs: entry.bits.has(crate::model::Bits::XATTRS),
+        number,
+    }
+}

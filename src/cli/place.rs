@@ -1,0 +1,107 @@
+//! `SNAP[:PATH]`: a snapshot, and something in it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::model::{Entry, Kind, Manifest, SnapshotId};
+use crate::snapshots::{SnapshotName, resolve};
+use crate::store::Store;
+use crate::tree::Pages;
+
+use super::error::CliError;
+
+/// Bytes that decoded pages may take.
+const PAGE_BUDGET: u64 = 32 << 20;
+
+/// What the user wrote.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    name: SnapshotName,
+    path: Vec<u8>,
+}
+
+impl Place {
+    /// Splits at the colon behind which a path begins. Times have colons too: the longest front that names a snapshot counts.
+    pub(super) fn parse(text: &OsStr) -> Result<Self, CliError> {
+        let bytes = text.as_bytes();
+        let named = |front: &[u8]| std::str::from_utf8(front).ok().and_then(|t| t.parse::<SnapshotName>().ok());
+        if let Some(name) = named(bytes) {
+            return Ok(Self { name, path: Vec::new() });
+        }
+        let colons = bytes.iter().enumerate().rev().filter(|(_, b)| **b == b':').map(|(at, _)| at);
+        for at in colons {
+            if let Some(name) = named(&bytes[..at]) {
+                return Ok(Self { name, path: bytes[at + 1..].to_vec() });
+            }
+        }
+        let front = bytes.split(|b| *b == b':').next().unwrap_or_default();
+        String::from_utf8_lossy(front).parse::<SnapshotName>()?;
+        Err(CliError::new(Kind::Usage, format!("{} does not name a snapshot", text.display())))
+    }
+
+    /// Finds it.
+    pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
+        let id = resolve(store, &self.name)?;
+        let manifest = store.manifest(&id)?;
+        let pages = Pages::new(store, PAGE_BUDGET);
+        let entry = if self.path.is_empty() {
+            Some(manifest.root.clone())
+        } else {
+            pages.resolve(&manifest.root, &self.path)?.map(|n| n.entry)
+        };
+        let shown = String::from_utf8_lossy(&self.path).into_owned();
+        let entry = entry.ok_or_else(|| {
+            CliError::new(Kind::NotFound, format!("there is no {shown} in snapshot {}", super::output::short_id(id)))
+                .hint("`larder ls SNAP` shows what there is")
+        })?;
+        Ok(Found { id, manifest, pages, entry, path: self.clean_path() })
+    }
+
+    /// The path from the root without empty names and dots.
+    fn clean_path(&self) -> Vec<u8> {
+        let names: Vec<_> = self.path.split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".").collect();
+        names.join(&b'/')
+    }
+}
+
+/// Something found in a snapshot.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: SnapshotId,
+    pub(super) manifest: Manifest,
+    pub(super) pages: Pages,
+    pub(super) entry: Entry,
+    pub(super) path: Vec<u8>,
+}
+
+impl Found {
+    /// How many items and bytes there are from here down.
+    pub(super) fn extent(&self) -> (u64, u64) {
+        match self.entry.folder() {
+            Some(tree) => (tree.counts.total, tree.counts.bytes),
+            None => (1, self.entry.size()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (SnapshotName, String) {
+        let place = Place::parse(OsStr::new(text)).unwrap();
+        (place.name, String::from_utf8(place.path).unwrap())
+    }
+
+    #[test]
+    fn colons() {
+        assert_eq!(parse("latest").1, "");
+        assert_eq!(parse("latest:/etc"), (SnapshotName::Latest, "/etc".to_owned()));
+        assert_eq!(parse("home:a:b").1, "a:b");
+        assert_eq!(parse("home@2024-01-15T10:30").1, "");
+        assert_eq!(parse("home@2024-01-15T10:30:/etc").1, "/etc");
+        assert_eq!(parse("home~1:x").1, "x");
+        assert!(Place::parse(OsStr::new("a/b:c")).is_err());
+        assert!(Place::parse(OsStr::new("")).is_err());
+    }
+}

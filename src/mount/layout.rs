@@ -1,0 +1,118 @@
+//! What a whole-store mount shows above the trees.
+//!
+//! ```text
+//! snapshots/<first 16 digits of the id>/     the trees
+//! datasets/<name>/<time of arrival>          -> ../../snapshots/<id>
+//! datasets/<name>/latest                     -> ../../snapshots/<id>
+//! ```
+//!
+//! Trees stand in one place each: a folder under two paths confuses the kernel.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fuser::{FileAttr, FileType};
+
+use crate::view::{Catalog, CatalogRow, NodeId};
+
+use super::attr::synthetic;
+use super::number::Ino;
+
+/// The newest snapshot's name in its dataset's folder.
+const LATEST: &str = "latest";
+
+/// The layout for one state of the catalog.
+#[derive(Debug)]
+pub(super) struct Layout {
+    catalog: Arc<Catalog>,
+}
+
+impl Layout {
+    pub(super) fn new(catalog: Arc<Catalog>) -> Self {
+        Self { catalog }
+    }
+
+    /// The names in a folder.
+    pub(super) fn list(&self, folder: Ino) -> Option<Vec<(String, Ino)>> {
+        Some(match folder {
+            Ino::Top => vec![("datasets".to_owned(), Ino::Datasets), ("snapshots".to_owned(), Ino::Snapshots)],
+            Ino::Snapshots => self.catalog.rows().iter().filter_map(|row| Some((row.short_id(), root(row)?))).collect(),
+            Ino::Datasets => {
+                let named =
+                    |row: &CatalogRow| Some((row.dataset.as_ref()?.as_str().to_owned(), Ino::Dataset(row.sequence)));
+                self.catalog.datasets().into_iter().filter_map(named).collect()
+            }
+            Ino::Dataset(_) => {
+                let rows = self.rows_of(folder)?;
+                let latest = rows.last().map(|row| (LATEST.to_owned(), Ino::Latest(row.sequence)));
+                rows.iter().map(|row| (row.time_name.clone(), Ino::Time(row.sequence))).chain(latest).collect()
+            }
+            Ino::Time(_) | Ino::Latest(_) | Ino::Node(_) => return None,
+        })
+    }
+
+    /// What a name in a folder stands for.
+    pub(super) fn lookup(&self, folder: Ino, name: &[u8]) -> Option<Ino> {
+        if folder == Ino::Snapshots {
+            return self.catalog.rows().iter().find(|row| row.short_id().as_bytes() == name).and_then(root);
+        }
+        self.list(folder)?.into_iter().find(|(known, _)| known.as_bytes() == name).map(|(_, ino)| ino)
+    }
+
+    /// The folder that something is in.
+    pub(super) fn parent(&self, ino: Ino) -> Option<Ino> {
+        Some(match ino {
+            Ino::Top | Ino::Snapshots | Ino::Datasets => Ino::Top,
+            Ino::Dataset(_) => Ino::Datasets,
+            Ino::Node(_) => Ino::Snapshots,
+            Ino::Time(sequence) | Ino::Latest(sequence) => {
+                let name = self.catalog.by_sequence(sequence)?.dataset.as_ref()?;
+                Ino::Dataset(self.catalog.of_dataset(name).next()?.sequence)
+            }
+        })
+    }
+
+    /// Where a link leads.
+    pub(super) fn readlink(&self, ino: Ino) -> Option<String> {
+        let (Ino::Time(sequence) | Ino::Latest(sequence)) = ino else { return None };
+        self.catalog.by_sequence(sequence).map(|row| format!("../../snapshots/{}", row.short_id()))
+    }
+
+    /// Attributes. A folder's time is that of the newest arrival in it, so that its listing is known to have changed.
+    pub(super) fn attr(&self, ino: Ino) -> Option<FileAttr> {
+        let raw = ino.raw(None);
+        let arrival = |row: Option<&CatalogRow>| row.map_or(UNIX_EPOCH, |row| row.arrival.to_system());
+        let folder = |size: usize, subdirs: usize, time: SystemTime| {
+            synthetic(raw, FileType::Directory, size as u64, 2 + subdirs as u64, time)
+        };
+        let rows = self.catalog.rows();
+        Some(match ino {
+            Ino::Top => folder(2, 2, arrival(rows.last())),
+            Ino::Snapshots => folder(rows.len(), rows.len(), arrival(rows.last())),
+            Ino::Datasets => {
+                let datasets = self.catalog.datasets();
+                folder(datasets.len(), datasets.len(), arrival(rows.last()))
+            }
+            Ino::Dataset(_) => {
+                let rows = self.rows_of(ino)?;
+                folder(rows.len() + 1, 0, arrival(rows.last().copied()))
+            }
+            Ino::Time(sequence) | Ino::Latest(sequence) => {
+                let target = self.readlink(ino)?;
+                synthetic(raw, FileType::Symlink, target.len() as u64, 1, arrival(self.catalog.by_sequence(sequence)))
+            }
+            Ino::Node(_) => return None,
+        })
+    }
+
+    /// The snapshots of a dataset's folder, oldest first.
+    fn rows_of(&self, folder: Ino) -> Option<Vec<&CatalogRow>> {
+        let Ino::Dataset(first) = folder else { return None };
+        let name = self.catalog.by_sequence(first)?.dataset.as_ref()?;
+        Some(self.catalog.of_dataset(name).collect())
+    }
+}
+
+fn root(row: &CatalogRow) -> Option<Ino> {
+    NodeId::new(row.sequence, 0).map(Ino::Node)
+}

@@ -1,0 +1,115 @@
+//! What a mount shall be like.
+
+use std::path::PathBuf;
+
+use fuser::MountOption;
+
+use crate::model::SnapshotId;
+
+use super::MountError;
+
+/// Threads that answer the kernel; they mostly wait.
+pub const DEFAULT_THREADS: usize = 8;
+/// Bytes for decoded pages and nodes.
+pub const DEFAULT_CACHE: u64 = 64 << 20;
+
+/// What a mount shall be like.
+#[derive(Debug, Clone)]
+pub struct MountOptions {
+    /// The snapshot that is the root; nothing for the whole store.
+    pub snapshot: Option<SnapshotId>,
+    /// Where; an existing folder.
+    pub mountpoint: PathBuf,
+    /// Lets other users in; the kernel checks permissions. Root's mounts always do.
+    pub allow_other: bool,
+    /// As behind `mount -o`: `suid`, `dev`, `noexec`, `noxattr`, … See [`Self::parse`] for which.
+    pub extra: Vec<String>,
+    /// Bytes that decoded pages and nodes may take; blocks are under the store's own budget.
+    pub cache: u64,
+    /// Threads that answer the kernel, at least 2.
+    pub threads: usize,
+}
+
+impl MountOptions {
+    /// With everything else as usual.
+    #[must_use]
+    pub fn new(snapshot: Option<SnapshotId>, mountpoint: PathBuf) -> Self {
+        let extra = Vec::new();
+        Self { snapshot, mountpoint, allow_other: false, extra, cache: DEFAULT_CACHE, threads: DEFAULT_THREADS }
+    }
+
+    /// The extra options as fuser takes them, on top of the usual ones.
+    pub(super) fn parse(&self) -> Result<Parsed, MountError> {
+        let mut parsed = Parsed { suid: false, dev: false, exec: true, xattrs: true, allow_other: self.allow_other };
+        for option in self.extra.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|o| !o.is_empty()) {
+            match option {
+                "suid" => parsed.suid = true,
+                "nosuid" => parsed.suid = false,
+                "dev" => parsed.dev = true,
+                "nodev" => parsed.dev = false,
+                "exec" => parsed.exec = true,
+                "noexec" => parsed.exec = false,
+                "xattr" => parsed.xattrs = true,
+                "noxattr" => parsed.xattrs = false,
+                "allow_other" => parsed.allow_other = true,
+                "ro" | "noatime" | "default_permissions" => {}
+                other => return Err(MountError::Option(other.to_owned())),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// Extra options, read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parsed {
+    suid: bool,
+    dev: bool,
+    exec: bool,
+    pub(super) xattrs: bool,
+    pub(super) allow_other: bool,
+}
+
+impl Parsed {
+    /// As fuser takes them.
+    pub(super) fn fuser(self, source: &str) -> Vec<MountOption> {
+        vec![
+            MountOption::RO,
+            MountOption::NoAtime,
+            MountOption::DefaultPermissions,
+            if self.suid { MountOption::Suid } else { MountOption::NoSuid },
+            if self.dev { MountOption::Dev } else { MountOption::NoDev },
+            if self.exec { MountOption::Exec } else { MountOption::NoExec },
+            MountOption::FSName(clean(source)),
+            MountOption::Subtype("larder".to_owned()),
+        ]
+    }
+}
+
+/// A text that can be a mount's source: fuser passes it on as it is, and a comma would begin another option.
+fn clean(source: &str) -> String {
+    source
+        .chars()
+        .map(|c| if c.is_control() || c.is_whitespace() || matches!(c, ',' | '\\') { '_' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_options_only() {
+        let mut options = MountOptions::new(None, PathBuf::from("/mnt"));
+        options.extra = vec!["suid,ro".to_owned(), "noxattr".to_owned()];
+        let parsed = options.parse().unwrap();
+        assert!(parsed.suid && !parsed.dev && !parsed.xattrs);
+        options.extra.push("rw".to_owned());
+        assert!(matches!(options.parse(), Err(MountError::Option(o)) if o == "rw"));
+    }
+
+    #[test]
+    fn a_source_cannot_carry_options() {
+        assert_eq!(clean("larder:/a,allow_other\0 b\\"), "larder:/a_allow_other__b_");
+    }
+}

@@ -1,0 +1,141 @@
+//! A mount from its beginning to its end.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use fuser::{BackgroundSession, Config, Session, SessionACL};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::model::{Notice, Progress};
+use crate::store::Store;
+use crate::view::View;
+
+use super::fs::LarderFs;
+use super::options::Parsed;
+use super::{MountError, MountOptions, guard, readahead, unmount, watch};
+
+/// How long a busy mount that was told to end is still served.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Mounts and serves until the mount is taken away, from outside or by SIGINT, SIGTERM or SIGHUP. `ready` is called once it can
+/// be used. Damage that readers meet, and remarks, go to `progress`.
+///
+/// After a signal a busy mount is detached and served a little longer; then this returns, and what still has files open in it
+/// gets errors when the process ends.
+///
+/// # Errors
+/// [`MountError`]; then nothing is mounted.
+pub fn mount(
+    store: &Store,
+    options: &MountOptions,
+    progress: Arc<dyn Progress>,
+    ready: impl FnOnce(),
+) -> Result<(), MountError> {
+    let parsed = options.parse()?;
+    let path = guard::checked(&options.mountpoint, store.dir())?;
+    check_fuse()?;
+    let view = View::new(store, options.cache, progress.clone())?;
+    let root = options.snapshot.map(|id| view.open(&id)).transpose()?;
+    let (alive, gone) = bounded::<()>(0);
+    // From here on a signal ends the mount in order.
+    let signals = SignalGuard::new()?;
+    let fs = LarderFs::new(view.clone(), root, parsed.xattrs, alive);
+    let session = start(fs, &path, &config(store, options, parsed))
+        .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
+    let device = readahead::device(&path);
+    if !device.is_some_and(readahead::raise) {
+        progress.notice(Notice::Remark("the kernel's read-ahead could not be raised; that takes root".to_owned()));
+    }
+    let (watching, end) = bounded::<()>(0);
+    if root.is_none() {
+        let notifier = session.notifier();
+        let spawned =
+            thread::Builder::new().name("snapshots".to_owned()).spawn(move || watch::watch(&view, &notifier, &end));
+        if let Err(e) = spawned {
+            progress.notice(Notice::Remark(format!("new snapshots will show late: {e}")));
+        }
+    }
+    ready();
+    serve(&path, device, &gone, &signals.received, &*progress);
+    drop(watching);
+    // Dropped, it would unmount what is mounted at the path, and by an inverted check (fuser #407) only if that is not ours any
+    // more. Its threads end with the connection.
+    std::mem::forget(session);
+    Ok(())
+}
+
+/// Returns when the mount is gone or has been told to go.
+fn serve(path: &Path, device: Option<u64>, gone: &Receiver<()>, signals: &Receiver<()>, progress: &dyn Progress) {
+    select! {
+        recv(gone) -> _ => return,
+        recv(signals) -> _ => {}
+    }
+    if let Err(e) = unmount::unmount_device(path, device) {
+        // Something else is on top, or it may not be taken away: it ends with the process.
+        progress.notice(Notice::Remark(e.to_string()));
+        return;
+    }
+    select! {
+        recv(gone) -> _ => {}
+        recv(signals) -> _ => {}
+        default(GRACE) => progress.notice(Notice::Remark("the mount was in use; it is detached".to_owned())),
+    }
+}
+
+fn start(fs: LarderFs, path: &Path, config: &Config) -> io::Result<BackgroundSession> {
+    Session::new(fs, path, config)?.spawn()
+}
+
+fn config(store: &Store, options: &MountOptions, parsed: Parsed) -> Config {
+    let mut config = Config::default();
+    config.mount_options = parsed.fuser(&format!("larder:{}", store.dir().display()));
+    // The kernel checks permissions; fuser's own check would not see what the kernel answers from memory.
+    let all = parsed.allow_other || rustix::process::geteuid().is_root();
+    config.acl = if all { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(options.threads.clamp(2, 64));
+    config.clone_fd = true;
+    config
+}
+
+fn check_fuse() -> Result<(), MountError> {
+    match std::fs::metadata("/dev/fuse") {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(MountError::NoFuse("there is no /dev/fuse".to_owned())),
+        Err(e) => Err(MountError::NoFuse(format!("/dev/fuse: {e}"))),
+    }
+}
+
+/// Takes signals while it lives.
+struct SignalGuard {
+    handle: signal_hook::iterator::Handle,
+    received: Receiver<()>,
+}
+
+impl SignalGuard {
+    fn new() -> Result<Self, MountError> {
+        let fail = |source| MountError::Io { what: "cannot take signals".to_owned(), source };
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(fail)?;
+        let handle = signals.handle();
+        let (send, received) = unbounded();
+        let take = move || {
+            for _ in signals.forever() {
+                if send.send(()).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(take).map_err(fail)?;
+        Ok(Self { handle, received })
+    }
+}
+
+impl Drop for SignalGuard {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}

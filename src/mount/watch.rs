@@ -1,0 +1,52 @@
+//! Telling the kernel of new snapshots: it keeps the listing of every folder until it is told that it changed.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use fuser::{INodeNo, Notifier};
+
+use crate::view::View;
+
+use super::layout::Layout;
+use super::number::Ino;
+
+/// How often is looked; a look costs reading one small file.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks until `end` is dropped. Runs in a thread of its own: a message to the kernel about a folder must not be sent while a
+/// question about it is being answered.
+pub(super) fn watch(view: &View, notifier: &Notifier, end: &Receiver<()>) {
+    let mut told = view.catalog();
+    while end.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        // Whoever looks a new name up looks afresh too: compared is with what the kernel was told.
+        if view.look_again().is_err() || *view.catalog() == *told {
+            continue;
+        }
+        let now = view.catalog();
+        let (before, after) = (Layout::new(told), Layout::new(now.clone()));
+        told = now;
+        for folder in [Ino::Snapshots, Ino::Datasets] {
+            tell_changes(notifier, &before, &after, folder);
+        }
+        for (_, dataset) in after.list(Ino::Datasets).unwrap_or_default() {
+            tell_changes(notifier, &before, &after, dataset);
+        }
+    }
+}
+
+/// Both messages are needed: one makes the kernel forget a name, the other the listing.
+fn tell_changes(notifier: &Notifier, before: &Layout, after: &Layout, folder: Ino) {
+    let (old, new) = (before.list(folder).unwrap_or_default(), after.list(folder).unwrap_or_default());
+    if old == new {
+        return;
+    }
+    let ino = INodeNo(folder.raw(None));
+    let only = |a: &[(String, Ino)], b: &[(String, Ino)]| -> Vec<String> {
+        a.iter().filter(|item| !b.contains(item)).map(|(name, _)| name.clone()).collect()
+    };
+    for name in only(&new, &old).into_iter().chain(only(&old, &new)) {
+        let _ = notifier.inval_entry(ino, OsStr::new(&name));
+    }
+    let _ = notifier.inval_inode(ino, 0, 0);
+}

@@ -1,0 +1,75 @@
+//! Reading back what was restored.
+
+use std::sync::Arc;
+
+use crate::model::{Body, Entry};
+use crate::tree::{Flow, Node, Pages, Visit, in_order};
+
+use super::existing::digest_of;
+use super::folders::{Folder, Folders};
+use super::report::Tally;
+use super::{Overwrite, RestoreError};
+
+/// Compares every file's content with its digest, from the disk as far as the system allows, and every symlink's target.
+pub(super) fn read_back(
+    pages: &Pages,
+    starts: Vec<(Box<[u8]>, Entry)>,
+    base: &Arc<Folder>,
+    tally: &mut Tally,
+) -> Result<(), RestoreError> {
+    // What is written goes to the disk, so that the cached copy can be dropped and the disk's is read.
+    let _ = rustix::fs::syncfs(base);
+    let mut flow = Flow::new(pages, starts);
+    let mut folders = Folders::new(base.clone(), Overwrite::Never);
+    in_order(
+        || {
+            let mut items = Vec::new();
+            let batch = flow.batch();
+            if batch.is_empty() {
+                return None;
+            }
+            for visit in batch {
+                match visit {
+                    Visit::Enter { node, .. } if node.entry.folder().is_some() => {
+                        let _ = folders.find(&node);
+                    }
+                    Visit::Enter { node, .. } => {
+                        if let Some(Ok(folder)) = folders.top() {
+                            items.push((folder, node));
+                        }
+                    }
+                    Visit::Part(..) => {}
+                    Visit::Leave(_) | Visit::Lost(..) => folders.leave(),
+                }
+            }
+            Some(items)
+        },
+        |items: Vec<(Arc<Folder>, Arc<Node>)>| {
+            let wrong =
+                items.into_iter().filter_map(|(folder, node)| compare(&folder, &node).err().map(|why| (node, why)));
+            wrong.collect::<Vec<_>>()
+        },
+        |wrong| {
+            wrong.iter().for_each(|(node, why)| tally.mismatch(node, why));
+            if tally.progress().cancelled() { Err(RestoreError::Interrupted) } else { Ok(()) }
+        },
+    )
+}
+
+fn compare(folder: &Folder, node: &Node) -> Result<(), String> {
+    let name = node.entry.name.as_bytes();
+    let fail = |e: rustix::io::Errno| format!("cannot be read back: {}", std::io::Error::from(e));
+    match &node.entry.body {
+        Body::File(file) => match file.content {
+            Some(content) if digest_of(folder, name).map_err(fail)? != content => {
+                Err("reads back otherwise than it was written".to_owned())
+            }
+            _ => Ok(()),
+        },
+        Body::Symlink(target) => {
+            let there = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(fail)?;
+            if there.as_bytes() == &target[..] { Ok(()) } else { Err("reads back with another target".to_owned()) }
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! Reading ahead: jobs done by several threads, their outcomes taken in order, with few under way at a time.
+//!
+//! Threads of its own, not rayon's: jobs wait for disks and for each other's blocks, and the caller may be one of rayon's
+//! workers. Two jobs that need the same block decode it once: the store's cache makes the second wait for the first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::codec::ContentHash;
+use crate::model::{Chunks, FileBody, Holes};
+use crate::store::StoreError;
+
+use super::content::ContentPiece;
+use super::flow::{Node, Part};
+use super::pages::Pages;
+
+/// Jobs under way or waiting to be taken, for each thread.
+const JOBS_A_THREAD: usize = 3;
+
+/// Threads that work at a time.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(2, usize::from).clamp(2, 16)
+}
+
+/// Runs `work` on what `next` gives, on several threads, and gives the outcomes to `take` on this one, in order.
+///
+/// `next` runs ahead on a thread of its own by at most a few jobs.
+///
+/// # Errors
+/// The first that `take` gives; what is under way is finished, what waits is dropped.
+pub fn in_order<J: Send, R: Send, E>(
+    mut next: impl FnMut() -> Option<J> + Send,
+    work: impl Fn(J) -> R + Sync,
+    mut take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    let window = threads() * JOBS_A_THREAD;
+    let (to_work, jobs) = bounded::<(J, Sender<R>)>(window);
+    let (to_order, order) = bounded::<Receiver<R>>(window);
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..threads() {
+            let (jobs, work, stopped) = (jobs.clone(), &work, &stopped);
+            scope.spawn(move || {
+                for (job, done) in jobs {
+                    if !stopped.load(Ordering::Relaxed) {
+                        let _ = done.send(work(job));
+                    }
+                }
+            });
+        }
+        drop(jobs);
+        scope.spawn(move || {
+            while let Some(job) = next() {
+                let (done, outcome) = bounded(1);
+                if to_order.send(outcome).is_err() || to_work.send((job, done)).is_err() {
+                    return;
+                }
+            }
+        });
+        for outcome in order {
+            // An outcome that never comes is that of a thread that panicked; the scope passes the panic on.
+            let Ok(outcome) = outcome.recv() else { break };
+            if let Err(e) = take(outcome) {
+                stopped.store(true, Ordering::Relaxed);
+                return Err(e);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Some bytes of a content.
+#[derive(Debug, Clone, Copy)]
+pub enum Stretch<'a> {
+    /// These.
+    Data(&'a [u8]),
+    /// So many zeros, a hole.
+    Hole(u64),
+}
+
+impl Pages {
+    /// Gives the bytes of a part to `to`, in order, each chunk's id checked.
+    ///
+    /// # Errors
+    /// If the content is damaged, or `to` fails.
+    pub fn read_part<E: From<StoreError>>(
+        &self,
+        part: &mut Part,
+        mut to: impl FnMut(Stretch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for piece in &part.pieces {
+            match piece {
+                ContentPiece::Hole(len) => to(Stretch::Hole(*len))?,
+                ContentPiece::Data { chunk, skip, len } => {
+                    let item = self.store().chunk(&chunk.id)?;
+                    let wanted = *skip as usize..(*skip + *len) as usize;
+                    let bytes = item.get(wanted).filter(|_| item.len() == chunk.len as usize);
+                    let wrong = || {
+                        StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says")
+                    };
+                    to(Stretch::Data(bytes.ok_or_else(wrong)?))?;
+                }
+            }
+        }
+        part.broken.take().map_or(Ok(()), |e| Err(e.into()))
+    }
+}
+
+/// Checks contents that are longer than a batch against their digests: parts come here in order, after they were worked on.
+#[derive(Debug, Default)]
+pub struct LongCheck {
+    file: Option<(Arc<Node>, WholeCheck)>,
+}
+
+impl LongCheck {
+    /// The next part. It is read again, from the store's cache as a rule.
+    ///
+    /// # Errors
+    /// If the content is damaged.
+    pub fn add(&mut self, pages: &Pages, node: &Arc<Node>, part: &mut Part) -> Result<(), StoreError> {
+        let Some(file) = node.entry.file() else { return Ok(()) };
+        if !self.file.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, node)) {
+            self.file = Some((node.clone(), WholeCheck::new(file)));
+        }
+        if let Some((_, check)) = self.file.as_mut().filter(|(_, check)| check.is_needed()) {
+            pages.read_part::<StoreError>(part, |stretch| {
+                check.update(stretch);
+                Ok(())
+            })?;
+        }
+        match self.file.take_if(|_| part.last) {
+            Some((_, check)) => check.finish(file),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Compares a whole content with its digest, where the ids of its chunks do not say it already.
+#[derive(Debug)]
+pub struct WholeCheck {
+    hash: Option<ContentHash>,
+}
+
+impl WholeCheck {
+    /// For this file. Of a file that is mostly holes the digest would cost far more time than its bytes; it is not checked: the
+    /// chunks are, and their list is part of a page that is.
+    #[must_use]
+    pub fn new(file: &FileBody) -> Self {
+        let holes = match &file.holes {
+            Holes::None => 0,
+            Holes::List(list) => list.iter().map(|h| h.len).sum(),
+            Holes::Paged(_, counts) => counts.bytes,
+        };
+        let mostly_holes = holes > (64 << 20) + 2 * file.size.saturating_sub(holes);
+        let needed = file.content.is_some() && !matches!(file.chunks, Chunks::Whole | Chunks::None) && !mostly_holes;
+        Self { hash: needed.then(ContentHash::default) }
+    }
+
+    /// True if it wants the bytes.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        self.hash.is_some()
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, stretch: Stretch) {
+        match (&mut self.hash, stretch) {
+            (Some(hash), Stretch::Data(bytes)) => hash.update(bytes),
+            (Some(hash), Stretch::Hole(len)) => hash.zeros(len),
+            (None, _) => {}
+        }
+    }
+
+    /// Compares.
+    ///
+    /// # Errors
+    /// If the digest is another.
+    pub fn finish(self, file: &FileBody) -> Result<(), StoreError> {
+        let (Some(hash), Some(content)) = (self.hash, file.content) else { return Ok(()) };
+        if hash.finish().blake3 == content {
+            Ok(())
+        } else {
+            Err(StoreError::damage("a content", "its chunks together are not what its digest says"))
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The snapshots of a store with the names they have in a view.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::model::{DatasetKey, DatasetName, SnapshotId, Timestamp};
+use crate::store::{Store, StoreError};
+
+/// A snapshot and its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogRow {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// When it arrived.
+    pub arrival: Timestamp,
+    /// Its dataset, if the name can be read.
+    pub dataset: Option<DatasetName>,
+    /// Its arrival as a file name, `2024-01-15T10-30-05Z`; a second one of its dataset in that second ends in `-2`.
+    pub time_name: String,
+}
+
+impl CatalogRow {
+    /// The first 16 digits of its id.
+    #[must_use]
+    pub fn short_id(&self) -> String {
+        let mut digits = self.id.to_string();
+        digits.truncate(16);
+        digits
+    }
+}
+
+/// The snapshots of a store, oldest arrival first.
+#[derive(Debug)]
+pub struct Catalog {
+    rows: Vec<CatalogRow>,
+    mark: Option<(Vec<u8>, u64)>,
+}
+
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
+}
+
+impl Catalog {
+    /// Reads it. `mark` is the change mark from before the store was opened or refreshed, where that is known.
+    pub(super) fn read(store: &Store, mark: Option<(Vec<u8>, u64)>) -> Result<Self, StoreError> {
+        let mut names: HashMap<DatasetKey, Option<DatasetName>> = HashMap::new();
+        let mut used: HashMap<(DatasetKey, String), u32> = HashMap::new();
+        let mut rows = Vec::new();
+        for row in store.snapshots()? {
+            let dataset = names.entry(row.dataset).or_insert_with(|| store.dataset_name(row.dataset).ok()).clone();
+            let mut time_name = file_name(row.arrival);
+            let times = used.entry((row.dataset, time_name.clone())).or_default();
+            *times += 1;
+            if *times > 1 {
+                let _ = write!(time_name, "-{times}");
+            }
+            rows.push(CatalogRow { id: row.id, sequence: row.sequence, arrival: row.arrival, dataset, time_name });
+        }
+        Ok(Self { rows, mark })
+    }
+
+    /// All snapshots, oldest first.
+    #[must_use]
+    pub fn rows(&self) -> &[CatalogRow] {
+        &self.rows
+    }
+
+    /// The one with a sequence.
+    #[must_use]
+    pub fn by_sequence(&self, sequence: u64) -> Option<&CatalogRow> {
+        self.rows.binary_search_by_key(&sequence, |row| row.sequence).ok().and_then(|at| self.rows.get(at))
+    }
+
+    /// Those of a dataset, oldest first.
+    pub fn of_dataset<'a>(&'a self, name: &'a DatasetName) -> impl DoubleEndedIterator<Item = &'a CatalogRow> {
+        self.rows.iter().filter(move |row| row.dataset.as_ref() == Some(name))
+    }
+
+    /// The first snapshot of each dataset, oldest first: they stand for their datasets.
+    #[must_use]
+    pub fn datasets(&self) -> Vec<&CatalogRow> {
+        let mut seen = std::collections::HashSet::new();
+        self.rows.iter().filter(|row| row.dataset.as_ref().is_some_and(|name| seen.insert(name))).collect()
+    }
+
+    /// The store's state when this was read.
+    pub(super) fn mark(&self) -> &Option<(Vec<u8>, u64)> {
+        &self.mark
+    }
+}
+
+/// A moment as a file name: seconds in UTC, no colons.
+fn file_name(time: Timestamp) -> String {
+    jiff::Timestamp::from_second(time.seconds)
+        .map_or_else(|_| format!("@{}", time.seconds), |t| t.strftime("%Y-%m-%dT%H-%M-%SZ").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_names() {
+        assert_eq!(file_name(Timestamp { seconds: 1_705_314_605, nanos: 7 }), "2024-01-15T10-30-05Z");
+        assert_eq!(file_name(Timestamp { seconds: i64::MAX, nanos: 0 }), format!("@{}", i64::MAX));
+    }
+}
