@@ -297,7 +297,7 @@ impl Trial {
     fn check(&self, stage: &Stage, store: &Path, acknowledged: bool) -> Result<(), String> {
         let run = |args: &[&str]| -> Result<Ran, String> {
             let ran = oracle(&self.client, store, args);
-            if ran.status == 0 { Ok(ran) } else { Err(format!("{} gives {}: {}", args[0], ran.status, ran.stderr.trim())) }
+            if ran.status == 0 { Ok(ran) } else { Err(format!("{} gives {}: {}{}", args[0], ran.status, ran.stderr.trim(), String::from_utf8_lossy(&ran.stdout))) }
         };
         let ids = run(&["list", "--json"])?.ids();
         if let Some(lost) = stage.acknowledged.keys().find(|id| !ids.contains(id)) {
@@ -438,7 +438,9 @@ fn troubled_init(trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
 fn check_init(sandbox: &Sandbox, store: &Path, acknowledged: bool) -> Result<(), String> {
     let tree = sandbox.path("tree");
     let run = |args: &[&str]| oracle(sandbox.client(), store, args);
-    let told = |what: &str, ran: &Ran| format!("{what} gives {}: {}", ran.status, ran.stderr.trim());
+    let told = |what: &str, ran: &Ran| {
+        format!("{what} gives {}: {}{}", ran.status, ran.stderr.trim(), String::from_utf8_lossy(&ran.stdout))
+    };
     let listed = run(&["list", "--json"]);
     match listed.status {
         0 => {}
