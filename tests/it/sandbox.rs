@@ -65,8 +65,9 @@ impl Client {
 
     /// The CLI on a store, ready for arguments.
     pub(crate) fn larder(&self, store: &Path) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_larder"));
-        command.arg("--store").arg(store);
+        // Whatever hangs is to be seen as such: exit 124.
+        let mut command = self.command("timeout");
+        command.args(["-k", "5", "120", env!("CARGO_BIN_EXE_larder"), "--store"]).arg(store);
         command
     }
 
