@@ -98,7 +98,12 @@ impl Failure for VerifyError {
 ///
 /// # Errors
 /// If it cannot be read at all; damage is what it reports, not an error.
-pub fn verify(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Progress) -> Result<Verified, VerifyError> {
+pub fn verify(
+    store: &Store,
+    pages: &Pages,
+    options: VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verified, VerifyError> {
     let mut verified = Verified::default();
     let check = if options.read_data { BlockCheck::Items } else { BlockCheck::Digest };
     let (data, tree, _) = store.disk_bytes()?;
@@ -111,7 +116,8 @@ pub fn verify(store: &Store, pages: &Pages, options: VerifyOptions, progress: &d
     let structure = structure.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let (inspected, damaged_blocks) = blocks?;
     (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
-    (verified.snapshots, verified.pages, verified.entries) = (structure.manifests.len() as u64, structure.pages, structure.entries);
+    (verified.snapshots, verified.pages, verified.entries) =
+        (structure.manifests.len() as u64, structure.pages, structure.entries);
     verified.findings.extend(damaged_blocks);
     verified.findings.extend(store.check_copies()?);
     let (entries, damaged_index) = store.check_index()?;
@@ -121,7 +127,8 @@ pub fn verify(store: &Store, pages: &Pages, options: VerifyOptions, progress: &d
     bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
     verified.findings.extend(structure.findings);
     if options.whole_contents && !progress.cancelled() {
-        verified.files_read = content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
+        verified.files_read =
+            content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
     }
     if progress.cancelled() {
         return Err(VerifyError::Interrupted);
