@@ -100,7 +100,7 @@ impl LarderFs {
             }
             _ => {
                 let mut ino = self.layout().lookup(parent, name);
-                if ino.is_none() && self.view.look_again().is_ok_and(|change| change.is_some()) {
+                if ino.is_none() && self.view.look_again().unwrap_or(false) {
                     ino = self.layout().lookup(parent, name);
                 }
                 let found = self.found(ino.ok_or(Errno::ENOENT)?)?;

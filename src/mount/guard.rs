@@ -11,13 +11,14 @@ use super::MountError;
 /// Compared by canonical path, and upwards by device and inode, so that bind mounts of the store are noticed too.
 pub(super) fn checked(mountpoint: &Path, store: &Path) -> Result<PathBuf, MountError> {
     let bad = |why: String| MountError::NotAFolder { path: mountpoint.to_owned(), why };
-    let path = mountpoint.canonicalize().map_err(|e| match e.raw_os_error() {
+    let failed = |e: std::io::Error| match e.raw_os_error() {
         Some(code) if rustix::io::Errno::from_raw_os_error(code) == rustix::io::Errno::NOTCONN => {
             bad("a mount that has died is still there; `larder unmount` removes it".to_owned())
         }
         _ => bad(e.to_string()),
-    })?;
-    if !fs::metadata(&path).map_err(|e| bad(e.to_string()))?.is_dir() {
+    };
+    let path = mountpoint.canonicalize().map_err(failed)?;
+    if !fs::metadata(&path).map_err(failed)?.is_dir() {
         return Err(bad("it is not a folder".to_owned()));
     }
     let fail = |source| MountError::Io { what: format!("cannot look at {}", store.display()), source };

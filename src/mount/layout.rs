@@ -87,7 +87,7 @@ impl Layout {
         };
         let rows = self.catalog.rows();
         Some(match ino {
-            Ino::Top => folder(2, 2, UNIX_EPOCH),
+            Ino::Top => folder(2, 2, arrival(rows.last())),
             Ino::Snapshots => folder(rows.len(), rows.len(), arrival(rows.last())),
             Ino::Datasets => {
                 let datasets = self.catalog.datasets();

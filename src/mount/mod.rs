@@ -19,3 +19,6 @@ pub use error::MountError;
 pub use options::{DEFAULT_CACHE, DEFAULT_THREADS, MountOptions};
 pub use session::mount;
 pub use unmount::unmount;
+
+#[cfg(test)]
+mod tests;

@@ -17,9 +17,15 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Looks until `end` is dropped. Runs in a thread of its own: a message to the kernel about a folder must not be sent while a
 /// question about it is being answered.
 pub(super) fn watch(view: &View, notifier: &Notifier, end: &Receiver<()>) {
+    let mut told = view.catalog();
     while end.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        let Ok(Some((before, after))) = view.look_again() else { continue };
-        let (before, after) = (Layout::new(before), Layout::new(after));
+        // Whoever looks a new name up looks afresh too: compared is with what the kernel was told.
+        if view.look_again().is_err() || *view.catalog() == *told {
+            continue;
+        }
+        let now = view.catalog();
+        let (before, after) = (Layout::new(told), Layout::new(now.clone()));
+        told = now;
         for folder in [Ino::Snapshots, Ino::Datasets] {
             tell_changes(notifier, &before, &after, folder);
         }

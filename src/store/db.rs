@@ -57,6 +57,8 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options.set_compression_type(DBCompressionType::None);
     options.set_bottommost_compression_type(DBCompressionType::None);
     let mut table = BlockBasedOptions::default();
+    // The newest that store-format.md allows (section 4): RocksDB's default moves on, and other readers do not know it yet.
+    table.set_format_version(6);
     if holds_blocks(name) {
         // A row is hundreds of KiB: nothing to gain from a cache, and rewriting rows is gc's business alone.
         table.disable_cache();

@@ -115,23 +115,24 @@ impl View {
         self.inner.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks whether a writer has been at work, and if so at the store afresh. Gives the catalog before and after if they differ.
+    /// Looks whether a writer has been at work, and if so at the store afresh. True if the catalog is another one now.
     ///
     /// # Errors
     /// If the store cannot be opened again; the old view of it stays in use.
-    pub fn look_again(&self) -> Result<Option<(Arc<Catalog>, Arc<Catalog>)>, StoreError> {
+    pub fn look_again(&self) -> Result<bool, StoreError> {
         // One thread is enough; the others find the work done.
         let _one = self.inner.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.catalog();
         // Taken first: what is written from here on shows as a change the next time.
         let mark = self.inner.store.change_mark();
         if mark.is_some() && mark.as_ref() == before.mark() {
-            return Ok(None);
+            return Ok(false);
         }
         self.inner.store.refresh()?;
         let after = Arc::new(Catalog::read(&self.inner.store, mark)?);
-        *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
-        Ok((*before != *after).then_some((before, after)))
+        let changed = *before != *after;
+        *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = after;
+        Ok(changed)
     }
 
     /// Tells of damage that was met at a node, once.
@@ -158,4 +159,4 @@ impl View {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

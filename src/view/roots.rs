@@ -45,7 +45,7 @@ impl View {
             return Ok(root);
         }
         let mut id = self.catalog().by_sequence(sequence).map(|row| row.id);
-        if id.is_none() && self.look_again()?.is_some() {
+        if id.is_none() && self.look_again()? {
             id = self.catalog().by_sequence(sequence).map(|row| row.id);
         }
         let opened = self.open(&id.ok_or(ViewError::Stale(node))?)?;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 /// One client: who has seen what of a store.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     home: PathBuf,
 }
 
@@ -25,27 +25,27 @@ impl Client {
     }
 
     /// Its home folder; `.cache`, `.config` and `.local/state` below it are its XDG folders.
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         &self.home
     }
 
     /// Its default identity.
-    pub fn identity(&self) -> PathBuf {
+    pub(crate) fn identity(&self) -> PathBuf {
         self.home.join(".config/larder/identity.txt")
     }
 
     /// Its cache folder.
-    pub fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.home.join(".cache")
     }
 
     /// Its state folder.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.home.join(".local/state")
     }
 
     /// A program run with this client's environment and no other.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -64,14 +64,15 @@ impl Client {
     }
 
     /// The CLI on a store, ready for arguments.
-    pub fn larder(&self, store: &Path) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_larder"));
-        command.arg("--store").arg(store);
+    pub(crate) fn larder(&self, store: &Path) -> Command {
+        // Whatever hangs is to be seen as such: exit 124.
+        let mut command = self.command("timeout");
+        command.args(["-k", "5", "120", env!("CARGO_BIN_EXE_larder"), "--store"]).arg(store);
         command
     }
 
     /// Runs the CLI on a store.
-    pub fn run<S: AsRef<OsStr>>(&self, store: &Path, arguments: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, store: &Path, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = self.larder(store);
         command.args(arguments);
         Ran::of(&mut command)
@@ -80,50 +81,50 @@ impl Client {
 
 /// A sandbox; it vanishes when dropped.
 #[derive(Debug)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     dir: TempDir,
     client: Client,
 }
 
 impl Sandbox {
     /// An empty one; there is no store yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("larder-it-").tempdir().unwrap();
         let client = Client::new(dir.path().join("home"));
         Self { dir, client }
     }
 
     /// One with an encrypted store.
-    pub fn with_store() -> Self {
+    pub(crate) fn with_store() -> Self {
         let sandbox = Self::new();
         sandbox.larder(["init"]).done();
         sandbox
     }
 
     /// One with an unencrypted store.
-    pub fn with_open_store() -> Self {
+    pub(crate) fn with_open_store() -> Self {
         let sandbox = Self::new();
         sandbox.larder(["init", "--unencrypted"]).done();
         sandbox
     }
 
     /// A path in the sandbox.
-    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Where the store is, or will be.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.path("store")
     }
 
     /// The client that made the store.
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// A client that has seen nothing yet; it has the first one's identity if that exists.
-    pub fn another_client(&self, name: &str) -> Client {
+    pub(crate) fn another_client(&self, name: &str) -> Client {
         let client = Client::new(self.path(name));
         if self.client.identity().exists() {
             fs::create_dir_all(client.identity().parent().unwrap()).unwrap();
@@ -133,12 +134,12 @@ impl Sandbox {
     }
 
     /// Runs the CLI on the store.
-    pub fn larder<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn larder<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         self.client.run(&self.store(), arguments)
     }
 
     /// Captures a folder into a dataset.
-    pub fn snapshot(&self, folder: &Path, dataset: &str) -> Ran {
+    pub(crate) fn snapshot(&self, folder: &Path, dataset: &str) -> Ran {
         self.larder(["snapshot".as_ref(), folder.as_os_str(), "--dataset".as_ref(), dataset.as_ref()])
     }
 }
@@ -146,19 +147,19 @@ impl Sandbox {
 /// What a run of a program gave.
 #[must_use = "a run that nobody looks at proves nothing"]
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Exit status; 128 and the signal's number if a signal ended it.
-    pub status: i32,
+    pub(crate) status: i32,
     /// What it wrote to stdout.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// What it wrote to stderr.
-    pub stderr: String,
+    pub(crate) stderr: String,
     what: String,
 }
 
 impl Ran {
     /// Runs a program to its end.
-    pub fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
         let output = command.output().unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()));
         let status = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
@@ -169,20 +170,20 @@ impl Ran {
 
     /// It ended with this status.
     #[track_caller]
-    pub fn ended(self, status: i32) -> Self {
+    pub(crate) fn ended(self, status: i32) -> Self {
         assert_eq!(self.status, status, "{}\n{}{}", self.what, String::from_utf8_lossy(&self.stdout), self.stderr);
         self
     }
 
     /// It ended with 0.
     #[track_caller]
-    pub fn done(self) {
+    pub(crate) fn done(self) {
         let _ = self.ended(0);
     }
 
     /// It failed with this status and said why: a line on stderr that holds `word`.
     #[track_caller]
-    pub fn refused(self, status: i32, word: &str) {
+    pub(crate) fn refused(self, status: i32, word: &str) {
         let ran = self.ended(status);
         assert!(
             ran.stderr.to_lowercase().contains(&word.to_lowercase()),
@@ -194,7 +195,7 @@ impl Ran {
 
     /// It ended with 0 and stdout is JSON.
     #[track_caller]
-    pub fn json(self) -> serde_json::Value {
+    pub(crate) fn json(self) -> serde_json::Value {
         let ran = self.ended(0);
         serde_json::from_slice(&ran.stdout)
             .unwrap_or_else(|e| panic!("{}: {e}: {}", ran.what, String::from_utf8_lossy(&ran.stdout)))
@@ -202,7 +203,7 @@ impl Ran {
 
     /// The ids of the snapshots that a `list --json` told.
     #[track_caller]
-    pub fn ids(self) -> Vec<String> {
+    pub(crate) fn ids(self) -> Vec<String> {
         let value = self.json();
         let list = value.as_array().or_else(|| value["snapshots"].as_array()).cloned();
         let list = list.unwrap_or_else(|| panic!("no list of snapshots: {value}"));
@@ -211,10 +212,10 @@ impl Ran {
 }
 
 /// All that a snapshot keeps of a tree, path by path (the root is the empty path), in words.
-pub type Model = BTreeMap<Vec<u8>, String>;
+pub(crate) type Model = BTreeMap<Vec<u8>, String>;
 
 /// Describes a tree.
-pub fn model(root: &Path) -> Model {
+pub(crate) fn model(root: &Path) -> Model {
     let mut found = Model::new();
     let mut links = BTreeMap::new();
     describe(root, Vec::new(), &mut found, &mut links);
@@ -282,14 +283,14 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 /// Compares two models and tells the first few differences.
 #[track_caller]
-pub fn same(what: &str, expected: &Model, found: &Model) {
+pub(crate) fn same(what: &str, expected: &Model, found: &Model) {
     if let Err(why) = compare(expected, found) {
         panic!("{what}: {why}");
     }
 }
 
 /// The first few differences of two models.
-pub fn compare(expected: &Model, found: &Model) -> Result<(), String> {
+pub(crate) fn compare(expected: &Model, found: &Model) -> Result<(), String> {
     let mut lines = Vec::new();
     for path in expected.keys().chain(found.keys()) {
         let (a, b) = (expected.get(path), found.get(path));
@@ -301,26 +302,27 @@ pub fn compare(expected: &Model, found: &Model) -> Result<(), String> {
 }
 
 /// Copies a folder as it is.
-pub fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
     let ran = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(ran.success());
 }
 
 /// Bytes that no compressor shortens, the same for the same seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// A number from 0 to below `end`, from a seed: the same ones for the same seed.
-pub fn pick(seed: u64, turn: u64, end: u64) -> u64 {
+pub(crate) fn pick(seed: u64, turn: u64, end: u64) -> u64 {
     let bytes = noise(seed ^ turn.rotate_left(32), 8);
     u64::from_le_bytes(bytes.try_into().unwrap()) % end.max(1)
 }
 
 /// A seed for a random choice: `LARDER_TEST_SEED`, or another one each time. Printed, so that a failure can be had again.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("LARDER_TEST_SEED").ok().and_then(|s| s.parse().ok());
     let seed = given.unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use crossbeam_channel::Receiver;
 
 use crate::codec::ContentHash;
-use crate::format::{chunk_list_fits, hole_list_fits};
 use crate::model::{ChunkRef, Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
-use crate::tree::{MapBuilder, PageWriter};
+use crate::store::StoreError;
 
 use super::CaptureError;
 use super::group::{Reading, finish_sum};
+use super::lists::{ChunkLister, keep_holes};
 
 /// A block of a long file holds at least this many bytes.
 const PIECE_BYTES: usize = 512 << 10;
@@ -21,8 +21,6 @@ const PIECE_BYTES: usize = 512 << 10;
 const READ_BYTES: usize = 1 << 20;
 /// Pieces whose chunks are waited for at most.
 const PIECES_AHEAD: usize = 64;
-/// Chunks gathered before a list goes to pages.
-const LIST_MAX: usize = 24;
 
 /// What a stream gives next.
 pub(super) enum Part {
@@ -105,43 +103,11 @@ impl Content for FromFile<'_> {
     }
 }
 
-/// Chunks of a long file: a short list, or pages once it gets long.
-struct ChunkLister<'a> {
-    list: Vec<ChunkRef>,
-    paged: Option<(MapBuilder<ChunkRef>, PageWriter<'a>)>,
-    writer: &'a crate::store::Writer,
-}
-
-impl ChunkLister<'_> {
-    fn push(&mut self, chunk: ChunkRef) -> Result<(), CaptureError> {
-        if self.paged.is_none() && self.list.len() < LIST_MAX {
-            self.list.push(chunk);
-            return Ok(());
-        }
-        let (builder, pages) = self.paged.get_or_insert_with(|| (MapBuilder::default(), PageWriter::new(self.writer)));
-        for earlier in self.list.drain(..) {
-            builder.push(pages, earlier)?;
-        }
-        builder.push(pages, chunk)?;
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Chunks, CaptureError> {
-        if let Some((builder, mut pages)) = self.paged {
-            let (page, counts) = builder.finish(&mut pages)?;
-            pages.flush()?;
-            return Ok(Chunks::Paged(page, counts));
-        }
-        debug_assert!(chunk_list_fits(&self.list));
-        Ok(if self.list.is_empty() { Chunks::None } else { Chunks::List(self.list) })
-    }
-}
-
 impl Reading<'_, '_> {
     /// Stores long content and tells what it is.
     pub(super) fn stream(&mut self, content: &mut dyn Content) -> Result<FileBody, CaptureError> {
         let writer = self.pipeline.writer;
-        let mut chunks = ChunkLister { list: Vec::new(), paged: None, writer };
+        let mut chunks = ChunkLister::new(writer);
         let mut under_way: VecDeque<Receiver<Vec<ChunkRef>>> = VecDeque::new();
         let (mut holes, mut sum) = (Vec::<Extent>::new(), ContentHash::default());
         let (mut buffer, mut at) = (Vec::with_capacity(READ_BYTES * 4), 0u64);
@@ -170,7 +136,7 @@ impl Reading<'_, '_> {
             }
         }
         let (crc32, content) = finish_sum(sum);
-        let holes = self.keep_holes(holes)?;
+        let holes = keep_holes(writer, holes)?;
         let mut chunks = chunks.finish()?;
         // One chunk that is the whole content needs no list.
         if holes == Holes::None && matches!(&chunks, Chunks::List(list) if list.len() == 1) {
@@ -205,28 +171,12 @@ impl Reading<'_, '_> {
             under_way.push_back(self.spawn_piece(piece, lens)?);
         }
     }
-
-    fn keep_holes(&self, holes: Vec<Extent>) -> Result<Holes, CaptureError> {
-        if holes.is_empty() {
-            return Ok(Holes::None);
-        }
-        if hole_list_fits(&holes) {
-            return Ok(Holes::List(holes));
-        }
-        let mut pages = PageWriter::new(self.pipeline.writer);
-        let mut builder = MapBuilder::default();
-        for hole in holes {
-            builder.push(&mut pages, hole)?;
-        }
-        let (page, counts) = builder.finish(&mut pages)?;
-        pages.flush()?;
-        Ok(Holes::Paged(page, counts))
-    }
 }
 
 fn take_front(under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
     let Some(front) = under_way.pop_front() else { return Ok(()) };
     // Unsent: storing failed, and the writer knows why.
-    let list = front.recv().map_err(|_| crate::store::StoreError::Database("writing has failed before".to_owned()))?;
-    list.into_iter().try_for_each(|chunk| chunks.push(chunk))
+    let list = front.recv().map_err(|_| StoreError::Database("writing has failed before".to_owned()))?;
+    list.into_iter().try_for_each(|chunk| chunks.push(chunk))?;
+    Ok(())
 }
