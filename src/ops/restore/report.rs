@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::model::{Body, Kind, Notice, Progress};
-use crate::tree::Node;
+use crate::tree::{ContentPiece, Node};
 
 use super::Task;
 use super::metadata::Carrier;
@@ -89,7 +89,9 @@ impl<'a> Tally<'a> {
             | Task::Refused { node, .. } => (node, true),
         };
         let bytes = match task {
-            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.pieces.iter().map(|p| p.len()).sum(),
+            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => {
+                part.pieces.iter().map(ContentPiece::len).sum()
+            }
             _ => 0,
         };
         self.progress.advance(u64::from(last), bytes);

@@ -94,17 +94,14 @@ impl Packed {
             return Ok(());
         }
         member.records = attributes(pages, node).map_err(PackError::of(node.display()))?;
-        match (entry.file(), part) {
-            (Some(file), Some(part)) => {
-                let before = sparse_map(pages, node, file, &mut member).map_err(PackError::of(node.display()))?;
-                put_headers(&mut self.bytes, &member);
-                self.bytes.extend_from_slice(&before);
-                self.content(pages, node, part)
-            }
-            _ => {
-                put_headers(&mut self.bytes, &member);
-                Ok(())
-            }
+        if let (Some(file), Some(part)) = (entry.file(), part) {
+            let before = sparse_map(pages, node, file, &mut member).map_err(PackError::of(node.display()))?;
+            put_headers(&mut self.bytes, &member);
+            self.bytes.extend_from_slice(&before);
+            self.content(pages, node, part)
+        } else {
+            put_headers(&mut self.bytes, &member);
+            Ok(())
         }
     }
 
