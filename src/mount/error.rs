@@ -87,8 +87,7 @@ impl Failure for MountError {
             Self::OverStore { .. } => "choose a folder that is neither in the store nor above it".to_owned(),
             Self::Option(_) => "known are suid, dev, noexec, noxattr and allow_other, and their opposites".to_owned(),
             Self::NoFuse(_) => {
-                "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse"
-                    .to_owned()
+                "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse (mode 0666)".to_owned()
             }
             Self::Refused { source, .. } if source.to_string().contains("user_allow_other") => {
                 "set user_allow_other in /etc/fuse.conf, or leave allow_other out".to_owned()

@@ -45,7 +45,7 @@ pub fn mount(
     // From here on a signal ends the mount in order.
     let signals = SignalGuard::new()?;
     let fs = LarderFs::new(view.clone(), root, parsed.xattrs, alive);
-    let session = start(fs, &path, &config(store, options, parsed))
+    let mut session = start(fs, &path, &config(store, options, parsed))
         .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
     let device = readahead::device(&path);
     if !device.is_some_and(readahead::raise) {
@@ -61,30 +61,52 @@ pub fn mount(
         }
     }
     ready();
-    serve(&path, device, &gone, &signals.received, &*progress);
+    let is_gone = serve(&path, device, &gone, &signals.received, &*progress);
     drop(watching);
+    let outcome = if is_gone { outcome(&mut session) } else { Ok(()) };
+    if outcome.is_err() {
+        // Nobody answers any more.
+        let _ = unmount::unmount_device(&path, device);
+    }
     // Dropped, it would unmount what is mounted at the path, and by an inverted check (fuser #407) only if that is not ours any
     // more. Its threads end with the connection.
     std::mem::forget(session);
-    Ok(())
+    outcome
 }
 
-/// Returns when the mount is gone or has been told to go.
-fn serve(path: &Path, device: Option<u64>, gone: &Receiver<()>, signals: &Receiver<()>, progress: &dyn Progress) {
+/// Returns when the mount is gone (true) or has been told to go and is still in use (false).
+fn serve(
+    path: &Path,
+    device: Option<u64>,
+    gone: &Receiver<()>,
+    signals: &Receiver<()>,
+    progress: &dyn Progress,
+) -> bool {
     select! {
-        recv(gone) -> _ => return,
+        recv(gone) -> _ => return true,
         recv(signals) -> _ => {}
     }
     if let Err(e) = unmount::unmount_device(path, device) {
         // Something else is on top, or it may not be taken away: it ends with the process.
         progress.notice(Notice::Remark(e.to_string()));
-        return;
+        return false;
     }
     select! {
-        recv(gone) -> _ => {}
-        recv(signals) -> _ => {}
-        default(GRACE) => progress.notice(Notice::Remark("the mount was in use; it is detached".to_owned())),
+        recv(gone) -> _ => true,
+        recv(signals) -> _ => false,
+        default(GRACE) => {
+            progress.notice(Notice::Remark("the mount was in use; it is detached".to_owned()));
+            false
+        }
     }
+}
+
+/// How a session ended whose file system has been let go.
+fn outcome(session: &mut BackgroundSession) -> Result<(), MountError> {
+    // The handle cannot be moved out without the rest being dropped.
+    let guard = std::mem::replace(&mut session.guard, thread::spawn(|| Ok(())));
+    let ended = guard.join().unwrap_or_else(|_| Err(io::Error::other("a thread died")));
+    ended.map_err(|source| MountError::Io { what: "the mount ended".to_owned(), source })
 }
 
 fn start(fs: LarderFs, path: &Path, config: &Config) -> io::Result<BackgroundSession> {
@@ -102,12 +124,13 @@ fn config(store: &Store, options: &MountOptions, parsed: Parsed) -> Config {
     config
 }
 
+/// The device must be ours to open even where fusermount3 mounts: each thread has a descriptor of its own.
 fn check_fuse() -> Result<(), MountError> {
-    match std::fs::metadata("/dev/fuse") {
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(MountError::NoFuse("there is no /dev/fuse".to_owned())),
-        Err(e) => Err(MountError::NoFuse(format!("/dev/fuse: {e}"))),
-    }
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    opened.map(drop).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => MountError::NoFuse("there is no /dev/fuse".to_owned()),
+        _ => MountError::NoFuse(format!("/dev/fuse cannot be opened: {e}")),
+    })
 }
 
 /// Takes signals while it lives.

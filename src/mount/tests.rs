@@ -26,7 +26,8 @@ impl Mounted {
         fs::create_dir_all(&path).unwrap();
         let (store, options) = (store.clone(), MountOptions::new(snapshot, path.clone()));
         let (ready, is_ready) = crossbeam_channel::bounded(1);
-        let thread = std::thread::spawn(move || mount(&store, &options, Arc::new(Heard::default()), || ready.send(()).unwrap()));
+        let thread =
+            std::thread::spawn(move || mount(&store, &options, Arc::new(Heard::default()), || ready.send(()).unwrap()));
         if is_ready.recv().is_err() {
             panic!("{:?}", thread.join().unwrap());
         }
@@ -64,7 +65,8 @@ fn one_snapshot_is_mounted_faithfully() {
     let null = fs::metadata(at("null")).unwrap();
     assert!(null.file_type().is_char_device());
     assert_eq!((rustix::fs::major(null.rdev()), rustix::fs::minor(null.rdev())), (1, 300_000));
-    let mut names: Vec<_> = fs::read_dir(&mounted.path).unwrap().map(|e| e.unwrap().file_name().as_bytes().to_vec()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(&mounted.path).unwrap().map(|e| e.unwrap().file_name().as_bytes().to_vec()).collect();
     names.sort();
     assert_eq!((names.len(), names.last().unwrap().as_slice()), (10, b"\xff\xfe".as_slice()));
     assert_eq!(fs::read_dir(at("many")).unwrap().count(), 5_000);
@@ -84,7 +86,8 @@ fn a_store_shows_its_snapshots_and_new_ones() {
     let mounted = Mounted::new(dir.path(), &store, None);
     let home = mounted.path.join("datasets/home");
     let names = || {
-        let mut names: Vec<_> = fs::read_dir(&home).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(&home).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     };

@@ -2,5 +2,7 @@
 //! them comes in as values.
 
 pub mod capture;
+pub mod read;
 pub mod restore;
 mod source;
+pub mod verify;

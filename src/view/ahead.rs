@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(stream.note(50 * mib, 4096, size), None);
         assert_eq!(stream.note(20 * mib, 4096, size), None);
         let mut last = Stream { next: size - 2 * mib, run: size, ahead: size - mib };
-        assert_eq!(last.note(size - 2 * mib, mib, size), None.or(Some((size - mib, size))));
+        assert_eq!(last.note(size - 2 * mib, mib, size), Some((size - mib, size)));
         assert_eq!(last.note(size - mib, mib, size), None);
     }
 

@@ -264,7 +264,11 @@ fn changed_rows_of_the_log_are_damage_and_hide_no_other_snapshot() {
     let db = database(&sandbox.store());
     db.delete_cf(db.cf_handle("log").unwrap(), &good[1].0).unwrap();
     drop(db);
-    fails_with(sandbox.another_client("last").run(&sandbox.store(), ["list"]), &[13], "an entry taken out of the middle");
+    fails_with(
+        sandbox.another_client("last").run(&sandbox.store(), ["list"]),
+        &[13],
+        "an entry taken out of the middle",
+    );
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
 
 use crate::sandbox::{Client, Model, Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
 
@@ -22,7 +22,11 @@ fn shim() -> &'static Path {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shim.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/shim.c");
-        let made = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&path).args([source, "-ldl", "-lpthread"]).status();
+        let made = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&path)
+            .args([source, "-ldl", "-lpthread"])
+            .status();
         assert!(made.is_ok_and(|s| s.success()), "the shim does not compile: a C compiler `cc` is needed");
         (dir, path)
     });
@@ -64,7 +68,15 @@ impl Trouble {
 }
 
 /// Runs the CLI with the shim.
-fn run_shimmed(client: &Client, store: &Path, args: &[&str], mode: &str, errno: i32, at: u64, image: &Path) -> (Ran, Vec<String>) {
+fn run_shimmed(
+    client: &Client,
+    store: &Path,
+    args: &[&str],
+    mode: &str,
+    errno: i32,
+    at: u64,
+    image: &Path,
+) -> (Ran, Vec<String>) {
     let log = image.with_extension("log");
     for part in ["S", "D", "U"] {
         fs::create_dir_all(image.join(part)).unwrap();
@@ -240,8 +252,10 @@ impl Stage {
     fn try_point(&self, trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
         let trial = Trial::begin(self);
         let errno = if let Trouble::Fails { errno, .. } = trouble { errno } else { 0 };
-        let (ran, log) = run_shimmed(&trial.client, &trial.store, &self.arguments(), trouble.mode(), errno, at, &trial.image);
-        let place = || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
+        let (ran, log) =
+            run_shimmed(&trial.client, &trial.store, &self.arguments(), trouble.mode(), errno, at, &trial.image);
+        let place =
+            || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
         let mut wrong = Vec::new();
         let mut check = |store: &Path, variant: String| {
             if let Err(why) = trial.check(self, store, ran.status == 0) {
@@ -276,7 +290,8 @@ struct Trial {
 impl Trial {
     fn begin(stage: &Stage) -> Self {
         let dir = tempfile::Builder::new().prefix("larder-crash-").tempdir().unwrap();
-        let client = stage.sandbox.another_client(&format!("client-{}", dir.path().file_name().unwrap().to_string_lossy()));
+        let client =
+            stage.sandbox.another_client(&format!("client-{}", dir.path().file_name().unwrap().to_string_lossy()));
         let store = dir.path().join("store");
         copy_tree(&stage.sandbox.store(), &store);
         let trial = Self { store, image: dir.path().join("image"), seen: dir.path().join("seen"), client, dir };
@@ -298,7 +313,17 @@ impl Trial {
     fn check(&self, stage: &Stage, store: &Path, acknowledged: bool) -> Result<(), String> {
         let run = |args: &[&str]| -> Result<Ran, String> {
             let ran = oracle(&self.client, store, args);
-            if ran.status == 0 { Ok(ran) } else { Err(format!("{} gives {}: {}{}", args[0], ran.status, ran.stderr.trim(), String::from_utf8_lossy(&ran.stdout))) }
+            if ran.status == 0 {
+                Ok(ran)
+            } else {
+                Err(format!(
+                    "{} gives {}: {}{}",
+                    args[0],
+                    ran.status,
+                    ran.stderr.trim(),
+                    String::from_utf8_lossy(&ran.stdout)
+                ))
+            }
         };
         let ids = run(&["list", "--json"])?.ids();
         if let Some(lost) = stage.acknowledged.keys().find(|id| !ids.contains(id)) {
@@ -306,7 +331,11 @@ impl Trial {
         }
         let new: Vec<_> = ids.iter().filter(|id| !stage.acknowledged.contains_key(*id)).collect();
         if new.len() > 1 || (acknowledged && new.is_empty()) {
-            return Err(format!("{} new snapshots where the capture was {}acknowledged", new.len(), if acknowledged { "" } else { "not " }));
+            return Err(format!(
+                "{} new snapshots where the capture was {}acknowledged",
+                new.len(),
+                if acknowledged { "" } else { "not " }
+            ));
         }
         let _ = run(&["verify", "--read-data"])?;
         for id in &ids {
@@ -352,7 +381,11 @@ fn asked_points() -> Option<std::ops::RangeInclusive<u64>> {
 }
 
 /// Tries points on all processors; fails with all that is wrong.
-fn try_all(points: &[(Trouble, u64)], cuts_of: impl Fn(u64) -> Vec<Cut> + Sync, work: impl Fn(Trouble, u64, &[Cut]) -> Vec<String> + Sync) {
+fn try_all(
+    points: &[(Trouble, u64)],
+    cuts_of: impl Fn(u64) -> Vec<Cut> + Sync,
+    work: impl Fn(Trouble, u64, &[Cut]) -> Vec<String> + Sync,
+) {
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
@@ -390,7 +423,10 @@ fn choose(count: u64, troubles: &[Trouble], sample: u64) -> (Vec<(Trouble, u64)>
         points.extend(troubles.iter().filter(|t| **t == Trouble::PowerCut).map(|t| (*t, count + 1)));
     }
     println!("{} points of {count} operations", points.len());
-    (points, move |at| if all { CUTS.to_vec() } else { (0..3).map(|i| CUTS[pick(seed, at * 8 + i, 8) as usize]).collect() })
+    (
+        points,
+        move |at| if all { CUTS.to_vec() } else { (0..3).map(|i| CUTS[pick(seed, at * 8 + i, 8) as usize]).collect() },
+    )
 }
 
 fn troubled_snapshots(troubles: &[Trouble], sample: u64) {
@@ -423,7 +459,8 @@ fn troubled_init(trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
     let errno = if let Trouble::Fails { errno, .. } = trouble { errno } else { 0 };
     let image = sandbox.path("image");
     let (ran, log) = run_shimmed(sandbox.client(), &store, &["init"], trouble.mode(), errno, at, &image);
-    let place = || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
+    let place =
+        || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
     let mut wrong = Vec::new();
     let mut check = |store: &Path, variant: String| {
         if let Err(why) = check_init(&sandbox, store, ran.status == 0) {

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::codec::{ContentHash, Cutter, IdKeys, digest};
-use crate::format::{MAX_CHUNK, chunk_list_fits, encode_xattrs, hole_list_fits, xattrs_fit};
+use crate::format::{MAX_CHUNK, encode_xattrs, xattrs_fit};
 use crate::model::{Bits, ChunkId, ChunkRef, Chunks, Digest, Extent, FileBody, Holes, Timestamp, Xattrs};
 use crate::ops::source::{self, Meta, XattrList};
 use crate::store::{StoreError, Writer};
 
+use super::stream::{keep_chunks, keep_holes};
 use super::{CaptureError, Outcomes, Pipeline};
 
 /// A group is full at this many bytes: what it becomes is one block.
@@ -157,6 +158,7 @@ fn read_group(
     for job in jobs {
         files.push(match read_small(pipeline, cutter, job, looked, &mut gathered) {
             Ok(file) => Ok(file),
+            Err(ReadError::Host(rustix::io::Errno::FBIG)) => Err("it grew a lot while it was read".to_owned()),
             Err(ReadError::Host(e)) => Err(e.to_string()),
             Err(ReadError::Store(e)) => return Err(e),
         });
@@ -222,6 +224,9 @@ fn read_small(
         if after.same_content(&before) && len as u64 == after.size {
             break;
         }
+        if after.size > SMALL_FILE * 4 {
+            return Err(ReadError::Host(rustix::io::Errno::FBIG));
+        }
         before = after;
         if attempt == 1 {
             changed = true;
@@ -271,7 +276,7 @@ fn whole_content(
         }
         Chunks::Whole
     } else {
-        Chunks::List(cut_and_claim(pipeline, cutter, gathered, start)?)
+        keep_chunks(pipeline.writer, cut_and_claim(pipeline, cutter, gathered, start)?)?
     };
     Ok(FileBody { size, crc32: Some(sum.crc32), content: Some(sum.blake3), chunks, holes: Holes::None })
 }
@@ -295,11 +300,9 @@ fn sparse_content(
     }
     gathered.bytes.truncate(start);
     gathered.bytes.extend_from_slice(&data);
-    let chunks =
-        if data.is_empty() { Chunks::None } else { Chunks::List(cut_and_claim(pipeline, cutter, gathered, start)?) };
-    // A small file has few holes: at most one per block of the host's file system.
-    debug_assert!(hole_list_fits(&holes));
-    Ok(FileBody { size, crc32: Some(sum.crc32), content: Some(sum.blake3), chunks, holes: Holes::List(holes) })
+    let chunks = keep_chunks(pipeline.writer, cut_and_claim(pipeline, cutter, gathered, start)?)?;
+    let holes = keep_holes(pipeline.writer, holes)?;
+    Ok(FileBody { size, crc32: Some(sum.crc32), content: Some(sum.blake3), chunks, holes })
 }
 
 fn cut_and_claim(
@@ -320,7 +323,6 @@ fn cut_and_claim(
         list.push(ChunkRef { id, len: u32::try_from(len).unwrap_or(u32::MAX) });
         at += len;
     }
-    debug_assert!(chunk_list_fits(&list));
     Ok(list)
 }
 

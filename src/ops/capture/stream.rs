@@ -10,6 +10,7 @@ use crate::codec::ContentHash;
 use crate::format::{chunk_list_fits, hole_list_fits};
 use crate::model::{ChunkRef, Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
+use crate::store::{StoreError, Writer};
 use crate::tree::{MapBuilder, PageWriter};
 
 use super::CaptureError;
@@ -109,11 +110,15 @@ impl Content for FromFile<'_> {
 struct ChunkLister<'a> {
     list: Vec<ChunkRef>,
     paged: Option<(MapBuilder<ChunkRef>, PageWriter<'a>)>,
-    writer: &'a crate::store::Writer,
+    writer: &'a Writer,
 }
 
-impl ChunkLister<'_> {
-    fn push(&mut self, chunk: ChunkRef) -> Result<(), CaptureError> {
+impl<'a> ChunkLister<'a> {
+    fn new(writer: &'a Writer) -> Self {
+        Self { list: Vec::new(), paged: None, writer }
+    }
+
+    fn push(&mut self, chunk: ChunkRef) -> Result<(), StoreError> {
         if self.paged.is_none() && self.list.len() < LIST_MAX {
             self.list.push(chunk);
             return Ok(());
@@ -126,7 +131,7 @@ impl ChunkLister<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Chunks, CaptureError> {
+    fn finish(self) -> Result<Chunks, StoreError> {
         if let Some((builder, mut pages)) = self.paged {
             let (page, counts) = builder.finish(&mut pages)?;
             pages.flush()?;
@@ -141,7 +146,7 @@ impl Reading<'_, '_> {
     /// Stores long content and tells what it is.
     pub(super) fn stream(&mut self, content: &mut dyn Content) -> Result<FileBody, CaptureError> {
         let writer = self.pipeline.writer;
-        let mut chunks = ChunkLister { list: Vec::new(), paged: None, writer };
+        let mut chunks = ChunkLister::new(writer);
         let mut under_way: VecDeque<Receiver<Vec<ChunkRef>>> = VecDeque::new();
         let (mut holes, mut sum) = (Vec::<Extent>::new(), ContentHash::default());
         let (mut buffer, mut at) = (Vec::with_capacity(READ_BYTES * 4), 0u64);
@@ -170,7 +175,7 @@ impl Reading<'_, '_> {
             }
         }
         let (crc32, content) = finish_sum(sum);
-        let holes = self.keep_holes(holes)?;
+        let holes = keep_holes(writer, holes)?;
         let mut chunks = chunks.finish()?;
         // One chunk that is the whole content needs no list.
         if holes == Holes::None && matches!(&chunks, Chunks::List(list) if list.len() == 1) {
@@ -205,28 +210,37 @@ impl Reading<'_, '_> {
             under_way.push_back(self.spawn_piece(piece, lens)?);
         }
     }
+}
 
-    fn keep_holes(&self, holes: Vec<Extent>) -> Result<Holes, CaptureError> {
-        if holes.is_empty() {
-            return Ok(Holes::None);
-        }
-        if hole_list_fits(&holes) {
-            return Ok(Holes::List(holes));
-        }
-        let mut pages = PageWriter::new(self.pipeline.writer);
-        let mut builder = MapBuilder::default();
-        for hole in holes {
-            builder.push(&mut pages, hole)?;
-        }
-        let (page, counts) = builder.finish(&mut pages)?;
-        pages.flush()?;
-        Ok(Holes::Paged(page, counts))
+/// A hole map as an entry keeps it: inline or in pages.
+pub(super) fn keep_holes(writer: &Writer, holes: Vec<Extent>) -> Result<Holes, StoreError> {
+    if holes.is_empty() {
+        return Ok(Holes::None);
     }
+    if hole_list_fits(&holes) {
+        return Ok(Holes::List(holes));
+    }
+    let mut pages = PageWriter::new(writer);
+    let mut builder = MapBuilder::default();
+    for hole in holes {
+        builder.push(&mut pages, hole)?;
+    }
+    let (page, counts) = builder.finish(&mut pages)?;
+    pages.flush()?;
+    Ok(Holes::Paged(page, counts))
+}
+
+/// A chunk list as an entry keeps it: inline or in pages.
+pub(super) fn keep_chunks(writer: &Writer, chunks: Vec<ChunkRef>) -> Result<Chunks, StoreError> {
+    let mut lister = ChunkLister::new(writer);
+    chunks.into_iter().try_for_each(|chunk| lister.push(chunk))?;
+    lister.finish()
 }
 
 fn take_front(under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
     let Some(front) = under_way.pop_front() else { return Ok(()) };
     // Unsent: storing failed, and the writer knows why.
-    let list = front.recv().map_err(|_| crate::store::StoreError::Database("writing has failed before".to_owned()))?;
-    list.into_iter().try_for_each(|chunk| chunks.push(chunk))
+    let list = front.recv().map_err(|_| StoreError::Database("writing has failed before".to_owned()))?;
+    list.into_iter().try_for_each(|chunk| chunks.push(chunk))?;
+    Ok(())
 }

@@ -30,7 +30,7 @@ pub(super) enum Event {
     /// A file whose body the next outcome of the groups gives.
     Read { entry: Entry, path: Vec<u8>, mark: HostMark, keep: Option<Inode> },
     /// A further name of a file. `last`: no more will come.
-    Linked { entry: Entry, path: Vec<u8>, mark: HostMark, inode: Inode, last: bool },
+    Linked { entry: Entry, path: Vec<u8>, inode: Inode, last: bool },
     /// The first path of a group of hard links.
     Group(LinkGroup, Vec<u8>),
     /// An item that could not be read.
@@ -47,7 +47,7 @@ pub(super) struct TreeOutcome {
     pub(super) cache: Option<NewCache>,
 }
 
-type Kept = (FileBody, crate::model::Xattrs, crate::model::Bits);
+type Kept = (FileBody, crate::model::Xattrs, crate::model::Bits, Option<HostMark>);
 
 pub(super) struct TreeThread<'a> {
     pipeline: &'a Pipeline<'a>,
@@ -63,7 +63,7 @@ pub(super) struct TreeThread<'a> {
 }
 
 /// True if something changed so shortly before it was looked at that a further change might not show.
-fn too_young(changed: Timestamp, looked: Timestamp) -> bool {
+pub(super) fn too_young(changed: Timestamp, looked: Timestamp) -> bool {
     let slack_ns = if changed.nanos == 0 { 2_500_000_000 } else { 100_000_000 };
     let ns = |t: Timestamp| i128::from(t.seconds) * 1_000_000_000 + i128::from(t.nanos);
     ns(changed) + slack_ns > ns(looked)
@@ -112,17 +112,17 @@ impl<'a> TreeThread<'a> {
             Event::Leave => return self.leave(),
             Event::Ready { entry, mark, keep } => {
                 if let (Some(inode), Body::File(body)) = (keep, &entry.body) {
-                    self.kept.insert(inode, (body.clone(), entry.xattrs.clone(), entry.bits));
+                    self.kept.insert(inode, (body.clone(), entry.xattrs.clone(), entry.bits, mark));
                 }
                 self.add(entry, mark)?;
             }
             Event::Read { entry, path, mark, keep } => self.read(entry, &path, mark, keep)?,
-            Event::Linked { mut entry, path, mark, inode, last } => {
+            Event::Linked { mut entry, path, inode, last } => {
                 let kept = if last { self.kept.remove(&inode) } else { self.kept.get(&inode).cloned() };
                 match kept {
-                    Some((body, xattrs, bits)) => {
+                    Some((body, xattrs, bits, mark)) => {
                         (entry.body, entry.xattrs, entry.bits) = (Body::File(body), xattrs, bits);
-                        self.add(entry, Some(mark))?;
+                        self.add(entry, mark)?;
                     }
                     None => self.lost(&path, "its first name could not be read"),
                 }
@@ -161,13 +161,13 @@ impl<'a> TreeThread<'a> {
                     let path = String::from_utf8_lossy(path).into_owned();
                     self.pipeline.progress.notice(Notice::Changed { path });
                 }
-                let young = too_young(file.ctime, file.looked) || too_young(file.mtime, file.looked);
+                let young = too_young(file.ctime, file.looked);
                 let mark = (!file.changed && !young).then_some(HostMark { ctime: file.ctime, ..mark });
                 entry.mtime = file.mtime;
                 (entry.body, entry.xattrs, entry.bits) =
                     (Body::File(file.body.clone()), file.xattrs.clone(), file.bits);
                 if let Some(inode) = keep {
-                    self.kept.insert(inode, (file.body, file.xattrs, file.bits));
+                    self.kept.insert(inode, (file.body, file.xattrs, file.bits, mark));
                 }
                 self.add(entry, mark)
             }

@@ -19,7 +19,7 @@ use super::cache::OldCache;
 use super::group::{Job, Reading, SMALL_FILE};
 use super::owners::Owners;
 use super::stream::FromFile;
-use super::tree::{Event, Inode};
+use super::tree::{Event, Inode, too_young};
 use super::{CaptureError, Pipeline, no_tree};
 
 /// Names whose metadata are asked for in one go.
@@ -435,6 +435,7 @@ impl<'t, 's> Walk<'t, 's> {
                 return self.lost(&e);
             }
         };
+        let looked = (self.pipeline.clock)();
         let (xattrs, bits) = match cached {
             Some(entry) => (entry.xattrs, entry.bits),
             None => match source::xattrs_fd(listing.fd.as_fd()) {
@@ -446,7 +447,7 @@ impl<'t, 's> Walk<'t, 's> {
             },
         };
         let entry = self.entry(name, meta, no_tree(), xattrs, bits);
-        self.send(Event::Enter(entry, Some(mark)))?;
+        self.send(Event::Enter(entry, settled(mark, looked)))?;
         let path_len = self.path.len();
         self.frames.push(Frame::new(listing, only, path_len, in_cache));
         Ok(())
@@ -488,11 +489,12 @@ impl<'t, 's> Walk<'t, 's> {
             entry.link = group;
             if link.is_some_and(|(_, seen)| seen > 1) {
                 let path = self.shown().into_bytes();
-                return self.send(Event::Linked { entry, path, mark, inode, last });
+                return self.send(Event::Linked { entry, path, inode, last });
             }
             return self.file(entry, meta, mark, keep);
         }
         let Some(dir) = self.frames.last().map(|f| f.fd.clone()) else { return Ok(()) };
+        let looked = (self.pipeline.clock)();
         let special = special_body(&dir, name.as_bytes(), meta)
             .and_then(|body| Ok((body, source::xattrs_at(dir.as_fd(), name.as_bytes())?)));
         let (body, list) = match special {
@@ -502,7 +504,8 @@ impl<'t, 's> Walk<'t, 's> {
         let (xattrs, bits) = self.reading.store_xattrs(&list)?;
         let mut entry = self.entry(name, meta, body, xattrs, bits);
         entry.link = group;
-        self.send(Event::Ready { entry, mark: Some(mark), keep: None })
+        let mark = settled(mark, looked);
+        self.send(Event::Ready { entry, mark, keep: None })
     }
 
     /// A file that must be read.
@@ -514,6 +517,7 @@ impl<'t, 's> Walk<'t, 's> {
             self.send(Event::Read { entry, path, mark, keep })?;
             return self.reading.add(job);
         }
+        let looked = (self.pipeline.clock)();
         let opened = source::open_file(dir.as_fd(), entry.name.as_bytes())
             .and_then(|file| Ok((source::stat_fd(file.as_fd())?, source::xattrs_fd(file.as_fd())?, file)));
         let (before, list, file) = match opened {
@@ -534,7 +538,7 @@ impl<'t, 's> Walk<'t, 's> {
         }
         let (xattrs, bits) = self.reading.store_xattrs(&list)?;
         (entry.body, entry.xattrs, entry.bits, entry.mtime) = (Body::File(body), xattrs, bits, before.mtime);
-        let mark = (!changed).then_some(HostMark { ctime: before.ctime, ..mark });
+        let mark = settled(HostMark { ctime: before.ctime, ..mark }, looked).filter(|_| !changed);
         self.send(Event::Ready { entry, mark, keep })
     }
 
@@ -554,7 +558,8 @@ impl<'t, 's> Walk<'t, 's> {
             });
             frame.batches_ahead.push_back(batch);
         }
-        if depth > DEPTH_AHEAD || self.pipeline.options.one_file_system || frame.only.is_some() {
+        let one_fs = self.pipeline.options.one_file_system;
+        if depth > DEPTH_AHEAD || frame.only.is_some() {
             return;
         }
         frame.looked_ahead = frame.looked_ahead.max(frame.at).max(frame.batch_from);
@@ -563,7 +568,8 @@ impl<'t, 's> Walk<'t, 's> {
             let Some(meta) = frame.batch.get(at - frame.batch_from) else { break };
             frame.looked_ahead += 1;
             let Ok(meta) = meta else { continue };
-            if meta.kind != FileType::Directory || self.store == Some((meta.dev, meta.ino)) {
+            let foreign = one_fs && meta.dev != self.root_dev;
+            if meta.kind != FileType::Directory || foreign || self.store == Some((meta.dev, meta.ino)) {
                 continue;
             }
             let name: Box<[u8]> = frame.names.get(at).unwrap_or_default().into();
@@ -583,6 +589,11 @@ impl<'t, 's> Walk<'t, 's> {
             frame.folders_ahead.push_back((at, listing));
         }
     }
+}
+
+/// The mark of an item, unless it changed so shortly before it was looked at that a further change might not show.
+fn settled(mark: HostMark, looked: crate::model::Timestamp) -> Option<HostMark> {
+    (!too_young(mark.ctime, looked)).then_some(mark)
 }
 
 fn same_kind(entry: &Entry, meta: &Meta) -> bool {

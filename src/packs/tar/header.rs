@@ -1,4 +1,6 @@
-//! Members' headers: ustar, and PAX records for what ustar cannot hold. The one door to the `tar` crate.
+//! Members' headers: ustar, and PAX records for what ustar cannot hold. The one door to the `tar` crate, with `member`.
+//!
+//! Names that are not UTF-8 stand in the records as they are, as GNU tar writes them; `hdrcharset=BINARY` would make it complain.
 
 use tar::{EntryType, Header};
 
@@ -87,10 +89,6 @@ fn pax_time(time: Timestamp) -> String {
 pub(super) fn put_headers(out: &mut Vec<u8>, member: &Member) {
     let mut records = Records::default();
     let link = member.link.as_deref().unwrap_or_default();
-    let texts = [&member.path[..], link, member.user, member.group];
-    if texts.iter().any(|t| std::str::from_utf8(t).is_err()) {
-        records.put(b"hdrcharset", b"BINARY");
-    }
     let mut header = Header::new_ustar();
     header.set_entry_type(member.kind);
     header.set_mode(u32::from(member.mode));

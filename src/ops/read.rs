@@ -1,0 +1,185 @@
+//! Looking into a snapshot: listing a folder, giving out a file.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::model::{Body, Entry, Failure, Kind, Progress};
+use crate::store::StoreError;
+use crate::tree::{Flow, LongCheck, Node, Pages, Part, Step, Stretch, Visit, Walk, WholeCheck, in_order};
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is no file.
+    #[error("{0} is not a file")]
+    NotAFile(String),
+    /// The store.
+    #[error("{path}: {source}")]
+    Store {
+        /// Which entry.
+        path: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// It could not be written where it should go.
+    #[error("cannot write: {0}")]
+    Write(#[source] std::io::Error),
+    /// The user stopped it.
+    #[error("stopped")]
+    Interrupted,
+}
+
+impl Failure for ReadError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotAFile(_) => Kind::Usage,
+            Self::Store { source, .. } => source.kind(),
+            Self::Write(_) => Kind::Failed,
+            Self::Interrupted => Kind::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        if let Self::Store { source, .. } = self { source.hint() } else { None }
+    }
+}
+
+/// A stream of the entries of a folder, or of all below it. Memory: a few pages a level.
+#[derive(Debug)]
+pub struct Lister {
+    walk: Walk,
+    path: Vec<u8>,
+    /// Where each folder's path ends in `path`.
+    ends: Vec<usize>,
+    recursive: bool,
+}
+
+/// Lists a folder; with `recursive`, all below it, in preorder.
+///
+/// # Errors
+/// If it is no folder or its list cannot be read.
+pub fn list(pages: &Pages, folder: &Entry, recursive: bool) -> Result<Lister, StoreError> {
+    let tree = folder.folder().ok_or_else(|| StoreError::Refused("only a folder can be listed".to_owned()))?;
+    Ok(Lister { walk: pages.walk(tree, 0)?, path: Vec::new(), ends: Vec::new(), recursive })
+}
+
+impl Lister {
+    /// The next entry and its path from the folder.
+    ///
+    /// # Errors
+    /// If a page cannot be loaded. One may go on behind it: the folder that could not be loaded is left.
+    pub fn next(&mut self) -> Result<Option<(Vec<u8>, Entry)>, StoreError> {
+        loop {
+            match self.walk.next() {
+                Ok(Some(Step::Enter(found))) => {
+                    let mut path = self.path.clone();
+                    path.extend_from_slice(found.entry.name.as_bytes());
+                    if found.entry.folder().is_some() {
+                        if self.recursive {
+                            self.ends.push(self.path.len());
+                            self.path.clone_from(&path);
+                            self.path.push(b'/');
+                        } else {
+                            self.walk.skip();
+                        }
+                    }
+                    return Ok(Some((path, found.entry)));
+                }
+                Ok(Some(Step::Leave)) => self.leave(),
+                Ok(None) => return Ok(None),
+                Err(e) => {
+                    self.leave();
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        let end = self.ends.pop().unwrap_or(0);
+        self.path.truncate(end);
+    }
+}
+
+/// A part of a file, decoded.
+struct Loaded {
+    node: Arc<Node>,
+    part: Part,
+    stretches: Vec<Own>,
+}
+
+enum Own {
+    Data(Vec<u8>),
+    Hole(u64),
+}
+
+/// Writes a file's content to `out`, holes as zeros. Every chunk is checked before it is written, the whole at the end.
+///
+/// # Errors
+/// If it is no file, is damaged, or cannot be written.
+pub fn cat(
+    pages: &Pages,
+    entry: &Entry,
+    path: &str,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<(), ReadError> {
+    if !matches!(entry.body, Body::File(_)) {
+        return Err(ReadError::NotAFile(path.to_owned()));
+    }
+    let fail = |source| ReadError::Store { path: path.to_owned(), source };
+    let mut flow = Flow::new(pages, vec![(path.as_bytes().into(), entry.clone())]);
+    let mut long = LongCheck::default();
+    in_order(
+        || flow.next(),
+        |visit| match visit {
+            Visit::Enter { node, part: Some(part), .. } | Visit::Part(node, part) => load(pages, node, part).map(Some),
+            _ => Ok(None),
+        },
+        |loaded: Result<Option<Loaded>, StoreError>| {
+            let Some(mut loaded) = loaded.map_err(fail)? else { return Ok(()) };
+            for stretch in &loaded.stretches {
+                match stretch {
+                    Own::Data(bytes) => out.write_all(bytes).map_err(ReadError::Write)?,
+                    Own::Hole(len) => write_zeros(out, *len).map_err(ReadError::Write)?,
+                }
+            }
+            if !(loaded.part.offset == 0 && loaded.part.last) {
+                long.add(pages, &loaded.node, &mut loaded.part).map_err(fail)?;
+            }
+            if progress.cancelled() { Err(ReadError::Interrupted) } else { Ok(()) }
+        },
+    )?;
+    out.flush().map_err(ReadError::Write)
+}
+
+fn load(pages: &Pages, node: Arc<Node>, mut part: Part) -> Result<Loaded, StoreError> {
+    let mut stretches = Vec::new();
+    let whole = node.entry.file().filter(|_| part.offset == 0 && part.last);
+    let mut check = whole.map(WholeCheck::new);
+    pages.read_part::<StoreError>(&mut part, |stretch| {
+        if let Some(check) = &mut check {
+            check.update(stretch);
+        }
+        stretches.push(match stretch {
+            Stretch::Data(bytes) => Own::Data(bytes.to_vec()),
+            Stretch::Hole(len) => Own::Hole(len),
+        });
+        Ok(())
+    })?;
+    if let Some((check, file)) = check.zip(whole) {
+        check.finish(file)?;
+    }
+    Ok(Loaded { node, part, stretches })
+}
+
+fn write_zeros(out: &mut dyn Write, mut len: u64) -> std::io::Result<()> {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    while len > 0 {
+        let step = usize::try_from(len).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        out.write_all(&ZEROS[..step])?;
+        len -= step as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Whole contents: files of several chunks, each compared with its digest once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::model::{Chunks, Digest, Manifest, Progress, SnapshotId};
+use crate::store::{Finding, StoreError};
+use crate::tree::{Flow, LongCheck, Node, Pages, Part, Visit, WholeCheck, in_order};
+
+use super::structure::Bad;
+
+/// Reads every file that has several chunks; gives how many there were.
+pub(super) fn read_whole(
+    pages: &Pages,
+    manifests: &[(SnapshotId, Manifest)],
+    bad: &mut Bad,
+    findings: &mut Vec<Finding>,
+    progress: &dyn Progress,
+) -> u64 {
+    let starts = manifests.iter().map(|(_, manifest)| (Box::default(), manifest.root.clone())).collect();
+    let mut flow = Flow::new(pages, starts);
+    let mut seen: HashSet<Digest> = HashSet::new();
+    let mut reading = None;
+    let mut long = LongCheck::default();
+    let mut files = 0;
+    let _stopped: Result<(), ()> = in_order(
+        || {
+            let batch = flow.batch();
+            if batch.is_empty() {
+                return None;
+            }
+            let parts = batch.into_iter().filter_map(|visit| match visit {
+                Visit::Enter { node, part: Some(part), .. } => {
+                    let wanted = wanted(&node).is_some_and(|content| seen.insert(content));
+                    reading = wanted.then(|| node.clone());
+                    wanted.then_some((node, part))
+                }
+                Visit::Part(node, part) => {
+                    reading.as_ref().is_some_and(|r| Arc::ptr_eq(r, &node)).then_some((node, part))
+                }
+                _ => None,
+            });
+            Some(parts.collect::<Vec<_>>())
+        },
+        |parts: Vec<(Arc<Node>, Part)>| {
+            let read = parts.into_iter().map(|(node, mut part)| {
+                let outcome = read_one(pages, &node, &mut part);
+                (node, part, outcome)
+            });
+            read.collect::<Vec<_>>()
+        },
+        |parts| {
+            for (node, mut part, mut outcome) in parts {
+                if !(part.offset == 0 && part.last) && outcome.is_ok() {
+                    outcome = long.add(pages, &node, &mut part);
+                }
+                files += u64::from(part.last);
+                if let (Err(e), Some(content)) = (outcome, wanted(&node)) {
+                    if bad.contents.insert(content) {
+                        findings.push(Finding::from_error(&e));
+                    }
+                }
+            }
+            if progress.cancelled() { Err(()) } else { Ok(()) }
+        },
+    );
+    files
+}
+
+/// The digest of a file that needs to be read for it.
+fn wanted(node: &Node) -> Option<Digest> {
+    node.entry.file().filter(|file| !matches!(file.chunks, Chunks::None | Chunks::Whole)).and_then(|file| file.content)
+}
+
+fn read_one(pages: &Pages, node: &Node, part: &mut Part) -> Result<(), StoreError> {
+    let Some(file) = node.entry.file() else { return Ok(()) };
+    // Of a longer file this only has its blocks decoded; it is summed up in order afterwards.
+    let mut check = WholeCheck::new(file);
+    let whole = part.offset == 0 && part.last;
+    pages.read_part::<StoreError>(part, |stretch| {
+        if whole {
+            check.update(stretch);
+        }
+        Ok(())
+    })?;
+    if whole { check.finish(file) } else { Ok(()) }
+}

@@ -1,0 +1,146 @@
+//! Verify: everything that a store promises, looked at; for each damaged object, the snapshots and paths it touches.
+//!
+//! Two looks at once: the structure (log, manifests, every reachable page, every chunk's index entry) on one thread, all
+//! blocks on the others. Equal subtrees are looked at once. What is found is traced to paths in a second walk, which passes over subtrees that
+//! it has seen to be whole.
+
+mod content;
+mod structure;
+mod trace;
+
+use crate::model::{Failure, Kind, Notice, Progress, SnapshotId};
+use crate::store::{BlockCheck, Finding, Store, StoreError};
+use crate::tree::Pages;
+
+use structure::Structure;
+
+/// Paths told for each snapshot that damage touches.
+const PATHS_TOLD: usize = 100;
+
+/// How closely to look.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VerifyOptions {
+    /// Opens every block and recomputes every id.
+    pub read_data: bool,
+    /// Also reads every file that has several chunks and compares its whole content with its digest.
+    pub whole_contents: bool,
+}
+
+/// A snapshot that damage touches.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// Which one.
+    pub snapshot: SnapshotId,
+    /// Its dataset, if its manifest can be read.
+    pub dataset: Option<String>,
+    /// Paths that cannot be read, the first of them; a folder stands for all in it.
+    pub paths: Vec<Vec<u8>>,
+    /// How many such paths there are.
+    pub count: u64,
+}
+
+/// What verify found.
+#[derive(Debug, Clone, Default)]
+pub struct Verified {
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Pages, each counted once.
+    pub pages: u64,
+    /// Entries of all pages, each page counted once.
+    pub entries: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Their sealed bytes.
+    pub block_bytes: u64,
+    /// Index entries.
+    pub index_entries: u64,
+    /// Files read whole.
+    pub files_read: u64,
+    /// Damaged objects.
+    pub findings: Vec<Finding>,
+    /// Snapshots that the damage touches.
+    pub touched: Vec<Touched>,
+}
+
+impl Verified {
+    /// Damage, if there is any.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        (!self.findings.is_empty()).then_some(Kind::Damage)
+    }
+}
+
+/// Why verify could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store cannot be read at all.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The user stopped it.
+    #[error("stopped; not everything was verified")]
+    Interrupted,
+}
+
+impl Failure for VerifyError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Store(e) => e.kind(),
+            Self::Interrupted => Kind::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        if let Self::Store(e) = self { e.hint() } else { None }
+    }
+}
+
+/// Verifies a store.
+///
+/// # Errors
+/// If it cannot be read at all; damage is what it reports, not an error.
+pub fn verify(
+    store: &Store,
+    pages: &Pages,
+    options: VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verified, VerifyError> {
+    let mut verified = Verified::default();
+    let check = if options.read_data { BlockCheck::Items } else { BlockCheck::Digest };
+    let (data, tree, _) = store.disk_bytes()?;
+    progress.expect(0, data + tree);
+    let (structure, blocks) = std::thread::scope(|scope| {
+        let structure = scope.spawn(|| Structure::look(store, pages, progress));
+        let blocks = store.check_blocks(check, &|bytes| progress.advance(0, bytes));
+        (structure.join(), blocks)
+    });
+    let structure = structure.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let (inspected, damaged_blocks) = blocks?;
+    (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
+    (verified.snapshots, verified.pages, verified.entries) =
+        (structure.manifests.len() as u64, structure.pages, structure.entries);
+    verified.findings.extend(damaged_blocks);
+    verified.findings.extend(store.check_copies()?);
+    let (entries, damaged_index) = store.check_index()?;
+    verified.index_entries = entries;
+    verified.findings.extend(damaged_index);
+    let mut bad = structure.bad;
+    bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
+    verified.findings.extend(structure.findings);
+    if options.whole_contents && !progress.cancelled() {
+        verified.files_read =
+            content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
+    }
+    if progress.cancelled() {
+        return Err(VerifyError::Interrupted);
+    }
+    if !bad.is_empty() {
+        verified.touched = trace::trace(pages, &structure.manifests, &bad);
+    }
+    for snapshot in structure.lost {
+        verified.touched.push(Touched { snapshot, dataset: None, paths: vec![Vec::new()], count: 1 });
+    }
+    if verified.snapshots == 0 && verified.findings.is_empty() {
+        progress.notice(Notice::Remark("the store holds no snapshots yet".to_owned()));
+    }
+    Ok(verified)
+}

@@ -1,0 +1,202 @@
+//! The structure: log, manifests, pages and what they sum up, chunks' index entries.
+
+use std::collections::HashSet;
+
+use crate::format::{PageItem, PageItems};
+use crate::model::{ChunkId, ChunkRef, TreeRef};
+use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
+use crate::store::{Finding, Store, StoreError};
+use crate::tree::Pages;
+
+/// Findings of one look at most: a store in ruins need not be told page by page.
+const FINDINGS_MAX: usize = 10_000;
+
+/// What is damaged, for tracing it to paths.
+#[derive(Debug, Default)]
+pub(super) struct Bad {
+    pub(super) pages: HashSet<PageId>,
+    pub(super) chunks: HashSet<ChunkId>,
+    pub(super) blocks: HashSet<u64>,
+    /// Contents of which the digest does not hold.
+    pub(super) contents: HashSet<crate::model::Digest>,
+}
+
+impl Bad {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.chunks.is_empty() && self.blocks.is_empty() && self.contents.is_empty()
+    }
+}
+
+/// What a look at the structure gives.
+pub(super) struct Structure<'a> {
+    store: &'a Store,
+    tree: &'a Pages,
+    progress: &'a dyn Progress,
+    /// First halves of the ids of pages that were looked at: enough to tell them apart.
+    seen: HashSet<[u8; 16]>,
+    pub(super) manifests: Vec<(SnapshotId, Manifest)>,
+    /// Snapshots without a manifest that can be read.
+    pub(super) lost: Vec<SnapshotId>,
+    pub(super) pages: u64,
+    pub(super) entries: u64,
+    pub(super) findings: Vec<Finding>,
+    pub(super) bad: Bad,
+}
+
+impl<'a> Structure<'a> {
+    pub(super) fn look(store: &'a Store, tree: &'a Pages, progress: &'a dyn Progress) -> Result<Self, StoreError> {
+        let mut here = Self {
+            store,
+            tree,
+            progress,
+            seen: HashSet::new(),
+            manifests: Vec::new(),
+            lost: Vec::new(),
+            pages: 0,
+            entries: 0,
+            findings: Vec::new(),
+            bad: Bad::default(),
+        };
+        for row in store.log()? {
+            if let Err(e) = row.entry {
+                here.found(&e);
+            }
+        }
+        for row in store.snapshots()? {
+            match store.manifest(&row.id) {
+                Ok(manifest) if manifest.sequence != row.sequence || manifest.arrival != row.arrival => {
+                    let what = format!("the manifest of snapshot {}", row.id);
+                    here.found(&StoreError::damage(what, "it does not agree with the arrival log"));
+                    here.manifests.push((row.id, manifest));
+                }
+                Ok(manifest) => here.manifests.push((row.id, manifest)),
+                Err(e) => {
+                    here.found(&e);
+                    here.lost.push(row.id);
+                }
+            }
+        }
+        let roots: Vec<_> = here.manifests.iter().map(|(_, m)| (m.root.clone(), m.links)).collect();
+        for (root, links) in roots {
+            here.entry(&root);
+            if let Some(tree) = root.folder() {
+                here.folders(*tree);
+            }
+            if let Some(links) = links {
+                here.map::<LinkItem>(links.page, links.counts, &mut |_, _| {});
+            }
+        }
+        Ok(here)
+    }
+
+    fn found(&mut self, error: &StoreError) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding::from_error(error));
+        }
+    }
+
+    /// A folder and all below it, without recursion: trees may be deep.
+    fn folders(&mut self, root: TreeRef) {
+        let mut todo = vec![root];
+        while let Some(tree) = todo.pop() {
+            if self.progress.cancelled() {
+                return;
+            }
+            self.map::<Entry>(tree.page, tree.counts, &mut |here, entry| {
+                here.entries += 1;
+                here.entry(entry);
+                todo.extend(entry.folder());
+            });
+        }
+    }
+
+    /// The pages of a map that were not looked at before; `item` gets their items. Levels are checked, sums by the loader.
+    fn map<T: PageItem>(&mut self, root: PageId, counts: T::Counts, item: &mut dyn FnMut(&mut Self, &T)) {
+        let mut todo = vec![(root, counts, None)];
+        while let Some((id, counts, above)) = todo.pop() {
+            let mut half = [0; 16];
+            half.copy_from_slice(&id.as_bytes()[..16]);
+            if !self.seen.insert(half) {
+                // The sums that this parent has for it are checked all the same, unless it is known to be damaged.
+                if !self.bad.pages.contains(&id) {
+                    continue;
+                }
+                continue;
+            }
+            self.pages += 1;
+            let page = match self.tree.load::<T>(&id, &counts) {
+                Ok(page) if above.is_none_or(|above: u8| page.level + 1 == above) => page,
+                Ok(_) => {
+                    self.bad.pages.insert(id);
+                    self.found(&StoreError::damage(format!("page {id}"), "it stands at the wrong level"));
+                    continue;
+                }
+                Err(e) => {
+                    self.bad.pages.insert(id);
+                    self.found(&e);
+                    continue;
+                }
+            };
+            match &page.items {
+                PageItems::Leaf(items) => items.iter().for_each(|i| item(self, i)),
+                PageItems::Inner(children) => {
+                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level))))
+                }
+            }
+        }
+    }
+
+    /// What an entry references, and that its lists sum up to its size.
+    fn entry(&mut self, entry: &Entry) {
+        if let crate::model::Xattrs::Chunks(list) = &entry.xattrs {
+            list.iter().for_each(|chunk| self.chunk(&chunk.id));
+        }
+        let Some(file) = entry.file() else { return };
+        let data = self.chunks(file);
+        let holes = match &file.holes {
+            Holes::None => 0,
+            Holes::List(list) => list.iter().map(|h| h.len).sum(),
+            Holes::Paged(page, counts) => {
+                self.map::<Extent>(*page, *counts, &mut |_, _| {});
+                counts.bytes
+            }
+        };
+        if data.checked_add(holes) != Some(file.size) {
+            let what = format!("the entry {:?}", entry.name);
+            self.found(&StoreError::damage(what, "its chunks and holes do not make its size"));
+        }
+    }
+
+    /// Bytes that a file's chunks hold.
+    fn chunks(&mut self, file: &FileBody) -> u64 {
+        match &file.chunks {
+            Chunks::None => 0,
+            Chunks::Whole => {
+                if let Some(content) = &file.content {
+                    let id = self.store.keyring().ids().chunk_of(content);
+                    self.chunk(&id);
+                }
+                file.size
+            }
+            Chunks::List(list) => {
+                list.iter().for_each(|chunk| self.chunk(&chunk.id));
+                list.iter().map(|chunk| u64::from(chunk.len)).sum()
+            }
+            Chunks::Paged(page, counts) => {
+                self.map::<ChunkRef>(*page, *counts, &mut |here, chunk| here.chunk(&chunk.id));
+                counts.bytes
+            }
+        }
+    }
+
+    fn chunk(&mut self, id: &ChunkId) {
+        let error = match self.store.has_chunk(id) {
+            Ok(true) => return,
+            Ok(false) => StoreError::damage(format!("chunk {id}"), "it is not in the index"),
+            Err(e) => e,
+        };
+        if self.bad.chunks.insert(*id) {
+            self.found(&error);
+        }
+    }
+}
