@@ -281,14 +281,6 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .collect()
 }
 
-/// Compares two models and tells the first few differences.
-#[track_caller]
-pub(crate) fn same(what: &str, expected: &Model, found: &Model) {
-    if let Err(why) = compare(expected, found) {
-        panic!("{what}: {why}");
-    }
-}
-
 /// The first few differences of two models.
 pub(crate) fn compare(expected: &Model, found: &Model) -> Result<(), String> {
     let mut lines = Vec::new();
