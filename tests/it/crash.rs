@@ -541,7 +541,8 @@ fn damages(len: u64, seed: u64, all: bool) -> Vec<Damage> {
         return vec![Damage::Remove];
     }
     let flips = if all { 24 } else { 3 };
-    let mut list = vec![Damage::Remove, Damage::CutTo(len - 1), Damage::CutTo(len / 2), Damage::CutTo(0), Damage::FlipAt(len - 1)];
+    let mut list =
+        vec![Damage::Remove, Damage::CutTo(len - 1), Damage::CutTo(len / 2), Damage::CutTo(0), Damage::FlipAt(len - 1)];
     list.extend((0..flips).map(|turn| Damage::FlipAt(pick(seed, turn, len))));
     if all { list } else { vec![list[0], list[1 + pick(seed, 50, 3) as usize], list[5], list[6]] }
 }
@@ -560,7 +561,13 @@ fn apply(file: &Path, damage: Damage) {
 
 /// After damage: each command ends with 0 and gives what was captured, or with a failure that says why; and if anything is
 /// lost, list or verify say so. Wrong bytes and silence are what must not be.
-fn check_damage(client: &Client, store: &Path, known: &BTreeMap<String, Model>, file: &Path, dest: &Path) -> Result<(), String> {
+fn check_damage(
+    client: &Client,
+    store: &Path,
+    known: &BTreeMap<String, Model>,
+    file: &Path,
+    dest: &Path,
+) -> Result<(), String> {
     // A changed key object may not be recognised as one's own; a changed version byte is that of a newer version.
     let allowed: &[i32] = match file.components().next().and_then(|c| c.as_os_str().to_str()) {
         Some("keys") => &[12, 13],
@@ -569,7 +576,8 @@ fn check_damage(client: &Client, store: &Path, known: &BTreeMap<String, Model>, 
     };
     let run = |args: &[&str]| -> Result<(bool, Ran), String> {
         let ran = oracle(client, store, args);
-        if args[0] == "list" || ran.stderr.contains("unrecognized") || std::env::var_os("LARDER_CRASH_ORACLE").is_none() {
+        if args[0] == "list" || ran.stderr.contains("unrecognized") || std::env::var_os("LARDER_CRASH_ORACLE").is_none()
+        {
             let told = !ran.stderr.trim().is_empty() || String::from_utf8_lossy(&ran.stdout).contains("message");
             if ran.status != 0 && !(allowed.contains(&ran.status) && told) {
                 let text = String::from_utf8_lossy(&ran.stdout).into_owned();
