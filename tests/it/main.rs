@@ -16,5 +16,6 @@ mod fixtures; // frozen stores of each format version, read by Larder and by tes
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod leaks; // what an encrypted store gives away
 mod many_readers; // readers beside a writer
+mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
