@@ -29,7 +29,8 @@ impl Mounted {
         let thread =
             std::thread::spawn(move || mount(&store, &options, Arc::new(Heard::default()), || ready.send(()).unwrap()));
         if is_ready.recv().is_err() {
-            panic!("{:?}", thread.join().unwrap());
+            let why = thread.join().unwrap();
+            panic!("{why:?}");
         }
         Self { path, thread: Some(thread) }
     }

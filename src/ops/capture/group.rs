@@ -11,7 +11,7 @@ use crate::model::{Bits, ChunkId, ChunkRef, Chunks, Digest, Extent, FileBody, Ho
 use crate::ops::source::{self, Meta, XattrList};
 use crate::store::{StoreError, Writer};
 
-use super::stream::{keep_chunks, keep_holes};
+use super::lists::{keep_chunks, keep_holes};
 use super::{CaptureError, Outcomes, Pipeline};
 
 /// A group is full at this many bytes: what it becomes is one block.

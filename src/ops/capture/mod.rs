@@ -9,6 +9,7 @@
 mod cache;
 mod exclude;
 mod group;
+mod lists;
 mod owners;
 mod roots;
 mod stream;

@@ -7,14 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use crossbeam_channel::Receiver;
 
 use crate::codec::ContentHash;
-use crate::format::{chunk_list_fits, hole_list_fits};
 use crate::model::{ChunkRef, Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
-use crate::store::{StoreError, Writer};
-use crate::tree::{MapBuilder, PageWriter};
+use crate::store::StoreError;
 
 use super::CaptureError;
 use super::group::{Reading, finish_sum};
+use super::lists::{ChunkLister, keep_holes};
 
 /// A block of a long file holds at least this many bytes.
 const PIECE_BYTES: usize = 512 << 10;
@@ -22,8 +21,6 @@ const PIECE_BYTES: usize = 512 << 10;
 const READ_BYTES: usize = 1 << 20;
 /// Pieces whose chunks are waited for at most.
 const PIECES_AHEAD: usize = 64;
-/// Chunks gathered before a list goes to pages.
-const LIST_MAX: usize = 24;
 
 /// What a stream gives next.
 pub(super) enum Part {
@@ -106,42 +103,6 @@ impl Content for FromFile<'_> {
     }
 }
 
-/// Chunks of a long file: a short list, or pages once it gets long.
-struct ChunkLister<'a> {
-    list: Vec<ChunkRef>,
-    paged: Option<(MapBuilder<ChunkRef>, PageWriter<'a>)>,
-    writer: &'a Writer,
-}
-
-impl<'a> ChunkLister<'a> {
-    fn new(writer: &'a Writer) -> Self {
-        Self { list: Vec::new(), paged: None, writer }
-    }
-
-    fn push(&mut self, chunk: ChunkRef) -> Result<(), StoreError> {
-        if self.paged.is_none() && self.list.len() < LIST_MAX {
-            self.list.push(chunk);
-            return Ok(());
-        }
-        let (builder, pages) = self.paged.get_or_insert_with(|| (MapBuilder::default(), PageWriter::new(self.writer)));
-        for earlier in self.list.drain(..) {
-            builder.push(pages, earlier)?;
-        }
-        builder.push(pages, chunk)?;
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Chunks, StoreError> {
-        if let Some((builder, mut pages)) = self.paged {
-            let (page, counts) = builder.finish(&mut pages)?;
-            pages.flush()?;
-            return Ok(Chunks::Paged(page, counts));
-        }
-        debug_assert!(chunk_list_fits(&self.list));
-        Ok(if self.list.is_empty() { Chunks::None } else { Chunks::List(self.list) })
-    }
-}
-
 impl Reading<'_, '_> {
     /// Stores long content and tells what it is.
     pub(super) fn stream(&mut self, content: &mut dyn Content) -> Result<FileBody, CaptureError> {
@@ -210,31 +171,6 @@ impl Reading<'_, '_> {
             under_way.push_back(self.spawn_piece(piece, lens)?);
         }
     }
-}
-
-/// A hole map as an entry keeps it: inline or in pages.
-pub(super) fn keep_holes(writer: &Writer, holes: Vec<Extent>) -> Result<Holes, StoreError> {
-    if holes.is_empty() {
-        return Ok(Holes::None);
-    }
-    if hole_list_fits(&holes) {
-        return Ok(Holes::List(holes));
-    }
-    let mut pages = PageWriter::new(writer);
-    let mut builder = MapBuilder::default();
-    for hole in holes {
-        builder.push(&mut pages, hole)?;
-    }
-    let (page, counts) = builder.finish(&mut pages)?;
-    pages.flush()?;
-    Ok(Holes::Paged(page, counts))
-}
-
-/// A chunk list as an entry keeps it: inline or in pages.
-pub(super) fn keep_chunks(writer: &Writer, chunks: Vec<ChunkRef>) -> Result<Chunks, StoreError> {
-    let mut lister = ChunkLister::new(writer);
-    chunks.into_iter().try_for_each(|chunk| lister.push(chunk))?;
-    lister.finish()
 }
 
 fn take_front(under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
