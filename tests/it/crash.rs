@@ -1,4 +1,4 @@
-//! A kill, a power cut, a full disk or a failing one at any operation of `init` and `snapshot`; damage to any file.
+//! A kill, a power cut, a full disk or a failing one at any operation of `init` and `snapshot`.
 //!
 //! `shim.c` is preloaded into the CLI: it counts the operations that change files of the store and ends or fails the n-th.
 //! `LARDER_CRASH=all` tries every point with every variant (`scripts/crash-all`), `LARDER_CRASH=85-105` those points; otherwise a
@@ -201,13 +201,13 @@ impl Image {
 }
 
 /// A store before the trouble, and what it must give back.
-struct Stage {
-    sandbox: Sandbox,
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
     /// By id: what was acknowledged.
-    acknowledged: BTreeMap<String, Model>,
+    pub(crate) acknowledged: BTreeMap<String, Model>,
     /// What is being captured.
-    tree: PathBuf,
-    expected: Model,
+    pub(crate) tree: PathBuf,
+    pub(crate) expected: Model,
 }
 
 fn write_tree(tree: &Path, seed: u64) {
@@ -221,7 +221,7 @@ fn write_tree(tree: &Path, seed: u64) {
 
 impl Stage {
     /// A store with one acknowledged snapshot, and a tree that has changed since.
-    fn second_snapshot() -> Self {
+    pub(crate) fn second_snapshot() -> Self {
         let sandbox = Sandbox::with_store();
         let tree = sandbox.path("tree");
         write_tree(&tree, 1);
@@ -267,7 +267,7 @@ impl Stage {
             for cut in cuts {
                 let store = trial.dir.path().join("after");
                 image.build(*cut, &store);
-                trial.reset_client(self);
+                trial.reset_client();
                 check(&store, format!(" {cut:?}"));
                 fs::remove_dir_all(&store).unwrap();
             }
@@ -279,16 +279,16 @@ impl Stage {
 }
 
 /// One point: a copy of the stage.
-struct Trial {
-    dir: tempfile::TempDir,
-    client: Client,
-    store: PathBuf,
+pub(crate) struct Trial {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) client: Client,
+    pub(crate) store: PathBuf,
     image: PathBuf,
     seen: PathBuf,
 }
 
 impl Trial {
-    fn begin(stage: &Stage) -> Self {
+    pub(crate) fn begin(stage: &Stage) -> Self {
         let dir = tempfile::Builder::new().prefix("larder-crash-").tempdir().unwrap();
         let client =
             stage.sandbox.another_client(&format!("client-{}", dir.path().file_name().unwrap().to_string_lossy()));
@@ -300,7 +300,7 @@ impl Trial {
     }
 
     /// Sets the client back to what it had seen right after the trouble.
-    fn reset_client(&self, _: &Stage) {
+    fn reset_client(&self) {
         if self.seen.exists() {
             fs::remove_dir_all(self.client.state()).unwrap();
             copy_tree(&self.seen, &self.client.state());
@@ -355,7 +355,7 @@ impl Trial {
 }
 
 /// `verify` and `restore` of the CLI; with `LARDER_CRASH_ORACLE=reader` those of tests/reader.py instead: slower, and none of our code.
-fn oracle(client: &Client, store: &Path, args: &[&str]) -> Ran {
+pub(crate) fn oracle(client: &Client, store: &Path, args: &[&str]) -> Ran {
     if std::env::var_os("LARDER_CRASH_ORACLE").is_none_or(|v| v != "reader") {
         return client.run(store, args);
     }
@@ -371,7 +371,7 @@ fn oracle(client: &Client, store: &Path, args: &[&str]) -> Ran {
 }
 
 /// The points to try with every variant, if that is asked for.
-fn asked_points() -> Option<std::ops::RangeInclusive<u64>> {
+pub(crate) fn asked_points() -> Option<std::ops::RangeInclusive<u64>> {
     let text = std::env::var("LARDER_CRASH").ok()?;
     if text == "all" {
         return Some(1..=u64::MAX);
@@ -526,134 +526,4 @@ fn an_init_cut_anywhere_can_be_run_again_or_has_made_a_store() {
     ran.done();
     let (points, cuts) = choose(log.len() as u64, &TROUBLES, 60);
     try_all(&points, cuts, troubled_init);
-}
-
-/// Files of a store, each with what becomes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Damage {
-    FlipAt(u64),
-    CutTo(u64),
-    Remove,
-}
-
-fn damages(len: u64, seed: u64, all: bool) -> Vec<Damage> {
-    if len == 0 {
-        return vec![Damage::Remove];
-    }
-    let flips = if all { 24 } else { 3 };
-    let mut list =
-        vec![Damage::Remove, Damage::CutTo(len - 1), Damage::CutTo(len / 2), Damage::CutTo(0), Damage::FlipAt(len - 1)];
-    list.extend((0..flips).map(|turn| Damage::FlipAt(pick(seed, turn, len))));
-    if all { list } else { vec![list[0], list[1 + pick(seed, 50, 3) as usize], list[5], list[6]] }
-}
-
-fn apply(file: &Path, damage: Damage) {
-    match damage {
-        Damage::Remove => fs::remove_file(file).unwrap(),
-        Damage::CutTo(len) => fs::OpenOptions::new().write(true).open(file).unwrap().set_len(len).unwrap(),
-        Damage::FlipAt(at) => {
-            let mut bytes = fs::read(file).unwrap();
-            bytes[at as usize] ^= 0x10;
-            fs::write(file, bytes).unwrap();
-        }
-    }
-}
-
-/// After damage: each command ends with 0 and gives what was captured, or with a failure that says why; and if anything is
-/// lost, list or verify say so. Wrong bytes and silence are what must not be.
-fn check_damage(
-    client: &Client,
-    store: &Path,
-    known: &BTreeMap<String, Model>,
-    file: &Path,
-    dest: &Path,
-) -> Result<(), String> {
-    // A changed key object may not be recognised as one's own; a changed version byte is that of a newer version.
-    let allowed: &[i32] = match file.components().next().and_then(|c| c.as_os_str().to_str()) {
-        Some("keys") => &[12, 13],
-        Some("header") => &[12, 13, 14],
-        _ => &[13],
-    };
-    let run = |args: &[&str]| -> Result<(bool, Ran), String> {
-        let ran = oracle(client, store, args);
-        if args[0] == "list" || ran.stderr.contains("unrecognized") || std::env::var_os("LARDER_CRASH_ORACLE").is_none()
-        {
-            let told = !ran.stderr.trim().is_empty() || String::from_utf8_lossy(&ran.stdout).contains("message");
-            if ran.status != 0 && !(allowed.contains(&ran.status) && told) {
-                let text = String::from_utf8_lossy(&ran.stdout).into_owned();
-                return Err(format!("{} gives {}: {}{text}", args[0], ran.status, ran.stderr.trim()));
-            }
-        }
-        Ok((ran.status == 0, ran))
-    };
-    let (listed, list) = run(&["list", "--json"])?;
-    let (verified, _) = run(&["verify", "--read-data"])?;
-    if listed && verified {
-        let ids = list.ids();
-        if let Some(lost) = known.keys().find(|id| !ids.contains(id)) {
-            return Err(format!("silence: {lost} is missing and neither list nor verify says so"));
-        }
-    }
-    for (id, expected) in known {
-        let (restored, _) = run(&["restore", id, dest.to_str().unwrap()])?;
-        if restored {
-            compare(expected, &model(dest)).map_err(|why| format!("wrong bytes in {id}: {why}"))?;
-        } else if listed && verified {
-            return Err(format!("{id} cannot be restored and neither list nor verify says so"));
-        }
-        let _ = fs::remove_dir_all(dest);
-    }
-    Ok(())
-}
-
-#[test]
-fn damage_to_any_file_of_a_store_is_told_or_does_no_harm() {
-    let stage = Stage::second_snapshot();
-    stage.sandbox.snapshot(&stage.tree, "d").done();
-    let ids = stage.sandbox.larder(["list", "--json"]).ids();
-    let mut known = stage.acknowledged.clone();
-    known.insert(ids[1].clone(), stage.expected.clone());
-    let (seed, all) = (seed(), asked_points().is_some());
-    let store = stage.sandbox.store();
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut folders = vec![store.clone()];
-    while let Some(folder) = folders.pop() {
-        for item in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let path = item.path();
-            if path.is_dir() { folders.push(path) } else { files.push(path.strip_prefix(&store).unwrap().to_owned()) }
-        }
-    }
-    files.sort();
-    let mut cases = Vec::new();
-    for (at, file) in (0u64..).zip(&files) {
-        let len = fs::metadata(store.join(file)).unwrap().len();
-        cases.extend(damages(len, seed ^ at, all).into_iter().map(|damage| (file, damage)));
-    }
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for worker in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            let (next, wrong, cases, known, stage) = (&next, &wrong, &cases, &known, &stage);
-            scope.spawn(move || {
-                while let Some((file, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // One who knows the store, and one who has never seen it.
-                    for seen in [true, false] {
-                        let trial = Trial::begin(stage);
-                        if !seen {
-                            fs::remove_dir_all(trial.client.state()).unwrap();
-                        }
-                        apply(&trial.store.join(file), *damage);
-                        let dest = trial.dir.path().join(format!("restored{worker}"));
-                        if let Err(why) = check_damage(&trial.client, &trial.store, known, file, &dest) {
-                            let who = if seen { "seen before" } else { "never seen" };
-                            wrong.lock().unwrap().push(format!("{} {damage:?}, {who}: {why}", file.display()));
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let mut wrong = wrong.into_inner().unwrap();
-    wrong.sort();
-    println!("{} cases of damage to {} files, {} findings", cases.len(), files.len(), wrong.len());
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
