@@ -169,7 +169,7 @@ fn load(pages: &Pages, node: Arc<Node>, mut part: Part) -> Result<Loaded, StoreE
 }
 
 fn write_zeros(out: &mut dyn Write, mut len: u64) -> std::io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     while len > 0 {
         let step = usize::try_from(len).unwrap_or(ZEROS.len()).min(ZEROS.len());
         out.write_all(&ZEROS[..step])?;

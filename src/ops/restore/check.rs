@@ -53,7 +53,9 @@ pub(super) fn read_back(
             wrong.collect::<Vec<_>>()
         },
         |wrong| {
-            wrong.iter().for_each(|(node, why)| tally.mismatch(node, why));
+            for (node, why) in &wrong {
+                tally.mismatch(node, why);
+            }
             if tally.progress().cancelled() { Err(RestoreError::Interrupted) } else { Ok(()) }
         },
     )

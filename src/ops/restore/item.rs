@@ -70,10 +70,10 @@ impl Context<'_> {
     pub(super) fn put_part(&self, folder: &Folder, node: &Node, part: &mut Part, long: &LongFile) {
         let opened =
             long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
-        if let Some(opened) = opened.as_ref().filter(|_| !long.is_settled()) {
-            if let Err(outcome) = fill(self, opened, node, part, |_| {}) {
-                long.settle(outcome);
-            }
+        if let Some(opened) = opened.as_ref().filter(|_| !long.is_settled())
+            && let Err(outcome) = fill(self, opened, node, part, |_| {})
+        {
+            long.settle(outcome);
         }
     }
 
@@ -86,10 +86,10 @@ impl Context<'_> {
         long: &LongFile,
         check: &mut LongCheck,
     ) -> Outcome {
-        if !long.is_settled() {
-            if let Err(e) = check.add(self.pages, node, part) {
-                long.settle(e.into());
-            }
+        if !long.is_settled()
+            && let Err(e) = check.add(self.pages, node, part)
+        {
+            long.settle(e.into());
         }
         if !part.last {
             return Outcome::Done;

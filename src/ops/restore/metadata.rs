@@ -98,10 +98,12 @@ impl Carrier {
             }
         }
         let is_symlink = matches!(entry.body, Body::Symlink(_));
-        if !is_symlink && (before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty()) {
-            if let Err(e) = chmod(on, Mode::from_raw_mode(mode & MODE_BITS)) {
-                tell("its mode", e);
-            }
+        let differs = before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty();
+        if !is_symlink
+            && differs
+            && let Err(e) = chmod(on, Mode::from_raw_mode(mode & MODE_BITS))
+        {
+            tell("its mode", e);
         }
         // The time last of all: a file that a kill cut short does not have it.
         if let Err(e) = set_time(on, entry.mtime) {

@@ -97,7 +97,7 @@ impl<'a> Tally<'a> {
             | Task::Refused { node, .. } => (node, true),
         };
         let bytes = match task {
-            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.pieces.iter().map(|p| p.len()).sum(),
+            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.bytes(),
             _ => 0,
         };
         self.progress.advance(u64::from(last), bytes);

@@ -53,10 +53,10 @@ pub(super) fn read_whole(
                     outcome = long.add(pages, &node, &mut part);
                 }
                 files += u64::from(part.last);
-                if let (Err(e), Some(content)) = (outcome, wanted(&node)) {
-                    if bad.contents.insert(content) {
-                        findings.push(Finding::from_error(&e));
-                    }
+                if let (Err(e), Some(content)) = (outcome, wanted(&node))
+                    && bad.contents.insert(content)
+                {
+                    findings.push(Finding::from_error(&e));
                 }
             }
             if progress.cancelled() { Err(()) } else { Ok(()) }

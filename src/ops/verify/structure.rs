@@ -152,7 +152,7 @@ impl<'a> Structure<'a> {
     /// What an entry references, and that its lists sum up to its size.
     fn entry(&mut self, entry: &Entry) {
         if let crate::model::Xattrs::Chunks(list) = &entry.xattrs {
-            list.iter().for_each(|chunk| self.chunk(&chunk.id));
+            self.listed(list);
         }
         let Some(file) = entry.file() else { return };
         let data = self.chunks(file);
@@ -182,13 +182,19 @@ impl<'a> Structure<'a> {
                 file.size
             }
             Chunks::List(list) => {
-                list.iter().for_each(|chunk| self.chunk(&chunk.id));
+                self.listed(list);
                 list.iter().map(|chunk| u64::from(chunk.len)).sum()
             }
             Chunks::Paged(page, counts) => {
                 self.map::<ChunkRef>(*page, *counts, &mut |here, chunk| here.chunk(&chunk.id));
                 counts.bytes
             }
+        }
+    }
+
+    fn listed(&mut self, list: &[ChunkRef]) {
+        for chunk in list {
+            self.chunk(&chunk.id);
         }
     }
 

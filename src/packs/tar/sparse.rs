@@ -52,7 +52,10 @@ pub(super) fn data_ranges(pages: &Pages, file: &FileBody) -> Result<Option<Vec<E
 pub(super) fn map(ranges: &[Extent]) -> Vec<u8> {
     let mut map = format!("{}\n", ranges.len());
     for range in ranges {
-        map.push_str(&format!("{}\n{}\n", range.offset, range.len));
+        for number in [range.offset, range.len] {
+            map.push_str(&number.to_string());
+            map.push('\n');
+        }
     }
     let mut map = map.into_bytes();
     let len = map.len() as u64;
