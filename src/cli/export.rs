@@ -13,7 +13,7 @@ use crate::packs::tar::{self, Packing};
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, human_bytes};
+use super::output::{Output, human_bytes, stdout_unbuffered};
 use super::place::{Found, Place};
 use super::progress::Bar;
 use super::{Global, Outcome};
@@ -73,13 +73,6 @@ fn pack(found: &[Found], out: &mut dyn Write, bar: &Bar) -> Result<Packing, CliE
     let [first, ..] = found else { return Ok(Packing::default()) };
     let starts = found.iter().map(|f| (f.path.clone().into(), f.entry.clone())).collect();
     Ok(tar::export(&first.pages, starts, out, bar)?)
-}
-
-/// Standard output without the line buffer that would look for line ends in a tar.
-fn stdout_unbuffered() -> Result<File, CliError> {
-    use std::os::fd::AsFd;
-    let fd = io::stdout().as_fd().try_clone_to_owned().map_err(|e| CliError::output(&e))?;
-    Ok(File::from(fd))
 }
 
 /// Writes beside, syncs, renames: there is never a half file under the final name.

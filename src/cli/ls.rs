@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::model::{Body, Entry, Kind};
-use crate::tree::{Links, Step};
+use crate::ops::read;
+use crate::tree::Links;
 
 use super::context;
 use super::error::CliError;
@@ -50,7 +51,6 @@ struct EntryJson {
     blake3: Option<String>,
     crc32: Option<String>,
     xattrs: bool,
-    number: u64,
 }
 
 pub(super) fn run(args: &LsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -82,46 +82,23 @@ impl Lister<'_> {
     }
 
     fn run(&mut self, found: &Found, recursive: bool) -> Result<(), CliError> {
-        let Some(folder) = found.entry.folder() else {
-            return self.entry(&found.path, &found.entry, 0);
-        };
-        let number = if found.path.is_empty() {
-            0
-        } else {
-            found.pages.resolve(&found.manifest.root, &found.path)?.map_or(0, |n| n.number)
-        };
-        let mut path = Vec::new();
-        let mut walk = found.pages.walk(folder, number)?;
-        while let Some(step) = walk.next()? {
-            match step {
-                Step::Enter(item) => {
-                    let len = path.len();
-                    if len > 0 {
-                        path.push(b'/');
-                    }
-                    path.extend_from_slice(item.entry.name.as_bytes());
-                    self.entry(&path, &item.entry, item.number)?;
-                    let enters = item.entry.folder().is_some();
-                    if !enters || !recursive {
-                        path.truncate(len);
-                    }
-                    if enters && !recursive {
-                        walk.skip();
-                    }
-                }
-                Step::Leave => path.truncate(path.iter().rposition(|b| *b == b'/').unwrap_or(0)),
-            }
+        if found.entry.folder().is_none() {
+            return self.entry(&found.path, &found.entry);
+        }
+        let mut list = read::list(&found.pages, &found.entry, recursive)?;
+        while let Some((path, entry)) = list.next()? {
+            self.entry(&path, &entry)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: &[u8], entry: &Entry, number: u64) -> Result<(), CliError> {
+    fn entry(&mut self, path: &[u8], entry: &Entry) -> Result<(), CliError> {
         let links = match entry.link {
             Some(group) => self.links.names(group)?,
             None => entry.folder().map_or(1, |t| 2 + t.counts.subdirs),
         };
         if self.out.json() {
-            let text = serde_json::to_vec(&as_json(path, entry, links, number))
+            let text = serde_json::to_vec(&as_json(path, entry, links))
                 .map_err(|e| CliError::new(Kind::Failed, e.to_string()))?;
             if !std::mem::take(&mut self.first) {
                 self.out.raw(b",\n")?;
@@ -192,7 +169,7 @@ fn mode_text(entry: &Entry) -> String {
     text
 }
 
-fn as_json(path: &[u8], entry: &Entry, links: u64, number: u64) -> EntryJson {
+fn as_json(path: &[u8], entry: &Entry, links: u64) -> EntryJson {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let hex = || path.iter().map(|b| format!("{b:02x}")).collect();
     let file = entry.file();
@@ -217,6 +194,5 @@ fn as_json(path: &[u8], entry: &Entry, links: u64, number: u64) -> EntryJson {
         blake3: file.and_then(|f| f.content).map(|d| d.to_string()),
         crc32: file.and_then(|f| f.crc32).map(|c| format!("{c:08x}")),
         xattrs: entry.bits.has(crate::model::Bits::XATTRS),
-        number,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`.
 
+mod cat;
 mod context;
 mod error;
 mod export;
@@ -16,6 +17,7 @@ mod report;
 mod restore;
 mod show;
 mod snapshot;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -71,11 +73,13 @@ enum Command {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
     Restore(restore::RestoreArgs),
     Mount(mount::MountArgs),
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
+    Verify(verify::VerifyArgs),
 }
 
 impl Command {
@@ -86,10 +90,12 @@ impl Command {
             Self::List(args) => list::run(&args, global, out),
             Self::Show(args) => show::run(&args, global, out),
             Self::Ls(args) => ls::run(&args, global, out),
+            Self::Cat(args) => cat::run(&args, global, out),
             Self::Restore(args) => restore::run(&args, global, out),
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
+            Self::Verify(args) => verify::run(&args, global, out),
         }
     }
 }

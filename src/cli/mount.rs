@@ -1,6 +1,6 @@
 //! `larder mount` and `larder unmount`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -94,14 +94,14 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
 }
 
 /// `STORE#SNAP`; a folder whose name has a # in it stays whole.
-fn split_store(text: &PathBuf) -> (PathBuf, Option<String>) {
+fn split_store(text: &Path) -> (PathBuf, Option<String>) {
     if text.exists() {
-        return (text.clone(), None);
+        return (text.to_owned(), None);
     }
     let whole = text.to_string_lossy().into_owned();
     match whole.rsplit_once('#') {
         Some((store, snapshot)) => (PathBuf::from(store), Some(snapshot.to_owned())),
-        None => (text.clone(), None),
+        None => (text.to_owned(), None),
     }
 }
 

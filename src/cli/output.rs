@@ -26,6 +26,11 @@ impl Output {
         self.json
     }
 
+    /// The same, without progress.
+    pub(super) fn without_progress(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// True if standard error is a terminal and the user has not asked for quiet.
     pub(super) fn shows_progress(&self) -> bool {
         !self.quiet && !self.json && io::stderr().is_terminal()
@@ -63,6 +68,13 @@ impl Output {
     pub(super) fn name(&self, bytes: &[u8]) -> Vec<u8> {
         if self.terminal { escaped(&String::from_utf8_lossy(bytes)).into_bytes() } else { bytes.to_vec() }
     }
+}
+
+/// Standard output without the line buffer that would look for line ends in data.
+pub(super) fn stdout_unbuffered() -> Result<std::fs::File, CliError> {
+    use std::os::fd::AsFd;
+    let fd = io::stdout().as_fd().try_clone_to_owned().map_err(|e| CliError::output(&e))?;
+    Ok(std::fs::File::from(fd))
 }
 
 /// Text without characters that could move a terminal's cursor or change what is seen.

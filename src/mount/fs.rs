@@ -26,7 +26,7 @@ const MAX_REQUEST: u32 = 1 << 20;
 /// Requests of the kernel's read-ahead in flight.
 const MAX_BACKGROUND: u16 = 64;
 /// Unit of `statfs`.
-const UNIT: u64 = 4096;
+const UNIT: u32 = 4096;
 
 thread_local! {
     /// What is being read; kept, so that a thread does not ask for fresh memory for each request.
@@ -216,9 +216,9 @@ impl Filesystem for LarderFs {
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // Said once, the kernel never asks again and keeps file contents.
         if self.no_open {
-            reply.error(Errno::ENOSYS)
+            reply.error(Errno::ENOSYS);
         } else {
-            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE)
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
         }
     }
 
@@ -280,7 +280,7 @@ impl Filesystem for LarderFs {
             _ => self.view.space(),
         };
         match space {
-            Ok(space) => reply.statfs(space.bytes.div_ceil(UNIT), 0, 0, space.nodes, 0, MAX_REQUEST, 255, UNIT as u32),
+            Ok(space) => reply.statfs(space.bytes.div_ceil(UNIT.into()), 0, 0, space.nodes, 0, MAX_REQUEST, 255, UNIT),
             Err(e) => reply.error(errno(&e)),
         }
     }

@@ -45,7 +45,7 @@ fn detach(path: &Path) -> Result<(), MountError> {
             let done = Command::new(program).args(["-u", "-z", "-q", "--"]).arg(path).stdin(Stdio::null()).output();
             match done {
                 Ok(output) if output.status.success() => return Ok(()),
-                Ok(output) => why = String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                Ok(output) => String::from_utf8_lossy(&output.stderr).trim().clone_into(&mut why),
                 Err(e) => why = format!("{program}: {e}"),
             }
         }

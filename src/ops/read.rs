@@ -118,7 +118,13 @@ enum Own {
 ///
 /// # Errors
 /// If it is no file, is damaged, or cannot be written.
-pub fn cat(pages: &Pages, entry: &Entry, path: &str, out: &mut dyn Write, progress: &dyn Progress) -> Result<(), ReadError> {
+pub fn cat(
+    pages: &Pages,
+    entry: &Entry,
+    path: &str,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<(), ReadError> {
     if !matches!(entry.body, Body::File(_)) {
         return Err(ReadError::NotAFile(path.to_owned()));
     }

@@ -76,6 +76,7 @@ impl Catalog {
     }
 
     /// Those of a dataset, oldest first.
+    #[must_use]
     pub fn of_dataset<'a>(&'a self, name: &'a DatasetName) -> impl DoubleEndedIterator<Item = &'a CatalogRow> {
         self.rows.iter().filter(move |row| row.dataset.as_ref() == Some(name))
     }
@@ -88,8 +89,8 @@ impl Catalog {
     }
 
     /// The store's state when this was read.
-    pub(super) fn mark(&self) -> &Option<(Vec<u8>, u64)> {
-        &self.mark
+    pub(super) fn mark(&self) -> Option<&(Vec<u8>, u64)> {
+        self.mark.as_ref()
     }
 }
 

@@ -125,7 +125,7 @@ impl View {
         let before = self.catalog();
         // Taken first: what is written from here on shows as a change the next time.
         let mark = self.inner.store.change_mark();
-        if mark.is_some() && mark == *before.mark() {
+        if mark.is_some() && mark.as_ref() == before.mark() {
             return Ok(false);
         }
         self.inner.store.refresh()?;

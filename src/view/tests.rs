@@ -88,7 +88,8 @@ pub(crate) fn file(name: &[u8], pieces: &[&[u8]], holes: &[(u64, u64)], size: u6
 fn store_item(item: &mut Item, writer: &Writer, pages: &mut PageWriter) {
     let ids = writer.store().keyring().ids().clone();
     if let Body::File(file) = &mut item.entry.body {
-        let list: Vec<_> = item.pieces.iter().map(|p| ChunkRef { id: ids.chunk(p), len: p.len() as u32 }).collect();
+        let list: Vec<_> =
+            item.pieces.iter().map(|p| ChunkRef { id: ids.chunk(p), len: u32::try_from(p.len()).unwrap() }).collect();
         for (chunk, piece) in list.iter().zip(&item.pieces) {
             if writer.claim_chunk(&chunk.id).unwrap() {
                 writer.put_chunks(piece, &[(chunk.id, chunk.len)]).unwrap();
@@ -124,7 +125,9 @@ pub(crate) fn capture(store: &Store, mut root: Item, links: &[LinkItem], arrival
         let mut map = MapBuilder::<LinkItem>::default();
         let mut links = links.to_vec();
         links.sort_by_key(PageItem::key);
-        links.into_iter().for_each(|link| map.push(&mut pages, link).unwrap());
+        for link in links {
+            map.push(&mut pages, link).unwrap();
+        }
         let (page, counts) = map.finish(&mut pages).unwrap();
         LinksRef { page, counts }
     });
@@ -249,7 +252,7 @@ fn reads_and_holes_are_exact_at_any_offset() {
         [(0, 200_000), (2, 10), (4, 1), (100_000, 6), (100_005, 300), (100_099, 1), (100_100, 5), (u64::MAX, 1)]
     {
         view.read(holes, offset, len, &mut bytes).unwrap();
-        let start = (offset as usize).min(whole.len());
+        let start = usize::try_from(offset).unwrap().min(whole.len());
         assert_eq!(bytes, whole[start..(start + len).min(whole.len())], "{offset} {len}");
     }
     let seeks = [(0, Some(0), Some(4)), (4, Some(100_004), Some(4)), (50, Some(100_004), Some(50))];

@@ -12,6 +12,7 @@
 
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks, damaged files
+mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod leaks; // what an encrypted store gives away
 mod many_readers; // readers beside a writer

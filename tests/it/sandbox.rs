@@ -65,8 +65,9 @@ impl Client {
 
     /// The CLI on a store, ready for arguments.
     pub(crate) fn larder(&self, store: &Path) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_larder"));
-        command.arg("--store").arg(store);
+        // Whatever hangs is to be seen as such: exit 124.
+        let mut command = self.command("timeout");
+        command.args(["-k", "5", "120", env!("CARGO_BIN_EXE_larder"), "--store"]).arg(store);
         command
     }
 
@@ -278,14 +279,6 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
             (name.to_vec(), value[..len].to_vec())
         })
         .collect()
-}
-
-/// Compares two models and tells the first few differences.
-#[track_caller]
-pub(crate) fn same(what: &str, expected: &Model, found: &Model) {
-    if let Err(why) = compare(expected, found) {
-        panic!("{what}: {why}");
-    }
 }
 
 /// The first few differences of two models.

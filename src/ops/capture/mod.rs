@@ -10,6 +10,7 @@ mod cache;
 mod exclude;
 mod group;
 mod owners;
+mod roots;
 mod stream;
 mod tree;
 mod walk;
@@ -149,7 +150,7 @@ pub fn capture(
     let client_time = clock();
     let exclude = Exclude::new(&options.exclude)?;
     let plan = match source {
-        Source::Paths(paths) => Plan::Walk(walk::Roots::open(&paths)?),
+        Source::Paths(paths) => Plan::Walk(roots::Roots::open(&paths)?),
         Source::Stream(name, reader) => Plan::Stream(name, reader),
     };
     let (sources, git_revision) = match &plan {
@@ -203,7 +204,7 @@ pub fn capture(
 }
 
 enum Plan {
-    Walk(walk::Roots),
+    Walk(roots::Roots),
     Stream(Name, Box<dyn Read + Send>),
 }
 
@@ -234,7 +235,7 @@ impl Pipeline<'_> {
                 matches!(plan, Plan::Walk(_)).then(|| cache::NewCache::create(self.writer, cache_file)).flatten();
             if let (Plan::Walk(roots), true) = (&plan, self.progress.wants_totals()) {
                 let (paths, stop) = (roots.paths(), &walked_all);
-                threads.spawn(move || walk::count(&paths, self.progress, stop));
+                threads.spawn(move || roots::count(&paths, self.progress, stop));
             }
             let tree = tree::TreeThread::new(self, to_build, groups, cache);
             let tree = threads.spawn(move || tree.run());

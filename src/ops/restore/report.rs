@@ -163,7 +163,9 @@ impl<'a> Tally<'a> {
     pub(super) fn remarks(&mut self, carrier: &Carrier) {
         self.restored.owners_lost = carrier.owners_lost();
         if self.restored.owners_lost {
-            self.progress.notice(Notice::Remark("owners, and set-id bits of what others own, were not given back: only root may do that".to_owned()));
+            self.progress.notice(Notice::Remark(
+                "owners, and set-id bits of what others own, were not given back: only root may do that".to_owned(),
+            ));
         }
     }
 }

@@ -109,7 +109,8 @@ fn some_of_everything(root: &Path) {
     fs::hard_link(root.join("a/file"), root.join("zz")).unwrap();
     fs::write(root.join("nothing"), b"").unwrap();
     // Longer than a part, so that several threads write it.
-    let noise: Vec<u8> = (0..9_000_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).step_by(4).collect();
+    let noise: Vec<u8> =
+        (0..9_000_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).step_by(4).collect();
     fs::write(root.join("long"), noise).unwrap();
     let sparse = fs::File::create(root.join("sparse")).unwrap();
     sparse.write_all_at(b"middle", 1 << 20).unwrap();
@@ -130,12 +131,8 @@ fn everything_comes_back() {
     let restored = sandbox.restore("target", Overwrite::Never);
     assert_eq!((restored.kind(), restored.files, restored.folders, restored.others), (None, 7, 4, 2));
     assert_eq!(picture(&sandbox.path("source")), picture(&sandbox.path("target")));
-    let report = verify(
-        &sandbox.store,
-        &sandbox.pages(),
-        VerifyOptions { read_data: true, whole_contents: true },
-        &Quiet,
-    );
+    let report =
+        verify(&sandbox.store, &sandbox.pages(), VerifyOptions { read_data: true, whole_contents: true }, &Quiet);
     let report = report.unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert_eq!((report.snapshots, report.files_read), (1, 2));

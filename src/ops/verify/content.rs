@@ -35,7 +35,9 @@ pub(super) fn read_whole(
                     reading = wanted.then(|| node.clone());
                     wanted.then_some((node, part))
                 }
-                Visit::Part(node, part) => reading.as_ref().is_some_and(|r| Arc::ptr_eq(r, &node)).then_some((node, part)),
+                Visit::Part(node, part) => {
+                    reading.as_ref().is_some_and(|r| Arc::ptr_eq(r, &node)).then_some((node, part))
+                }
                 _ => None,
             });
             Some(parts.collect::<Vec<_>>())

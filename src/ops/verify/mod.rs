@@ -100,7 +100,12 @@ impl Failure for VerifyError {
 ///
 /// # Errors
 /// If it cannot be read at all; damage is what it reports, not an error.
-pub fn verify(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Progress) -> Result<Verified, VerifyError> {
+pub fn verify(
+    store: &Store,
+    pages: &Pages,
+    options: VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verified, VerifyError> {
     let mut verified = Verified::default();
     let check = if options.read_data { BlockCheck::Items } else { BlockCheck::Digest };
     let (data, tree, _) = store.disk_bytes()?;
@@ -113,7 +118,8 @@ pub fn verify(store: &Store, pages: &Pages, options: VerifyOptions, progress: &d
     let structure = structure.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let (inspected, damaged_blocks) = or_found(blocks, &mut verified.findings)?;
     (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
-    (verified.snapshots, verified.pages, verified.entries) = (structure.manifests.len() as u64, structure.pages, structure.entries);
+    (verified.snapshots, verified.pages, verified.entries) =
+        (structure.manifests.len() as u64, structure.pages, structure.entries);
     verified.findings.extend(damaged_blocks);
     let damaged_copies = or_found(store.check_copies(), &mut verified.findings)?;
     verified.findings.extend(damaged_copies);
@@ -126,7 +132,8 @@ pub fn verify(store: &Store, pages: &Pages, options: VerifyOptions, progress: &d
     let mut told = HashSet::new();
     verified.findings.retain(|f| told.insert((f.object.clone(), f.why.clone())));
     if options.whole_contents && !progress.cancelled() {
-        verified.files_read = content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
+        verified.files_read =
+            content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
     }
     if progress.cancelled() {
         return Err(VerifyError::Interrupted);

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::codec::digest;
 use crate::format::{PageItem, PageItems, to_bytes};
-use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
 use crate::model::{ChunkId, ChunkRef, TreeRef};
+use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Finding, Store, StoreError};
 use crate::tree::Pages;
 
@@ -135,7 +135,9 @@ impl<'a> Structure<'a> {
             };
             match &page.items {
                 PageItems::Leaf(items) => items.iter().for_each(|i| item(self, i)),
-                PageItems::Inner(children) => todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level)))),
+                PageItems::Inner(children) => {
+                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level))))
+                }
             }
         }
     }

@@ -14,7 +14,8 @@ pub(super) fn trace(pages: &Pages, manifests: &[(SnapshotId, Manifest)], bad: &B
     let mut whole = HashSet::new();
     let mut touched = Vec::new();
     for (id, manifest) in manifests {
-        let mut one = Touched { snapshot: *id, dataset: Some(manifest.dataset.to_string()), paths: Vec::new(), count: 0 };
+        let mut one =
+            Touched { snapshot: *id, dataset: Some(manifest.dataset.to_string()), paths: Vec::new(), count: 0 };
         if entry_is_bad(pages, &manifest.root, bad) || links_are_bad(manifest, bad) {
             tell(&mut one, &[]);
         }
@@ -107,7 +108,10 @@ fn entry_is_bad(pages: &Pages, entry: &Entry, bad: &Bad) -> bool {
         hit = hit
             || bad.chunks.contains(&chunk.id)
             || !bad.blocks.is_empty()
-                && pages.store().chunk_block(&chunk.id).is_ok_and(|block| block.is_some_and(|b| bad.blocks.contains(&b)));
+                && pages
+                    .store()
+                    .chunk_block(&chunk.id)
+                    .is_ok_and(|block| block.is_some_and(|b| bad.blocks.contains(&b)));
     });
     hit || looked.is_err() || holes_are_bad(pages, entry).is_err()
 }

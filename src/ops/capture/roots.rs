@@ -1,0 +1,132 @@
+//! Where a capture begins: one folder, or several paths each at its absolute path.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::ops::source;
+
+use super::CaptureError;
+
+/// Which names of a folder are captured: all, or a few, with the same said of each.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Only(pub(super) BTreeMap<Vec<u8>, Option<Self>>);
+
+/// Where a walk begins.
+#[derive(Debug)]
+pub(super) struct Roots {
+    pub(super) root: OwnedFd,
+    pub(super) path: PathBuf,
+    sources: Vec<PathBuf>,
+    pub(super) only: Option<Only>,
+}
+
+impl Roots {
+    /// One folder is the root itself; a single file or several paths stand at their absolute paths below `/`.
+    pub(super) fn open(paths: &[PathBuf]) -> Result<Self, CaptureError> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |e: std::io::Error| CaptureError::Source { path, why: e.to_string() }
+        };
+        if let [path] = paths
+            && path.metadata().map_err(fail(path))?.is_dir()
+        {
+            let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
+            let absolute = path.canonicalize().map_err(fail(path))?;
+            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
+        }
+        let mut only = Only::default();
+        let mut sources = Vec::new();
+        for path in paths {
+            path.symlink_metadata().map_err(fail(path))?;
+            // The last name stays as it is: a symlink is captured, not followed.
+            let absolute = match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => {
+                    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                    parent.canonicalize().map_err(fail(path))?.join(name)
+                }
+                _ => path.canonicalize().map_err(fail(path))?,
+            };
+            only.add(&absolute);
+            sources.push(absolute);
+        }
+        let root = source::open_root(Path::new("/")).map_err(|e| fail(Path::new("/"))(e.into()))?;
+        let only = (!only.0.is_empty()).then_some(only);
+        Ok(Self { root, path: PathBuf::from("/"), sources, only })
+    }
+
+    /// The paths as captured.
+    pub(super) fn sources(&self) -> Vec<Vec<u8>> {
+        self.sources.iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect()
+    }
+
+    /// The paths themselves.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.sources.clone()
+    }
+
+    /// The commit that is checked out in the source, where it is a git work tree.
+    pub(super) fn git_revision(&self) -> Option<String> {
+        let git = self.sources.first()?.join(".git");
+        let git = match std::fs::read_to_string(&git) {
+            Ok(text) => self.sources.first()?.join(text.strip_prefix("gitdir:")?.trim()),
+            Err(_) => git,
+        };
+        let hex = |text: &str| {
+            let text = text.trim();
+            (text.len() >= 40 && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+                .then(|| text.to_owned())
+        };
+        let head = std::fs::read_to_string(git.join("HEAD")).ok()?;
+        let Some(name) = head.trim().strip_prefix("ref: ") else { return hex(&head) };
+        let common = std::fs::read_to_string(git.join("commondir")).map_or(git.clone(), |c| git.join(c.trim()));
+        if let Some(id) = std::fs::read_to_string(common.join(name)).ok().and_then(|t| hex(&t)) {
+            return Some(id);
+        }
+        let packed = std::fs::read_to_string(common.join("packed-refs")).ok()?;
+        packed.lines().filter_map(|l| l.split_once(' ')).find(|(_, n)| *n == name).and_then(|(id, _)| hex(id))
+    }
+}
+
+impl Only {
+    fn add(&mut self, path: &Path) {
+        let names: Vec<_> = path.iter().filter(|n| *n != "/").map(|n| n.as_bytes().to_vec()).collect();
+        let mut here = self;
+        for (at, name) in names.iter().enumerate() {
+            let last = at + 1 == names.len();
+            let below = here.0.entry(name.clone()).or_insert_with(|| (!last).then(Only::default));
+            if last {
+                *below = None;
+            }
+            // A path above takes in what is below it.
+            match below {
+                Some(below) => here = below,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Counts what there is to capture, for a progress bar: roughly, with excluded items, and no longer than the walk itself takes.
+pub(super) fn count(paths: &[PathBuf], progress: &dyn crate::model::Progress, stop: &AtomicBool) {
+    let (mut items, mut bytes) = (0u64, 0u64);
+    let mut folders = paths.to_vec();
+    while let Some(folder) = folders.pop() {
+        let Ok(list) = std::fs::read_dir(&folder) else { continue };
+        for item in list.flatten() {
+            let Ok(meta) = item.metadata() else { continue };
+            items += 1;
+            if meta.is_dir() {
+                folders.push(item.path());
+            } else if meta.is_file() {
+                bytes = bytes.saturating_add(meta.len());
+            }
+        }
+        if stop.load(Ordering::Relaxed) || progress.cancelled() {
+            return;
+        }
+    }
+    progress.expect(items, bytes);
+}
