@@ -136,7 +136,7 @@ impl<'a> Structure<'a> {
             match &page.items {
                 PageItems::Leaf(items) => items.iter().for_each(|i| item(self, i)),
                 PageItems::Inner(children) => {
-                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level))))
+                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level))));
                 }
             }
         }
