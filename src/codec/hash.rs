@@ -15,6 +15,8 @@ pub enum MacLabel {
     Log,
     /// A dataset record.
     Dataset,
+    /// The tip.
+    Tip,
 }
 
 impl MacLabel {
@@ -24,6 +26,7 @@ impl MacLabel {
             Self::Epoch => b"epoch",
             Self::Log => b"log",
             Self::Dataset => b"dataset",
+            Self::Tip => b"tip",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Section 8: the header file.
 
-use crate::model::StoreId;
+use crate::model::{Digest, StoreId};
 
 use super::block::Cipher;
-use super::{FORMAT_VERSION, HEADER_LEN};
+use super::{FORMAT_VERSION, HEADER_LEN, TIP_LEN};
 
 const MAGIC: [u8; 8] = *b"LARDER\x1a\n";
 const SIGNED: usize = 128;
@@ -133,6 +133,35 @@ impl Header {
             return Err(HeaderError::Damaged("reserved bytes are not zero"));
         }
         Ok(header)
+    }
+}
+
+/// The newest state that was acknowledged, kept outside the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// Sequence of the newest log entry, 0 if there is none.
+    pub sequence: u64,
+    /// Hash of that entry; zeros if there is none.
+    pub log_hash: Digest,
+}
+
+const TIP_MAGIC: [u8; 8] = *b"LDRTIP1\n";
+
+impl Tip {
+    /// The 48 bytes that the MAC covers.
+    #[must_use]
+    pub fn signed_part(&self) -> Vec<u8> {
+        [&TIP_MAGIC[..], &self.sequence.to_le_bytes(), self.log_hash.as_bytes()].concat()
+    }
+
+    /// Parses a tip and the MAC behind it, which the caller checks.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<(Self, [u8; 32])> {
+        if bytes.len() != TIP_LEN || bytes[..8] != TIP_MAGIC {
+            return None;
+        }
+        let sequence = u64::from_le_bytes(bytes[8..16].try_into().ok()?);
+        Some((Self { sequence, log_hash: Digest::from_slice(&bytes[16..48])? }, bytes[48..].try_into().ok()?))
     }
 }
 

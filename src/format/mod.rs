@@ -15,7 +15,7 @@ pub use block::{BlockHeader, BlockKind, BlockTable, Cipher, Codec, Place, Sealed
 pub use cache::{CacheHead, CacheRecord, HostMark};
 pub use encoding::{DecodeError, from_bytes, join_mac, split_mac, to_bytes};
 pub use entry::{chunk_list_fits, decode_xattrs, encode_xattrs, encoded_entry_len, hole_list_fits, xattrs_fit};
-pub use header::{Header, HeaderError};
+pub use header::{Header, HeaderError, Tip};
 pub use keyspace::{Family, index_key, number_key, sum_key_value, sum_parts};
 pub use manifest::decode_manifest;
 pub use page::{Child, Page, PageItem, PageItems, PageKind};
@@ -25,6 +25,8 @@ pub use records::{EpochRecord, KeyRecord, Role};
 pub const FORMAT_VERSION: u32 = 1;
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 160;
+/// Bytes of a tip.
+pub const TIP_LEN: usize = 80;
 /// Bytes of a block before its table.
 pub const BLOCK_HEADER_LEN: usize = 48;
 /// Bytes of a sealed value before the sealed part.
@@ -76,6 +78,7 @@ pub const PAGE_MIN: u32 = 16;
 pub const CONSTANTS: &[(&str, u64)] = &[
     ("FORMAT_VERSION", FORMAT_VERSION as u64),
     ("HEADER_LEN", HEADER_LEN as u64),
+    ("TIP_LEN", TIP_LEN as u64),
     ("BLOCK_HEADER_LEN", BLOCK_HEADER_LEN as u64),
     ("SEALED_HEADER_LEN", SEALED_HEADER_LEN as u64),
     ("TAG_LEN", TAG_LEN as u64),

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::codec::{IdKeys, MacLabel, Recipient, commitment, generate_identity, public_id_key, random_bytes, wrap};
 use crate::format::{
-    CHUNK_AVG, CHUNK_MAX, CHUNK_MIN, Cipher, Family, Header, HeaderError, KeyRecord, PAGE_MASK, PAGE_MIN, Role,
+    CHUNK_AVG, CHUNK_MAX, CHUNK_MIN, Cipher, Family, Header, HeaderError, KeyRecord, PAGE_MASK, PAGE_MIN, Role, Tip,
 };
-use crate::model::{KeyName, StoreId, Timestamp};
+use crate::model::{Digest, KeyName, StoreId, Timestamp};
 
 use super::db::{Db, Rows};
 use super::error::StoreError;
@@ -22,7 +22,7 @@ pub struct NewStore {
     pub now: Timestamp,
 }
 
-const PARTS: [&str; 5] = ["db", "keys", "leases", "tmp", "writer.lock"];
+const PARTS: [&str; 6] = ["db", "keys", "leases", "tip", "tmp", "writer.lock"];
 const BUILDING: &str = ".larder-init-";
 
 /// Reads and parses the header of a store; its MAC is not yet checked.
@@ -69,6 +69,7 @@ pub fn create(dir: &Path, new: &NewStore) -> Result<StoreId, StoreError> {
         write_whole(&building.join("keys").join(format!("{name}.age")), wrapped)?;
     }
     build_database(&building.join("db"), &made)?;
+    write_whole(&building.join("tip"), &made.tip)?;
     write_whole(&building.join("header"), &made.header)?;
     sync_dir(&building)?;
     sync_dir(dir)?;
@@ -117,6 +118,7 @@ fn clear_leftovers(dir: &Path) -> Result<(), StoreError> {
 struct Made {
     store: StoreId,
     header: Vec<u8>,
+    tip: Vec<u8>,
     keys: Vec<(KeyName, Vec<u8>)>,
 }
 
@@ -161,7 +163,9 @@ impl Made {
                 keys.push((record.name, wrap(&plain, recipient)?));
             }
         }
-        Ok(Self { store, header: header.to_bytes(), keys })
+        let tip = Tip { sequence: 0, log_hash: Digest::from_bytes([0; 32]) };
+        let tip = super::tip::to_bytes(&tip, &IdKeys::new(&id_key));
+        Ok(Self { store, header: header.to_bytes(), tip, keys })
     }
 }
 

@@ -42,6 +42,16 @@ fn fail(error: &rocksdb::Error) -> StoreError {
     }
 }
 
+/// The file that is missing, by what RocksDB says of it, if it is a table.
+fn missing_file(error: &StoreError, dir: &Path) -> Option<PathBuf> {
+    let StoreError::Damage { why, .. } = error else { return None };
+    if !why.contains("No such file") {
+        return None;
+    }
+    let name = why.split(['/', ' ', ':', ',', '\'']).find(|word| word.ends_with(".sst"))?;
+    Some(dir.join(name)).filter(|path| !path.exists())
+}
+
 /// True for families whose rows are blocks, which are only ever ingested.
 fn holds_blocks(name: &str) -> bool {
     name == Family::Data.name() || name == Family::Tree.name()
@@ -119,8 +129,29 @@ impl Db {
     }
 
     /// Opens for writing. The caller holds the writer lock.
-    pub(super) fn open_write(dir: &Path) -> Result<Self, StoreError> {
-        Self::open(dir, &database_options(), Self::families(dir)?)
+    ///
+    /// When the sync of the MANIFEST fails during an ingest, RocksDB takes its link to the file back, though the MANIFEST may
+    /// name it for good; the file itself is still in `tmp`. Then it is put back: RocksDB tells by its unique id if it is another.
+    pub(super) fn open_write(dir: &Path, tmp: &Path) -> Result<Self, StoreError> {
+        let open = || Self::families(dir).and_then(|names| Self::open(dir, &database_options(), names));
+        let mut opened = open();
+        while let Some(missing) = opened.as_ref().err().and_then(|e| missing_file(e, dir)) {
+            let candidates = std::fs::read_dir(tmp).into_iter().flatten().flatten().map(|item| item.path());
+            let mended = candidates.filter(|p| p.extension().is_some_and(|e| e == "sst")).find_map(|candidate| {
+                std::fs::hard_link(&candidate, &missing).ok()?;
+                let again = open();
+                let fits = match &again {
+                    Ok(_) => true,
+                    Err(e) => missing_file(e, dir).is_some_and(|other| other != missing),
+                };
+                if fits { Some(again) } else { std::fs::remove_file(&missing).ok().and(None) }
+            });
+            match mended {
+                Some(again) => opened = again,
+                None => break,
+            }
+        }
+        opened
     }
 
     fn families(dir: &Path) -> Result<Vec<String>, StoreError> {

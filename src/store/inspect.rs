@@ -195,6 +195,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn check_copies(&self) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
+        if let Ok(None) = super::tip::read(&self.inner.dir, self.inner.keyring.ids()) {
+            let path = super::tip::path(&self.inner.dir).display().to_string();
+            let why = "it is missing; the next snapshot makes it anew";
+            findings.push(Finding::from_error(&StoreError::damage(path, why)));
+        }
         let mut compare = |path: std::path::PathBuf, copy: &[u8]| match std::fs::read(&path) {
             Ok(bytes) if bytes == copy => {}
             Ok(_) => findings.push(Finding::from_error(&StoreError::damage(

@@ -13,6 +13,7 @@ mod lock;
 mod log;
 mod pins;
 mod read;
+mod tip;
 mod unlock;
 mod write;
 
@@ -73,8 +74,25 @@ impl Inner {
 pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
     let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
-    let db = Db::open_read(&dir.join("db"))?;
+    let tip = tip::read(dir, keyring.ids())?;
+    let db = open_database(dir)?;
+    tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), crate::codec::digest))?;
     Store::assemble(dir, header, keyring, pin, dirs, db, cache)
+}
+
+/// Opens the database for reading. If a file that it lists is gone and one in `tmp` may be it, a writer's open puts it back.
+fn open_database(dir: &Path) -> Result<Db, StoreError> {
+    let opened = Db::open_read(&dir.join("db"));
+    if !matches!(&opened, Err(e) if e.is_damage()) || !tmp_holds_files(dir) {
+        return opened;
+    }
+    let Ok(_lock) = lock::WriterLock::take(dir, Waiting::NoWait, &|| {}) else { return opened };
+    drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
+    Db::open_read(&dir.join("db"))
+}
+
+fn tmp_holds_files(dir: &Path) -> bool {
+    std::fs::read_dir(dir.join("tmp")).is_ok_and(|mut d| d.next().is_some())
 }
 
 impl Store {
@@ -148,7 +166,9 @@ impl Store {
     /// # Errors
     /// If it cannot be opened again.
     pub fn refresh(&self) -> Result<(), StoreError> {
+        let tip = tip::read(&self.inner.dir, self.inner.keyring.ids())?;
         self.inner.replace_db(Arc::new(Db::open_read(&self.inner.dir.join("db"))?));
+        tip::check(tip, |sequence| self.db().with(Family::Log, &number_key(sequence), crate::codec::digest))?;
         self.check_pin()
     }
 

@@ -56,11 +56,11 @@ impl PinFile {
     }
 
     /// Refuses other keys than those seen before.
-    pub(super) fn check_keys(&self, commitment: &[u8; 32], recipients: &[u8; 32]) -> Result<(), StoreError> {
+    pub(super) fn check_keys(&self, commitment: &[u8; 32], recipients: Option<&[u8; 32]>) -> Result<(), StoreError> {
         let Some(pin) = &self.pin else { return Ok(()) };
         let what = if pin.commitment != hex(commitment) {
             "the id key"
-        } else if pin.recipients != hex(recipients) {
+        } else if recipients.is_some_and(|r| pin.recipients != hex(r)) {
             "the store's recipients"
         } else {
             return Ok(());

@@ -41,7 +41,7 @@ pub(super) fn keyring(
     if *keyring.ids().commitment() != header.commitment {
         return Err(StoreError::damage("the header", "it does not fit the key of unencrypted stores"));
     }
-    pin.check_keys(&header.commitment, &keyring.recipients_hash())?;
+    pin.check_keys(&header.commitment, Some(&keyring.recipients_hash()))?;
     Ok((keyring, pin))
 }
 
@@ -97,7 +97,7 @@ fn key_record(dir: &Path, header: &Header, unlock: &dyn Unlock, pin: &PinFile) -
     }
     // A header with another commitment than the one we know explains why a good key object does not fit.
     if forged.is_some() {
-        pin.check_keys(&header.commitment, &[0; 32])?;
+        pin.check_keys(&header.commitment, None)?;
     }
     Err(forged.or(broken).unwrap_or_else(|| StoreError::WrongKey(dir.to_owned())))
 }

@@ -14,7 +14,8 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::codec::{MacLabel, SealedBlock, digest, seal_block, seal_value};
 use crate::format::{
-    BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes,
+    BlockHeader, BlockKind, Cipher, Family, Place, Tip, from_bytes, index_key, join_mac, number_key, sum_key_value,
+    to_bytes,
 };
 use crate::model::{ChunkId, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp};
 
@@ -110,7 +111,9 @@ impl Writer {
             return Err(StoreError::Newer { path: dir.to_owned(), why });
         }
         let lock = WriterLock::take(dir, waiting, waits)?;
-        let db = Db::open_write(&dir.join("db"))?;
+        let tip = super::tip::read(dir, store.keyring().ids())?;
+        let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
+        super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         empty_tmp(dir)?;
         let epoch = store.keyring().begin_epoch()?;
         let next_block = next_block(&db)?;
@@ -320,8 +323,9 @@ impl Writer {
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         db.write(&rows, true)?;
         db.flush()?;
-        self.store.inner.stale.store(true, Ordering::SeqCst);
         let log_hash = digest(&entry);
+        super::tip::write(self.store.dir(), &Tip { sequence: manifest.sequence, log_hash }, ids)?;
+        self.store.inner.stale.store(true, Ordering::SeqCst);
         self.remember(manifest.sequence, &log_hash);
         Ok(CommitInfo { id, manifest, log_hash })
     }

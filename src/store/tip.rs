@@ -1,0 +1,60 @@
+//! Section 8.1: the newest state that was acknowledged, kept outside the database.
+//!
+//! RocksDB takes a MANIFEST or write-ahead log that ends too early for one that was never written to its end, and opens what
+//! is before it without a word. The tip tells that something acknowledged is gone.
+
+use std::path::{Path, PathBuf};
+
+use crate::codec::{IdKeys, MacLabel};
+use crate::format::Tip;
+use crate::model::Digest;
+
+use super::error::StoreError;
+use super::files::write_whole;
+
+/// Where it is.
+pub(super) fn path(dir: &Path) -> PathBuf {
+    dir.join("tip")
+}
+
+/// The bytes of a tip.
+pub(super) fn to_bytes(tip: &Tip, ids: &IdKeys) -> Vec<u8> {
+    let mut bytes = tip.signed_part();
+    let mac = ids.mac(MacLabel::Tip, &[&bytes]);
+    bytes.extend_from_slice(&mac);
+    bytes
+}
+
+/// Puts a tip in place; it lasts when this returns.
+pub(super) fn write(dir: &Path, tip: &Tip, ids: &IdKeys) -> Result<(), StoreError> {
+    write_whole(&path(dir), &to_bytes(tip, ids))
+}
+
+/// Reads the tip; nothing if it is missing. To be read before the database is opened: what it says was there by then.
+pub(super) fn read(dir: &Path, ids: &IdKeys) -> Result<Option<Tip>, StoreError> {
+    let path = path(dir);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
+    };
+    let good = Tip::parse(&bytes).filter(|(tip, mac)| ids.mac_holds(MacLabel::Tip, &[&tip.signed_part()], mac));
+    good.map(|(tip, _)| Some(tip)).ok_or_else(|| {
+        let why = "it is not what was written; if verify finds nothing else once it is removed, the next snapshot makes it anew";
+        StoreError::damage(path.display().to_string(), why)
+    })
+}
+
+/// Refuses a log that lacks what the tip says was acknowledged. `hash_at` gives the hash of a log entry.
+pub(super) fn check(
+    tip: Option<Tip>,
+    hash_at: impl FnOnce(u64) -> Result<Option<Digest>, StoreError>,
+) -> Result<(), StoreError> {
+    let Some(tip) = tip.filter(|t| t.sequence > 0) else { return Ok(()) };
+    let what = || format!("entry {} of the arrival log", tip.sequence);
+    match hash_at(tip.sequence)? {
+        Some(hash) if hash == tip.log_hash => Ok(()),
+        Some(_) => Err(StoreError::damage(what(), "it is not the one that was acknowledged")),
+        None => Err(StoreError::damage(what(), "it was acknowledged and is gone: the end of the database is lost")),
+    }
+}
