@@ -2,6 +2,7 @@
 
 use crate::model::{Failure, Kind};
 use crate::store::StoreError;
+use crate::tree::Node;
 
 /// What can go wrong with a pack.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +26,8 @@ pub enum PackError {
 
 impl PackError {
     /// Makes the path of an entry known.
-    pub(super) fn of(path: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
-        move |source| Self::Content { path: path.into(), source }
+    pub(super) fn of(node: &Node) -> impl FnOnce(StoreError) -> Self {
+        |source| Self::Content { path: node.display(), source }
     }
 }
 

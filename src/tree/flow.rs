@@ -50,7 +50,13 @@ pub struct Part {
 }
 
 impl Part {
-    fn bytes(&self) -> u64 {
+    /// How long it is, holes counted.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(ContentPiece::len).sum()
+    }
+
+    fn weight(&self) -> u64 {
         let data = self.pieces.iter().filter(|p| matches!(p, ContentPiece::Data { .. }));
         data.map(ContentPiece::len).sum()
     }
@@ -81,9 +87,9 @@ impl Visit {
         match self {
             Self::Enter { node, part, .. } => {
                 let own = if node.entry.folder().is_some() { FOLDER_WEIGHT } else { ENTRY_WEIGHT };
-                own + node.path.len() as u64 + part.as_ref().map_or(0, Part::bytes)
+                own + node.path.len() as u64 + part.as_ref().map_or(0, Part::weight)
             }
-            Self::Part(_, part) => ENTRY_WEIGHT + part.bytes(),
+            Self::Part(_, part) => ENTRY_WEIGHT + part.weight(),
             Self::Leave(_) | Self::Lost(..) => FOLDER_WEIGHT,
         }
     }

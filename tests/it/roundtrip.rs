@@ -83,7 +83,7 @@ fn an_exported_tar_gives_the_captured_tree_to_gnu_tar() {
     fs::create_dir(&dest).unwrap();
     let mut gnu = Command::new("tar");
     gnu.args(["--acls", "--xattrs", "--xattrs-include=*", "--exclude=./deep", "-xpf"]).arg(&tar).arg("-C").arg(&dest);
-    let _ = Ran::of(&mut gnu).ended(0);
+    let _gnu = Ran::of(&mut gnu).ended(0);
     let shallow = |text: &str| text.lines().filter(|l| !l.starts_with("b'deep")).collect::<Vec<_>>().join("\n");
     same(&shallow(&c.expected), &shallow(&describe(&dest)));
     rsync_sees_no_difference(&c.source, &dest);

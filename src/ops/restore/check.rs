@@ -10,7 +10,8 @@ use super::folders::{Folder, Folders};
 use super::report::Tally;
 use super::{Overwrite, RestoreError};
 
-/// Compares every file's content with its digest, from the disk as far as the system allows, and every symlink's target.
+/// Compares every file's content with its digest, from the disk as far as the system allows, and every symlink's target. What was
+/// told not to be restored is left out.
 pub(super) fn read_back(
     pages: &Pages,
     starts: Vec<(Box<[u8]>, Entry)>,
@@ -20,6 +21,7 @@ pub(super) fn read_back(
     // What is written goes to the disk, so that the cached copy can be dropped and the disk's is read.
     let _ = rustix::fs::syncfs(base);
     let mut flow = Flow::new(pages, starts);
+    let not_written = std::mem::take(&mut tally.not_written);
     let mut folders = Folders::new(base.clone(), Overwrite::Never);
     in_order(
         || {
@@ -33,6 +35,7 @@ pub(super) fn read_back(
                     Visit::Enter { node, .. } if node.entry.folder().is_some() => {
                         let _ = folders.find(&node);
                     }
+                    Visit::Enter { node, .. } if not_written.contains(&node.path) => {}
                     Visit::Enter { node, .. } => {
                         if let Some(Ok(folder)) = folders.top() {
                             items.push((folder, node));

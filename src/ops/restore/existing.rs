@@ -35,7 +35,7 @@ impl Context<'_> {
     /// Something has an item's name. Returns if it may be replaced, else what became of the item.
     pub(super) fn meet(&self, folder: &Folder, node: &Node) -> Result<(), Outcome> {
         match self.overwrite {
-            Overwrite::Never => Err(Outcome::Kept("it exists already".to_owned())),
+            Overwrite::Never => Err(Outcome::Kept(EXISTS.to_owned())),
             Overwrite::Always => Ok(()),
             Overwrite::IfChanged => {
                 let name = node.entry.name.as_bytes();
@@ -69,36 +69,32 @@ impl Context<'_> {
         if lost.is_empty() { Outcome::Same } else { Outcome::Partly(lost) }
     }
 
-    /// A further name of a file that was restored under another one.
-    pub(super) fn link(&self, base: &Arc<Folder>, folder: &Folder, node: &Node, first: &Node) -> Outcome {
+    /// A further name of a file that was restored under another one; nothing if that one is not where it should be.
+    pub(super) fn link(&self, base: &Arc<Folder>, folder: &Folder, node: &Node, first: &Node) -> Option<Outcome> {
         let name = node.entry.name.as_bytes();
         let (above, old) = match first.path.iter().rposition(|b| *b == b'/') {
             Some(at) => (&first.path[..at], &first.path[at + 1..]),
             None => (&[][..], &first.path[..]),
         };
-        let linked = base.descend(above).map_err(|e| Outcome::failed("cannot open the folder of its other name", e));
-        let linked = linked.and_then(|from| {
-            let link = |name: &[u8]| rustix::fs::linkat(&from, old, folder, name, AtFlags::empty());
-            match link(name) {
-                Err(Errno::EXIST) if is_one_file(&from, old, folder, name) => Ok(Outcome::Same),
-                Err(Errno::EXIST) if self.overwrite == Overwrite::Never => {
-                    Ok(Outcome::Kept("it exists already".to_owned()))
-                }
-                Err(Errno::EXIST) => {
-                    let beside = name_beside();
-                    link(&beside).map_err(|e| Outcome::failed("cannot link it", e))?;
-                    self.replace(folder, Some(&beside), name)?;
-                    Ok(Outcome::Done)
-                }
-                made => {
-                    made.map(|()| Outcome::Done).map_err(|e| Outcome::failed("cannot link it to its other name", e))
-                }
+        let from = base.descend(above).ok()?;
+        let link = |name: &[u8]| rustix::fs::linkat(&from, old, folder, name, AtFlags::empty());
+        let linked = match link(name) {
+            Err(Errno::NOENT) => return None,
+            Err(Errno::EXIST) if is_one_file(&from, old, folder, name) => Ok(Outcome::Same),
+            Err(Errno::EXIST) if self.overwrite == Overwrite::Never => Ok(Outcome::Kept(EXISTS.to_owned())),
+            Err(Errno::EXIST) => {
+                let beside = name_beside();
+                link(&beside)
+                    .map_err(|e| Outcome::failed("cannot link it", e))
+                    .and_then(|()| self.replace(folder, Some(&beside), name).map(|()| Outcome::Done))
             }
-        });
-        linked.unwrap_or_else(|outcome| outcome)
+            made => made.map(|()| Outcome::Done).map_err(|e| Outcome::failed("cannot link it to its other name", e)),
+        };
+        Some(linked.unwrap_or_else(|outcome| outcome))
     }
 }
 
+const EXISTS: &str = "it exists already";
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 fn is_one_file(a: &Folder, name_a: &[u8], b: &Folder, name_b: &[u8]) -> bool {

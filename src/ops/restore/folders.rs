@@ -160,9 +160,7 @@ impl Folders {
         let existed = folder.as_ref().is_some_and(|f| f.existed);
         self.levels.push(Level { name, refused: folder.is_none(), folder, existed });
         let far = self.levels.len().wrapping_sub(NEAR + 1);
-        if !far.is_multiple_of(FAR)
-            && let Some(level) = self.levels.get_mut(far)
-        {
+        if let Some(level) = self.levels.get_mut(far).filter(|_| !far.is_multiple_of(FAR)) {
             level.folder = None;
         }
         told

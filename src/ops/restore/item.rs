@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::model::{Body, Entry, Xattrs};
 use crate::store::StoreError;
-use crate::tree::{LongCheck, Node, Part, Stretch, WholeCheck};
+use crate::tree::{Flow, LongCheck, Node, Part, Stretch, Visit, WholeCheck};
 
 use super::Context;
 use super::folders::Folder;
@@ -99,6 +99,23 @@ impl Context<'_> {
             (Some(opened), settled) => self.close(folder, node, opened, settled.map_or(Ok(()), Err)),
             (None, settled) => settled.unwrap_or(Outcome::Done),
         }
+    }
+
+    /// An item that was to be linked to another name of it, which is not there.
+    pub(super) fn put_alone(&self, folder: &Folder, node: &Node) -> Outcome {
+        let mut flow = Flow::new(self.pages, vec![(node.path.clone(), node.entry.clone())]);
+        let (long, mut check, mut outcome) = (LongFile::default(), LongCheck::default(), Outcome::Done);
+        while let Some(visit) = flow.next() {
+            let (Visit::Enter { node, part: Some(mut part), .. } | Visit::Part(node, mut part)) = visit else {
+                return self.put_other(folder, node);
+            };
+            if part.offset == 0 && part.last {
+                return self.put_file(folder, &node, &mut part);
+            }
+            self.put_part(folder, &node, &mut part, &long);
+            outcome = self.finish_part(folder, &node, &mut part, &long, &mut check);
+        }
+        outcome
     }
 
     fn open_file(&self, folder: &Folder, node: &Node) -> Result<Opened, Outcome> {

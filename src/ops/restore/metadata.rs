@@ -98,8 +98,9 @@ impl Carrier {
             }
         }
         let is_symlink = matches!(entry.body, Body::Symlink(_));
+        let differs = before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty();
         if !is_symlink
-            && (before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty())
+            && differs
             && let Err(e) = chmod(on, Mode::from_raw_mode(mode & MODE_BITS))
         {
             tell("its mode", e);

@@ -11,6 +11,8 @@ mod item;
 mod metadata;
 mod outcome;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -106,7 +108,7 @@ pub fn restore(
         |tasks: Vec<Task>| tasks.into_iter().map(|task| context.work(task)).collect::<Vec<_>>(),
         |worked| {
             for mut one in worked {
-                context.finish(&mut one, &base, &mut long, &tally);
+                context.finish(&mut one, &base, &mut long, &mut tally);
                 tally.count(&one.task, one.outcome)?;
             }
             if progress.cancelled() { Err(RestoreError::Interrupted) } else { Ok(()) }
@@ -180,18 +182,22 @@ impl Context<'_> {
     }
 
     /// What must wait for all before it.
-    fn finish(&self, one: &mut Worked, base: &Arc<Folder>, check: &mut LongCheck, tally: &Tally) {
+    fn finish(&self, one: &mut Worked, base: &Arc<Folder>, check: &mut LongCheck, tally: &mut Tally) {
         match &mut one.task {
             Task::Item { folder, node, part: Some(part), long: Some(long) }
             | Task::Part { folder, node, part, long } => {
                 one.outcome = self.finish_part(folder, node, part, long, check);
             }
             Task::Link { folder, node, first } => {
-                one.outcome = if tally.is_missing(first) {
-                    Outcome::Failed(format!("another name of it, {}, was not restored", first.display()))
-                } else {
-                    self.link(base, folder, node, first)
-                };
+                let linked = tally.linkable(first).and_then(|first| self.link(base, folder, node, &first));
+                one.outcome = linked.unwrap_or_else(|| {
+                    // The name to link it to is not there: this one gets the content, and the rest are linked to it.
+                    let outcome = self.put_alone(folder, node);
+                    if outcome.is_there() {
+                        tally.stands_in(first, node);
+                    }
+                    outcome
+                });
             }
             Task::Leave { folder, node, lost } => one.outcome = self.finish_folder(folder, node, lost.take()),
             Task::Item { .. } | Task::Refused { .. } => {}

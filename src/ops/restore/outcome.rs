@@ -39,6 +39,11 @@ impl Outcome {
         }
     }
 
+    /// True if the item is there now.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Self::Done | Self::Partly(_) | Self::Same)
+    }
+
     /// Made; these properties could not be given to it.
     pub(super) fn carried(lost: Vec<String>) -> Self {
         if lost.is_empty() { Self::Done } else { Self::Partly(lost) }

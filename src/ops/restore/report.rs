@@ -1,10 +1,10 @@
 //! What a restore tells: its result, its errors, its notices.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{Body, Kind, Notice, Progress};
-use crate::tree::{ContentPiece, Node};
+use crate::tree::Node;
 
 use super::Task;
 use super::metadata::Carrier;
@@ -59,24 +59,32 @@ impl Restored {
 pub(super) struct Tally<'a> {
     progress: &'a dyn Progress,
     pub(super) restored: Restored,
-    /// First names of hard links that are not what their further names should be.
-    missing: HashSet<*const Node>,
-    /// Keeps those first names where they are in memory.
-    kept: Vec<Arc<Node>>,
+    /// Paths that were not restored, each told.
+    pub(super) not_written: HashSet<Box<[u8]>>,
+    /// First names of hard links that were not restored, by where they are in memory, and which name stands in for each.
+    missing: HashMap<*const Node, (Arc<Node>, Option<Arc<Node>>)>,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn new(progress: &'a dyn Progress) -> Self {
-        Self { progress, restored: Restored::default(), missing: HashSet::new(), kept: Vec::new() }
+        Self { progress, restored: Restored::default(), not_written: HashSet::new(), missing: HashMap::new() }
     }
 
     pub(super) fn progress(&self) -> &dyn Progress {
         self.progress
     }
 
-    /// True if the first name of a file was not restored.
-    pub(super) fn is_missing(&self, first: &Arc<Node>) -> bool {
-        self.missing.contains(&Arc::as_ptr(first))
+    /// The name that a further name of a file can be linked to: its first, or the one that stands in for it.
+    pub(super) fn linkable(&self, first: &Arc<Node>) -> Option<Arc<Node>> {
+        match self.missing.get(&Arc::as_ptr(first)) {
+            None => Some(first.clone()),
+            Some((_, instead)) => instead.clone(),
+        }
+    }
+
+    /// From now on further names are linked to `instead`.
+    pub(super) fn stands_in(&mut self, first: &Arc<Node>, instead: &Arc<Node>) {
+        self.missing.insert(Arc::as_ptr(first), (first.clone(), Some(instead.clone())));
     }
 
     /// Counts a task once it is done.
@@ -89,18 +97,18 @@ impl<'a> Tally<'a> {
             | Task::Refused { node, .. } => (node, true),
         };
         let bytes = match task {
-            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => {
-                part.pieces.iter().map(ContentPiece::len).sum()
-            }
+            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.bytes(),
             _ => 0,
         };
         self.progress.advance(u64::from(last), bytes);
         if !last {
             return Ok(());
         }
-        if !matches!(outcome, Outcome::Done | Outcome::Partly(_) | Outcome::Same) && node.entry.link.is_some() {
-            self.missing.insert(Arc::as_ptr(node));
-            self.kept.push(node.clone());
+        if !outcome.is_there() {
+            self.not_written.insert(node.path.clone());
+        }
+        if !outcome.is_there() && node.entry.link.is_some() {
+            self.missing.insert(Arc::as_ptr(node), (node.clone(), None));
         }
         let done = matches!(outcome, Outcome::Done | Outcome::Partly(_));
         let r = &mut self.restored;
@@ -155,7 +163,9 @@ impl<'a> Tally<'a> {
     pub(super) fn remarks(&mut self, carrier: &Carrier) {
         self.restored.owners_lost = carrier.owners_lost();
         if self.restored.owners_lost {
-            self.progress.notice(Notice::Remark("owners were not given back: only root may do that".to_owned()));
+            self.progress.notice(Notice::Remark(
+                "owners, and set-id bits of what others own, were not given back: only root may do that".to_owned(),
+            ));
         }
     }
 }

@@ -8,6 +8,8 @@ mod content;
 mod structure;
 mod trace;
 
+use std::collections::HashSet;
+
 use crate::model::{Failure, Kind, Notice, Progress, SnapshotId};
 use crate::store::{BlockCheck, Finding, Store, StoreError};
 use crate::tree::Pages;
@@ -114,18 +116,21 @@ pub fn verify(
         (structure.join(), blocks)
     });
     let structure = structure.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let (inspected, damaged_blocks) = blocks?;
+    let (inspected, damaged_blocks) = or_found(blocks, &mut verified.findings)?;
     (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
     (verified.snapshots, verified.pages, verified.entries) =
         (structure.manifests.len() as u64, structure.pages, structure.entries);
     verified.findings.extend(damaged_blocks);
-    verified.findings.extend(store.check_copies()?);
-    let (entries, damaged_index) = store.check_index()?;
+    let damaged_copies = or_found(store.check_copies(), &mut verified.findings)?;
+    verified.findings.extend(damaged_copies);
+    let (entries, damaged_index) = or_found(store.check_index(), &mut verified.findings)?;
     verified.index_entries = entries;
     verified.findings.extend(damaged_index);
     let mut bad = structure.bad;
     bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
     verified.findings.extend(structure.findings);
+    let mut told = HashSet::new();
+    verified.findings.retain(|f| told.insert((f.object.clone(), f.why.clone())));
     if options.whole_contents && !progress.cancelled() {
         verified.files_read =
             content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
@@ -143,4 +148,15 @@ pub fn verify(
         progress.notice(Notice::Remark("the store holds no snapshots yet".to_owned()));
     }
     Ok(verified)
+}
+
+/// Damage that ends a look is a finding like another.
+fn or_found<T: Default>(looked: Result<T, StoreError>, findings: &mut Vec<Finding>) -> Result<T, StoreError> {
+    match looked {
+        Err(e) if e.is_damage() => {
+            findings.push(Finding::from_error(&e));
+            Ok(T::default())
+        }
+        looked => looked,
+    }
 }

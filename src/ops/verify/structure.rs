@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::format::{PageItem, PageItems};
+use crate::codec::digest;
+use crate::format::{PageItem, PageItems, to_bytes};
 use crate::model::{ChunkId, ChunkRef, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Finding, Store, StoreError};
@@ -32,7 +33,7 @@ pub(super) struct Structure<'a> {
     store: &'a Store,
     tree: &'a Pages,
     progress: &'a dyn Progress,
-    /// First halves of the ids of pages that were looked at: enough to tell them apart.
+    /// Hashes of the ids and sums of pages that were looked at, cut to what is enough to tell them apart.
     seen: HashSet<[u8; 16]>,
     pub(super) manifests: Vec<(SnapshotId, Manifest)>,
     /// Snapshots without a manifest that can be read.
@@ -57,12 +58,13 @@ impl<'a> Structure<'a> {
             findings: Vec::new(),
             bad: Bad::default(),
         };
-        for row in store.log()? {
-            if let Err(e) = row.entry {
-                here.found(&e);
-            }
+        match store.log() {
+            Ok(rows) => rows.iter().filter_map(|row| row.entry.as_ref().err()).for_each(|e| here.found(e)),
+            // The rest can be looked at all the same.
+            Err(e) if e.is_damage() => here.found(&e),
+            Err(e) => return Err(e),
         }
-        for row in store.snapshots()? {
+        for row in store.snapshots().or_else(|e| if e.is_damage() { Ok(Vec::new()) } else { Err(e) })? {
             match store.manifest(&row.id) {
                 Ok(manifest) if manifest.sequence != row.sequence || manifest.arrival != row.arrival => {
                     let what = format!("the manifest of snapshot {}", row.id);
@@ -114,13 +116,7 @@ impl<'a> Structure<'a> {
     fn map<T: PageItem>(&mut self, root: PageId, counts: T::Counts, item: &mut dyn FnMut(&mut Self, &T)) {
         let mut todo = vec![(root, counts, None)];
         while let Some((id, counts, above)) = todo.pop() {
-            let mut half = [0; 16];
-            half.copy_from_slice(&id.as_bytes()[..16]);
-            if !self.seen.insert(half) {
-                // The sums that this parent has for it are checked all the same, unless it is known to be damaged.
-                if !self.bad.pages.contains(&id) {
-                    continue;
-                }
+            if !self.is_new::<T>(&id, &counts) {
                 continue;
             }
             self.pages += 1;
@@ -146,10 +142,19 @@ impl<'a> Structure<'a> {
         }
     }
 
+    /// True if a page was not looked at yet, or only with other sums: the loader compares them with the page's own.
+    fn is_new<T: PageItem>(&mut self, id: &PageId, counts: &T::Counts) -> bool {
+        let mut key = id.as_bytes().to_vec();
+        key.extend_from_slice(&to_bytes(counts));
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest(&key).as_bytes()[..16]);
+        self.seen.insert(half)
+    }
+
     /// What an entry references, and that its lists sum up to its size.
     fn entry(&mut self, entry: &Entry) {
         if let crate::model::Xattrs::Chunks(list) = &entry.xattrs {
-            list.iter().for_each(|chunk| self.chunk(&chunk.id));
+            self.listed(list);
         }
         let Some(file) = entry.file() else { return };
         let data = self.chunks(file);
@@ -179,13 +184,19 @@ impl<'a> Structure<'a> {
                 file.size
             }
             Chunks::List(list) => {
-                list.iter().for_each(|chunk| self.chunk(&chunk.id));
+                self.listed(list);
                 list.iter().map(|chunk| u64::from(chunk.len)).sum()
             }
             Chunks::Paged(page, counts) => {
                 self.map::<ChunkRef>(*page, *counts, &mut |here, chunk| here.chunk(&chunk.id));
                 counts.bytes
             }
+        }
+    }
+
+    fn listed(&mut self, list: &[ChunkRef]) {
+        for chunk in list {
+            self.chunk(&chunk.id);
         }
     }
 

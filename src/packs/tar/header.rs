@@ -161,7 +161,6 @@ mod tests {
         for (value, wanted) in [(1, "6 k=x\n"), (4, "9 k=xxxx\n"), (5, "11 k=xxxxx\n"), (6, "12 k=xxxxxx\n")] {
             let mut records = Records::default();
             records.put(b"k", "x".repeat(value).as_bytes());
-            assert_eq!(records.0.len().to_string(), wanted.split(' ').next().unwrap_or_default());
             assert_eq!(String::from_utf8_lossy(&records.0), wanted);
         }
         for len in [90, 91, 92, 93, 94, 95, 990, 991, 992, 993, 994, 995] {

@@ -31,7 +31,7 @@ pub(super) fn pack(pages: &Pages, batch: Vec<Visit>, bytes: Vec<u8>) -> Result<P
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
             Visit::Part(node, part) => packed.content(pages, &node, part)?,
             Visit::Leave(_) => {}
-            Visit::Lost(node, error) => return Err(PackError::of(node.display())(error)),
+            Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
         }
     }
     Ok(packed)
@@ -93,16 +93,14 @@ impl Packed {
             put_headers(&mut self.bytes, &member);
             return Ok(());
         }
-        member.records = attributes(pages, node).map_err(PackError::of(node.display()))?;
-        if let (Some(file), Some(part)) = (entry.file(), part) {
-            let before = sparse_map(pages, node, file, &mut member).map_err(PackError::of(node.display()))?;
-            put_headers(&mut self.bytes, &member);
-            self.bytes.extend_from_slice(&before);
-            self.content(pages, node, part)
-        } else {
-            put_headers(&mut self.bytes, &member);
-            Ok(())
-        }
+        member.records = attributes(pages, node).map_err(PackError::of(node))?;
+        let before = match entry.file() {
+            Some(file) => sparse_map(pages, node, file, &mut member).map_err(PackError::of(node))?,
+            None => Vec::new(),
+        };
+        put_headers(&mut self.bytes, &member);
+        self.bytes.extend_from_slice(&before);
+        part.map_or(Ok(()), |part| self.content(pages, node, part))
     }
 
     /// A part of a file's content, and what fills the last block behind the last part.
@@ -129,13 +127,13 @@ impl Packed {
             }
             Ok(())
         });
-        read.map_err(PackError::of(node.display()))?;
+        read.map_err(PackError::of(node))?;
         if part.last {
             self.content += file.size;
-            pad(&mut self.bytes, stored_len(pages, file).map_err(PackError::of(node.display()))?);
+            pad(&mut self.bytes, stored_len(pages, file).map_err(PackError::of(node))?);
         }
         if whole {
-            check.finish(file).map_err(PackError::of(node.display()))?;
+            check.finish(file).map_err(PackError::of(node))?;
         } else if check.is_needed() {
             self.long.push((node.clone(), part));
         }

@@ -53,7 +53,7 @@ pub fn export(
         |packed| {
             let mut packed: Packed = packed?;
             for (node, mut part) in packed.long.drain(..) {
-                long.add(pages, &node, &mut part).map_err(PackError::of(node.display()))?;
+                long.add(pages, &node, &mut part).map_err(PackError::of(&node))?;
             }
             for notice in packed.notices.drain(..) {
                 packing.not_carried += 1;

@@ -50,8 +50,14 @@ pub(super) fn data_ranges(pages: &Pages, file: &FileBody) -> Result<Option<Vec<E
 
 /// The map, padded to whole blocks.
 pub(super) fn map(ranges: &[Extent]) -> Vec<u8> {
-    let numbers = std::iter::once(ranges.len() as u64).chain(ranges.iter().flat_map(|r| [r.offset, r.len]));
-    let mut map: Vec<u8> = numbers.flat_map(|n| format!("{n}\n").into_bytes()).collect();
+    let mut map = format!("{}\n", ranges.len());
+    for range in ranges {
+        for number in [range.offset, range.len] {
+            map.push_str(&number.to_string());
+            map.push('\n');
+        }
+    }
+    let mut map = map.into_bytes();
     let len = map.len() as u64;
     super::header::pad(&mut map, len);
     map
