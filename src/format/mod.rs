@@ -64,9 +64,9 @@ pub const MAX_XATTRS: usize = 16 << 20;
 /// Bytes of an id in an index key.
 pub const ID_PREFIX_LEN: usize = 16;
 /// Smallest chunk that init asks for.
-pub const CHUNK_MIN: u32 = 64 << 10;
+pub const CHUNK_MIN: u32 = 128 << 10;
 /// Average chunk that init asks for.
-pub const CHUNK_AVG: u32 = 128 << 10;
+pub const CHUNK_AVG: u32 = 256 << 10;
 /// Largest chunk that init asks for.
 pub const CHUNK_MAX: u32 = 1 << 20;
 /// Page boundary mask that init asks for: one key in 64 ends a page.

@@ -319,7 +319,12 @@ pub(super) struct RowFile {
 /// Options of row files. Leaked once per process: the writer borrows them.
 fn row_file_options() -> &'static Options {
     static OPTIONS: std::sync::OnceLock<Options> = std::sync::OnceLock::new();
-    OPTIONS.get_or_init(|| family_options(Family::Data.name(), &Cache::new_lru_cache(1 << 20)))
+    OPTIONS.get_or_init(|| {
+        let mut options = family_options(Family::Data.name(), &Cache::new_lru_cache(1 << 20));
+        // The disk begins early, so that the sync at the end is short.
+        options.set_bytes_per_sync(2 << 20);
+        options
+    })
 }
 
 impl RowFile {

@@ -174,7 +174,9 @@ fn store(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> Result<(),
     let mut end = 0;
     let mut chunks = Vec::with_capacity(new.len());
     for (id, start, len) in new {
-        bytes.copy_within(start..start + len, end);
+        if start != end {
+            bytes.copy_within(start..start + len, end);
+        }
         end += len;
         chunks.push((id, u32::try_from(len).unwrap_or(u32::MAX)));
     }
