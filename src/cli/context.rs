@@ -64,6 +64,9 @@ impl Prompt for Terminal {
     }
 
     fn passphrase(&self, what: &str) -> Option<Passphrase> {
+        if let Some(command) = passphrase_command() {
+            return passphrase_from(&command).ok();
+        }
         if !std::io::stderr().is_terminal() {
             return None;
         }
@@ -97,17 +100,27 @@ impl Unlock for Keys<'_> {
         }
         let default = default_identity();
         if default.exists() {
-            found.extend(read_identities(&default, &self.prompt)?);
+            match read_identities(&default, &self.prompt) {
+                Ok(identities) => found.extend(identities),
+                // The one that nobody named hinders none that was.
+                Err(_) if !found.is_empty() => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(found)
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        if let Some(command) = std::env::var_os("LARDER_PASSPHRASE_COMMAND").filter(|c| !c.is_empty()) {
+        if let Some(command) = passphrase_command() {
             return passphrase_from(&command).map(Some);
         }
         Ok(self.prompt.passphrase("Passphrase of the store"))
     }
+}
+
+/// The command that prints passphrases, if there is one.
+pub(super) fn passphrase_command() -> Option<std::ffi::OsString> {
+    std::env::var_os("LARDER_PASSPHRASE_COMMAND").filter(|c| !c.is_empty())
 }
 
 /// Runs the user's command and takes the first line that it prints.

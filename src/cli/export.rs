@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::model::{Kind, Progress};
+use crate::packs::PackError;
 use crate::packs::tar::{self, Packing};
 
 use super::context;
@@ -72,7 +73,10 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
 fn pack(found: &[Found], out: &mut dyn Write, bar: &Bar) -> Result<Packing, CliError> {
     let [first, ..] = found else { return Ok(Packing::default()) };
     let starts = found.iter().map(|f| (f.path.clone().into(), f.entry.clone())).collect();
-    Ok(tar::export(&first.pages, starts, out, bar)?)
+    match tar::export(&first.pages, starts, out, bar) {
+        Err(PackError::Write(e)) if e.kind() == io::ErrorKind::BrokenPipe => Err(CliError::output(&e)),
+        other => Ok(other?),
+    }
 }
 
 /// Writes beside, syncs, renames: there is never a half file under the final name.

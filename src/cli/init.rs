@@ -105,7 +105,7 @@ fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
 }
 
 fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
-    if let Some(command) = std::env::var_os("LARDER_PASSPHRASE_COMMAND").filter(|c| !c.is_empty()) {
+    if let Some(command) = context::passphrase_command() {
         return Ok(context::passphrase_from(&command)?);
     }
     let nobody = || {

@@ -77,10 +77,10 @@ pub(super) fn stdout_unbuffered() -> Result<std::fs::File, CliError> {
     Ok(std::fs::File::from(fd))
 }
 
-/// Text without characters that could move a terminal's cursor or change what is seen.
+/// Text on one line, without characters that could move a terminal's cursor or change what is seen.
 pub(super) fn escaped(text: &str) -> String {
     let harmful = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
+        (c.is_control() && c != '\t')
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     text.chars().flat_map(|c| if harmful(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()

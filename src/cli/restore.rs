@@ -39,7 +39,7 @@ pub(super) struct RestoreArgs {
 enum When {
     /// They stay
     Never,
-    /// Those that differ are replaced
+    /// Those that differ in size or time are replaced, unless their content is the same
     IfChanged,
     /// They are replaced
     Always,
@@ -78,7 +78,7 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
         );
         let extra = [
             (done.unchanged, "were there already"),
-            (done.kept, "were not overwritten (--overwrite)"),
+            (done.kept, "were not overwritten (--overwrite if-changed)"),
             (done.skipped, "were left out"),
             (done.partly, "came back without some property"),
             (done.failed, "could not be written"),

@@ -75,7 +75,11 @@ pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<O
         out.print_json(&SnapshotJson::new(info.id, m))?;
     } else {
         out.line(&info.id.to_string())?;
-        let left = if s.unreadable > 0 { format!(", {} items could not be read", s.unreadable) } else { String::new() };
+        let mut left =
+            if s.unreadable > 0 { format!(", {} items could not be read", s.unreadable) } else { String::new() };
+        if s.changed > 0 {
+            left.push_str(&format!(", {} files changed while they were read", s.changed));
+        }
         out.remark(&format!(
             "{} of {}: {} files, {} folders, {}; {} new, stored in {}{left}",
             short_id(info.id),

@@ -49,7 +49,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
         Kind::Damage,
         format!("damage found: {count} objects, {} snapshots touched", verified.touched.len()),
     )
-    .hint("what is not named above is whole and can be restored; capture the sources again soon")
+    .hint("what is not named above is whole and can be restored; copy it out, and capture the sources into a new store")
     .told(out.json()))
 }
 

@@ -27,7 +27,7 @@ const BUILDING: &str = ".larder-init-";
 
 /// Reads and parses the header of a store; its MAC is not yet checked.
 pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
-    let bytes = match fs::read(dir.join("header")) {
+    let bytes = match super::files::read_small(&dir.join("header")) {
         Ok(bytes) => bytes,
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Err(if dir.join("db").join("CURRENT").exists() {

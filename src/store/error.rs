@@ -66,6 +66,9 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// The user stopped it while it waited.
+    #[error("stopped while waiting for another larder; nothing was changed")]
+    Interrupted,
     /// The role does not reach so far.
     #[error("this key may not read {0}")]
     Closed(&'static str),
@@ -126,6 +129,7 @@ impl Failure for StoreError {
             Self::Occupied { .. } | Self::Refused(_) => Kind::Usage,
             Self::Newer { .. } => Kind::Newer,
             Self::Locked(_) => Kind::Locked,
+            Self::Interrupted => Kind::Interrupted,
             Self::WrongKey(_) | Self::KeysChanged { .. } | Self::Closed(_) => Kind::WrongKey,
             Self::SetBack { .. } | Self::Damage { .. } => Kind::Damage,
             Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. }) => Kind::Usage,

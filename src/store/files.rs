@@ -44,3 +44,20 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     }
     sync_dir(dir)
 }
+
+/// Reads a small regular file. Anything else in its place (a pipe, a device, something huge) is refused, not waited for.
+pub(super) fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read};
+    const MAX: u64 = 1 << 20;
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::new(ErrorKind::InvalidData, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX {
+        return Err(Error::new(ErrorKind::InvalidData, "it is far too long"));
+    }
+    Ok(bytes)
+}

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::StoreError;
 
@@ -21,22 +22,22 @@ pub enum Waiting {
 }
 
 impl WriterLock {
-    /// Takes the lock; `waits` is called once if another process has it and we wait.
-    pub(super) fn take(dir: &Path, waiting: Waiting, waits: &dyn Fn()) -> Result<Self, StoreError> {
+    /// Takes the lock. While another process has it and we wait, `keep_waiting` is asked again and again.
+    pub(super) fn take(dir: &Path, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
         let path = dir.join("writer.lock");
         let fail = |e| StoreError::io(format!("cannot lock {}", path.display()), e);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if waiting == Waiting::NoWait => {
-                return Err(StoreError::Locked(dir.to_owned()));
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if waiting == Waiting::NoWait => {
+                    return Err(StoreError::Locked(dir.to_owned()));
+                }
+                Err(TryLockError::WouldBlock) if !keep_waiting() => return Err(StoreError::Interrupted),
+                // Asked for again and again, so that whoever waits can be stopped by a signal.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+                Err(TryLockError::Error(e)) => return Err(fail(e)),
             }
-            Err(TryLockError::WouldBlock) => {
-                waits();
-                file.lock().map_err(fail)?;
-            }
-            Err(TryLockError::Error(e)) => return Err(fail(e)),
         }
-        Ok(Self { _file: file })
     }
 }

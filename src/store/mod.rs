@@ -86,7 +86,7 @@ fn open_database(dir: &Path) -> Result<Db, StoreError> {
     if !matches!(&opened, Err(e) if e.is_damage()) || !tmp_holds_files(dir) {
         return opened;
     }
-    let Ok(_lock) = lock::WriterLock::take(dir, Waiting::NoWait, &|| {}) else { return opened };
+    let Ok(_lock) = lock::WriterLock::take(dir, Waiting::NoWait, &|| false) else { return opened };
     drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
     Db::open_read(&dir.join("db"))
 }
@@ -248,12 +248,12 @@ impl Store {
 
     /// Takes the writer lock and makes the store ready to be added to.
     ///
-    /// `waits` is called once if another process has the lock and we wait for it.
+    /// While another process has the lock and we wait for it, `keep_waiting` is asked again and again.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process writes and we are not to wait.
-    pub fn writer(&self, waiting: Waiting, waits: &dyn Fn()) -> Result<Writer, StoreError> {
-        Writer::begin(self, waiting, waits)
+    pub fn writer(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Writer, StoreError> {
+        Writer::begin(self, waiting, keep_waiting)
     }
 }
 

@@ -42,7 +42,7 @@ impl PinFile {
     /// Reads the pin of a store, if there is one.
     pub(super) fn read(dirs: &ClientDirs, store: StoreId, store_dir: &Path) -> Result<Self, StoreError> {
         let path = dirs.state.join("pins").join(format!("{store}.json"));
-        let pin = match std::fs::read(&path) {
+        let pin = match super::files::read_small(&path) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| {
                 StoreError::Refused(format!(
                     "{} is not a pin file: {e}; remove it if you do not know why",

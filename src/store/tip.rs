@@ -33,7 +33,7 @@ pub(super) fn write(dir: &Path, tip: &Tip, ids: &IdKeys) -> Result<(), StoreErro
 /// Reads the tip; nothing if it is missing. To be read before the database is opened: what it says was there by then.
 pub(super) fn read(dir: &Path, ids: &IdKeys) -> Result<Option<Tip>, StoreError> {
     let path = path(dir);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match super::files::read_small(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),

@@ -52,8 +52,8 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.extension().is_some_and(|e| e == "age") {
-            let bytes =
-                std::fs::read(&path).map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
+            let bytes = super::files::read_small(&path)
+                .map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
             found.push((path, bytes));
         }
     }

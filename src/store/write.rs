@@ -104,13 +104,13 @@ fn claim_key(sort: Sort, id: &[u8; 32]) -> [u8; 16] {
 }
 
 impl Writer {
-    pub(super) fn begin(store: &Store, waiting: Waiting, waits: &dyn Fn()) -> Result<Self, StoreError> {
+    pub(super) fn begin(store: &Store, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
         let dir = store.dir();
         if store.header().read_only_compatible != 0 {
             let why = "made by a newer version of Larder: this one may read it, not write".to_owned();
             return Err(StoreError::Newer { path: dir.to_owned(), why });
         }
-        let lock = WriterLock::take(dir, waiting, waits)?;
+        let lock = WriterLock::take(dir, waiting, keep_waiting)?;
         let tip = super::tip::read(dir, store.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
@@ -363,7 +363,9 @@ fn empty_tmp(dir: &std::path::Path) -> Result<(), StoreError> {
     super::files::make_dir(&tmp)?;
     let fail = |e| StoreError::io(format!("cannot empty {}", tmp.display()), e);
     for item in std::fs::read_dir(&tmp).map_err(fail)? {
-        std::fs::remove_file(item.map_err(fail)?.path()).map_err(fail)?;
+        let path = item.map_err(fail)?.path();
+        let is_dir = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+        if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }.map_err(fail)?;
     }
     Ok(())
 }

@@ -43,6 +43,11 @@ impl OldCache {
     /// Opens the cache if it is of this version and store, and nothing that it relies on was removed since.
     pub(super) fn open(writer: &Writer, file: &CacheFile) -> Option<Self> {
         let store = writer.store();
+        // Only a regular file: a pipe in its place would be waited for.
+        let regular = file.path.symlink_metadata().is_ok_and(|m| m.is_file());
+        if !regular {
+            return None;
+        }
         let mut reader = BufReader::with_capacity(1 << 20, File::open(&file.path).ok()?);
         let mut front = [0; 24];
         reader.read_exact(&mut front).ok()?;

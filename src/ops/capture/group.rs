@@ -217,8 +217,10 @@ fn read_small(
     let start = gathered.bytes.len();
     let mut before = job.meta;
     let mut changed = false;
+    let mut holes = Vec::new();
     for attempt in 0.. {
         let len = read_all(&file, before.size, &mut gathered.bytes)?;
+        holes = if len >= 4096 { source::holes(file.as_fd(), len as u64) } else { Vec::new() };
         let after = source::stat_fd(file.as_fd())?;
         if after.kind != rustix::fs::FileType::RegularFile {
             return Err(ReadError::Host(rustix::io::Errno::STALE));
@@ -237,8 +239,9 @@ fn read_small(
         gathered.bytes.truncate(start);
     }
     let list = source::xattrs_fd(file.as_fd())?;
-    let size = (gathered.bytes.len() - start) as u64;
-    let holes = if size >= 4096 { source::holes(file.as_fd(), size) } else { Vec::new() };
+    // In a file that changes, a hole may have come after its bytes were read: what was read counts.
+    let content = &gathered.bytes[start..];
+    holes.retain(|hole| range_of(hole).and_then(|range| content.get(range)).is_some_and(|b| b.iter().all(|b| *b == 0)));
     drop(file);
     let body = if holes.is_empty() {
         whole_content(pipeline, cutter, gathered, start)?
@@ -247,6 +250,12 @@ fn read_small(
     };
     let (xattrs, bits) = keep_xattrs(pipeline.writer, &list)?;
     Ok(ReadFile { body, xattrs, bits, mtime: before.mtime, ctime: before.ctime, looked, changed })
+}
+
+/// A hole's place in a buffer.
+fn range_of(hole: &Extent) -> Option<std::ops::Range<usize>> {
+    let start = usize::try_from(hole.offset).ok()?;
+    Some(start..start.checked_add(usize::try_from(hole.len).ok()?)?)
 }
 
 /// Appends a file's bytes to the buffer: as many as expected. That it grew shows in its metadata afterwards.

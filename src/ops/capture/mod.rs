@@ -158,9 +158,13 @@ pub fn capture(
         Plan::Walk(roots) => (roots.sources(), roots.git_revision()),
         Plan::Stream(..) => (Vec::new(), None),
     };
+    let told = AtomicBool::new(false);
     let mut writer = store.writer(options.waiting, &|| {
-        progress
-            .notice(crate::model::Notice::Remark("another larder is writing to this store; waiting for it".to_owned()));
+        if !told.swap(true, Ordering::Relaxed) {
+            let text = "another larder is writing to this store; waiting for it".to_owned();
+            progress.notice(crate::model::Notice::Remark(text));
+        }
+        !progress.cancelled()
     })?;
     writer.set_check(options.check_blocks);
     let cache_file = cache::CacheFile::new(store, &options.dataset);

@@ -26,11 +26,11 @@ pub(super) enum Event {
     /// It ends.
     Leave,
     /// An item whose body is known. `keep`: later names of the same inode will ask for its body.
-    Ready { entry: Entry, mark: Option<HostMark>, keep: Option<Inode> },
+    Ready { entry: Entry, mark: Option<HostMark>, keep: Option<LinkGroup> },
     /// A file whose body the next outcome of the groups gives.
-    Read { entry: Entry, path: Vec<u8>, mark: HostMark, keep: Option<Inode> },
+    Read { entry: Entry, path: Vec<u8>, mark: HostMark, keep: Option<LinkGroup> },
     /// A further name of a file. `last`: no more will come.
-    Linked { entry: Entry, path: Vec<u8>, inode: Inode, last: bool },
+    Linked { entry: Entry, path: Vec<u8>, last: bool },
     /// The first path of a group of hard links.
     Group(LinkGroup, Vec<u8>),
     /// An item that could not be read.
@@ -56,11 +56,14 @@ pub(super) struct TreeThread<'a> {
     outcomes: VecDeque<Result<ReadFile, String>>,
     pages: PageWriter<'a>,
     stack: Vec<(Entry, MapBuilder<Entry>)>,
-    kept: HashMap<Inode, Kept>,
+    kept: HashMap<LinkGroup, Kept>,
     links: BTreeMap<LinkGroup, (u64, Vec<u8>)>,
     statistics: Statistics,
     cache: Option<NewCache>,
 }
+
+/// A mark that no item of a host has.
+const NO_MARK: HostMark = HostMark { ctime: Timestamp::EPOCH, dev: (0, 0), ino: 0 };
 
 /// True if something changed so shortly before it was looked at that a further change might not show.
 pub(super) fn too_young(changed: Timestamp, looked: Timestamp) -> bool {
@@ -106,19 +109,21 @@ impl<'a> TreeThread<'a> {
     fn take(&mut self, event: Event) -> Result<Option<Entry>, CaptureError> {
         match event {
             Event::Enter(entry, mark) => {
-                self.remember(mark, &entry);
+                // A young folder's record stands all the same, under a mark that fits nothing: what is in it is found by it.
+                self.remember(Some(mark.unwrap_or(NO_MARK)), &entry);
                 self.stack.push((entry, MapBuilder::default()));
             }
             Event::Leave => return self.leave(),
             Event::Ready { entry, mark, keep } => {
-                if let (Some(inode), Body::File(body)) = (keep, &entry.body) {
-                    self.kept.insert(inode, (body.clone(), entry.xattrs.clone(), entry.bits, mark));
+                if let (Some(group), Body::File(body)) = (keep, &entry.body) {
+                    self.kept.insert(group, (body.clone(), entry.xattrs.clone(), entry.bits, mark));
                 }
                 self.add(entry, mark)?;
             }
             Event::Read { entry, path, mark, keep } => self.read(entry, &path, mark, keep)?,
-            Event::Linked { mut entry, path, inode, last } => {
-                let kept = if last { self.kept.remove(&inode) } else { self.kept.get(&inode).cloned() };
+            Event::Linked { mut entry, path, last } => {
+                let kept =
+                    entry.link.and_then(|g| if last { self.kept.remove(&g) } else { self.kept.get(&g).cloned() });
                 match kept {
                     Some((body, xattrs, bits, mark)) => {
                         (entry.body, entry.xattrs, entry.bits) = (Body::File(body), xattrs, bits);
@@ -143,7 +148,13 @@ impl<'a> TreeThread<'a> {
     }
 
     /// Gives a file the body that its group owes.
-    fn read(&mut self, mut entry: Entry, path: &[u8], mark: HostMark, keep: Option<Inode>) -> Result<(), CaptureError> {
+    fn read(
+        &mut self,
+        mut entry: Entry,
+        path: &[u8],
+        mark: HostMark,
+        keep: Option<LinkGroup>,
+    ) -> Result<(), CaptureError> {
         while self.outcomes.is_empty() {
             // A group that sends nothing could not be stored; the writer knows why.
             let failed = |_| StoreError::Database("writing has failed before".to_owned());
@@ -166,8 +177,8 @@ impl<'a> TreeThread<'a> {
                 entry.mtime = file.mtime;
                 (entry.body, entry.xattrs, entry.bits) =
                     (Body::File(file.body.clone()), file.xattrs.clone(), file.bits);
-                if let Some(inode) = keep {
-                    self.kept.insert(inode, (file.body, file.xattrs, file.bits, mark));
+                if let Some(group) = keep {
+                    self.kept.insert(group, (file.body, file.xattrs, file.bits, mark));
                 }
                 self.add(entry, mark)
             }

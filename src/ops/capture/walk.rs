@@ -90,6 +90,8 @@ impl Frame {
 struct Linked {
     group: crate::model::LinkGroup,
     seen: u32,
+    /// Of the first name.
+    meta: Meta,
 }
 
 /// Walks, compares with the cache, hands on what must be read.
@@ -337,11 +339,19 @@ impl<'t, 's> Walk<'t, 's> {
         let mut first_of_group = None;
         let link = if meta.nlink > 1 {
             let ids = self.pipeline.store.keyring().ids();
+            // An inode that was freed and taken by another file meanwhile, or changed, is not the one that was read.
+            if self
+                .links
+                .get(&inode)
+                .is_some_and(|linked| !linked.meta.same_content(meta) || linked.meta.btime != meta.btime)
+            {
+                self.links.remove(&inode);
+            }
             let path = &self.path;
             let linked = self.links.entry(inode).or_insert_with(|| {
                 let group = ids.link_group(path);
                 first_of_group = Some(group);
-                Linked { group, seen: 0 }
+                Linked { group, seen: 0, meta: *meta }
             });
             linked.seen += 1;
             Some((linked.group, linked.seen))
@@ -356,8 +366,8 @@ impl<'t, 's> Walk<'t, 's> {
         if last {
             self.links.remove(&inode);
         }
-        let keep = (link.is_some() && !last).then_some(inode);
         let group = link.map(|(group, _)| group);
+        let keep = group.filter(|_| !last);
         if let Some(old) = cached {
             let mut entry = self.entry(name, meta, old.body, old.xattrs, old.bits);
             (entry.link, entry.ext) = (group, old.ext);
@@ -368,7 +378,7 @@ impl<'t, 's> Walk<'t, 's> {
             entry.link = group;
             if link.is_some_and(|(_, seen)| seen > 1) {
                 let path = self.shown().into_bytes();
-                return self.send(Event::Linked { entry, path, inode, last });
+                return self.send(Event::Linked { entry, path, last });
             }
             return self.file(entry, meta, mark, keep);
         }
@@ -388,7 +398,13 @@ impl<'t, 's> Walk<'t, 's> {
     }
 
     /// A file that must be read.
-    fn file(&mut self, mut entry: Entry, meta: &Meta, mark: HostMark, keep: Option<Inode>) -> Result<(), CaptureError> {
+    fn file(
+        &mut self,
+        mut entry: Entry,
+        meta: &Meta,
+        mark: HostMark,
+        keep: Option<crate::model::LinkGroup>,
+    ) -> Result<(), CaptureError> {
         let Some(dir) = self.frames.last().map(|f| f.fd.clone()) else { return Ok(()) };
         if meta.size <= SMALL_FILE {
             let job = Job { dir, name: entry.name.as_bytes().into(), meta: *meta };

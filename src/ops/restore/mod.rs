@@ -84,6 +84,9 @@ pub fn restore(
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<Restored, RestoreError> {
+    if in_store(target, pages.store().dir()) {
+        return Err(RestoreError::InStore(target.to_owned()));
+    }
     let base = Folders::target(target)?;
     let context = Context { pages, overwrite: options.overwrite, carrier: Carrier::new() };
     let path = start.name.as_bytes().into();
@@ -119,6 +122,16 @@ pub fn restore(
         check::read_back(pages, starts(), &base, &mut tally)?;
     }
     Ok(tally.restored)
+}
+
+/// True if a path, or the folder that it would be made in, is the store's folder or below it: by device and inode.
+fn in_store(target: &Path, store: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
+    let Some(store) = identity(store) else { return false };
+    let Ok(target) = std::path::absolute(target) else { return false };
+    let existing = target.ancestors().find_map(|path| path.canonicalize().ok());
+    existing.is_some_and(|path| path.ancestors().any(|path| identity(path) == Some(store)))
 }
 
 /// Turns visits into tasks.

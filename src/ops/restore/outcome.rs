@@ -68,6 +68,9 @@ pub enum RestoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The target is the store, or in it.
+    #[error("{} is in the store; nothing was changed", .0.display())]
+    InStore(PathBuf),
     /// Going on would fail for every item.
     #[error("cannot restore {path}: {source}")]
     Full {
@@ -95,6 +98,7 @@ impl Failure for RestoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Target { .. } | Self::Full { .. } => Kind::Failed,
+            Self::InStore(_) => Kind::Usage,
             Self::Store { source, .. } => source.kind(),
             Self::Interrupted => Kind::Interrupted,
         }
@@ -103,6 +107,7 @@ impl Failure for RestoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Target { .. } => None,
+            Self::InStore(_) => Some("choose a folder outside the store".to_owned()),
             Self::Store { source, .. } => source.hint(),
             Self::Full { .. } | Self::Interrupted => {
                 Some("the same command with --overwrite=if-changed goes on where it stopped".to_owned())

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::model::{Chunks, Digest, Manifest, Progress, SnapshotId};
+use crate::codec::digest;
+use crate::format::to_bytes;
+use crate::model::{Chunks, Digest, FileBody, Manifest, Progress, SnapshotId};
 use crate::store::{Finding, StoreError};
 use crate::tree::{Flow, LongCheck, Node, Pages, Part, Visit, WholeCheck, in_order};
 
@@ -67,9 +69,14 @@ pub(super) fn read_whole(
     files
 }
 
-/// The digest of a file that needs to be read for it.
+/// What a file is known by that needs to be read for it.
 fn wanted(node: &Node) -> Option<Digest> {
-    node.entry.file().filter(|file| !matches!(file.chunks, Chunks::None | Chunks::Whole)).and_then(|file| file.content)
+    node.entry.file().filter(|file| !matches!(file.chunks, Chunks::None | Chunks::Whole)).map(body_digest)
+}
+
+/// What tells one file body from another: digest, chunks and holes together.
+pub(super) fn body_digest(file: &FileBody) -> Digest {
+    digest(&to_bytes(file))
 }
 
 fn read_one(pages: &Pages, node: &Node, part: &mut Part) -> Result<(), StoreError> {

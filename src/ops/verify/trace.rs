@@ -100,7 +100,9 @@ fn leave(open: &mut Vec<Open>, path: &mut Vec<u8>, whole: &mut HashSet<PageId>, 
 
 /// True if something that the entry itself references is damaged.
 fn entry_is_bad(pages: &Pages, entry: &Entry, bad: &Bad) -> bool {
-    if entry.file().and_then(|file| file.content).is_some_and(|content| bad.contents.contains(&content)) {
+    if !bad.contents.is_empty()
+        && entry.file().is_some_and(|file| bad.contents.contains(&super::content::body_digest(file)))
+    {
         return true;
     }
     let mut hit = false;
