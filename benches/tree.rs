@@ -43,7 +43,7 @@ fn open_store(dir: &Path) -> Store {
 }
 
 fn writer(store: &Store) -> Writer {
-    store.writer(Waiting::NoWait, &|| {}).expect("nobody else writes")
+    store.writer(Waiting::NoWait, &|| true).expect("nobody else writes")
 }
 
 fn name(n: u32) -> String {

@@ -48,7 +48,8 @@ fn missing_file(error: &StoreError, dir: &Path) -> Option<PathBuf> {
     if !why.contains("No such file") {
         return None;
     }
-    let name = why.split(['/', ' ', ':', ',', '\'']).find(|word| word.ends_with(".sst"))?;
+    let name =
+        why.split(['/', ' ', ':', ',', '\'']).find(|word| Path::new(word).extension().is_some_and(|e| e == "sst"))?;
     Some(dir.join(name)).filter(|path| !path.exists())
 }
 

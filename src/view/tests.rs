@@ -118,7 +118,7 @@ fn store_item(item: &mut Item, writer: &Writer, pages: &mut PageWriter) {
 
 /// Captures a tree as a snapshot.
 pub(crate) fn capture(store: &Store, mut root: Item, links: &[LinkItem], arrival: i64) -> SnapshotId {
-    let writer = store.writer(Waiting::Wait, &|| ()).unwrap();
+    let writer = store.writer(Waiting::Wait, &|| true).unwrap();
     let mut pages = PageWriter::new(&writer);
     store_item(&mut root, &writer, &mut pages);
     let links = (!links.is_empty()).then(|| {
@@ -303,7 +303,7 @@ fn damage_is_an_error_for_its_range_alone_and_told_once() {
     let store = new_store(dir.path());
     let mut tree = folder(b"", vec![file(b"f", &[b"good", b"gone", b"fine"], &[], 12)]);
     // The list names a chunk that was never stored.
-    let writer = store.writer(Waiting::Wait, &|| ()).unwrap();
+    let writer = store.writer(Waiting::Wait, &|| true).unwrap();
     let mut pages = PageWriter::new(&writer);
     store_item(&mut tree, &writer, &mut pages);
     let ids = store.keyring().ids();
@@ -341,7 +341,7 @@ fn damage_is_an_error_for_its_range_alone_and_told_once() {
 
 /// Commits a root whose pages are stored already.
 fn commit_as_is(store: &Store, root: Entry) -> SnapshotId {
-    let writer = store.writer(Waiting::Wait, &|| ()).unwrap();
+    let writer = store.writer(Waiting::Wait, &|| true).unwrap();
     let id = writer.commit(new(root, None), Timestamp::EPOCH).unwrap().id;
     store.refresh().unwrap();
     id

@@ -1,0 +1,131 @@
+//! What capture and restore do with things in their way.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::sandbox::{Ran, Sandbox};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn fifo(path: &Path) {
+    Ran::of(Command::new("mkfifo").arg(path)).done();
+}
+
+/// Makes files whose times of change are old enough for the capture cache.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(150));
+}
+
+#[test]
+fn a_restore_into_the_store_is_refused() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("header"), "evil").unwrap();
+    sandbox.larder(["snapshot", text(&source)]).done();
+    symlink(sandbox.store(), sandbox.path("detour")).unwrap();
+    for target in ["store", "store/db", "store/new", "detour", "detour/new"] {
+        let target = sandbox.path(target);
+        sandbox.larder(["restore", "source", text(&target), "--overwrite", "always"]).refused(2, "in the store");
+    }
+    sandbox.larder(["verify", "--read-data"]).done();
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    sandbox.larder(["snapshot", text(&source)]).done();
+    let caches = sandbox.client().cache().join("larder");
+    let folder = fs::read_dir(caches).unwrap().next().unwrap().unwrap().path();
+    let cache = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&cache).unwrap();
+    fifo(&cache);
+    sandbox.larder(["snapshot", text(&source)]).done();
+    let header = sandbox.store().join("header");
+    fs::remove_file(&header).unwrap();
+    fifo(&header);
+    sandbox.larder(["list"]).refused(1, "not a regular file");
+}
+
+#[test]
+fn what_changed_is_seen_whatever_size_and_mtime_say() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    let file = source.join("file");
+    fs::write(&file, "first").unwrap();
+    let old = SystemTime::now() - Duration::from_secs(10_000);
+    let set_back = || fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    set_back();
+    settle();
+    sandbox.larder(["snapshot", text(&source)]).done();
+    fs::write(&file, "other").unwrap();
+    set_back();
+    sandbox.larder(["snapshot", text(&source)]).done();
+    let cat = |what: &str| String::from_utf8(sandbox.larder(["cat", what]).ended(0).stdout).unwrap();
+    assert_eq!((cat("source~1:file").as_str(), cat("source:file").as_str()), ("first", "other"));
+}
+
+#[test]
+fn unchanged_files_are_not_read_again_even_beside_a_young_folder() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    for folder in ["a", "b"] {
+        fs::create_dir_all(source.join(folder)).unwrap();
+        fs::write(source.join(folder).join("file"), folder).unwrap();
+    }
+    settle();
+    fs::write(source.join("a/new"), "makes the folder young").unwrap();
+    sandbox.larder(["snapshot", text(&source)]).done();
+    // With the content gone from the disk only the cache can know it: reading would fail.
+    let trace = sandbox.path("trace");
+    settle();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=openat", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_larder"));
+    let environment = sandbox.client().command("env");
+    command.env_clear().envs(environment.get_envs().filter_map(|(k, v)| v.map(|v| (k, v))));
+    command.arg("--store").arg(sandbox.store()).args(["snapshot", text(&source), "--quiet"]);
+    let _ran = Ran::of(&mut command).ended(0);
+    let opened = fs::read_to_string(trace).unwrap();
+    let read =
+        |name: &str| opened.lines().filter(|l| l.contains(&format!("\"{name}\"")) && l.contains("O_NOATIME")).count();
+    assert_eq!(read("file"), 0, "{opened}");
+    assert_eq!(read("new"), 1, "a young file is read again");
+}
+
+#[test]
+fn standard_input_becomes_a_file_and_long_content_comes_back() {
+    let sandbox = Sandbox::with_store();
+    let content = crate::sandbox::noise(7, 5_000_000);
+    let file = sandbox.path("content");
+    fs::write(&file, &content).unwrap();
+    let mut command = sandbox.client().larder(&sandbox.store());
+    command.args(["snapshot", "--stdin", "dump.sql", "--dataset", "db"]).stdin(fs::File::open(&file).unwrap());
+    let _ran = Ran::of(&mut command).ended(0);
+    assert!(sandbox.larder(["cat", "db:dump.sql"]).ended(0).stdout == content);
+}
+
+#[test]
+fn several_paths_stand_at_their_absolute_paths_and_patterns_leave_out() {
+    let sandbox = Sandbox::with_store();
+    for name in ["one/keep", "one/drop.o", "two/keep", "two/build/x"] {
+        let path = sandbox.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    let (one, two) = (sandbox.path("one"), sandbox.path("two"));
+    sandbox.larder(["snapshot", text(&one), text(&two), "--exclude", "*.o", "--exclude", "build/"]).done();
+    let listed = String::from_utf8(sandbox.larder(["ls", "-R", "default"]).ended(0).stdout).unwrap();
+    let absolute = |name: &str| text(&sandbox.path(name)).trim_start_matches('/').to_owned();
+    for (name, there) in [("one/keep", true), ("one/drop.o", false), ("two/keep", true), ("two/build", false)] {
+        assert_eq!(listed.lines().any(|l| l == absolute(name)), there, "{name} in {listed}");
+    }
+}
