@@ -46,7 +46,11 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
     let keys = Keys { global, prompt: Arc::new(Terminal) };
-    Ok(store::open(path, &keys, &client_dirs(), CacheSize::default())?)
+    let store = store::open(path, &keys, &client_dirs(), CacheSize::default())?;
+    if let Some(lost) = store.lost_end() {
+        Output::new(global.json, global.quiet).tell(&format!("larder: {lost}; what is left can be read, not added to"));
+    }
+    Ok(store)
 }
 
 /// Opens the store that the user named.

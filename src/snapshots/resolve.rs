@@ -41,6 +41,9 @@ pub enum ResolveError {
         /// How many.
         count: usize,
     },
+    /// It, or a newer one, may be among those that are gone.
+    #[error("{0}")]
+    Lost(#[source] StoreError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -51,7 +54,7 @@ impl Failure for ResolveError {
         match self {
             Self::Malformed { .. } => Kind::Usage,
             Self::Nothing(_) | Self::Ambiguous { .. } => Kind::NotFound,
-            Self::Store(e) => e.kind(),
+            Self::Lost(e) | Self::Store(e) => e.kind(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Failure for ResolveError {
             ),
             Self::Nothing(_) => Some("`larder list` shows what there is".to_owned()),
             Self::Ambiguous { .. } => Some("give more digits".to_owned()),
+            Self::Lost(_) => Some("`larder list` shows what is left; name it by its id".to_owned()),
             Self::Store(e) => e.hint(),
         }
     }
@@ -121,6 +125,16 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// If there is none, or several.
 pub fn resolve(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> {
+    let found = find(store, name);
+    match (store.lost_end(), name, found) {
+        // Which one is the newest cannot be told when the newest are gone; an id is an id.
+        (Some(lost), SnapshotName::Prefix(_), Err(ResolveError::Nothing(_))) => Err(ResolveError::Lost(lost)),
+        (None, _, found) | (Some(_), SnapshotName::Prefix(_), found) => found,
+        (Some(lost), ..) => Err(ResolveError::Lost(lost)),
+    }
+}
+
+fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> {
     let rows = store.snapshots()?;
     let of = |dataset: &DatasetName| -> Vec<&SnapshotRow> {
         let key = store.keyring().ids().dataset(dataset);

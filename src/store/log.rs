@@ -119,6 +119,9 @@ impl Store {
             expected = (sequence + 1, Some(crate::codec::digest(value)));
             Ok(true)
         })?;
+        if let Some(lost) = self.lost_end() {
+            rows.push(LogRow { sequence: expected.0, entry: Err(lost) });
+        }
         Ok(rows)
     }
 

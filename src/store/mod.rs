@@ -55,6 +55,8 @@ struct Inner {
     blocks: Blocks,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
+    /// What the tip says was acknowledged and is not there: which entry, and why.
+    lost_end: Mutex<Option<(String, String)>>,
     /// This process has committed since `db` was opened.
     stale: AtomicBool,
 }
@@ -76,8 +78,9 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
     let tip = tip::read(dir, keyring.ids())?;
     let db = open_database(dir)?;
-    tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), crate::codec::digest))?;
-    Store::assemble(dir, header, keyring, pin, dirs, db, cache)
+    let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
+    store.check_tip(tip)?;
+    Ok(store)
 }
 
 /// Opens the database for reading. If a file that it lists is gone and one in `tmp` may be it, a writer's open puts it back.
@@ -119,11 +122,32 @@ impl Store {
             blocks: Blocks::new(cache),
             pin: Mutex::new(pin),
             dirs: dirs.clone(),
+            lost_end: Mutex::default(),
             stale: AtomicBool::new(false),
         };
         let store = Self { inner: Arc::new(inner) };
         store.check_pin()?;
         Ok(store)
+    }
+
+    /// Compares the log with the tip. What is left of a store that lost its end can still be read: the loss is kept in mind,
+    /// told by [`Self::lost_end`] and [`Self::log`], and nothing is written on top of it.
+    fn check_tip(&self, tip: Option<crate::format::Tip>) -> Result<(), StoreError> {
+        let db = self.db();
+        let lost = match tip::check(tip, |n| db.with(Family::Log, &number_key(n), crate::codec::digest)) {
+            Ok(()) => None,
+            Err(StoreError::Damage { what, why }) => Some((what, why)),
+            Err(e) => return Err(e),
+        };
+        *self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lost;
+        Ok(())
+    }
+
+    /// What is damaged, if something that was acknowledged is gone from the end of the log.
+    #[must_use]
+    pub fn lost_end(&self) -> Option<StoreError> {
+        let lost = self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lost.as_ref().map(|(what, why)| StoreError::damage(what.clone(), why))
     }
 
     /// Compares the log with what this client saw last, and remembers what it sees now.
@@ -168,7 +192,7 @@ impl Store {
     pub fn refresh(&self) -> Result<(), StoreError> {
         let tip = tip::read(&self.inner.dir, self.inner.keyring.ids())?;
         self.inner.replace_db(Arc::new(Db::open_read(&self.inner.dir.join("db"))?));
-        tip::check(tip, |sequence| self.db().with(Family::Log, &number_key(sequence), crate::codec::digest))?;
+        self.check_tip(tip)?;
         self.check_pin()
     }
 
