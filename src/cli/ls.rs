@@ -127,7 +127,7 @@ impl Lister<'_> {
     }
 }
 
-fn owner(name: &[u8], id: u32) -> String {
+pub(super) fn owner(name: &[u8], id: u32) -> String {
     if name.is_empty() { id.to_string() } else { super::output::escaped(&String::from_utf8_lossy(name)) }
 }
 
@@ -138,7 +138,7 @@ fn size_text(entry: &Entry) -> String {
     }
 }
 
-fn kind(entry: &Entry) -> (char, &'static str) {
+pub(super) fn kind(entry: &Entry) -> (char, &'static str) {
     match entry.body {
         Body::File(_) => ('-', "file"),
         Body::Folder(_) => ('d', "folder"),
@@ -151,7 +151,7 @@ fn kind(entry: &Entry) -> (char, &'static str) {
 }
 
 /// The mode as `ls -l` shows it.
-fn mode_text(entry: &Entry) -> String {
+pub(super) fn mode_text(entry: &Entry) -> String {
     let mode = entry.mode;
     let mut text = String::from(kind(entry).0);
     for (shift, special, set) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
@@ -171,11 +171,10 @@ fn mode_text(entry: &Entry) -> String {
 
 fn as_json(path: &[u8], entry: &Entry, links: u64) -> EntryJson {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let hex = || path.iter().map(|b| format!("{b:02x}")).collect();
     let file = entry.file();
     EntryJson {
         path: text(path),
-        path_hex: std::str::from_utf8(path).is_err().then(hex),
+        path_hex: path_hex(path),
         kind: kind(entry).1,
         mode: format!("{:04o}", entry.mode),
         uid: entry.uid,
@@ -195,4 +194,9 @@ fn as_json(path: &[u8], entry: &Entry, links: u64) -> EntryJson {
         crc32: file.and_then(|f| f.crc32).map(|c| format!("{c:08x}")),
         xattrs: entry.bits.has(crate::model::Bits::XATTRS),
     }
+}
+
+/// A path in hexadecimal, where it is not UTF-8.
+pub(super) fn path_hex(path: &[u8]) -> Option<String> {
+    std::str::from_utf8(path).is_err().then(|| path.iter().map(|b| format!("{b:02x}")).collect())
 }

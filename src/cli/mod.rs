@@ -4,8 +4,11 @@
 
 mod cat;
 mod context;
+mod diff;
 mod error;
 mod export;
+mod find;
+mod history;
 mod init;
 mod list;
 mod ls;
@@ -16,8 +19,12 @@ mod progress;
 mod report;
 mod restore;
 mod show;
+mod size;
 mod snapshot;
+mod stats;
+mod stream;
 mod verify;
+mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -74,6 +81,12 @@ enum Command {
     Show(show::ShowArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
+    Diff(diff::DiffArgs),
+    Find(find::FindArgs),
+    History(history::HistoryArgs),
+    Stats(stats::StatsArgs),
+    WhyBig(why::WhyBigArgs),
+    WhyNew(why::WhyNewArgs),
     Restore(restore::RestoreArgs),
     Mount(mount::MountArgs),
     #[command(alias = "umount")]
@@ -91,6 +104,12 @@ impl Command {
             Self::Show(args) => show::run(&args, global, out),
             Self::Ls(args) => ls::run(&args, global, out),
             Self::Cat(args) => cat::run(&args, global, out),
+            Self::Diff(args) => diff::run(&args, global, out),
+            Self::Find(args) => find::run(&args, global, out),
+            Self::History(args) => history::run(&args, global, out),
+            Self::Stats(args) => stats::run(&args, global, out),
+            Self::WhyBig(args) => why::big(&args, global, out),
+            Self::WhyNew(args) => why::new(&args, global, out),
             Self::Restore(args) => restore::run(&args, global, out),
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),

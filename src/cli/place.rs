@@ -39,6 +39,11 @@ impl Place {
         Err(CliError::new(Kind::Usage, format!("{} does not name a snapshot", text.display())))
     }
 
+    /// True if it is a snapshot itself, nothing in it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.clean_path().is_empty()
+    }
+
     /// Finds it.
     pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
         let id = resolve(store, &self.name)?;

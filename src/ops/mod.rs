@@ -2,7 +2,12 @@
 //! them comes in as values.
 
 pub mod capture;
+pub mod diff;
+pub mod find;
+pub mod growth;
+pub mod history;
 pub mod read;
 pub mod restore;
 mod source;
+pub mod stats;
 pub mod verify;

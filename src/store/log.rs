@@ -1,6 +1,6 @@
 //! The arrival log, datasets and manifests.
 
-use crate::codec::{MacLabel, open_value};
+use crate::codec::{IdKeys, MacLabel, open_value};
 use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
     DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogKind, Manifest, Reference,
@@ -185,13 +185,7 @@ impl Store {
     /// # Errors
     /// If it is damaged.
     pub fn dataset_record(&self, key: DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
-        let Some(value) = self.fresh_db()?.get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
-        let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("the record of dataset {key}"), why);
-        let (body, mac) = split_mac(&value, "dataset record").map_err(|e| bad(&e))?;
-        if !self.inner.keyring.ids().mac_holds(MacLabel::Dataset, &[key.as_bytes(), body], mac) {
-            return Err(bad(&"its MAC does not hold"));
-        }
-        DatasetRecord::from_bytes(body).map(Some).map_err(|e| bad(&e))
+        dataset_record(&*self.fresh_db()?, self.inner.keyring.ids(), key)
     }
 
     /// A dataset's name.
@@ -205,6 +199,17 @@ impl Store {
         let text = std::str::from_utf8(&plain).map_err(|e| StoreError::damage(what(), e))?;
         text.parse().map_err(|e| StoreError::damage(what(), e))
     }
+}
+
+/// A dataset's record, its MAC checked.
+pub(super) fn dataset_record(db: &Db, ids: &IdKeys, key: DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
+    let Some(value) = db.get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
+    let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("the record of dataset {key}"), why);
+    let (body, mac) = split_mac(&value, "dataset record").map_err(|e| bad(&e))?;
+    if !ids.mac_holds(MacLabel::Dataset, &[key.as_bytes(), body], mac) {
+        return Err(bad(&"its MAC does not hold"));
+    }
+    DatasetRecord::from_bytes(body).map(Some).map_err(|e| bad(&e))
 }
 
 pub(super) fn last_sequence(db: &Db) -> Result<u64, StoreError> {

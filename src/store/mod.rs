@@ -11,6 +11,8 @@ mod inspect;
 mod keyring;
 mod lock;
 mod log;
+mod mend;
+mod own;
 mod pins;
 mod read;
 mod tip;
@@ -31,6 +33,7 @@ pub use inspect::{BlockCheck, Finding};
 pub use keyring::Keyring;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
+pub use own::OwnChunks;
 pub use pins::ClientDirs;
 pub use read::{CacheSize, Item};
 pub use unlock::Unlock;
@@ -77,25 +80,10 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let header = create::read_header(dir)?;
     let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
     let tip = tip::read(dir, keyring.ids())?;
-    let db = open_database(dir)?;
+    let db = mend::open_database(dir, tip.as_ref())?;
     let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
     store.check_tip(tip)?;
     Ok(store)
-}
-
-/// Opens the database for reading. If a file that it lists is gone and one in `tmp` may be it, a writer's open puts it back.
-fn open_database(dir: &Path) -> Result<Db, StoreError> {
-    let opened = Db::open_read(&dir.join("db"));
-    if !matches!(&opened, Err(e) if e.is_damage()) || !tmp_holds_files(dir) {
-        return opened;
-    }
-    let Ok(_lock) = lock::WriterLock::take(dir, Waiting::NoWait, &|| false) else { return opened };
-    drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
-    Db::open_read(&dir.join("db"))
-}
-
-fn tmp_holds_files(dir: &Path) -> bool {
-    std::fs::read_dir(dir.join("tmp")).is_ok_and(|mut d| d.next().is_some())
 }
 
 impl Store {

@@ -24,7 +24,7 @@ use super::db::{Db, RowFile, Rows};
 use super::error::StoreError;
 use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
-use super::log::{NewSnapshot, last_sequence};
+use super::log::{NewSnapshot, dataset_record, last_sequence};
 use super::read::{Sort, places};
 
 /// A file of blocks is closed at this size at the latest …
@@ -259,7 +259,7 @@ impl Writer {
         let before = last_sequence(db)?;
         let previous = db.with(Family::Log, &number_key(before), digest)?.unwrap_or(Digest::from_bytes([0; 32]));
         let dataset_key = ids.dataset(&new.dataset);
-        let parent = self.dataset_before(dataset_key)?;
+        let parent = dataset_record(db, ids, dataset_key)?;
         let mut statistics = new.statistics;
         statistics.new_bytes = self.shared.new_bytes.load(Ordering::SeqCst);
         statistics.stored_bytes = self.shared.stored_bytes.load(Ordering::SeqCst);
@@ -331,15 +331,6 @@ impl Writer {
     }
 
     /// The dataset's record as it is now.
-    fn dataset_before(&self, key: crate::model::DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
-        let Some(value) = self.shared.db.get(Family::Datasets, key.as_bytes())? else { return Ok(None) };
-        let bad = || StoreError::damage(format!("the record of dataset {key}"), "its MAC does not hold");
-        let (body, mac) = crate::format::split_mac(&value, "dataset record")?;
-        if !self.store.keyring().ids().mac_holds(MacLabel::Dataset, &[key.as_bytes(), body], mac) {
-            return Err(bad());
-        }
-        Ok(Some(DatasetRecord::from_bytes(body)?))
-    }
 
     fn remember(&self, sequence: u64, hash: &Digest) {
         let inner = &self.store.inner;

@@ -7,7 +7,7 @@ use crate::model::{Bits, Entry, LinkGroup};
 use crate::store::StoreError;
 
 use super::content::{ContentPiece, ContentPieces, content_pieces};
-use super::folder::{Step, Walk};
+use super::folder::{Step, Walk, join};
 use super::pages::Pages;
 
 /// Bytes of content that a part holds at most, and that a batch holds before it ends.
@@ -244,9 +244,4 @@ impl Flow {
         }
         part
     }
-}
-
-/// A path one name longer.
-fn join(path: &[u8], name: &[u8]) -> Box<[u8]> {
-    if path.is_empty() { name.into() } else { [path, b"/", name].concat().into() }
 }

@@ -186,3 +186,9 @@ impl Walk {
         self.descend = None;
     }
 }
+
+/// A path one name longer.
+#[must_use]
+pub fn join(path: &[u8], name: &[u8]) -> Box<[u8]> {
+    if path.is_empty() { name.into() } else { [path, b"/", name].concat().into() }
+}

@@ -1,9 +1,10 @@
-//! Trees: sorted maps in pages. Building, looking up, walking, numbering; a tree of folders, and the trees that long
+//! Trees: sorted maps in pages. Building, looking up, walking, comparing, numbering; a tree of folders, and the trees that long
 //! chunk lists, hole maps and the table of hard links are.
 
 mod ahead;
 mod build;
 mod content;
+mod diff;
 mod flow;
 mod folder;
 mod links;
@@ -12,7 +13,8 @@ mod pages;
 pub use ahead::{LongCheck, Stretch, WholeCheck, in_order};
 pub use build::{MapBuilder, PageWriter, Shape};
 pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
+pub use diff::{Difference, TreeDiff};
 pub use flow::{Flow, Node, Part, Visit};
-pub use folder::{Listing, Numbered, Step, Walk};
+pub use folder::{Listing, Numbered, Step, Walk, join};
 pub use links::Links;
 pub use pages::{Items, Pages};

@@ -36,6 +36,12 @@ impl Pages {
         Self { store: store.clone(), cache: Arc::new(Cache::with_weighter(estimate, budget, ByBytes)) }
     }
 
+    /// How many pages were loaded, where none was given up.
+    #[cfg(test)]
+    pub(super) fn loaded(&self) -> usize {
+        self.cache.len()
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -94,16 +100,9 @@ impl<T: PageItem> Items<T> {
                     }
                     self.stack.pop();
                 }
-                PageItems::Inner(children) => {
-                    let Some(child) = children.get(*at).cloned() else {
-                        self.stack.pop();
-                        continue;
-                    };
-                    *at += 1;
-                    let level = page.level;
-                    let below = self.pages.load::<T>(&child.page, &child.counts)?;
-                    check_level(&below, level, &child.page)?;
-                    self.stack.push((below, 0));
+                PageItems::Inner(children) if *at < children.len() => self.enter()?,
+                PageItems::Inner(_) => {
+                    self.stack.pop();
                 }
             }
         }
@@ -128,15 +127,62 @@ impl<T: PageItem> Items<T> {
                     while children.get(*at).is_some_and(|c| before(&c.last, &c.counts)) {
                         *at += 1;
                     }
-                    let Some(child) = children.get(*at).cloned() else { return Ok(()) };
-                    *at += 1;
-                    let level = page.level;
-                    let below = self.pages.load::<T>(&child.page, &child.counts)?;
-                    check_level(&below, level, &child.page)?;
-                    self.stack.push((below, 0));
+                    if *at >= children.len() {
+                        return Ok(());
+                    }
+                    self.enter()?;
                 }
             }
         }
+    }
+}
+
+/// What stands next in a stream of items: the item, or the page that begins with it and has not been loaded.
+#[derive(Debug)]
+pub(super) enum Head<T: PageItem> {
+    Item(T),
+    Page { level: u8, id: PageId },
+}
+
+impl<T: PageItem> Items<T> {
+    /// What stands next, without a move. Memory and work: no page is loaded.
+    pub(super) fn head(&mut self) -> Option<Head<T>> {
+        loop {
+            let (page, at) = self.stack.last()?;
+            let head = match &page.items {
+                PageItems::Leaf(items) => items.get(*at).cloned().map(Head::Item),
+                PageItems::Inner(children) => {
+                    children.get(*at).map(|c| Head::Page { level: page.level.saturating_sub(1), id: c.page })
+                }
+            };
+            if head.is_some() {
+                return head;
+            }
+            self.stack.pop();
+        }
+    }
+
+    /// Passes over what [`Self::head`] told.
+    pub(super) fn pass(&mut self) {
+        if let Some((_, at)) = self.stack.last_mut() {
+            *at += 1;
+        }
+    }
+
+    /// Goes into the page that [`Self::head`] told.
+    ///
+    /// # Errors
+    /// If it cannot be loaded; then it is passed over.
+    pub(super) fn enter(&mut self) -> Result<(), StoreError> {
+        let Some((page, at)) = self.stack.last_mut() else { return Ok(()) };
+        let PageItems::Inner(children) = &page.items else { return Ok(()) };
+        let Some(child) = children.get(*at).cloned() else { return Ok(()) };
+        *at += 1;
+        let level = page.level;
+        let below = self.pages.load::<T>(&child.page, &child.counts)?;
+        check_level(&below, level, &child.page)?;
+        self.stack.push((below, 0));
+        Ok(())
     }
 }
 

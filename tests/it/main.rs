@@ -12,6 +12,7 @@
 
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod capture; // what capture and restore do with things in their way
+mod compare; // diff, find, history, stats, why-big, why-new
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py

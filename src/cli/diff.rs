@@ -1,0 +1,258 @@
+//! `larder diff`
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::Kind;
+use crate::ops::diff::{Change, DiffOptions, Side, Sort, Sums, Tally, What, between, with_folder};
+
+use super::context;
+use super::error::CliError;
+use super::ls::path_hex;
+use super::output::{Output, human_bytes};
+use super::place::Place;
+use super::progress::Bar;
+use super::stream::JsonArray;
+use super::{Global, Outcome};
+
+/// Show what differs between two snapshots, or a snapshot and a folder
+///
+/// Each line has `+` for what was added, `-` removed, `M` holds something else, `T` became another sort of thing, `U` only metadata
+/// changed; then a size (of what was added or removed, or by how much it grew or shrank); then the path.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  larder diff work~1 work\n  larder diff work~1:src work:src --content\n  larder diff latest ~/work\n  larder diff latest:docs ./docs --json"
+)]
+pub(super) struct DiffArgs {
+    /// The older one
+    #[arg(value_name = "SNAP[:PATH]")]
+    old: OsString,
+    /// The newer one, or a folder as it is now: a path that begins with / or . or ~
+    #[arg(value_name = "SNAP[:PATH]|FOLDER")]
+    new: OsString,
+    /// Only what files and links hold, no metadata; all files of a FOLDER are read, not only those whose time or size changed
+    #[arg(long)]
+    content: bool,
+    /// Only sums
+    #[arg(long)]
+    summary: bool,
+}
+
+/// A change, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ChangeJson {
+    /// Names from what was compared, joined by `/`; empty for that itself.
+    path: String,
+    /// The same in hexadecimal, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    /// `added`, `removed`, `type`, `content` or `metadata`.
+    change: &'static str,
+    /// Which metadata changed: `mode`, `owner`, `mtime`, `xattrs`, `links`, `holes`.
+    metadata: Vec<&'static str>,
+    /// What was there.
+    old: Option<SideJson>,
+    /// What is there.
+    new: Option<SideJson>,
+}
+
+/// One side of a change.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SideJson {
+    /// `file`, `folder`, `symlink` or `special`.
+    kind: &'static str,
+    /// Bytes of a file, or of a symlink's target.
+    size: u64,
+}
+
+/// Sums over what was added or removed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct TallyJson {
+    files: u64,
+    folders: u64,
+    others: u64,
+    /// Sum of the files' sizes.
+    bytes: u64,
+}
+
+/// Files and links that hold something else.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ContentJson {
+    items: u64,
+    /// Their bytes before.
+    old_bytes: u64,
+    /// Their bytes now.
+    new_bytes: u64,
+}
+
+/// Sums over all changes.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SummaryJson {
+    added: TallyJson,
+    removed: TallyJson,
+    content: ContentJson,
+    /// Items of which only metadata changed.
+    metadata: u64,
+    /// Items that became another sort of thing; they count as removed and added too.
+    types: u64,
+    /// Items of the folder that could not be looked at.
+    unreadable: u64,
+}
+
+/// What `larder diff --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+#[allow(dead_code, reason = "the shape of what is written piece by piece")]
+pub(super) struct DiffJson {
+    /// In the order of the tree; none with `--summary`.
+    changes: Vec<ChangeJson>,
+    summary: SummaryJson,
+}
+
+pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let old = Place::parse(&args.old)?;
+    let folder = as_folder(&args.new);
+    let new = if folder.is_none() { Some(Place::parse(&args.new)?) } else { None };
+    let store = context::open_named(global)?;
+    let old = old.find(&store)?;
+    let options = DiffOptions { content: args.content };
+    let bar = Bar::start(out, "diff");
+    let mut array = JsonArray::open(out, "{\"changes\": ")?;
+    let mut tell = |change: Change| -> Result<(), CliError> {
+        if args.summary {
+            Ok(())
+        } else if out.json() {
+            array.push(&as_json(&change))
+        } else {
+            line(&change, out)
+        }
+    };
+    let (sums, unreadable) = match (&new, folder) {
+        (Some(new), _) => {
+            let new = new.find(&store).map_err(|e| missing_folder(e, &args.new))?;
+            (between(&old.pages, &old.entry, &new.entry, options, &bar, &mut tell)?, 0)
+        }
+        (None, Some(path)) => {
+            if old.entry.folder().is_none() {
+                return Err(CliError::new(Kind::Usage, "only a folder of a snapshot can be compared with a folder"));
+            }
+            with_folder(&old.pages, &old.entry, path, options, &bar, &mut tell)?
+        }
+        (None, None) => return Ok(Outcome::Done),
+    };
+    bar.finish();
+    let summary = summary(&sums, unreadable);
+    if out.json() {
+        let text = serde_json::to_string(&summary).map_err(|e| CliError::new(Kind::Failed, e.to_string()))?;
+        array.close(&format!(", \"summary\": {text}}}"))?;
+    } else if args.summary {
+        out.line(&in_words(&sums))?;
+    } else {
+        out.remark(&in_words(&sums));
+    }
+    Ok(if unreadable > 0 { Outcome::Partial } else { Outcome::Done })
+}
+
+/// A folder of the host, if the text is written as one. Snapshots are never written so.
+fn as_folder(text: &OsStr) -> Option<&Path> {
+    let bytes = text.as_bytes();
+    let looks = matches!(bytes, b"." | b"..") || [&b"/"[..], b"./", b"../", b"~/"].iter().any(|f| bytes.starts_with(f));
+    looks.then(|| Path::new(text))
+}
+
+fn missing_folder(error: CliError, text: &OsStr) -> CliError {
+    let path = Path::new(text);
+    if error.kind == Kind::NotFound && path.is_dir() {
+        return error.hint(format!("for the folder write ./{}", path.display()));
+    }
+    error
+}
+
+fn line(change: &Change, out: &Output) -> Result<(), CliError> {
+    let size = |side: Option<Side>| side.map_or(0, |s| s.size);
+    let of_file = |side: Option<Side>| match side {
+        Some(side) if side.sort == Sort::File => human_bytes(side.size),
+        _ => String::new(),
+    };
+    let (mark, size) = match change.what {
+        What::Added => ('+', of_file(change.new)),
+        What::Removed => ('-', of_file(change.old)),
+        What::Type => ('T', of_file(change.new)),
+        What::Content(_) => ('M', growth(size(change.old), size(change.new))),
+        What::Metadata(_) => ('U', String::new()),
+    };
+    let mut text = format!("{mark} {size:>10}  ").into_bytes();
+    text.extend_from_slice(&out.name(if change.path.is_empty() { b"." } else { &change.path }));
+    if change.new.or(change.old).is_some_and(|s| s.sort == Sort::Folder) {
+        text.push(b'/');
+    }
+    if let What::Metadata(aspects) = change.what {
+        text.extend_from_slice(format!("  ({})", aspects.words().collect::<Vec<_>>().join(", ")).as_bytes());
+    }
+    text.push(b'\n');
+    out.raw(&text)
+}
+
+fn growth(old: u64, new: u64) -> String {
+    let sign = if new < old { '-' } else { '+' };
+    format!("{sign}{}", human_bytes(new.abs_diff(old)))
+}
+
+fn in_words(sums: &Sums) -> String {
+    let items = |t: &Tally| t.files + t.folders + t.others;
+    format!(
+        "added: {} ({}) · removed: {} ({}) · changed: {} ({}) · only metadata: {} · another type: {}",
+        items(&sums.added),
+        human_bytes(sums.added.bytes),
+        items(&sums.removed),
+        human_bytes(sums.removed.bytes),
+        sums.content.0,
+        growth(sums.content.1, sums.content.2),
+        sums.metadata,
+        sums.types,
+    )
+}
+
+fn as_json(change: &Change) -> ChangeJson {
+    let side = |side: Side| SideJson {
+        kind: match side.sort {
+            Sort::File => "file",
+            Sort::Folder => "folder",
+            Sort::Symlink => "symlink",
+            Sort::Special => "special",
+        },
+        size: side.size,
+    };
+    let (word, aspects) = match change.what {
+        What::Added => ("added", None),
+        What::Removed => ("removed", None),
+        What::Type => ("type", None),
+        What::Content(aspects) => ("content", Some(aspects)),
+        What::Metadata(aspects) => ("metadata", Some(aspects)),
+    };
+    ChangeJson {
+        path: String::from_utf8_lossy(&change.path).into_owned(),
+        path_hex: path_hex(&change.path),
+        change: word,
+        metadata: aspects.iter().flat_map(crate::ops::diff::Aspects::words).collect(),
+        old: change.old.map(side),
+        new: change.new.map(side),
+    }
+}
+
+fn summary(sums: &Sums, unreadable: u64) -> SummaryJson {
+    let tally = |t: Tally| TallyJson { files: t.files, folders: t.folders, others: t.others, bytes: t.bytes };
+    let (items, old_bytes, new_bytes) = sums.content;
+    SummaryJson {
+        added: tally(sums.added),
+        removed: tally(sums.removed),
+        content: ContentJson { items, old_bytes, new_bytes },
+        metadata: sums.metadata,
+        types: sums.types,
+        unreadable,
+    }
+}

@@ -1,0 +1,175 @@
+//! `larder find`
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::{DatasetName, Digest, Entry, Kind, Timestamp};
+use crate::ops::find::{Found, Wanted, find};
+use crate::snapshots::{Listed, SnapshotName, list, resolve};
+use crate::tree::Pages;
+
+use super::context;
+use super::error::CliError;
+use super::ls::{kind, mode_text, path_hex};
+use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
+use super::progress::Bar;
+use super::stream::JsonArray;
+use super::{Global, Outcome};
+
+/// Bytes that decoded pages may take.
+const PAGE_BUDGET: u64 = 64 << 20;
+
+/// Find names in snapshots: in all of them, unless told otherwise
+///
+/// A pattern without `/` is compared with names, one with `/` with paths from the root. `*` and `?` stay within a name, `**`
+/// goes over folders. Versions of a path that are equal are told once, with the first and last snapshot that has them.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  larder find '*.key'\n  larder find 'src/**/*.rs' --snapshot work~1\n  larder find --dataset work --type f --larger-than 100M '*'"
+)]
+pub(super) struct FindArgs {
+    /// What to look for; one of them must match
+    #[arg(value_name = "PATTERN", required_unless_present = "blake3")]
+    patterns: Vec<String>,
+    /// Only in this snapshot (can be repeated)
+    #[arg(long, value_name = "SNAP")]
+    snapshot: Vec<SnapshotName>,
+    /// Only in snapshots of this dataset (can be repeated)
+    #[arg(long, short = 'd', value_name = "NAME")]
+    dataset: Vec<DatasetName>,
+    /// Capital and small letters are the same
+    #[arg(long)]
+    ignore_case: bool,
+    /// Only these sorts of things: f file, d folder, l symlink, p pipe, c and b devices (can be repeated)
+    #[arg(long, short = 't', value_name = "LETTER", value_parser = sort)]
+    r#type: Vec<char>,
+    /// Only files of this content, by its BLAKE3 in hexadecimal
+    #[arg(long, value_name = "DIGEST")]
+    blake3: Option<Digest>,
+    /// Only files of at least this size
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    min_size: Option<u64>,
+    /// Only files of at most this size
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    max_size: Option<u64>,
+}
+
+/// A version of something found; `larder find --json` prints an array of them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FoundJson {
+    dataset: String,
+    /// Names from the root, joined by `/`.
+    path: String,
+    /// The same in hexadecimal, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    /// `file`, `folder`, `symlink`, `fifo`, `character device` or `block device`.
+    kind: &'static str,
+    mode: String,
+    size: u64,
+    mtime: String,
+    /// BLAKE3 of a file's content.
+    blake3: Option<String>,
+    first: SeenJson,
+    last: SeenJson,
+    /// How many snapshots have this version, one after the other.
+    snapshots: u64,
+}
+
+/// A snapshot that has it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SeenJson {
+    id: String,
+    arrival: String,
+}
+
+pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let mut wanted = Wanted::default();
+    wanted.sorts.clone_from(&args.r#type);
+    (wanted.content, wanted.min_size, wanted.max_size) = (args.blake3, args.min_size, args.max_size);
+    for pattern in &args.patterns {
+        wanted.pattern(pattern, args.ignore_case)?;
+    }
+    let store = context::open_named(global)?;
+    let mut snapshots = list(&store, None, None)?;
+    if !args.snapshot.is_empty() {
+        let ids = args.snapshot.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
+        snapshots.retain(|s| ids.contains(&s.row.id));
+    }
+    if !args.dataset.is_empty() {
+        let keys: Vec<_> = args.dataset.iter().map(|name| store.keyring().ids().dataset(name)).collect();
+        snapshots.retain(|s| keys.contains(&s.row.dataset));
+    }
+    let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).map(ToString::to_string);
+    let bar = Bar::start(out, "find");
+    let mut array = JsonArray::open(out, "")?;
+    let mut versions = 0u64;
+    let shows_snapshots = snapshots.len() > 1;
+    find(&Pages::new(&store, PAGE_BUDGET), &snapshots, &wanted, &bar, |found| {
+        versions += 1;
+        if out.json() { array.push(&as_json(&found)) } else { line(&found, shows_snapshots, out) }
+    })?;
+    bar.finish();
+    array.close("")?;
+    if versions == 0 {
+        out.remark("nothing was found");
+    }
+    match damaged {
+        Some(why) => Err(CliError::new(Kind::Damage, format!("not every snapshot could be searched: {why}"))),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn sort(text: &str) -> Result<char, String> {
+    match text.as_bytes() {
+        [letter @ (b'f' | b'd' | b'l' | b'p' | b'c' | b'b')] => Ok(char::from(*letter)),
+        _ => Err("it is none of f, d, l, p, c, b".to_owned()),
+    }
+}
+
+/// A dataset's name as lists show it.
+fn dataset(snapshot: &Listed) -> String {
+    snapshot.dataset.as_ref().map_or_else(|| format!("({})", snapshot.row.dataset), ToString::to_string)
+}
+
+fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliError> {
+    let Entry { mtime, .. } = found.entry;
+    let mut text =
+        format!("{} {:>10}  {}  ", mode_text(&found.entry), human_bytes(found.entry.size()), short_time(mtime))
+            .into_bytes();
+    if shows_snapshots {
+        text.extend_from_slice(escaped(&dataset(found.first)).as_bytes());
+        text.push(b':');
+    }
+    text.extend_from_slice(&out.name(&found.path));
+    if shows_snapshots {
+        let seen = |s: &Listed| format!("{} of {}", short_id(s.row.id), short_time(s.row.arrival));
+        let when = if found.count == 1 {
+            format!("  in {}", seen(found.first))
+        } else {
+            format!("  in {} snapshots, {} to {}", found.count, seen(found.first), seen(found.last))
+        };
+        text.extend_from_slice(when.as_bytes());
+    }
+    text.push(b'\n');
+    out.raw(&text)
+}
+
+fn as_json(found: &Found) -> FoundJson {
+    let time = |t: Timestamp| rfc3339(t);
+    let seen = |s: &Listed| SeenJson { id: s.row.id.to_string(), arrival: time(s.row.arrival) };
+    FoundJson {
+        dataset: dataset(found.first),
+        path: String::from_utf8_lossy(&found.path).into_owned(),
+        path_hex: path_hex(&found.path),
+        kind: kind(&found.entry).1,
+        mode: format!("{:04o}", found.entry.mode),
+        size: found.entry.size(),
+        mtime: time(found.entry.mtime),
+        blake3: found.entry.file().and_then(|f| f.content).map(|d| d.to_string()),
+        first: seen(found.first),
+        last: seen(found.last),
+        snapshots: found.count,
+    }
+}

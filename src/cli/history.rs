@@ -1,0 +1,149 @@
+//! `larder history`
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::{DatasetName, Kind};
+use crate::ops::diff::What;
+use crate::ops::history::{Version, history};
+use crate::snapshots::list;
+use crate::tree::Pages;
+
+use super::context;
+use super::error::CliError;
+use super::ls::{kind, mode_text, path_hex};
+use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
+use super::progress::Bar;
+use super::stream::JsonArray;
+use super::{Global, Outcome};
+
+/// Bytes that decoded pages may take.
+const PAGE_BUDGET: u64 = 64 << 20;
+
+/// Show how a path changed from snapshot to snapshot
+///
+/// Each line has the snapshot that first found it so, `+` for what was added, `-` gone, `M` holds something else, `T` became another sort of
+/// thing, `U` only metadata changed, and what stands there since. A folder also has a line when something in it changed: `…`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  larder history src/main.rs\n  larder history --dataset host /etc/passwd")]
+pub(super) struct HistoryArgs {
+    /// Which path, from the root of the snapshots
+    #[arg(value_name = "PATH")]
+    path: OsString,
+    /// Only in this dataset (can be repeated)
+    #[arg(long, short = 'd', value_name = "NAME")]
+    dataset: Vec<DatasetName>,
+}
+
+/// A version; `larder history --json` prints an array of them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VersionJson {
+    dataset: String,
+    /// The snapshot that first found it so.
+    id: String,
+    sequence: u64,
+    arrival: String,
+    /// Names from the root, joined by `/`.
+    path: String,
+    /// The same in hexadecimal, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    /// `added`, `removed`, `type`, `content` or `metadata`; `below` if only something in a folder changed.
+    change: &'static str,
+    /// `file`, `folder`, `symlink`, `fifo`, `character device` or `block device`; nothing if it is gone.
+    kind: Option<&'static str>,
+    /// Bytes: of a folder, of all files in it.
+    size: Option<u64>,
+    mtime: Option<String>,
+    /// BLAKE3 of a file's content.
+    blake3: Option<String>,
+}
+
+pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let store = context::open_named(global)?;
+    let mut snapshots = list(&store, None, None)?;
+    if !args.dataset.is_empty() {
+        let keys: Vec<_> = args.dataset.iter().map(|name| store.keyring().ids().dataset(name)).collect();
+        snapshots.retain(|s| keys.contains(&s.row.dataset));
+    }
+    let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
+    let path = names.collect::<Vec<_>>().join(&b'/');
+    let bar = Bar::start(out, "history");
+    let mut array = JsonArray::open(out, "")?;
+    let mut versions = 0u64;
+    history(&Pages::new(&store, PAGE_BUDGET), &snapshots, &path, &bar, |version| {
+        versions += 1;
+        if out.json() { array.push(&as_json(&version, &path)) } else { line(&version, out) }
+    })?;
+    bar.finish();
+    array.close("")?;
+    if let Some(why) = snapshots.iter().find_map(|s| s.manifest.as_ref().err()) {
+        return Err(CliError::new(Kind::Damage, format!("not every snapshot could be looked at: {why}")));
+    }
+    if versions == 0 {
+        let what = format!("no snapshot has {}", args.path.display());
+        return Err(CliError::new(Kind::NotFound, what).hint("`larder find NAME` searches by name"));
+    }
+    Ok(Outcome::Done)
+}
+
+fn mark(version: &Version) -> (char, &'static str) {
+    match version.change.as_ref().map(|c| c.what) {
+        Some(What::Added) => ('+', "added"),
+        Some(What::Removed) => ('-', "removed"),
+        Some(What::Type) => ('T', "type"),
+        Some(What::Content(_)) => ('M', "content"),
+        Some(What::Metadata(_)) => ('U', "metadata"),
+        None => ('…', "below"),
+    }
+}
+
+fn dataset(version: &Version) -> String {
+    let snapshot = version.snapshot;
+    snapshot.dataset.as_ref().map_or_else(|| format!("({})", snapshot.row.dataset), ToString::to_string)
+}
+
+/// Bytes of a file, or of all files in a folder.
+fn size(version: &Version) -> Option<u64> {
+    version.entry.as_ref().map(|e| e.folder().map_or(e.size(), |tree| tree.counts.bytes))
+}
+
+fn line(version: &Version, out: &Output) -> Result<(), CliError> {
+    let row = &version.snapshot.row;
+    let now = version.entry.as_ref().map_or_else(String::new, |e| {
+        format!("  {} {:>10}  {}", mode_text(e), human_bytes(size(version).unwrap_or(0)), short_time(e.mtime))
+    });
+    let metadata = match version.change.as_ref().map(|c| c.what) {
+        Some(What::Metadata(aspects)) => format!("  ({})", aspects.words().collect::<Vec<_>>().join(", ")),
+        _ => String::new(),
+    };
+    out.line(&format!(
+        "{}  {}  {}  {}{now}{metadata}",
+        short_id(row.id),
+        short_time(row.arrival),
+        escaped(&dataset(version)),
+        mark(version).0
+    ))
+}
+
+fn as_json(version: &Version, path: &[u8]) -> VersionJson {
+    let row = &version.snapshot.row;
+    let entry = version.entry.as_ref();
+    VersionJson {
+        dataset: dataset(version),
+        id: row.id.to_string(),
+        sequence: row.sequence,
+        arrival: rfc3339(row.arrival),
+        path: String::from_utf8_lossy(path).into_owned(),
+        path_hex: path_hex(path),
+        change: mark(version).1,
+        kind: entry.map(|e| kind(e).1),
+        size: size(version),
+        mtime: entry.map(|e| rfc3339(e.mtime)),
+        blake3: entry.and_then(|e| e.file()).and_then(|f| f.content).map(|d| d.to_string()),
+    }
+}

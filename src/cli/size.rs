@@ -1,0 +1,55 @@
+//! Sizes as people write them.
+
+/// Reads a number of bytes: `4096`, `64K`, `100M`, `1.5G`, `2T`. K, M, G, T are powers of 1024, with or without `iB` behind; `KB`, `MB`,
+/// `GB`, `TB` powers of 1000.
+pub(super) fn parse(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size: write 4096, 64K, 100M or 1.5G");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim().to_ascii_uppercase();
+    let base: u64 = if unit.len() == 2 && unit.ends_with('B') { 1000 } else { 1024 };
+    let power = match unit.trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(wrong()),
+    };
+    let scale = base.pow(power);
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(scale).ok_or_else(wrong);
+    }
+    let (whole, part) = number.split_once('.').ok_or_else(wrong)?;
+    let digits = u32::try_from(part.len()).ok().filter(|n| (1..=9).contains(n)).ok_or_else(wrong)?;
+    let part: u64 = part.parse().map_err(|_| wrong())?;
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let part = part.checked_mul(scale).ok_or_else(wrong)? / 10u64.pow(digits);
+    whole.checked_mul(scale).and_then(|w| w.checked_add(part)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let good = [
+            ("0", 0),
+            ("4096", 4096),
+            ("64K", 65_536),
+            ("64k", 65_536),
+            ("1KiB", 1024),
+            ("1KB", 1000),
+            ("7B", 7),
+            ("1.5G", 3 << 29),
+            ("2 T", 2 << 40),
+        ];
+        for (text, bytes) in good {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "K", "-1", "1.K", ".5K", "1e3", "5X", "99999999999T", "1.2.3"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

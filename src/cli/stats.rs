@@ -1,0 +1,204 @@
+//! `larder stats`
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::{DatasetName, Kind};
+use crate::ops::stats::{DatasetStats, by_dataset};
+use crate::snapshots::{Listed, list};
+
+use super::context;
+use super::error::CliError;
+use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
+use super::{Global, Outcome};
+
+/// Show what a store, its datasets and their snapshots take
+///
+/// LOGICAL is the sum of all snapshots' files; UNIQUE what of it was not in the store when it came; STORED what that takes, compressed and
+/// sealed; RATIO is logical to stored.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  larder stats\n  larder stats work          # what each snapshot of it added")]
+pub(super) struct StatsArgs {
+    /// Only this dataset, with what each of its snapshots added
+    #[arg(value_name = "DATASET")]
+    dataset: Option<DatasetName>,
+}
+
+/// Sums over a dataset.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DatasetJson {
+    dataset: String,
+    snapshots: u64,
+    /// When its first snapshot arrived.
+    first: String,
+    /// When its newest one arrived.
+    last: String,
+    /// Files of the newest snapshot.
+    files: u64,
+    /// Bytes of those files.
+    bytes: u64,
+    /// Bytes of the files of all snapshots, each snapshot counted whole.
+    logical_bytes: u64,
+    /// Bytes that were not in the store when they came, whichever dataset had them.
+    unique_bytes: u64,
+    /// What those take, compressed and sealed.
+    stored_bytes: u64,
+    /// Logical bytes for each stored one; 0 if nothing is stored.
+    ratio: f64,
+    /// Snapshots whose manifest cannot be read.
+    damaged: u64,
+}
+
+/// What a snapshot added.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AddedJson {
+    id: String,
+    arrival: String,
+    files: u64,
+    bytes: u64,
+    unique_bytes: u64,
+    stored_bytes: u64,
+}
+
+/// What the store's database takes on disk.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DiskJson {
+    /// Blocks of content.
+    data_bytes: u64,
+    /// Blocks of names, metadata and structure.
+    tree_bytes: u64,
+    /// Indexes, manifests, the log and the rest.
+    index_bytes: u64,
+}
+
+/// What `larder stats --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StatsJson {
+    datasets: Vec<DatasetJson>,
+    /// With DATASET: its snapshots, oldest arrival first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshots: Option<Vec<AddedJson>>,
+    /// The whole store.
+    disk: DiskJson,
+}
+
+pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let store = context::open_named(global)?;
+    let snapshots = list(&store, args.dataset.as_ref(), None)?;
+    if let (Some(dataset), []) = (&args.dataset, snapshots.as_slice()) {
+        return Err(CliError::new(Kind::NotFound, format!("there is no dataset {dataset}"))
+            .hint("`larder stats` shows which there are"));
+    }
+    let datasets = by_dataset(&snapshots);
+    let (data, tree, index) = store.disk_bytes()?;
+    if out.json() {
+        out.print_json(&StatsJson {
+            datasets: datasets.iter().map(as_json).collect(),
+            snapshots: args.dataset.as_ref().map(|_| snapshots.iter().filter_map(added).collect()),
+            disk: DiskJson { data_bytes: data, tree_bytes: tree, index_bytes: index },
+        })?;
+    } else {
+        table(&datasets, out)?;
+        if args.dataset.is_some() {
+            added_table(&snapshots, out)?;
+        }
+        out.line(&format!(
+            "\nstore on disk: {} ({} content, {} structure, {} index)",
+            human_bytes(data + tree + index),
+            human_bytes(data),
+            human_bytes(tree),
+            human_bytes(index)
+        ))?;
+    }
+    match snapshots.into_iter().find_map(|s| s.manifest.err()) {
+        Some(e) => Err(e.into()),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn table(datasets: &[DatasetStats], out: &Output) -> Result<(), CliError> {
+    let width = datasets.iter().map(|d| d.dataset.chars().count()).max().unwrap_or(0).max(7);
+    out.line(&format!(
+        "{:width$}  {:>9}  {:>19}  {:>9}  {:>10}  {:>10}  {:>10}  {:>10}  {:>7}",
+        "DATASET", "SNAPSHOTS", "NEWEST (UTC)", "FILES", "SIZE", "LOGICAL", "UNIQUE", "STORED", "RATIO"
+    ))?;
+    let row = |d: &DatasetStats, name: &str, newest: &str| {
+        out.line(&format!(
+            "{name:width$}  {:>9}  {newest:>19}  {:>9}  {:>10}  {:>10}  {:>10}  {:>10}  {:>7.1}",
+            d.snapshots,
+            d.files,
+            human_bytes(d.bytes),
+            human_bytes(d.logical),
+            human_bytes(d.unique),
+            human_bytes(d.stored),
+            d.ratio()
+        ))
+    };
+    for d in datasets {
+        row(d, &escaped(&d.dataset), &short_time(d.last))?;
+    }
+    if let [first, _, ..] = datasets {
+        let sum = |of: fn(&DatasetStats) -> u64| datasets.iter().map(of).fold(0, u64::saturating_add);
+        let all = DatasetStats {
+            snapshots: sum(|d| d.snapshots),
+            files: sum(|d| d.files),
+            bytes: sum(|d| d.bytes),
+            logical: sum(|d| d.logical),
+            unique: sum(|d| d.unique),
+            stored: sum(|d| d.stored),
+            ..first.clone()
+        };
+        row(&all, "(all)", "")?;
+    }
+    Ok(())
+}
+
+fn added_table(snapshots: &[Listed], out: &Output) -> Result<(), CliError> {
+    out.line(&format!(
+        "\n{:16}  {:19}  {:>9}  {:>10}  {:>10}  {:>10}",
+        "ID", "ARRIVED (UTC)", "FILES", "SIZE", "UNIQUE", "STORED"
+    ))?;
+    for snapshot in snapshots {
+        let Ok(m) = &snapshot.manifest else { continue };
+        let s = &m.statistics;
+        out.line(&format!(
+            "{}  {}  {:>9}  {:>10}  {:>10}  {:>10}",
+            short_id(snapshot.row.id),
+            short_time(snapshot.row.arrival),
+            s.files,
+            human_bytes(s.bytes),
+            human_bytes(s.new_bytes),
+            human_bytes(s.stored_bytes)
+        ))?;
+    }
+    Ok(())
+}
+
+fn as_json(d: &DatasetStats) -> DatasetJson {
+    DatasetJson {
+        dataset: d.dataset.clone(),
+        snapshots: d.snapshots,
+        first: rfc3339(d.first),
+        last: rfc3339(d.last),
+        files: d.files,
+        bytes: d.bytes,
+        logical_bytes: d.logical,
+        unique_bytes: d.unique,
+        stored_bytes: d.stored,
+        ratio: d.ratio(),
+        damaged: d.damaged,
+    }
+}
+
+fn added(snapshot: &Listed) -> Option<AddedJson> {
+    let s = &snapshot.manifest.as_ref().ok()?.statistics;
+    Some(AddedJson {
+        id: snapshot.row.id.to_string(),
+        arrival: rfc3339(snapshot.row.arrival),
+        files: s.files,
+        bytes: s.bytes,
+        unique_bytes: s.new_bytes,
+        stored_bytes: s.stored_bytes,
+    })
+}

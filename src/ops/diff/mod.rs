@@ -1,0 +1,78 @@
+//! Diff: what differs between two snapshots, or between a snapshot and a folder of the host.
+
+mod change;
+mod folder;
+
+use crate::model::{Entry, Failure, Kind, Progress};
+use crate::store::StoreError;
+use crate::tree::Pages;
+
+pub use change::{Aspects, Change, Side, Sort, Sums, Tally, What};
+pub use folder::with_folder;
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiffOptions {
+    /// Only what files and links hold; a folder's files are all read, whatever their size and time say.
+    pub content: bool,
+}
+
+/// Why two things could not be compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiffError {
+    /// The folder cannot be opened.
+    #[error("cannot look into {}: {why}", path.display())]
+    Folder {
+        /// Which one.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The user stopped it.
+    #[error("interrupted")]
+    Interrupted,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Failure for DiffError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Folder { .. } => Kind::Failed,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        if let Self::Store(e) = self { e.hint() } else { None }
+    }
+}
+
+/// Tells every change from `old` to `new`, which stand at one path, in preorder. Work and memory grow with what differs, not with the trees.
+///
+/// # Errors
+/// If the store fails, `tell` does, or the user stops it.
+pub fn between<E: From<DiffError>>(
+    pages: &Pages,
+    old: &Entry,
+    new: &Entry,
+    options: DiffOptions,
+    progress: &dyn Progress,
+    mut tell: impl FnMut(Change) -> Result<(), E>,
+) -> Result<Sums, E> {
+    let mut sums = Sums::default();
+    let mut differences = pages.diff(&[], old, new).map_err(DiffError::from)?;
+    while let Some(found) = differences.next().map_err(DiffError::from)? {
+        if progress.cancelled() {
+            return Err(DiffError::Interrupted.into());
+        }
+        progress.advance(1, 0);
+        let Some(change) = Change::between(found, options) else { continue };
+        sums.add(&change);
+        tell(change)?;
+    }
+    Ok(sums)
+}
