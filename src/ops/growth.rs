@@ -50,7 +50,7 @@ pub struct Share {
 ///
 /// # Errors
 /// If a page cannot be read, or the user stops it.
-pub fn biggest(pages: &Pages, root: &Entry, least: u64, progress: &dyn Progress) -> Result<Vec<Share>, GrowthError> {
+pub fn biggest(pages: &Pages, root: &Entry, percent: f64, progress: &dyn Progress) -> Result<Vec<Share>, GrowthError> {
     let share = |path: Box<[u8]>, depth, entry: &Entry| match entry.folder() {
         Some(tree) => Share { path, depth, folder: true, bytes: tree.counts.bytes, files: tree.counts.total },
         None => Share { path, depth, folder: false, bytes: entry.file().map_or(0, |f| f.size), files: 1 },

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::crash::{Stage, Trial, asked_points, oracle};
-use crate::sandbox::{Client, Model, Ran, compare, model, pick, seed};
+use crate::sandbox::{Client, Model, Ran, Sandbox, compare, model, noise, pick, seed};
 
 /// What becomes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,4 +137,53 @@ fn damage_to_any_file_of_a_store_is_told_or_does_no_harm() {
     wrong.sort();
     println!("{} cases of damage to {} files, {} findings", cases.len(), files.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The MANIFEST that counts.
+fn manifest(store: &Path) -> std::path::PathBuf {
+    let name = fs::read_to_string(store.join("db/CURRENT")).unwrap();
+    store.join("db").join(name.trim())
+}
+
+#[test]
+fn rubbish_behind_what_was_synced_of_the_manifest_is_cut_off() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..3u64 {
+        fs::write(source.join("file"), noise(turn, 5000)).unwrap();
+        sandbox.snapshot(&source, "source").done();
+    }
+    for len in [1, 6, 7, 8, 100, 40_000] {
+        let ids = sandbox.larder(["list", "--json"]).ids();
+        let path = manifest(&sandbox.store());
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], &noise(len, len as usize)].concat()).unwrap();
+        assert_eq!(sandbox.larder(["list", "--json"]).ids(), ids, "{len} bytes of rubbish");
+        sandbox.larder(["verify", "--read-data"]).done();
+        // What is written next to the end stays too.
+        fs::write(source.join("file"), noise(100 + len, 5000)).unwrap();
+        sandbox.snapshot(&source, "again").done();
+    }
+    sandbox.larder(["verify", "--read-data"]).done();
+}
+
+#[test]
+fn a_manifest_damaged_in_its_middle_is_left_as_it_is() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    sandbox.snapshot(&source, "source").done();
+    let path = manifest(&sandbox.store());
+    let whole = fs::read(&path).unwrap();
+    for at in [10, whole.len() / 2] {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x40;
+        fs::write(&path, &changed).unwrap();
+        let _ = sandbox.larder(["list"]).ended(13);
+        assert_eq!(fs::read(&path).unwrap(), changed, "byte {at}");
+    }
+    fs::write(&path, whole).unwrap();
+    sandbox.larder(["verify", "--read-data"]).done();
 }
