@@ -37,7 +37,7 @@ pub use own::OwnChunks;
 pub use pins::ClientDirs;
 pub use read::{CacheSize, Item};
 pub use unlock::Unlock;
-pub use write::{CommitInfo, Writer};
+pub use write::{CommitInfo, TINY_CHUNK, Writer};
 
 use db::Db;
 use pins::PinFile;

@@ -9,7 +9,7 @@ use crate::model::PageId;
 use crate::store::{StoreError, Writer};
 
 /// A tree block is closed at this many plain bytes.
-const BLOCK_BYTES: usize = 256 << 10;
+const BLOCK_BYTES: usize = 512 << 10;
 
 /// What decides where pages end.
 #[derive(Debug, Clone, Copy)]

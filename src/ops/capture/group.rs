@@ -9,17 +9,25 @@ use crate::codec::{ContentHash, Cutter, IdKeys, digest};
 use crate::format::{MAX_CHUNK, encode_xattrs, xattrs_fit};
 use crate::model::{Bits, ChunkId, ChunkRef, Chunks, Digest, Extent, FileBody, Holes, Timestamp, Xattrs};
 use crate::ops::source::{self, Meta, XattrList};
-use crate::store::{StoreError, Writer};
+use crate::store::{StoreError, TINY_CHUNK, Writer};
 
 use super::lists::{keep_chunks, keep_holes};
 use super::{CaptureError, Outcomes, Pipeline};
 
 /// A group is full at this many bytes: what it becomes is one block.
 pub(super) const GROUP_BYTES: u64 = 1 << 20;
-/// … or with this many files.
-const GROUP_FILES: usize = 2048;
+/// Files that are tiny on average fill a longer one: they have more in common than fits into the usual length.
+const TINY_GROUP_BYTES: u64 = 2 << 20;
+/// … and all are full with this many files.
+const GROUP_FILES: usize = 4096;
 /// Longer files are streamed.
 pub(super) const SMALL_FILE: u64 = 512 << 10;
+
+/// True if a group of so many files and bytes is full.
+fn is_full(bytes: u64, files: usize) -> bool {
+    let wanted = if bytes < files as u64 * TINY_CHUNK { TINY_GROUP_BYTES } else { GROUP_BYTES };
+    bytes >= wanted || files >= GROUP_FILES
+}
 
 /// A file to be read.
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl Leftover {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             kept.0.extend_from_slice(bytes);
             kept.1.extend_from_slice(chunks);
-            if kept.0.len() as u64 >= GROUP_BYTES || kept.1.len() >= GROUP_FILES {
+            if is_full(kept.0.len() as u64, kept.1.len()) {
                 std::mem::take(&mut *kept)
             } else {
                 return Ok(());
@@ -96,7 +104,7 @@ impl<'t, 's> Reading<'t, 's> {
     pub(super) fn add(&mut self, job: Job) -> Result<(), CaptureError> {
         self.bytes += job.meta.size;
         self.jobs.push(job);
-        if self.bytes >= GROUP_BYTES || self.jobs.len() >= GROUP_FILES { self.dispatch() } else { Ok(()) }
+        if is_full(self.bytes, self.jobs.len()) { self.dispatch() } else { Ok(()) }
     }
 
     /// True if files wait for their group to be full.

@@ -16,7 +16,7 @@ use super::group::{Reading, finish_sum};
 use super::lists::{ChunkLister, keep_holes};
 
 /// A block of a long file holds at least this many bytes.
-const PIECE_BYTES: usize = 512 << 10;
+const PIECE_BYTES: usize = 1 << 20;
 /// Bytes read at a time.
 const READ_BYTES: usize = 1 << 20;
 /// Pieces whose chunks are waited for at most.
