@@ -19,7 +19,7 @@ pub(super) const GROUP_BYTES: u64 = 1 << 20;
 /// Files that are tiny on average fill a longer one: they have more in common than fits into the usual length.
 const TINY_GROUP_BYTES: u64 = 2 << 20;
 /// … and all are full with this many files.
-const GROUP_FILES: usize = 4096;
+pub(super) const GROUP_FILES: usize = 4096;
 /// Longer files are streamed.
 pub(super) const SMALL_FILE: u64 = 512 << 10;
 

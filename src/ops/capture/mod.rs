@@ -230,7 +230,8 @@ impl Pipeline<'_> {
         old: Option<OldCache>,
         cache_file: &cache::CacheFile,
     ) -> Result<TreeOutcome, CaptureError> {
-        let (events, to_build) = bounded(4096);
+        // More than a group holds, or groups would be sent on before they are full.
+        let (events, to_build) = bounded(4 * group::GROUP_FILES);
         // As many groups as can be under way: sends to it never block.
         let (group_results, groups) = bounded(1024);
         let leftover = group::Leftover::default();
