@@ -56,7 +56,7 @@ class Table:
                 self.add(f"{STEPS[step]}, s (CPU)", step, lambda r: r.cost.wall, "{:.2f}", lambda r: r.cost.cpu)
             if step == "changed":
                 self.add("bytes added by it, MB", step, lambda r: r.added_bytes / 1e6, "{:.2f}")
-        for step in ("first", "restore"):
+        for step in [step for step in ("first", "restore") if step in steps]:
             self.add(f"peak memory of the {STEPS[step]}, MiB", step, lambda r: r.cost.rss, "{:.0f}")
         self.add("store after the first capture, MB", "first", lambda r: r.store_bytes / 1e6, "{:.1f}")
 
