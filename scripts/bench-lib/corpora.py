@@ -26,7 +26,7 @@ TITLES = {
 }
 BIG_FILES_BYTES = 2_147_500_000
 BUFFER = 1 << 20
-LISTS = {"Breaks", "Conflicts", "Depends", "Enhances", "Pre-Depends", "Provides", "Recommends", "Replaces", "Suggests", "Tag"}
+LISTS = set("Breaks Conflicts Depends Enhances Pre-Depends Provides Recommends Replaces Suggests Tag".split())
 NUMBERS = {"Size", "Installed-Size"}
 
 
@@ -75,9 +75,10 @@ def kernel_archive(home: Path) -> Path:
     part = fresh(home / "deb.part")
     say(f"fetching Debian's package {KERNEL}")
     if subprocess.run(["apt-get", "-q", "download", KERNEL], cwd=part, stdout=subprocess.DEVNULL).returncode != 0:
-        raise Failed(f"no package {KERNEL} could be fetched: run this on Debian 12, or put its source at {home / KERNEL}")
+        raise Failed(f"{KERNEL} could not be fetched: run this on Debian 12, or put its source at {home / KERNEL}")
     package = next(part.glob("*.deb"))
-    subprocess.run(f"dpkg-deb --fsys-tarfile '{package}' | tar -x ./usr/src/{KERNEL}.tar.xz", shell=True, cwd=part, check=True)
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as files:
+        subprocess.run(["tar", "-x", f"./usr/src/{archive.name}"], stdin=files.stdout, cwd=part, check=True)
     (part / "usr/src" / archive.name).rename(archive)
     remove(part)
     return archive
@@ -85,8 +86,8 @@ def kernel_archive(home: Path) -> Path:
 
 # --- c2 ---------------------------------------------------------------------------------------------------------------
 def make_big_files(home: Path) -> None:
-    """Two libraries of the Rust toolchain, the kernel's archive, cargo's registry as a tar, and /usr as a tar, cut so that
-    the sum is always the same."""
+    """Two libraries of the Rust toolchain, the kernel's archive, and as tars cargo's registry and /usr, cut so that the sum
+    is always the same."""
     part = fresh(home / "c2.part")
     shutil.copy(kernel_archive(home), part)
     sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True).stdout.strip()

@@ -4,7 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +73,12 @@ def busy_seconds() -> float:
 
 
 def run(
-    argv: list[str], env: dict[str, str], cwd: Path, scratch: Path, out: Path | None = None, reads: list[Path] | None = None
+    argv: list[str],
+    env: dict[str, str],
+    cwd: Path,
+    scratch: Path,
+    out: Path | None = None,
+    reads: list[Path] | None = None,
 ) -> Cost:
     """Runs a command and measures it; its standard output goes to `out` or is thrown away.
 
@@ -82,8 +90,9 @@ def run(
     figures, errors = scratch / "time", scratch / "errors"
     timed = [gnu_time(), "-o", str(figures), "-f", "%U %S %M", *argv]
     with open(out or os.devnull, "wb") as stdout, open(errors, "wb") as stderr:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
         before, begun = busy_seconds(), time.perf_counter()
-        status = subprocess.run(timed, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, cwd=cwd).returncode
+        status = subprocess.run(timed, env=env, cwd=cwd, **streams).returncode
         wall = time.perf_counter() - begun
         spent = busy_seconds() - before
     if status != 0:
@@ -97,7 +106,8 @@ def check(argv: list[str], env: dict[str, str], cwd: Path, scratch: Path, out: P
     """Runs a command that is not measured; fails if its exit status is not 0."""
     errors = scratch / "errors"
     with open(out or os.devnull, "wb") as stdout, open(errors, "wb") as stderr:
-        status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, cwd=cwd).returncode
+        streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
+        status = subprocess.run(argv, env=env, cwd=cwd, **streams).returncode
     if status != 0:
         raise Failed(f"{' '.join(argv)}: exit status {status}: {tail(errors)}")
 
@@ -112,7 +122,7 @@ def folder_bytes(folder: Path) -> int:
     return sum(entry.stat(follow_symlinks=False).st_size for entry in files_in(folder))
 
 
-def files_in(folder: Path):
+def files_in(folder: Path) -> Iterator[os.DirEntry]:
     """Every file below a folder, as os.DirEntry, in no order."""
     waiting = [folder]
     while waiting:
@@ -128,6 +138,17 @@ def remove(folder: Path) -> None:
     """Removes a folder; one that was restored may be read-only."""
     subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, stderr=subprocess.DEVNULL)
     subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
+
+
+@contextmanager
+def work_folder(prefix: str, home: Path) -> Iterator[Path]:
+    """A folder in BENCH_WORK, else in `home`, that is gone afterwards, whatever happens."""
+    home.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=os.environ.get("BENCH_WORK") or home)).resolve()
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def machine(folder: Path) -> str:
