@@ -8,9 +8,10 @@
 //! opening above 500 MB/s. A step below half of that deserves a look.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use larder::codec::{Cutter, DataKey, IdKeys, digest, open_block, public_id_key, public_seed, seal_block};
+use larder::codec::{ContentSum, Cutter, DataKey, IdKeys, digest, open_block, public_id_key, public_seed, seal_block};
 use larder::format::{BlockKind, CHUNK_AVG, CHUNK_MAX, CHUNK_MIN};
 use larder::model::EpochId;
 
@@ -62,14 +63,20 @@ fn cutting_and_hashing(c: &mut Criterion) {
         });
     });
     group.bench_function("hash", |b| b.iter(|| digest(black_box(&input))));
+    // What a captured file's content costs: the digest and the CRC-32 that a zip wants.
+    group.bench_function("sum of a content", |b| b.iter(|| ContentSum::of(black_box(&input))));
     let ids = IdKeys::new(&public_id_key());
-    group.bench_function("ids of 4 KiB chunks", |b| {
-        b.iter(|| {
-            input.chunks(4096).for_each(|chunk| {
-                black_box(ids.chunk(chunk));
+    for (name, size) in
+        [("ids of 900 B chunks", 900), ("ids of 4 KiB chunks", 4096), ("ids of 256 KiB chunks", 256 << 10)]
+    {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                input.chunks(size).for_each(|chunk| {
+                    black_box(ids.chunk(chunk));
+                });
             });
         });
-    });
+    }
     group.finish();
 }
 
@@ -82,9 +89,8 @@ fn blocks(c: &mut Criterion) {
         seal_block(BlockKind::Data, epoch, keys, bytes, items, 3, false).expect("a block can be made").bytes
     };
     let mut group = c.benchmark_group("block");
-    group.sample_size(20);
     group.throughput(Throughput::Bytes(SIZE as u64));
-    for kib in [64, 128, 256, 512, 1024] {
+    for kib in [64, 128, 256, 512, 1024, 2048, 4096] {
         let all = |input: &[u8], keys| input.chunks(kib << 10).map(|part| block(keys, part)).collect::<Vec<_>>();
         group.bench_function(BenchmarkId::new("compress", format!("{kib} KiB")), |b| {
             b.iter(|| all(black_box(&text), (&open, &open)));
@@ -104,7 +110,12 @@ fn blocks(c: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    // Short: the two files of benches together take about a minute.
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .configure_from_args();
     cutting_and_hashing(&mut criterion);
     blocks(&mut criterion);
     criterion.final_summary();
