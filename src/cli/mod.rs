@@ -5,6 +5,7 @@
 mod cat;
 mod context;
 mod error;
+mod evidence;
 mod export;
 mod init;
 mod list;
@@ -16,7 +17,9 @@ mod progress;
 mod report;
 mod restore;
 mod show;
+mod size;
 mod snapshot;
+mod stream;
 mod verify;
 
 use std::ffi::OsString;

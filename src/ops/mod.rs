@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod read;
+pub mod reference;
 pub mod restore;
 mod source;
 pub mod verify;

@@ -139,6 +139,15 @@ impl Names {
         self.spans.len()
     }
 
+    /// True if the name is among them.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.spans.binary_search_by(|(start, len)| {
+            let at = *start as usize;
+            self.bytes[at..at + usize::from(*len)].cmp(name)
+        })
+        .is_ok()
+    }
+
     pub(super) fn get(&self, at: usize) -> Option<&[u8]> {
         let (start, len) = *self.spans.get(at)?;
         self.bytes.get(start as usize..start as usize + usize::from(len))

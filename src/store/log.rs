@@ -1,6 +1,6 @@
 //! The arrival log, datasets and manifests.
 
-use crate::codec::{MacLabel, open_value};
+use crate::codec::{Class, MacLabel, open_value};
 use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
     DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogKind, Manifest, Reference,
@@ -130,9 +130,23 @@ impl Store {
     /// # Errors
     /// If the log cannot be read at all.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, StoreError> {
-        let mut rows = Vec::new();
+        Ok(self.snapshots_and_damage()?.0)
+    }
+
+    /// The same, and the first thing that is damaged in the log: it may hide snapshots.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn snapshots_and_damage(&self) -> Result<(Vec<SnapshotRow>, Option<StoreError>), StoreError> {
+        let (mut rows, mut damage) = (Vec::new(), None);
         for row in self.log()? {
-            let Ok(entry) = row.entry else { continue };
+            let entry = match row.entry {
+                Ok(entry) => entry,
+                Err(e) => {
+                    damage.get_or_insert(e);
+                    continue;
+                }
+            };
             match entry.kind {
                 LogKind::Snapshot => rows.push(SnapshotRow {
                     id: entry.manifest,
@@ -145,7 +159,7 @@ impl Store {
                 LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
             }
         }
-        Ok(rows)
+        Ok((rows, damage))
     }
 
     /// A snapshot's manifest, its id checked.
@@ -153,11 +167,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damage`] if it is missing or damaged.
     pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest, StoreError> {
+        self.manifest_in(&self.db(), id)
+    }
+
+    /// The same, from a certain view of the database.
+    pub(super) fn manifest_in(&self, db: &Db, id: &SnapshotId) -> Result<Manifest, StoreError> {
         let what = || format!("the manifest of {}", super::snapshot_label(*id));
-        let db = self.db();
         let value =
             db.get(Family::Manifests, id.as_bytes())?.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        let plain = self.open_page_value(&db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
+        let plain = self.open_page_value(db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(what(), why),
             other => other,
         })?;
@@ -175,9 +193,9 @@ impl Store {
         value: &[u8],
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
         let (header, _) = SealedHeader::parse(value)?;
-        let keys = self.inner.keyring.epoch(db, header.epoch)?;
-        let page = keys.page.as_ref().ok_or(StoreError::Closed("names and structure"))?;
-        open_value(value, page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
+        let page = self.inner.keyring.data_key(db, header.epoch, Class::Page)?;
+        let page = page.ok_or(StoreError::Closed("names and structure"))?;
+        open_value(value, &page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
     }
 
     /// A dataset's record, its MAC checked.
