@@ -72,7 +72,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
-    Snapshot(snapshot::SnapshotArgs),
+    Snapshot(Box<snapshot::SnapshotArgs>),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Ls(ls::LsArgs),
@@ -89,7 +89,7 @@ impl Command {
     fn run(self, global: &Global, out: &Output) -> Result<Outcome, CliError> {
         match self {
             Self::Init(args) => init::run(args, global, out),
-            Self::Snapshot(args) => snapshot::run(args, global, out),
+            Self::Snapshot(args) => snapshot::run(*args, global, out),
             Self::List(args) => list::run(&args, global, out),
             Self::Show(args) => show::run(&args, global, out),
             Self::Ls(args) => ls::run(&args, global, out),

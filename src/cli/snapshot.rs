@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ Examples:
 pub(super) struct SnapshotArgs {
     /// One folder: its contents are the root. Several paths, or a file: each at its absolute path. With
     /// --stdin-from-command: the command and its arguments
-    #[arg(value_name = "PATH", required_unless_present = "stdin")]
+    #[arg(value_name = "PATH", required_unless_present = "stdin", value_parser = word())]
     paths: Vec<PathBuf>,
     /// The series it belongs to [default: the folder's last name, or `default`]
     #[arg(long, short = 'd', value_name = "NAME")]
@@ -251,7 +252,7 @@ fn tell_dry_run(
 #[derive(Debug)]
 enum Input {
     Paths(Vec<PathBuf>),
-    StandardInput(Name),
+    Stream(Name),
     Command(Name, Vec<std::ffi::OsString>),
 }
 
@@ -259,7 +260,7 @@ impl Input {
     fn open(self, bar: &Bar) -> Result<Source, CliError> {
         Ok(match self {
             Self::Paths(paths) => Source::Paths(paths),
-            Self::StandardInput(name) => {
+            Self::Stream(name) => {
                 let input = StandardInput::new(bar.stop());
                 let none = |e| CliError::new(Kind::Failed, format!("standard input cannot be read: {e}"));
                 Source::Stream(name, Box::new(input.map_err(none)?))
@@ -267,6 +268,11 @@ impl Input {
             Self::Command(name, words) => Source::Stream(name, Box::new(CommandOutput::new(words, bar.stop()))),
         })
     }
+}
+
+/// A word of a command may be empty, which clap forbids for paths.
+fn word() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn usage(text: impl Into<String>) -> CliError {
@@ -285,14 +291,12 @@ fn input(args: &SnapshotArgs) -> Result<Input, CliError> {
     }
     match &args.stdin {
         None => Ok(Input::Paths(args.paths.clone())),
-        Some(_) if !args.paths.is_empty() => {
-            Err(usage("--stdin and paths cannot be captured together")
-                .hint("to capture what a command prints, add --stdin-from-command"))
-        }
+        Some(_) if !args.paths.is_empty() => Err(usage("--stdin and paths cannot be captured together")
+            .hint("to capture what a command prints, add --stdin-from-command")),
         Some(_) if args.evidence.takes_stdin() => {
             Err(usage("standard input is captured: it cannot be --metrics or --payload too"))
         }
-        Some(text) => Ok(Input::StandardInput(name(text.as_bytes())?)),
+        Some(text) => Ok(Input::Stream(name(text.as_bytes())?)),
     }
 }
 

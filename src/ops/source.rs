@@ -141,11 +141,12 @@ impl Names {
 
     /// True if the name is among them.
     pub(super) fn contains(&self, name: &[u8]) -> bool {
-        self.spans.binary_search_by(|(start, len)| {
-            let at = *start as usize;
-            self.bytes[at..at + usize::from(*len)].cmp(name)
-        })
-        .is_ok()
+        self.spans
+            .binary_search_by(|(start, len)| {
+                let at = *start as usize;
+                self.bytes[at..at + usize::from(*len)].cmp(name)
+            })
+            .is_ok()
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&[u8]> {

@@ -188,7 +188,9 @@ mod tests {
         for (text, name) in cases {
             assert_eq!(parse(text).unwrap(), name, "{text}");
         }
-        for bad in ["", "home~x", "home~+1", "a/b", "home@yesterday", ".x", "home~", "~1", "latest@2024-01-15", "home~1~1"] {
+        for bad in
+            ["", "home~x", "home~+1", "a/b", "home@yesterday", ".x", "home~", "~1", "latest@2024-01-15", "home~1~1"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -92,7 +92,8 @@ mod tests {
     fn ages() {
         let now = Timestamp { seconds: 1_000_000_000, nanos: 7 };
         let before = |text| now.seconds - When::parse_or_age(text, now).unwrap().first.seconds;
-        for (text, seconds) in [("0s", 0), ("90s", 90), ("30min", 1800), ("36h", 129_600), ("7d", 604_800), ("2w", 1_209_600)]
+        for (text, seconds) in
+            [("0s", 0), ("90s", 90), ("30min", 1800), ("36h", 129_600), ("7d", 604_800), ("2w", 1_209_600)]
         {
             assert_eq!(before(text), seconds, "{text}");
         }

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{
-    Class, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes,
-    wrap_to_store,
+    Class, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes, wrap_to_store,
 };
 use crate::format::{EpochRecord, Family, KeyRecord, Role, join_mac, split_mac};
 use crate::model::{Digest, EpochId, KeyName};

@@ -129,3 +129,42 @@ fn several_paths_stand_at_their_absolute_paths_and_patterns_leave_out() {
         assert_eq!(listed.lines().any(|l| l == absolute(name)), there, "{name} in {listed}");
     }
 }
+
+#[test]
+fn a_path_that_is_not_there_is_told_plainly() {
+    let sandbox = Sandbox::with_store();
+    fs::create_dir(sandbox.path("there")).unwrap();
+    fs::write(sandbox.path("file"), "").unwrap();
+    let (there, none) = (sandbox.path("there"), sandbox.path("none"));
+    for paths in [&[text(&none)][..], &[text(&there), text(&none)]] {
+        let ran = sandbox.larder(["snapshot"].iter().chain(paths)).ended(1);
+        let told = format!("cannot capture {}: there is no such file or folder", none.display());
+        assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+    }
+    sandbox.larder(["snapshot", text(&sandbox.path("file/below"))]).refused(1, "file/below");
+    assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
+}
+
+/// What goes away between the listing of its folder and its reading was never there: strace has opening it fail so.
+#[test]
+fn files_that_go_away_meanwhile_are_no_failure() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir_all(source.join("a-folder/sub")).unwrap();
+    fs::write(source.join("a-long-file"), vec![1; 2_000_000]).unwrap();
+    for name in ["a-short-file", "kept", "a-folder/below"] {
+        fs::write(source.join(name), name).unwrap();
+    }
+    for name in ["a-long-file", "a-short-file", "a-folder"] {
+        let mut command = sandbox.client().command("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-P", name, "-e", "inject=openat:error=ENOENT"]);
+        command.arg(env!("CARGO_BIN_EXE_larder")).arg("--store").arg(sandbox.store());
+        command.args(["snapshot", text(&source), "-d", name]);
+        let ran = Ran::of(&mut command).ended(0);
+        assert!(ran.stderr.contains(&format!("{name}: it went away meanwhile")), "{}", ran.stderr);
+        let listed = String::from_utf8(sandbox.larder(["ls", name]).ended(0).stdout).unwrap();
+        assert!(!listed.lines().any(|l| l == name) && listed.lines().any(|l| l == "kept"), "{name}: {listed}");
+        let shown = sandbox.larder(["show", "--json", name]).json();
+        assert_eq!((&shown["unreadable"], &shown["changed"]), (&0.into(), &0.into()), "{shown}");
+    }
+}

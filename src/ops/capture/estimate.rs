@@ -104,7 +104,8 @@ impl Taker for Counting<'_> {
             }
             Event::Ready { entry, keep, .. } => self.ready(&entry, keep),
             Event::Linked { entry, last, .. } => {
-                let size = entry.link.and_then(|g| if last { self.linked.remove(&g) } else { self.linked.get(&g).copied() });
+                let size =
+                    entry.link.and_then(|g| if last { self.linked.remove(&g) } else { self.linked.get(&g).copied() });
                 self.file_of(size.unwrap_or(0));
             }
             Event::Lost => self.found.unreadable += 1,

@@ -42,6 +42,9 @@ pub(super) struct ReadFile {
     pub(super) changed: bool,
 }
 
+/// Why an item that went away after its folder was listed is not missed: it is as if it had never been there.
+pub(super) const GONE: &str = "it went away meanwhile";
+
 /// Why a file was not read.
 #[derive(Debug)]
 pub(super) enum Unread {

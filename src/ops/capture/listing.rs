@@ -56,9 +56,7 @@ fn has_cache_signature(dir: &OwnedFd) -> bool {
     let Ok(file) = source::open_file(dir.as_fd(), CACHE_TAG) else { return false };
     let regular = source::stat_fd(file.as_fd()).is_ok_and(|m| m.kind == FileType::RegularFile);
     let mut front = Vec::new();
-    regular
-        && source::append_at(file.as_fd(), &mut front, CACHE_SIGNATURE.len(), 0).is_ok()
-        && front == CACHE_SIGNATURE
+    regular && source::append_at(file.as_fd(), &mut front, CACHE_SIGNATURE.len(), 0).is_ok() && front == CACHE_SIGNATURE
 }
 
 /// A folder that was opened and listed, with the metadata of its first names.

@@ -12,12 +12,9 @@ use crate::model::{Bits, Body, Entry, LinkGroup, Notice, Xattrs};
 use crate::ops::source::{self, Meta, XattrList};
 
 use super::CaptureError;
-use super::group::{Job, Reading, SMALL_FILE};
+use super::group::{GONE, Job, Reading, SMALL_FILE};
 use super::stream::FromFile;
 use super::tree::{Event, settled};
-
-/// Why an item that went away after its folder was listed is not missed: it is as if it had never been there.
-pub(super) const GONE: &str = "it went away meanwhile";
 
 /// A file whose content is not known.
 pub(super) struct NewFile {

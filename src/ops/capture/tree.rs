@@ -12,8 +12,7 @@ use crate::store::StoreError;
 use crate::tree::{MapBuilder, PageWriter};
 
 use super::cache::NewCache;
-use super::group::{ReadFile, Unread};
-use super::taker::GONE;
+use super::group::{GONE, ReadFile, Unread};
 use super::{CaptureError, Outcomes, Pipeline};
 
 /// An inode of the host, as the key of a group of hard links.

@@ -33,7 +33,8 @@ impl Newest {
         let whole = |s: &Statistics| s.unreadable == 0 && s.changed == 0;
         let before = &self.manifest;
         // The root of a stream is of no host: its time says when it was captured.
-        let root_before = if self.file.is_some() { &Entry { mtime: root.mtime, ..before.root.clone() } } else { &before.root };
+        let root_before =
+            if self.file.is_some() { &Entry { mtime: root.mtime, ..before.root.clone() } } else { &before.root };
         root == root_before && links == before.links.as_ref() && whole(statistics) && whole(&before.statistics)
     }
 }

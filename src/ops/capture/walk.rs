@@ -15,11 +15,12 @@ use crate::ops::source::{self, Meta};
 
 use super::cache::OldCache;
 use super::frame::Frame;
+use super::group::GONE;
 use super::ignore_files::RulesAbove;
 use super::listing::{Listing, LookFor};
 use super::owners::Owners;
 use super::roots::{Only, Roots};
-use super::taker::{GONE, NewFile, Taker};
+use super::taker::{NewFile, Taker};
 use super::tree::{Event, Inode, settled};
 use super::{CaptureError, Setting, no_tree};
 
