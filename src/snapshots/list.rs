@@ -84,40 +84,51 @@ pub struct List {
 }
 
 impl List {
-    /// Finds the snapshots that are wanted. Reads no more manifests than it takes to find the newest ones asked for.
+    /// Finds the snapshots that are wanted. To find the newest ones, no more of the log and no more manifests are read than it
+    /// takes.
     ///
     /// # Errors
     /// If the log cannot be read at all.
     pub fn find(store: &Store, wanted: Wanted) -> Result<Self, StoreError> {
-        let (mut rows, damage) = store.snapshots_and_damage()?;
         let keys: Vec<_> = wanted.datasets.iter().map(|d| store.keyring().ids().dataset(d)).collect();
-        rows.retain(|row| wanted.fits_row(row, &keys));
-        let mut list = Self { store: store.clone(), wanted, rows, names: HashMap::new(), damage };
-        if let Some(newest) = list.wanted.newest {
-            list.keep_newest(newest);
+        let (store, names) = (store.clone(), HashMap::new());
+        let mut list = Self { store, wanted, rows: Vec::new(), names, damage: None };
+        if let Some(count) = list.wanted.newest {
+            list.find_newest(count, &keys)?;
+        } else {
+            let (mut rows, damage) = list.store.snapshots_and_damage()?;
+            rows.retain(|row| list.wanted.fits_row(row, &keys));
+            (list.rows, list.damage) = (rows, damage);
         }
         for row in &list.rows {
-            list.names.entry(row.dataset).or_insert_with(|| store.dataset_name(row.dataset).ok());
+            list.names.entry(row.dataset).or_insert_with(|| list.store.dataset_name(row.dataset).ok());
         }
         Ok(list)
     }
 
-    fn keep_newest(&mut self, count: usize) {
-        if !self.wanted.asks_manifest() {
-            self.rows.drain(..self.rows.len().saturating_sub(count));
-            return;
-        }
-        let mut kept = Vec::new();
-        let rows = std::mem::take(&mut self.rows);
-        for batch in rows.rchunks(BATCH) {
-            let fitting = self.read(batch).into_iter().rev().filter(|l| self.wanted.fits(l)).map(|l| l.row);
-            kept.extend(fitting.take(count - kept.len()));
-            if kept.len() == count {
-                break;
+    fn find_newest(&mut self, count: usize, keys: &[DatasetKey]) -> Result<(), StoreError> {
+        let (mut kept, mut batch) = (Vec::new(), Vec::new());
+        let mut sift = |batch: &mut Vec<SnapshotRow>| {
+            let rows = std::mem::take(batch);
+            if self.wanted.asks_manifest() {
+                kept.extend(self.read(&rows).into_iter().filter(|l| self.wanted.fits(l)).map(|l| l.row));
+            } else {
+                kept.extend(rows);
             }
-        }
+            kept.len() >= count
+        };
+        let at_once = if self.wanted.asks_manifest() { BATCH } else { count };
+        let damage = self.store.newest_snapshots(|row| {
+            if count > 0 && self.wanted.fits_row(&row, keys) {
+                batch.push(row);
+            }
+            count > 0 && (batch.len() < at_once || !sift(&mut batch))
+        })?;
+        sift(&mut batch);
+        kept.truncate(count);
         kept.reverse();
-        self.rows = kept;
+        (self.rows, self.damage) = (kept, damage);
+        Ok(())
     }
 
     fn read(&self, rows: &[SnapshotRow]) -> Vec<Listed> {

@@ -116,26 +116,28 @@ pub fn resolve(store: &Store, name: &SnapshotName) -> Result<SnapshotId, Resolve
 }
 
 fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> {
-    let rows = store.snapshots()?;
-    let of = |key: DatasetKey| -> Vec<&SnapshotRow> { rows.iter().filter(|r| r.dataset == key).collect() };
+    let of = |rows: Vec<SnapshotRow>, key: DatasetKey| -> Vec<SnapshotRow> {
+        rows.into_iter().filter(|r| r.dataset == key).collect()
+    };
     let key = |dataset: &DatasetName| store.keyring().ids().dataset(dataset);
     let nothing = |text: String| ResolveError::Nothing(text);
     match name {
-        SnapshotName::Latest(back) => before_end(&rows, *back).map(|r| r.id).ok_or_else(|| {
-            nothing(match rows.len() {
+        SnapshotName::Latest(back) => nth_newest(store, *back, |_| true)?.map_err(|count| {
+            nothing(match count {
                 0 => "at all in this store".to_owned(),
                 1 => format!("latest~{back}: the store has only one"),
                 n => format!("latest~{back}: the store has {n}"),
             })
         }),
         SnapshotName::Prefix(prefix, back) => {
+            let rows = store.snapshots()?;
             let found: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(prefix.as_str())).collect();
             let row = match found.as_slice() {
                 [] => return Err(nothing(prefix.clone())),
-                [row] => *row,
+                [row] => (*row).clone(),
                 several => return Err(ResolveError::Ambiguous { text: prefix.clone(), count: several.len() }),
             };
-            let mut series = of(row.dataset);
+            let mut series = of(rows, row.dataset);
             series.retain(|r| r.sequence <= row.sequence);
             before_end(&series, *back).map(|r| r.id).ok_or_else(|| {
                 nothing(match series.len() - 1 {
@@ -146,9 +148,9 @@ fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> 
             })
         }
         SnapshotName::Back(dataset, back) => {
-            let series = of(key(dataset));
-            before_end(&series, *back).map(|r| r.id).ok_or_else(|| {
-                nothing(match series.len() {
+            let key = key(dataset);
+            nth_newest(store, *back, |row| row.dataset == key)?.map_err(|count| {
+                nothing(match count {
                     0 => format!("of a dataset {dataset}"),
                     1 => format!("{dataset}~{back}: the dataset has only one"),
                     n => format!("{dataset}~{back}: the dataset has {n}"),
@@ -156,10 +158,27 @@ fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> 
             })
         }
         SnapshotName::At(dataset, time) => {
-            let found = of(key(dataset)).into_iter().rev().find(|r| r.arrival <= *time);
+            let found = of(store.snapshots()?, key(dataset)).into_iter().rev().find(|r| r.arrival <= *time);
             found.map(|r| r.id).ok_or_else(|| nothing(format!("of {dataset} that had arrived by then")))
         }
     }
+}
+
+/// The n-th before the newest of those that fit, or how many there are. Reads no more of the log than that.
+fn nth_newest(
+    store: &Store,
+    back: u64,
+    fits: impl Fn(&SnapshotRow) -> bool,
+) -> Result<Result<SnapshotId, u64>, StoreError> {
+    let (mut count, mut found) = (0, None);
+    store.newest_snapshots(|row| {
+        if fits(&row) {
+            found = (count == back).then_some(row.id);
+            count += 1;
+        }
+        found.is_none()
+    })?;
+    Ok(found.ok_or(count))
 }
 
 /// The n-th before the last.
