@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -56,16 +57,21 @@ fn arguments_that_make_no_sense_together_are_refused() {
     }
 }
 
-/// Starts a capture of a stream that does not end, waits until some of it is stored, sends the signal and waits.
-fn interrupted(sandbox: &Sandbox, signal: &str, arguments: &[&str], input: Stdio) -> Ran {
+/// Starts a capture that does not end soon, waits until some of it is stored, sends the signal and waits.
+fn interrupted(sandbox: &Sandbox, signal: &str, arguments: &[&str], input: Stdio, seed: u64) -> Ran {
     let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
     command.arg("--store").arg(sandbox.store()).arg("snapshot").args(arguments);
     let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let feed = child.stdin.take().map(|mut stdin| {
-        stdin.write_all(&crate::sandbox::noise(1, 3_000_000)).unwrap();
+        stdin.write_all(&crate::sandbox::noise(seed, 3_000_000)).unwrap();
         stdin
     });
-    std::thread::sleep(Duration::from_millis(700));
+    // Blocks on their way into the store show that it is at work.
+    let begun = Instant::now();
+    while fs::read_dir(sandbox.store().join("tmp")).map_or(0, Iterator::count) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it stores nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     Ran::of(Command::new("kill").args([format!("-{signal}"), child.id().to_string()])).done();
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -83,11 +89,19 @@ fn interrupted(sandbox: &Sandbox, signal: &str, arguments: &[&str], input: Stdio
 #[test]
 fn an_interrupted_capture_ends_with_130_and_says_what_is_kept() {
     let sandbox = Sandbox::with_store();
+    // More than can be stored before the signal comes.
+    let source = sandbox.path("source");
+    let long = fs::File::create(&source).unwrap();
+    for place in 1..1500 {
+        long.write_at(&crate::sandbox::noise(place, 200_000), place << 20).unwrap();
+    }
+    let walk: &[&str] = &[source.to_str().unwrap()];
     let endless = "head -c 3000000 /dev/urandom; exec sleep 100";
     let command: &[&str] = &["--stdin-from-command", "-d", "db", "--", "sh", "-c", endless];
-    for signal in ["INT", "TERM"] {
-        for (arguments, input) in [(command, Stdio::null()), (&["--stdin", "x"][..], Stdio::piped())] {
-            let ran = interrupted(&sandbox, signal, arguments, input).ended(130);
+    for (seed, signal) in [(1, "INT"), (2, "TERM")] {
+        let cases = [(walk, Stdio::null()), (command, Stdio::null()), (&["--stdin", "x"][..], Stdio::piped())];
+        for (arguments, input) in cases {
+            let ran = interrupted(&sandbox, signal, arguments, input, seed).ended(130);
             assert!(ran.stderr.contains("interrupted; no snapshot was made"), "{signal} {arguments:?}: {ran:?}");
             assert!(ran.stderr.contains("the next capture finds it again"), "{signal} {arguments:?}: {ran:?}");
         }

@@ -171,7 +171,7 @@ fn read_group(
     for job in jobs {
         files.push(match read_small(pipeline, cutter, job, looked, &mut gathered) {
             Ok(file) => Ok(file),
-            Err(ReadError::Host(Errno::NOENT)) => Err(Unread::Gone),
+            Err(ReadError::Host(e)) if source::is_gone(job.dir.as_fd(), &job.name, e) => Err(Unread::Gone),
             Err(ReadError::Host(Errno::FBIG)) => Err(Unread::Failed("it grew a lot while it was read".to_owned())),
             Err(ReadError::Host(e)) => Err(Unread::Failed(e.to_string())),
             Err(ReadError::Store(e)) => return Err(e),

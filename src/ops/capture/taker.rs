@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
 use crate::format::HostMark;
 use crate::model::{Bits, Body, Entry, LinkGroup, Notice, Xattrs};
@@ -98,7 +97,7 @@ impl Capturing<'_, '_> {
                 return self.lost(shown, &"it was replaced meanwhile");
             }
             Ok(opened) => opened,
-            Err(Errno::NOENT) => {
+            Err(e) if source::is_gone(dir.as_fd(), entry.name.as_bytes(), e) => {
                 setting.progress.notice(Notice::Skipped { path: shown, why: GONE.to_owned() });
                 return Ok(());
             }

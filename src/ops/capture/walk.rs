@@ -162,7 +162,8 @@ impl<'s, T: Taker> Walk<'s, T> {
 
     /// The host does not give the item.
     fn refused(&mut self, error: Errno) -> Result<(), CaptureError> {
-        if error == Errno::NOENT {
+        let name = self.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+        if self.frames.last().is_some_and(|frame| source::is_gone(frame.fd.as_fd(), name, error)) {
             self.skipped(GONE);
             return Ok(());
         }
