@@ -69,7 +69,7 @@ fn interrupted(sandbox: &Sandbox, signal: &str, arguments: &[&str], input: Stdio
     // Blocks on their way into the store show that it is at work.
     let begun = Instant::now();
     while fs::read_dir(sandbox.store().join("tmp")).map_or(0, Iterator::count) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it stores nothing");
+        assert!(begun.elapsed() < Duration::from_mins(1), "it stores nothing");
         std::thread::sleep(Duration::from_millis(5));
     }
     Ran::of(Command::new("kill").args([format!("-{signal}"), child.id().to_string()])).done();
