@@ -24,8 +24,8 @@
 //! # fn keys() -> Box<dyn larder::store::Unlock> { unimplemented!() }
 //! # fn dirs() -> larder::store::ClientDirs { unimplemented!() }
 //! let store = larder::store::open("/srv/larder".as_ref(), &*keys(), &dirs(), Default::default())?;
-//! for listed in larder::snapshots::list(&store, None, Some(10))? {
-//!     println!("{}", listed.row.id);
+//! for row in store.snapshots()? {
+//!     println!("{}", row.id);
 //! }
 //! # Ok::<(), larder::store::StoreError>(())
 //! ```

@@ -11,13 +11,13 @@ use serde::Serialize;
 use crate::model::Kind;
 use crate::ops::diff::{Change, DiffOptions, Side, Sort, Sums, Tally, What, between, with_folder};
 
+use super::array::JsonArray;
 use super::context;
 use super::error::CliError;
 use super::ls::path_hex;
 use super::output::{Output, human_bytes};
 use super::place::Place;
 use super::progress::Bar;
-use super::stream::JsonArray;
 use super::{Global, Outcome};
 
 /// Show what differs between two snapshots, or a snapshot and a folder

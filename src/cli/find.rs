@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::model::{DatasetName, Digest, Entry, Kind, Timestamp};
 use crate::ops::find::{Found, Wanted, find};
-use crate::snapshots::{Listed, SnapshotName, list, resolve};
+use crate::snapshots::{self, List, Listed, SnapshotName, resolve};
 use crate::tree::Pages;
 
+use super::array::JsonArray;
 use super::context;
 use super::error::CliError;
 use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
-use super::stream::JsonArray;
 use super::{Global, Outcome};
 
 /// Bytes that decoded pages may take.
@@ -92,15 +92,9 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         wanted.pattern(pattern, args.ignore_case)?;
     }
     let store = context::open_named(global)?;
-    let mut snapshots = list(&store, None, None)?;
-    if !args.snapshot.is_empty() {
-        let ids = args.snapshot.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
-        snapshots.retain(|s| ids.contains(&s.row.id));
-    }
-    if !args.dataset.is_empty() {
-        let keys: Vec<_> = args.dataset.iter().map(|name| store.keyring().ids().dataset(name)).collect();
-        snapshots.retain(|s| keys.contains(&s.row.dataset));
-    }
+    let ids = args.snapshot.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    let list = List::find(&store, snapshots::Wanted { ids, datasets: args.dataset.clone(), ..Default::default() })?;
+    let snapshots = list.all();
     let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).map(ToString::to_string);
     let bar = Bar::start(out, "find");
     let mut array = JsonArray::open(out, "")?;

@@ -10,15 +10,15 @@ use serde::Serialize;
 use crate::model::{DatasetName, Kind};
 use crate::ops::diff::What;
 use crate::ops::history::{Version, history};
-use crate::snapshots::list;
+use crate::snapshots::{List, Wanted};
 use crate::tree::Pages;
 
+use super::array::JsonArray;
 use super::context;
 use super::error::CliError;
 use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
-use super::stream::JsonArray;
 use super::{Global, Outcome};
 
 /// Bytes that decoded pages may take.
@@ -65,11 +65,8 @@ pub(super) struct VersionJson {
 
 pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
-    let mut snapshots = list(&store, None, None)?;
-    if !args.dataset.is_empty() {
-        let keys: Vec<_> = args.dataset.iter().map(|name| store.keyring().ids().dataset(name)).collect();
-        snapshots.retain(|s| keys.contains(&s.row.dataset));
-    }
+    let list = List::find(&store, Wanted { datasets: args.dataset.clone(), ..Wanted::default() })?;
+    let snapshots = list.all();
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');
     let bar = Bar::start(out, "history");

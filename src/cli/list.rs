@@ -1,79 +1,206 @@
 //! `larder list`
 
-use clap::Args;
-use serde_json::json;
+use std::fmt::Display;
 
-use crate::model::DatasetName;
-use crate::snapshots::{Listed, list};
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::{DatasetName, Kind, Manifest, SnapshotKind, Timestamp};
+use crate::snapshots::{List, Listed, Wanted, When};
 
 use super::context;
 use super::error::CliError;
+use super::evidence::kinds;
 use super::output::{Output, SnapshotJson, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::{Global, Outcome};
 
 /// List snapshots, oldest arrival first
+///
+/// Of several options all must hold; of one that is repeated, one is enough, but of --label all.
 #[derive(Debug, Args)]
+#[command(after_help = TIMES)]
 pub(super) struct ListArgs {
-    /// Only those of this dataset
+    /// Only those of this dataset (can be repeated)
     #[arg(long, short = 'd', value_name = "NAME")]
-    dataset: Option<DatasetName>,
-    /// Only the newest ones, that many
+    dataset: Vec<DatasetName>,
+    /// Only those with this label, of this value if one is given (can be repeated)
+    #[arg(long, short = 'l', value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Only those made for this (can be repeated)
+    #[arg(long, value_name = "KIND", value_parser = kinds())]
+    kind: Vec<SnapshotKind>,
+    /// Only those with this scope
+    #[arg(long, value_name = "TEXT")]
+    scope: Option<String>,
+    /// Only those with this reference of a scope
+    #[arg(long, value_name = "TEXT")]
+    scope_ref: Option<String>,
+    /// Only those that arrived then or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those that arrived then or before
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only the newest of them, that many
     #[arg(long, short = 'n', value_name = "COUNT")]
     limit: Option<usize>,
+    /// Newest first
+    #[arg(long, short = 'r')]
+    reverse: bool,
+}
+
+const TIMES: &str = "\
+TIME is a day (2024-01-15), a minute (2024-01-15T10:30), a second or RFC 3339, UTC unless an offset is given; or an \
+age: 90s, 30min, 36h, 7d, 2w. --since counts from its first moment, --until to its last.
+
+Examples:
+  larder list -n 5
+  larder list -d home --since 7d
+  larder list --kind scheduled --label host=web1 --until 2024-12-31";
+
+/// A snapshot in the list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ListedJson {
+    /// What is known of it.
+    Snapshot(Box<SnapshotJson>),
+    /// What is left if its manifest cannot be read.
+    Damaged(DamagedJson),
+}
+
+/// A snapshot whose manifest cannot be read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DamagedJson {
+    id: String,
+    /// Which entry of the arrival log it is.
+    sequence: u64,
+    /// When the store acknowledged it; RFC 3339, UTC.
+    arrival: String,
+    /// Nothing if the name cannot be read either.
+    dataset: Option<String>,
+    /// What is wrong.
+    damaged: String,
 }
 
 pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let wanted = wanted(args, context::now())?;
     let store = context::open_named(global)?;
-    let rows = list(&store, args.dataset.as_ref(), args.limit)?;
-    if out.json() {
-        out.print_json(&rows.iter().map(as_json).collect::<Vec<_>>())?;
-    } else {
-        let width = rows.iter().map(|r| name(r).chars().count()).max().unwrap_or(0).max(7);
-        if !rows.is_empty() {
-            out.line(&format!(
+    let list = List::find(&store, wanted)?;
+    let mut damage = None;
+    let mut printer = Printer { out, width: width(&list), begun: false };
+    list.each(args.reverse, |listed| {
+        printer.print(&listed)?;
+        if let Err(e) = listed.manifest {
+            damage.get_or_insert(e);
+        }
+        Ok::<_, CliError>(())
+    })?;
+    printer.end()?;
+    // A log that cannot be read to its end may hide snapshots: what there is has been shown.
+    match damage.or(list.damage) {
+        Some(error) => Err(error.into()),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn wanted(args: &ListArgs, now: Timestamp) -> Result<Wanted, CliError> {
+    let when = |text: &Option<String>| {
+        let parsed = text.as_ref().map(|text| When::parse_or_age(text, now));
+        parsed.transpose().map_err(|e| CliError::new(Kind::Usage, e))
+    };
+    let labels = args.label.iter().map(|text| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.clone(), None),
+    });
+    Ok(Wanted {
+        ids: Vec::new(),
+        datasets: args.dataset.clone(),
+        labels: labels.collect(),
+        kinds: args.kind.clone(),
+        scope: args.scope.clone(),
+        scope_ref: args.scope_ref.clone(),
+        since: when(&args.since)?.map(|w| w.first),
+        until: when(&args.until)?.map(|w| w.last),
+        newest: args.limit,
+    })
+}
+
+/// Prints one snapshot after the other.
+struct Printer<'a> {
+    out: &'a Output,
+    width: usize,
+    begun: bool,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, listed: &Listed) -> Result<(), CliError> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if self.out.json() {
+            self.out.raw(if first { b"[" } else { b"," })?;
+            let text = serde_json::to_string(&as_json(listed)).map_err(|e| CliError::output(&e.into()))?;
+            return self.out.raw(text.as_bytes());
+        }
+        let width = self.width;
+        if first {
+            self.out.line(&format!(
                 "{:16}  {:19}  {:width$}  {:>10}  {:>10}  {}",
                 "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED"
             ))?;
         }
-        for row in &rows {
-            out.line(&as_text(row, width))?;
+        self.out.line(&as_text(listed, width))
+    }
+
+    fn end(&self) -> Result<(), CliError> {
+        match (self.out.json(), self.begun) {
+            (false, _) => Ok(()),
+            (true, true) => self.out.line("]"),
+            (true, false) => self.out.line("[]"),
         }
     }
-    if let Some(error) = rows.into_iter().find_map(|r| r.manifest.err()) {
-        return Err(error.into());
-    }
-    // A log that cannot be read to its end may hide snapshots: what there is has been shown.
-    if let Some(error) = store.log()?.into_iter().find_map(|r| r.entry.err()) {
-        return Err(error.into());
-    }
-    Ok(Outcome::Done)
 }
 
-fn name(row: &Listed) -> String {
-    row.dataset.as_ref().map_or_else(|| format!("({})", row.row.dataset), |d| escaped(d.as_str()))
+/// The widest name of a dataset, so that rows can be printed before all are known.
+fn width(list: &List) -> usize {
+    list.datasets().map(|(key, name)| shown(name, key).chars().count()).max().unwrap_or(0).max(7)
 }
 
-fn as_text(row: &Listed, width: usize) -> String {
-    let front = format!("{}  {}  {:width$}", short_id(row.row.id), short_time(row.row.arrival), name(row));
-    match &row.manifest {
+fn shown(name: Option<&DatasetName>, key: impl Display) -> String {
+    name.map_or_else(|| format!("({key})"), |d| escaped(d.as_str()))
+}
+
+fn as_text(listed: &Listed, width: usize) -> String {
+    let row = &listed.row;
+    let name = shown(listed.dataset.as_ref(), row.dataset);
+    let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(row.arrival));
+    match &listed.manifest {
         Ok(m) => {
             let s = &m.statistics;
-            let note = m.reason.as_ref().map_or_else(String::new, |r| format!("  {}", escaped(r)));
-            format!("{front}  {:>10}  {:>10}  {}{note}", s.files, human_bytes(s.bytes), human_bytes(s.stored_bytes))
+            let (size, added) = (human_bytes(s.bytes), human_bytes(s.stored_bytes));
+            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m)).trim_end().to_owned()
         }
         Err(e) => format!("{front}  {}", escaped(&e.to_string())),
     }
 }
 
-fn as_json(row: &Listed) -> serde_json::Value {
-    match &row.manifest {
-        Ok(m) => json!(SnapshotJson::new(row.row.id, m)),
-        Err(e) => json!({
-            "id": row.row.id.to_string(),
-            "sequence": row.row.sequence,
-            "arrival": rfc3339(row.row.arrival),
-            "dataset": row.dataset.as_ref().map(ToString::to_string),
-            "damaged": e.to_string(),
+/// What sets a snapshot apart from others: its kind unless it is the usual one, labels, the reason.
+fn note(m: &Manifest) -> String {
+    let kind = (m.kind != SnapshotKind::Manual).then(|| m.kind.to_string());
+    let labels = m.labels.iter().map(|(key, value)| escaped(&format!("{key}={value}")));
+    let reason = m.reason.as_deref().map(escaped);
+    kind.into_iter().chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
+}
+
+fn as_json(listed: &Listed) -> ListedJson {
+    let row = &listed.row;
+    match &listed.manifest {
+        Ok(m) => ListedJson::Snapshot(Box::new(SnapshotJson::new(row.id, m))),
+        Err(e) => ListedJson::Damaged(DamagedJson {
+            id: row.id.to_string(),
+            sequence: row.sequence,
+            arrival: rfc3339(row.arrival),
+            dataset: listed.dataset.as_ref().map(ToString::to_string),
+            damaged: e.to_string(),
         }),
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`.
 
+mod array;
 mod cat;
 mod context;
 mod diff;
 mod error;
+mod evidence;
 mod export;
 mod find;
 mod history;
@@ -76,7 +78,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
-    Snapshot(snapshot::SnapshotArgs),
+    Snapshot(Box<snapshot::SnapshotArgs>),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Ls(ls::LsArgs),
@@ -99,7 +101,7 @@ impl Command {
     fn run(self, global: &Global, out: &Output) -> Result<Outcome, CliError> {
         match self {
             Self::Init(args) => init::run(args, global, out),
-            Self::Snapshot(args) => snapshot::run(args, global, out),
+            Self::Snapshot(args) => snapshot::run(*args, global, out),
             Self::List(args) => list::run(&args, global, out),
             Self::Show(args) => show::run(&args, global, out),
             Self::Ls(args) => ls::run(&args, global, out),

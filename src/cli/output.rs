@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Manifest, SnapshotId, Timestamp};
@@ -113,56 +114,94 @@ pub(super) fn human_bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A number of things, in the singular or the plural.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// The first digits of a snapshot's id, enough for people.
 pub(super) fn short_id(id: SnapshotId) -> String {
     id.to_string()[..16].to_owned()
 }
 
-/// A manifest as JSON: the one shape that `snapshot`, `list` and `show` share.
-#[derive(Debug, Serialize)]
+/// A snapshot: the one shape that `snapshot`, `list` and `show` share.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SnapshotJson {
+    /// 64 hexadecimal digits.
     id: String,
+    /// Which entry of the arrival log it is.
     sequence: u64,
     dataset: String,
+    /// When the store acknowledged it; RFC 3339, UTC.
     arrival: String,
+    /// manual, scheduled, import, safety, pre or post.
     kind: &'static str,
+    /// The id of the snapshot before it in its dataset.
     parent: Option<String>,
+    /// The id of the root's first page: equal trees have equal ones.
     tree: String,
     files: u64,
+    /// The root not counted.
     folders: u64,
+    /// Symlinks, devices, pipes.
     others: u64,
+    /// Sum of the sizes of all files.
     bytes: u64,
+    /// Bytes that the store did not have before, before compression.
     new_bytes: u64,
+    /// What these take in the store.
     stored_bytes: u64,
+    /// Items left out because they could not be read.
     unreadable: u64,
+    /// Files that changed while they were read.
     changed: u64,
+    /// When the capture began, by the clock of the machine that captured; RFC 3339, UTC.
     client_time: String,
+    /// The machine that captured.
     host: String,
+    /// The user who captured.
     user: String,
+    /// The program that captured, with its version.
     program: String,
+    /// The paths that were captured; none of a stream. Bytes that are not UTF-8 are replaced.
     sources: Vec<String>,
+    /// The commit that was checked out in the source, where it is a git work tree.
     git_revision: Option<String>,
     reason: Option<String>,
     labels: std::collections::BTreeMap<String, String>,
+    /// Things outside the store that the snapshot speaks of.
     references: Vec<ReferenceJson>,
+    /// What it is about.
     scope: Option<String>,
+    /// Which one of those.
     scope_ref: Option<String>,
+    /// Who asked for it.
     initiator: Option<String>,
+    /// What set it off.
     trigger_source: Option<String>,
     analyzer_version: Option<String>,
     rule_version: Option<String>,
+    /// Where the subject came from.
     source_ref: Option<String>,
+    /// It was asked at capture that it be kept for good.
     immutable: bool,
+    /// Which retention policy applies.
     retention_class: Option<String>,
+    /// Figures.
     metrics: Option<serde_json::Value>,
+    /// Anything else.
     payload: Option<serde_json::Value>,
 }
 
-#[derive(Debug, Serialize)]
-struct ReferenceJson {
+/// Something outside the store that a snapshot speaks of.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReferenceJson {
+    /// Its name within the snapshot.
     key: String,
     uri: String,
+    /// As `sha256=` and hexadecimal digits.
     hash: Option<String>,
+    /// True if the hash was compared at capture, and held.
     verified: Option<bool>,
 }
 
@@ -230,6 +269,12 @@ mod tests {
         assert_eq!(escaped("a\u{1b}[31mb"), "a\\u{1b}[31mb");
         assert_eq!(escaped("x\u{202e}y"), "x\\u{202e}y");
         assert_eq!(escaped("ünï\tcode"), "ünï\tcode");
+    }
+
+    #[test]
+    fn one_and_many() {
+        let files = |count| counted(count, "file", "files");
+        assert_eq!([files(0), files(1), files(2)], ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

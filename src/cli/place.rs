@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn colons() {
         assert_eq!(parse("latest").1, "");
-        assert_eq!(parse("latest:/etc"), (SnapshotName::Latest, "/etc".to_owned()));
+        assert_eq!(parse("latest:/etc"), (SnapshotName::Latest(0), "/etc".to_owned()));
         assert_eq!(parse("home:a:b").1, "a:b");
         assert_eq!(parse("home@2024-01-15T10:30").1, "");
         assert_eq!(parse("home@2024-01-15T10:30:/etc").1, "/etc");

@@ -62,6 +62,11 @@ impl Bar {
         }
     }
 
+    /// Set once the user wants the work stopped.
+    pub(super) fn stop(&self) -> Arc<AtomicBool> {
+        self.cancelled.clone()
+    }
+
     fn tell(&self, text: &str) {
         if self.told.fetch_add(1, Ordering::Relaxed) < TOLD_MAX {
             self.bar.suspend(|| self.out.remark(&format!("larder: {}", escaped(text))));

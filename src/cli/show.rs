@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::model::Manifest;
+use crate::model::{Manifest, Reference};
 use crate::snapshots::{SnapshotName, resolve};
 
 use super::context;
@@ -13,7 +13,7 @@ use super::{Global, Outcome};
 /// Show everything that is known of a snapshot
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// Which one: an id or its first digits, `latest`, DATASET, DATASET~1, DATASET@TIME
+    /// Which one: an id or its first digits, `latest`, DATASET; any of them with ~1 for the one before; DATASET@TIME
     #[arg(value_name = "SNAP", default_value = "latest")]
     snapshot: String,
 }
@@ -72,6 +72,15 @@ fn rows(id: &str, m: &Manifest) -> Vec<(&'static str, String)> {
     ];
     rows.extend(optional.into_iter().filter_map(|(k, v)| v.map(|v| (k, v))));
     rows.extend(m.labels.iter().map(|(k, v)| ("label", format!("{k}={v}"))));
-    rows.extend(m.references.iter().map(|r| ("reference", format!("{}={}", r.key, r.uri))));
+    rows.extend(m.references.iter().map(|r| ("reference", reference(r))));
     rows
+}
+
+fn reference(r: &Reference) -> String {
+    let checked = match (&r.hash, r.verified) {
+        (None, _) => String::new(),
+        (Some(hash), Some(true)) => format!(" ({hash}, compared at capture)"),
+        (Some(hash), _) => format!(" ({hash}, not compared)"),
+    };
+    format!("{}={}{checked}", r.key, r.uri)
 }

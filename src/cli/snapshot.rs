@@ -3,47 +3,69 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::model::{DatasetName, Evidence, Kind, Name, Progress, SnapshotKind};
-use crate::ops::capture::{CaptureOptions, Source, capture};
-use crate::store::Waiting;
+use crate::model::{DatasetName, Kind, Name, Progress, Quiet};
+use crate::ops::capture::{CaptureOptions, Captured, Estimate, LeaveOut, Source, capture, estimate};
+use crate::store::{Store, Waiting};
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, SnapshotJson, human_bytes, short_id};
+use super::evidence::{EvidenceArgs, read_labels};
+use super::output::{Output, SnapshotJson, counted, human_bytes, short_id};
 use super::progress::Bar;
-use super::{Global, Outcome};
+use super::stream::{CommandOutput, StandardInput};
+use super::{Global, Outcome, size};
 
-/// Capture folders, files or standard input as a snapshot
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  larder snapshot ~/src\n  larder snapshot /etc /srv --dataset host --exclude '*.log'\n  pg_dump db | larder snapshot --stdin db.sql --dataset db"
-)]
+const USAGE: &str = "\
+larder snapshot [OPTIONS] PATH...
+       larder snapshot [OPTIONS] --stdin NAME
+       larder snapshot [OPTIONS] --stdin-from-command [--stdin NAME] -- COMMAND [ARGUMENT]...";
+
+const EXAMPLES: &str = "\
+A .larderignore file in a folder of the source leaves out, from there down, what its lines fit, with the rules of \
+.gitignore: the last line that fits decides, ! takes back, a deeper file goes before a higher one, and --exclude goes \
+before all files. The file itself is captured; nothing in a folder that is left out is looked at.
+
+Examples:
+  larder snapshot ~/src
+  larder snapshot /etc /srv --dataset host --exclude '*.log' --skip-if-unchanged
+  larder snapshot ~ --exclude-caches --exclude-larger-than 2G --dry-run
+  larder snapshot --dataset db --stdin db.sql --stdin-from-command -- pg_dump db
+  larder snapshot build --kind post --scope project --scope-ref web --metrics figures.json";
+
+/// Capture folders, files, standard input or what a command prints
+#[derive(Debug, Clone, Default, Args)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(super) struct SnapshotArgs {
-    /// One folder: its contents are the root. Several paths, or a file: each at its absolute path
-    #[arg(value_name = "PATH", required_unless_present = "stdin", conflicts_with = "stdin")]
+    /// One folder: its contents are the root. Several paths, or a file: each at its absolute path. With
+    /// --stdin-from-command: the command and its arguments
+    #[arg(value_name = "PATH", required_unless_present = "stdin", value_parser = word())]
     paths: Vec<PathBuf>,
     /// The series it belongs to [default: the folder's last name, or `default`]
     #[arg(long, short = 'd', value_name = "NAME")]
     dataset: Option<DatasetName>,
-    /// Leave out what matches, as in .gitignore (can be repeated)
-    #[arg(long, short = 'e', value_name = "GLOB")]
-    exclude: Vec<String>,
-    /// Leave out what matches the patterns in a file, a line each (can be repeated)
-    #[arg(long, value_name = "FILE")]
-    exclude_from: Vec<PathBuf>,
     /// Do not go into other file systems
     #[arg(long, short = 'x')]
     one_file_system: bool,
     /// Read standard input into a file of this name
     #[arg(long, value_name = "NAME")]
     stdin: Option<String>,
-    /// Why it is made
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// A label (can be repeated)
-    #[arg(long, short = 'l', value_name = "KEY=VALUE")]
-    label: Vec<String>,
+    /// Run the command behind `--` and capture what it prints, as a file with the command's name or that of --stdin; if
+    /// the command fails, there is no snapshot
+    #[arg(long)]
+    stdin_from_command: bool,
+    /// Make no snapshot if it would be equal to the dataset's newest
+    ///
+    /// Equal are trees with the same content and metadata, the root's too. Of a stream the content alone counts. If
+    /// anything could not be read or changed meanwhile, now or then, a snapshot is made.
+    #[arg(long)]
+    skip_if_unchanged: bool,
+    /// Tell what would be captured, read and left out; write nothing to the store
+    #[arg(long, conflicts_with_all = ["stdin", "stdin_from_command"])]
+    dry_run: bool,
     /// Read every file, even those that look unchanged
     #[arg(long)]
     force_read: bool,
@@ -53,10 +75,83 @@ pub(super) struct SnapshotArgs {
     /// Fail if another larder is writing to the store, instead of waiting
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    leave_out: LeaveOutArgs,
+    /// Why it is made
+    #[arg(long, value_name = "TEXT", help_heading = "What the snapshot says about itself")]
+    reason: Option<String>,
+    /// A label (can be repeated)
+    #[arg(long, short = 'l', value_name = "KEY=VALUE", help_heading = "What the snapshot says about itself")]
+    label: Vec<String>,
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+}
+
+/// What is left out
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "What is left out")]
+struct LeaveOutArgs {
+    /// Leave out what matches, as in .gitignore; a leading / is the root of the snapshot (can be repeated)
+    #[arg(long, short = 'e', value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Leave out what matches the patterns in a file, a line each (can be repeated)
+    #[arg(long, value_name = "FILE")]
+    exclude_from: Vec<PathBuf>,
+    /// Of a folder that has an entry of this name, capture the folder itself and that entry alone (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    exclude_if_present: Vec<String>,
+    /// The same for folders that a CACHEDIR.TAG with its proper first line marks as caches
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Leave out files of more bytes; K, M, G, T are powers of 1024, KB, MB, … of 1000
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    exclude_larger_than: Option<u64>,
+    /// Do not look for .larderignore files
+    #[arg(long)]
+    no_ignore_files: bool,
+    /// Honour the .gitignore files in the source too
+    #[arg(long)]
+    gitignore: bool,
+}
+
+/// A snapshot that was made, or the one that stands for what has not changed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CapturedJson {
+    #[serde(flatten)]
+    snapshot: SnapshotJson,
+    /// No snapshot was made: nothing has changed since this one.
+    skipped: bool,
+    /// Items left out by a rule; what is below a folder that is left out is not counted.
+    left_out: u64,
+}
+
+/// What a capture would find, as far as it can be told without reading files.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DryRunJson {
+    /// Always true.
+    dry_run: bool,
+    dataset: String,
+    files: u64,
+    /// The root not counted.
+    folders: u64,
+    /// Symlinks, devices, pipes.
+    others: u64,
+    /// Sum of the sizes of all files.
+    bytes: u64,
+    /// Files that are new or changed since the last capture of the dataset on this machine.
+    files_to_read: u64,
+    /// Their bytes; some of them the store may have already.
+    bytes_to_read: u64,
+    /// Items left out by a rule; what is below a folder that is left out is not counted.
+    left_out: u64,
+    /// Folders that cannot be read.
+    unreadable: u64,
 }
 
 pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let (options, source) = plan(args)?;
+    let input = input(&args)?;
+    let dry_run = args.dry_run;
+    let options = options(args, &input)?;
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "snapshot");
     if let Ok(Some(record)) = store.dataset_record(store.keyring().ids().dataset(&options.dataset)) {
@@ -66,83 +161,194 @@ pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<O
             bar.expect(s.files + s.folders + s.others, s.bytes);
         }
     }
-    let info = capture(&store, source, options, &bar, &context::now);
-    bar.finish();
-    let info = info?;
-    let m = &info.manifest;
-    let s = &m.statistics;
-    if out.json() {
-        out.print_json(&SnapshotJson::new(info.id, m))?;
-    } else {
-        out.line(&info.id.to_string())?;
-        let mut left =
-            if s.unreadable > 0 { format!(", {} items could not be read", s.unreadable) } else { String::new() };
-        if s.changed > 0 {
-            left.push_str(&format!(", {} files changed while they were read", s.changed));
-        }
-        out.remark(&format!(
-            "{} of {}: {} files, {} folders, {}; {} new, stored in {}{left}",
-            short_id(info.id),
-            m.dataset,
-            s.files,
-            s.folders,
-            human_bytes(s.bytes),
-            human_bytes(s.new_bytes),
-            human_bytes(s.stored_bytes),
-        ));
+    if let (true, Input::Paths(paths)) = (dry_run, &input) {
+        return tell_dry_run(&store, paths, &options, &bar, out);
     }
-    Ok(if s.unreadable > 0 { Outcome::Partial } else { Outcome::Done })
+    let source = input.open(&bar)?;
+    let captured = capture(&store, source, options, &bar, &context::now);
+    bar.finish();
+    let captured = captured?;
+    tell(&captured, out)?;
+    Ok(if captured.manifest.statistics.unreadable > 0 { Outcome::Partial } else { Outcome::Done })
 }
 
-fn plan(args: SnapshotArgs) -> Result<(CaptureOptions, Source), CliError> {
-    let usage = |text: String| CliError::new(Kind::Usage, text);
-    let mut exclude = args.exclude;
+fn tell(captured: &Captured, out: &Output) -> Result<(), CliError> {
+    let m = &captured.manifest;
+    if out.json() {
+        return out.print_json(&CapturedJson {
+            snapshot: SnapshotJson::new(captured.id, m),
+            skipped: captured.unchanged,
+            left_out: captured.left_out,
+        });
+    }
+    if captured.unchanged {
+        let id = short_id(captured.id);
+        out.remark(&format!("nothing has changed since {id} of {}; no snapshot was made", m.dataset));
+        return Ok(());
+    }
+    out.line(&captured.id.to_string())?;
+    let s = &m.statistics;
+    let mut text = format!(
+        "{} of {}: {}, {}, {}; {} new, stored in {}",
+        short_id(captured.id),
+        m.dataset,
+        counted(s.files, "file", "files"),
+        counted(s.folders, "folder", "folders"),
+        human_bytes(s.bytes),
+        human_bytes(s.new_bytes),
+        human_bytes(s.stored_bytes),
+    );
+    let notes = [
+        (captured.left_out, "item left out", "items left out"),
+        (s.unreadable, "item could not be read", "items could not be read"),
+        (s.changed, "file changed while it was read", "files changed while they were read"),
+    ];
+    for (count, one, many) in notes.into_iter().filter(|(count, ..)| *count > 0) {
+        text.push_str(&format!(", {}", counted(count, one, many)));
+    }
+    out.remark(&text);
+    Ok(())
+}
+
+fn tell_dry_run(
+    store: &Store,
+    paths: &[PathBuf],
+    options: &CaptureOptions,
+    bar: &Bar,
+    out: &Output,
+) -> Result<Outcome, CliError> {
+    let found = estimate(store, paths, options, bar, &context::now);
+    bar.finish();
+    let Estimate { files, folders, others, bytes, files_to_read, bytes_to_read, left_out, unreadable } = found?;
+    let dataset = options.dataset.to_string();
+    if out.json() {
+        out.print_json(&DryRunJson {
+            dry_run: true,
+            dataset,
+            files,
+            folders,
+            others,
+            bytes,
+            files_to_read,
+            bytes_to_read,
+            left_out,
+            unreadable,
+        })?;
+    } else {
+        out.line(&format!(
+            "{dataset}: {}, {}, {} would be captured; {} of {} would be read; {} left out",
+            counted(files, "file", "files"),
+            counted(folders, "folder", "folders"),
+            human_bytes(bytes),
+            counted(files_to_read, "file", "files"),
+            human_bytes(bytes_to_read),
+            counted(left_out, "item", "items"),
+        ))?;
+    }
+    Ok(if unreadable > 0 { Outcome::Partial } else { Outcome::Done })
+}
+
+/// Where what is captured comes from.
+#[derive(Debug)]
+enum Input {
+    Paths(Vec<PathBuf>),
+    Stream(Name),
+    Command(Name, Vec<std::ffi::OsString>),
+}
+
+impl Input {
+    fn open(self, bar: &Bar) -> Result<Source, CliError> {
+        Ok(match self {
+            Self::Paths(paths) => Source::Paths(paths),
+            Self::Stream(name) => {
+                let input = StandardInput::new(bar.stop());
+                let none = |e| CliError::new(Kind::Failed, format!("standard input cannot be read: {e}"));
+                Source::Stream(name, Box::new(input.map_err(none)?))
+            }
+            Self::Command(name, words) => Source::Stream(name, Box::new(CommandOutput::new(words, bar.stop()))),
+        })
+    }
+}
+
+/// A word of a command may be empty, which clap forbids for paths.
+fn word() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn usage(text: impl Into<String>) -> CliError {
+    CliError::new(Kind::Usage, text)
+}
+
+fn input(args: &SnapshotArgs) -> Result<Input, CliError> {
+    let name = |bytes: &[u8]| Name::new(bytes).map_err(|e| usage(e.to_string()));
+    if args.stdin_from_command {
+        let program = args.paths.first().ok_or_else(|| {
+            usage("--stdin-from-command wants a command").hint("write it behind the options: -- COMMAND ARGUMENT...")
+        })?;
+        let file_name = program.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes);
+        let name = name(args.stdin.as_ref().map(String::as_bytes).or(file_name).unwrap_or_default())?;
+        return Ok(Input::Command(name, args.paths.iter().map(|word| word.clone().into_os_string()).collect()));
+    }
+    match &args.stdin {
+        None => Ok(Input::Paths(args.paths.clone())),
+        Some(_) if !args.paths.is_empty() => Err(usage("--stdin and paths cannot be captured together")
+            .hint("to capture what a command prints, add --stdin-from-command")),
+        Some(_) if args.evidence.takes_stdin() => {
+            Err(usage("standard input is captured: it cannot be --metrics or --payload too"))
+        }
+        Some(text) => Ok(Input::Stream(name(text.as_bytes())?)),
+    }
+}
+
+fn options(args: SnapshotArgs, input: &Input) -> Result<CaptureOptions, CliError> {
+    let dataset = args.dataset.unwrap_or_else(|| default_dataset(input));
+    let leave_out = leave_out(args.leave_out)?;
+    let labels = read_labels(&args.label)?;
+    let (kind, evidence, references) = args.evidence.read(&Quiet)?;
+    Ok(CaptureOptions {
+        leave_out,
+        one_file_system: args.one_file_system,
+        force_read: args.force_read,
+        skip_if_unchanged: args.skip_if_unchanged,
+        check_blocks: !args.no_extra_verify,
+        waiting: if args.no_wait { Waiting::NoWait } else { Waiting::Wait },
+        kind,
+        reason: args.reason,
+        labels,
+        references,
+        evidence,
+        who: who(),
+        ..CaptureOptions::new(dataset)
+    })
+}
+
+fn leave_out(args: LeaveOutArgs) -> Result<LeaveOut, CliError> {
+    let mut patterns = args.exclude;
     for file in &args.exclude_from {
         let text = std::fs::read_to_string(file)
             .map_err(|e| usage(format!("cannot read the patterns in {}: {e}", file.display())))?;
-        exclude.extend(text.lines().map(str::to_owned));
+        patterns.extend(text.lines().map(str::to_owned));
     }
-    let mut labels = Vec::new();
-    for label in &args.label {
-        let (key, value) = label
-            .split_once('=')
-            .filter(|(k, _)| !k.is_empty())
-            .ok_or_else(|| usage(format!("{label:?} is not KEY=VALUE")))?;
-        labels.push((key.to_owned(), value.to_owned()));
-    }
-    labels.sort();
-    if let Some(twice) = labels.windows(2).find(|w| w[0].0 == w[1].0) {
-        return Err(usage(format!("the label {:?} is given twice", twice[0].0)));
-    }
-    let dataset = args.dataset.unwrap_or_else(|| default_dataset(&args.paths));
-    let source = match args.stdin {
-        Some(name) => {
-            let name = Name::new(name.as_bytes()).map_err(|e| usage(e.to_string()))?;
-            Source::Stream(name, Box::new(std::io::stdin()))
-        }
-        None => Source::Paths(args.paths),
+    let tag = |text: &String| {
+        let bad = |why: String| usage(format!("--exclude-if-present {text:?}: {why}"));
+        Name::new(text.as_bytes()).map_err(|e| bad(e.to_string()))
     };
-    let options = CaptureOptions {
-        dataset,
-        exclude,
-        one_file_system: args.one_file_system,
-        force_read: args.force_read,
-        check_blocks: !args.no_extra_verify,
-        waiting: if args.no_wait { Waiting::NoWait } else { Waiting::Wait },
-        kind: SnapshotKind::Manual,
-        reason: args.reason,
-        labels,
-        references: Vec::new(),
-        evidence: Evidence::default(),
-        who: who(),
-    };
-    Ok((options, source))
+    Ok(LeaveOut {
+        patterns,
+        ignore_files: !args.no_ignore_files,
+        gitignore: args.gitignore,
+        if_present: args.exclude_if_present.iter().map(tag).collect::<Result<_, _>>()?,
+        caches: args.exclude_caches,
+        larger_than: args.exclude_larger_than,
+    })
 }
 
 /// The folder's last name; `default` for several paths or a stream.
-fn default_dataset(paths: &[PathBuf]) -> DatasetName {
-    let name = match paths {
-        [path] => path.canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned())),
+fn default_dataset(input: &Input) -> DatasetName {
+    let name = match input {
+        Input::Paths(paths) if paths.len() == 1 => {
+            paths[0].canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()))
+        }
         _ => None,
     };
     DatasetName::coerce(&name.unwrap_or_default(), "default")

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::{DatasetName, Kind};
 use crate::ops::stats::{DatasetStats, by_dataset};
-use crate::snapshots::{Listed, list};
+use crate::snapshots::{List, Listed, Wanted};
 
 use super::context;
 use super::error::CliError;
@@ -85,7 +85,8 @@ pub(super) struct StatsJson {
 
 pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
-    let snapshots = list(&store, args.dataset.as_ref(), None)?;
+    let datasets = args.dataset.iter().cloned().collect();
+    let snapshots = List::find(&store, Wanted { datasets, ..Wanted::default() })?.all();
     if let (Some(dataset), []) = (&args.dataset, snapshots.as_slice()) {
         return Err(CliError::new(Kind::NotFound, format!("there is no dataset {dataset}"))
             .hint("`larder stats` shows which there are"));

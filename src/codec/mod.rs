@@ -8,6 +8,7 @@ mod compress;
 mod cut;
 mod hash;
 mod seal;
+mod sha256;
 mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
@@ -15,7 +16,8 @@ pub use cache::CacheKey;
 pub use compress::CompressError;
 pub use cut::Cutter;
 pub use hash::{ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed};
-pub use seal::{Class, ClassKeys, DataKey, SealError, random_bytes};
+pub use seal::{Class, DataKey, SealError, random_bytes};
+pub use sha256::Sha256;
 pub use wrap::{
     Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_empty_passphrase,
     is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase, unwrap, wrap, wrap_to_store,

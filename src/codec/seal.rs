@@ -111,26 +111,6 @@ impl DataKey {
     }
 }
 
-/// The keys of an epoch that this process can open: some classes may be closed to it.
-#[derive(Debug)]
-pub struct ClassKeys {
-    /// Page class.
-    pub page: Option<DataKey>,
-    /// Chunk class.
-    pub chunk: Option<DataKey>,
-}
-
-impl ClassKeys {
-    /// The key of a class.
-    #[must_use]
-    pub fn of(&self, class: Class) -> Option<&DataKey> {
-        match class {
-            Class::Page => self.page.as_ref(),
-            Class::Chunk => self.chunk.as_ref(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,11 @@ impl SnapshotKind {
         (Self::Post, "post"),
     ];
 
+    /// The words for all of them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(_, name)| *name)
+    }
+
     /// The word used in the CLI and in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -7,6 +7,7 @@ pub mod find;
 pub mod growth;
 pub mod history;
 pub mod read;
+pub mod reference;
 pub mod restore;
 mod source;
 pub mod stats;

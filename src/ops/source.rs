@@ -5,7 +5,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Statx, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use crate::model::{Extent, Timestamp};
@@ -64,6 +64,13 @@ pub(super) fn stat_at(dir: BorrowedFd, name: &[u8]) -> Result<Meta, Errno> {
 /// Metadata of something open.
 pub(super) fn stat_fd(fd: BorrowedFd) -> Result<Meta, Errno> {
     rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, WANTED).map(|s| from_statx(&s))
+}
+
+/// True if the name that gave this error went away after its folder was listed. A host that has the name and will not open it
+/// says the same, and that is no reason to do without the item: so it is asked once more.
+pub(super) fn is_gone(dir: BorrowedFd, name: &[u8], error: Errno) -> bool {
+    let exists = || rustix::fs::accessat(dir, OsStr::from_bytes(name), Access::EXISTS, AtFlags::SYMLINK_NOFOLLOW);
+    error == Errno::NOENT && exists() == Err(Errno::NOENT)
 }
 
 /// Opens a folder of the user's by path, following symlinks.
@@ -137,6 +144,16 @@ impl Names {
 
     pub(super) fn len(&self) -> usize {
         self.spans.len()
+    }
+
+    /// True if the name is among them.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.spans
+            .binary_search_by(|(start, len)| {
+                let at = *start as usize;
+                self.bytes[at..at + usize::from(*len)].cmp(name)
+            })
+            .is_ok()
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&[u8]> {

@@ -1,5 +1,9 @@
 //! Snapshots: finding them by what users call them, listing them.
 
+mod list;
 mod resolve;
+mod when;
 
-pub use resolve::{Listed, ResolveError, SnapshotName, list, resolve};
+pub use list::{List, Listed, Wanted};
+pub use resolve::{ResolveError, SnapshotName, resolve};
+pub use when::When;

@@ -255,6 +255,25 @@ impl Db {
         rows.status().map_err(|e| fail(&e))
     }
 
+    /// The same backwards, from the last row on.
+    pub(super) fn scan_back(
+        &self,
+        family: Family,
+        mut row: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut read = ReadOptions::default();
+        read.fill_cache(false);
+        let mut rows = self.db.raw_iterator_cf_opt(self.family(family)?, read);
+        rows.seek_to_last();
+        while let Some((key, value)) = rows.item() {
+            if !row(key, value)? {
+                return Ok(());
+            }
+            rows.prev();
+        }
+        rows.status().map_err(|e| fail(&e))
+    }
+
     /// The last key of a family.
     pub(super) fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
         let mut rows = self.db.raw_iterator_cf(self.family(family)?);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::codec::{digest, open_table};
+use crate::codec::{Class, digest, open_table};
 use crate::format::{BlockHeader, BlockKind, Family, Place, from_bytes, number_key, sum_parts};
 
 use super::Store;
@@ -143,9 +143,9 @@ impl Store {
         let db = self.db();
         let looked = db.with(sort.blocks(), &number_key(number), |value| {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| e.to_string())?;
-            let keys = self.inner.keyring.epoch(&db, header.epoch).map_err(|e| e.to_string())?;
-            match keys.page.as_ref() {
-                Some(page) => open_table(value, page).map(drop).map_err(|e| e.to_string()),
+            let page = self.inner.keyring.data_key(&db, header.epoch, Class::Page).map_err(|e| e.to_string())?;
+            match page {
+                Some(page) => open_table(value, &page).map(drop).map_err(|e| e.to_string()),
                 None => Ok(()),
             }
         });

@@ -1,11 +1,10 @@
 //! What this process may open: the keys from a key object, and those of the epochs behind them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{
-    ClassKeys, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes,
-    wrap_to_store,
+    Class, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes, wrap_to_store,
 };
 use crate::format::{EpochRecord, Family, KeyRecord, Role, join_mac, split_mac};
 use crate::model::{Digest, EpochId, KeyName};
@@ -23,7 +22,8 @@ pub struct Keyring {
     recipients: Option<(String, String)>,
     page: Vec<StoreIdentity>,
     chunk: Vec<StoreIdentity>,
-    epochs: Mutex<HashMap<EpochId, Arc<ClassKeys>>>,
+    /// Keys of epochs, as far as they were asked for.
+    opened: Mutex<HashMap<(EpochId, Class), Option<Arc<DataKey>>>>,
 }
 
 /// An epoch of this process's own: it may seal.
@@ -47,7 +47,7 @@ impl Keyring {
             recipients: None,
             page: Vec::new(),
             chunk: Vec::new(),
-            epochs: Mutex::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -62,7 +62,7 @@ impl Keyring {
             recipients: Some((record.page_recipient.clone(), record.chunk_recipient.clone())),
             page: parse(&record.page_identities)?,
             chunk: parse(&record.chunk_identities)?,
-            epochs: Mutex::default(),
+            opened: Mutex::default(),
         })
     }
 
@@ -119,21 +119,22 @@ impl Keyring {
         Ok(OwnEpoch { id, page, chunk, record: join_mac(record, &mac) })
     }
 
-    /// The keys of an epoch, as far as this session may have them.
-    pub(super) fn epoch(&self, db: &Db, id: EpochId) -> Result<Arc<ClassKeys>, StoreError> {
-        if let Some(keys) = self.epochs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&id) {
-            return Ok(keys.clone());
+    /// An epoch's key of a class; nothing if this session may not have it. Each is unwrapped when it is first asked for: that
+    /// is the slowest step of reading a manifest.
+    pub(super) fn data_key(&self, db: &Db, id: EpochId, class: Class) -> Result<Option<Arc<DataKey>>, StoreError> {
+        if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&(id, class)) {
+            return Ok(key.clone());
         }
         let what = || format!("epoch {id}");
         let stored = db
             .get(Family::Epochs, id.as_bytes())?
             .ok_or_else(|| StoreError::damage(what(), "its record is missing"))?;
-        let keys = Arc::new(self.open_epoch(id, &stored)?);
-        self.epochs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, keys.clone());
-        Ok(keys)
+        let key = self.open_key(id, class, &stored)?.map(Arc::new);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert((id, class), key.clone());
+        Ok(key)
     }
 
-    fn open_epoch(&self, id: EpochId, stored: &[u8]) -> Result<ClassKeys, StoreError> {
+    fn open_key(&self, id: EpochId, class: Class, stored: &[u8]) -> Result<Option<DataKey>, StoreError> {
         let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("epoch {id}"), why);
         let (body, mac) = split_mac(stored, "epoch record").map_err(|e| bad(&e))?;
         if !self.ids.mac_holds(MacLabel::Epoch, &[body], mac) {
@@ -144,25 +145,26 @@ impl Keyring {
             return Err(bad(&"it is the record of another epoch"));
         }
         if self.recipients.is_none() {
-            return Ok(ClassKeys { page: Some(DataKey::none()), chunk: Some(DataKey::none()) });
+            return Ok(Some(DataKey::none()));
         }
-        let open = |class: u8, wrapped: &[u8], identities: &[StoreIdentity]| -> Result<Option<DataKey>, StoreError> {
-            if identities.is_empty() {
-                return Ok(None);
-            }
-            let plain = identities
-                .iter()
-                .find_map(|i| i.unwrap(wrapped).ok())
-                .ok_or_else(|| bad(&"its keys open with none of the store's identities"))?;
-            match plain.split_at_checked(17) {
-                Some((head, key)) if head[0] == class && head[1..] == *id.as_bytes() => {
-                    let key: &[u8; 32] = key.try_into().map_err(|_| bad(&"a wrapped key has the wrong length"))?;
-                    Ok(Some(DataKey::new(key)))
-                }
-                _ => Err(bad(&"a wrapped key is another one")),
-            }
+        let (number, wrapped, identities) = match class {
+            Class::Page => (1, &record.page_key, &self.page),
+            Class::Chunk => (2, &record.chunk_key, &self.chunk),
         };
-        Ok(ClassKeys { page: open(1, &record.page_key, &self.page)?, chunk: open(2, &record.chunk_key, &self.chunk)? })
+        if identities.is_empty() {
+            return Ok(None);
+        }
+        let plain = identities
+            .iter()
+            .find_map(|i| i.unwrap(wrapped).ok())
+            .ok_or_else(|| bad(&"its keys open with none of the store's identities"))?;
+        match plain.split_at_checked(17) {
+            Some((head, key)) if head[0] == number && head[1..] == *id.as_bytes() => {
+                let key: &[u8; 32] = key.try_into().map_err(|_| bad(&"a wrapped key has the wrong length"))?;
+                Ok(Some(DataKey::new(key)))
+            }
+            _ => Err(bad(&"a wrapped key is another one")),
+        }
     }
 
     /// The hash of a log entry, its MAC checked.

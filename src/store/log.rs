@@ -1,10 +1,12 @@
 //! The arrival log, datasets and manifests.
 
-use crate::codec::{IdKeys, MacLabel, open_value};
+use std::collections::HashSet;
+
+use crate::codec::{Class, IdKeys, MacLabel, open_value};
 use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
-    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogKind, Manifest, Reference,
-    SnapshotId, SnapshotKind, Statistics, Timestamp,
+    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogEntry, LogKind, Manifest,
+    Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
 
 use super::Store;
@@ -17,7 +19,7 @@ pub struct LogRow {
     /// Which one.
     pub sequence: u64,
     /// What it says.
-    pub entry: Result<crate::model::LogEntry, StoreError>,
+    pub entry: Result<LogEntry, StoreError>,
 }
 
 /// A snapshot as the log knows it.
@@ -33,6 +35,26 @@ pub struct SnapshotRow {
     pub dataset: DatasetKey,
     /// Key whose holder wrote it.
     pub writer: KeyName,
+}
+
+impl From<LogEntry> for SnapshotRow {
+    fn from(entry: LogEntry) -> Self {
+        Self {
+            id: entry.manifest,
+            sequence: entry.sequence,
+            arrival: entry.arrival,
+            dataset: entry.dataset,
+            writer: entry.writer,
+        }
+    }
+}
+
+fn entry_label(sequence: u64) -> String {
+    format!("entry {sequence} of the arrival log")
+}
+
+fn broken_chain(sequence: u64) -> StoreError {
+    StoreError::damage(entry_label(sequence), "the entry before it is not the one it was written behind")
 }
 
 /// What a capture says about a new snapshot; the store adds sequence, arrival and parent.
@@ -96,24 +118,14 @@ impl Store {
         let mut expected = (1, Some(Digest::from_bytes([0; 32])));
         self.fresh_db()?.scan(Family::Log, &[], |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
-            let what = || format!("entry {sequence} of the arrival log");
             while expected.0 < sequence {
-                let missing = StoreError::damage(format!("entry {} of the arrival log", expected.0), "it is missing");
+                let missing = StoreError::damage(entry_label(expected.0), "it is missing");
                 rows.push(LogRow { sequence: expected.0, entry: Err(missing) });
                 expected = (expected.0 + 1, None);
             }
-            let checked = self.inner.keyring.check_log_entry(value).map(|(entry, _)| entry).and_then(|entry| {
-                if entry.sequence != sequence {
-                    Err(StoreError::damage(what(), "it belongs elsewhere"))
-                } else if expected.1.is_some_and(|hash| hash != entry.previous) {
-                    Err(StoreError::damage(what(), "the entry before it is not the one it was written behind"))
-                } else {
-                    Ok(entry)
-                }
-            });
-            let entry = checked.map_err(|e| match e {
-                StoreError::Damage { why, .. } => StoreError::damage(what(), why),
-                other => other,
+            let entry = self.log_entry(sequence, value).and_then(|entry| match expected.1 {
+                Some(hash) if hash != entry.previous => Err(broken_chain(sequence)),
+                _ => Ok(entry),
             });
             rows.push(LogRow { sequence, entry });
             expected = (sequence + 1, Some(crate::codec::digest(value)));
@@ -125,27 +137,93 @@ impl Store {
         Ok(rows)
     }
 
+    /// An entry of the log, its MAC checked.
+    fn log_entry(&self, sequence: u64, value: &[u8]) -> Result<LogEntry, StoreError> {
+        let checked = self.inner.keyring.check_log_entry(value).map_err(|e| match e {
+            StoreError::Damage { why, .. } => StoreError::damage(entry_label(sequence), why),
+            other => other,
+        });
+        let (entry, _) = checked?;
+        if entry.sequence != sequence {
+            return Err(StoreError::damage(entry_label(sequence), "it belongs elsewhere"));
+        }
+        Ok(entry)
+    }
+
+    /// Gives the snapshots of the store to `each`, newest arrival first, until it says false. Reads no more of the log than
+    /// that; gives back what is damaged in the part that was read. Forgotten ones are left out.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn newest_snapshots(
+        &self,
+        mut each: impl FnMut(SnapshotRow) -> bool,
+    ) -> Result<Option<StoreError>, StoreError> {
+        let mut damage = self.lost_end();
+        let mut forgotten = HashSet::new();
+        // The entry behind: its sequence, and the hash that it has of this one.
+        let mut behind: Option<(u64, Option<Digest>)> = None;
+        self.fresh_db()?.scan_back(Family::Log, |key, value| {
+            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+            match behind {
+                Some((next, _)) if next > sequence + 1 => {
+                    damage.get_or_insert(StoreError::damage(entry_label(next - 1), "it is missing"));
+                }
+                Some((next, Some(hash))) if hash != crate::codec::digest(value) => {
+                    damage.get_or_insert(broken_chain(next));
+                }
+                _ => {}
+            }
+            let entry = match self.log_entry(sequence, value) {
+                Ok(entry) => entry,
+                Err(e) => {
+                    damage.get_or_insert(e);
+                    behind = Some((sequence, None));
+                    return Ok(true);
+                }
+            };
+            behind = Some((sequence, Some(entry.previous)));
+            match entry.kind {
+                LogKind::Snapshot if !forgotten.contains(&entry.manifest) => return Ok(each(entry.into())),
+                LogKind::Forget => {
+                    forgotten.insert(entry.manifest);
+                }
+                LogKind::Snapshot | LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
+            }
+            Ok(true)
+        })?;
+        Ok(damage)
+    }
+
     /// The snapshots of the store, oldest arrival first, as far as the log can be read. Forgotten ones are left out.
     ///
     /// # Errors
     /// If the log cannot be read at all.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, StoreError> {
-        let mut rows = Vec::new();
+        Ok(self.snapshots_and_damage()?.0)
+    }
+
+    /// The same, and the first thing that is damaged in the log: it may hide snapshots.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn snapshots_and_damage(&self) -> Result<(Vec<SnapshotRow>, Option<StoreError>), StoreError> {
+        let (mut rows, mut damage) = (Vec::new(), None);
         for row in self.log()? {
-            let Ok(entry) = row.entry else { continue };
+            let entry = match row.entry {
+                Ok(entry) => entry,
+                Err(e) => {
+                    damage.get_or_insert(e);
+                    continue;
+                }
+            };
             match entry.kind {
-                LogKind::Snapshot => rows.push(SnapshotRow {
-                    id: entry.manifest,
-                    sequence: entry.sequence,
-                    arrival: entry.arrival,
-                    dataset: entry.dataset,
-                    writer: entry.writer,
-                }),
+                LogKind::Snapshot => rows.push(entry.into()),
                 LogKind::Forget => rows.retain(|r: &SnapshotRow| r.id != entry.manifest),
                 LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
             }
         }
-        Ok(rows)
+        Ok((rows, damage))
     }
 
     /// A snapshot's manifest, its id checked.
@@ -153,11 +231,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damage`] if it is missing or damaged.
     pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest, StoreError> {
+        self.manifest_in(&self.db(), id)
+    }
+
+    /// The same, from a certain view of the database.
+    pub(super) fn manifest_in(&self, db: &Db, id: &SnapshotId) -> Result<Manifest, StoreError> {
         let what = || format!("the manifest of {}", super::snapshot_label(*id));
-        let db = self.db();
         let value =
             db.get(Family::Manifests, id.as_bytes())?.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        let plain = self.open_page_value(&db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
+        let plain = self.open_page_value(db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(what(), why),
             other => other,
         })?;
@@ -175,9 +257,9 @@ impl Store {
         value: &[u8],
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
         let (header, _) = SealedHeader::parse(value)?;
-        let keys = self.inner.keyring.epoch(db, header.epoch)?;
-        let page = keys.page.as_ref().ok_or(StoreError::Closed("names and structure"))?;
-        open_value(value, page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
+        let page = self.inner.keyring.data_key(db, header.epoch, Class::Page)?;
+        let page = page.ok_or(StoreError::Closed("names and structure"))?;
+        open_value(value, &page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
     }
 
     /// A dataset's record, its MAC checked.

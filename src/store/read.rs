@@ -237,15 +237,13 @@ impl Store {
         let what = || format!("block {block}");
         let opened = db.with(sort.blocks(), &number_key(block), |value| {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| StoreError::damage(what(), e))?;
-            let keys = self.inner.keyring.epoch(db, header.epoch)?;
+            let key = |class| self.inner.keyring.data_key(db, header.epoch, class);
             let class = sort.class();
-            if keys.of(class).is_none() {
-                return Err(StoreError::Closed(match class {
-                    Class::Chunk => "content",
-                    Class::Page => "names and structure",
-                }));
-            }
-            open_block(value, keys.page.as_ref(), keys.of(class)).map_err(|e| StoreError::damage(what(), e))
+            let content = key(class)?.ok_or(StoreError::Closed(match class {
+                Class::Chunk => "content",
+                Class::Page => "names and structure",
+            }))?;
+            open_block(value, key(Class::Page)?.as_deref(), Some(&content)).map_err(|e| StoreError::damage(what(), e))
         })?;
         opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))
     }

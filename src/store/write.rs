@@ -17,7 +17,9 @@ use crate::format::{
     BlockHeader, BlockKind, Cipher, Family, Place, Tip, from_bytes, index_key, join_mac, number_key, sum_key_value,
     to_bytes,
 };
-use crate::model::{ChunkId, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp};
+use crate::model::{
+    ChunkId, DatasetName, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp,
+};
 
 use super::Store;
 use super::db::{Db, RowFile, Rows};
@@ -178,6 +180,16 @@ impl Writer {
     /// If the database cannot be read.
     pub fn gc_generation(&self) -> Result<u64, StoreError> {
         super::db_gc_generation(&self.shared.db)
+    }
+
+    /// The newest snapshot of a dataset, as the writer sees it: nobody else can add to it meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn newest(&self, dataset: &DatasetName) -> Result<Option<(SnapshotId, Manifest)>, StoreError> {
+        let ids = self.store.keyring().ids();
+        let Some(record) = dataset_record(&self.shared.db, ids, ids.dataset(dataset))? else { return Ok(None) };
+        Ok(Some((record.manifest, self.store.manifest_in(&self.shared.db, &record.manifest)?)))
     }
 
     /// The store written to.

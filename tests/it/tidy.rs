@@ -30,6 +30,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aes_gcm", &["codec/seal.rs"]),
     ("getrandom", &["codec/seal.rs"]),
     ("blake3", &["codec/hash.rs", "codec/cut.rs"]),
+    ("sha2", &["codec/sha256.rs"]),
     ("fastcdc", &["codec/cut.rs"]),
     ("crc32fast", &["codec/hash.rs"]),
     ("bincode", &["format/"]),

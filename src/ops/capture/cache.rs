@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use crate::codec::{CacheKey, random_bytes};
 use crate::format::{CacheHead, CacheRecord, HostMark, from_bytes, to_bytes};
-use crate::model::{DatasetName, Entry};
-use crate::store::{CommitInfo, Store, Writer};
+use crate::model::{DatasetName, Digest, Entry};
+use crate::store::{Store, StoreError, Writer};
 
 const MAGIC: [u8; 8] = *b"LDRCACH1";
 /// Records of a segment.
@@ -41,8 +41,14 @@ pub(super) struct OldCache {
 
 impl OldCache {
     /// Opens the cache if it is of this version and store, and nothing that it relies on was removed since.
-    pub(super) fn open(writer: &Writer, file: &CacheFile) -> Option<Self> {
-        let store = writer.store();
+    ///
+    /// `log_hash` and `gc_generation` tell how the store is now: as its writer sees it, or as a reader does.
+    pub(super) fn open(
+        store: &Store,
+        file: &CacheFile,
+        log_hash: impl Fn(u64) -> Result<Option<Digest>, StoreError>,
+        gc_generation: Result<u64, StoreError>,
+    ) -> Option<Self> {
         // Only a regular file: a pipe in its place would be waited for.
         let regular = file.path.symlink_metadata().is_ok_and(|m| m.is_file());
         if !regular {
@@ -61,8 +67,8 @@ impl OldCache {
         cache.file.seek(SeekFrom::Start(FRONT as u64)).ok()?;
         let good = head.program == PROGRAM
             && head.store == store.id()
-            && writer.log_hash(head.sequence).ok()? == Some(head.log_hash)
-            && writer.gc_generation().ok()? == head.gc_generation;
+            && log_hash(head.sequence).ok()? == Some(head.log_hash)
+            && gc_generation.ok()? == head.gc_generation;
         good.then_some(cache)
     }
 
@@ -178,8 +184,8 @@ impl NewCache {
         }
     }
 
-    /// Puts the cache in place of the old one, bound to the snapshot that it describes.
-    pub(super) fn finish(mut self, store: &Store, info: &CommitInfo) -> io::Result<()> {
+    /// Puts the cache in place of the old one, bound to the log entry of the snapshot that it describes.
+    pub(super) fn finish(mut self, store: &Store, sequence: u64, log_hash: Digest) -> io::Result<()> {
         if !self.records.is_empty() {
             self.flush();
         }
@@ -189,8 +195,8 @@ impl NewCache {
         let head = CacheHead {
             program: PROGRAM.to_owned(),
             store: store.id(),
-            sequence: info.manifest.sequence,
-            log_hash: info.log_hash,
+            sequence,
+            log_hash,
             gc_generation: self.gc_generation,
         };
         let sealed = self.key.seal(0, &head.to_bytes()).map_err(io::Error::other)?;

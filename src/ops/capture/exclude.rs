@@ -1,56 +1,125 @@
-//! What is left out, by patterns in the form of .gitignore.
+//! What the user says to leave out: patterns in the form of .gitignore.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::CaptureError;
 
 /// Patterns of things to leave out.
+#[derive(Debug, Default)]
+pub(super) struct Exclude {
+    all: Option<Gitignore>,
+    each: Vec<Pattern>,
+}
+
+/// One of them by itself, and whether anything was found that it fits.
 #[derive(Debug)]
-pub(super) struct Exclude(Option<Gitignore>);
+struct Pattern {
+    text: String,
+    alone: Gitignore,
+    met: AtomicBool,
+}
 
 impl Exclude {
     /// Patterns as in .gitignore: `*.o`, `/build`, `cache/`, `!keep.o`; those with a leading `/` count from the root.
     pub(super) fn new(patterns: &[String]) -> Result<Self, CaptureError> {
-        if patterns.is_empty() {
-            return Ok(Self(None));
-        }
+        let mut exclude = Self::default();
         let mut builder = GitignoreBuilder::new("");
         for pattern in patterns {
-            builder
-                .add_line(None, pattern)
-                .map_err(|e| CaptureError::Pattern { pattern: pattern.clone(), why: e.to_string() })?;
+            let bad =
+                |e: ignore::Error| CaptureError::Pattern { pattern: pattern.clone(), why: reason(&e, &[pattern]) };
+            builder.add_line(None, pattern).map_err(bad)?;
+            let mut alone = GitignoreBuilder::new("");
+            let alone = alone.add_line(None, pattern).and_then(|b| b.build()).map_err(bad)?;
+            // Comments and empty lines are no patterns.
+            if !alone.is_empty() {
+                exclude.each.push(Pattern { text: pattern.clone(), alone, met: AtomicBool::new(false) });
+            }
         }
-        let built =
-            builder.build().map_err(|e| CaptureError::Pattern { pattern: patterns.join(", "), why: e.to_string() })?;
-        Ok(Self(Some(built)))
+        if !exclude.each.is_empty() {
+            let bad = |e: ignore::Error| CaptureError::Pattern { pattern: patterns.join(", "), why: e.to_string() };
+            exclude.all = Some(builder.build().map_err(bad)?);
+        }
+        Ok(exclude)
     }
 
-    /// True if the item at this path (from the root) is to be left out.
-    pub(super) fn matches(&self, path: &[u8], is_dir: bool) -> bool {
-        self.0.as_ref().is_some_and(|g| g.matched(Path::new(OsStr::from_bytes(path)), is_dir).is_ignore())
+    /// Whether the item at this path (from the root) is to be left out; nothing if no pattern speaks of it.
+    pub(super) fn says(&self, path: &[u8], is_dir: bool) -> Option<bool> {
+        match self.all.as_ref()?.matched(Path::new(OsStr::from_bytes(path)), is_dir) {
+            Match::None => None,
+            Match::Ignore(_) => Some(true),
+            Match::Whitelist(_) => Some(false),
+        }
     }
+
+    /// Takes note of which patterns fit a path that [`Self::says`] spoke of: the last one decides, but others may fit too.
+    pub(super) fn note(&self, path: &[u8], is_dir: bool) {
+        let path = Path::new(OsStr::from_bytes(path));
+        for pattern in self.each.iter().filter(|p| !p.met.load(Ordering::Relaxed)) {
+            if !pattern.alone.matched(path, is_dir).is_none() {
+                pattern.met.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The patterns that fitted nothing: mostly typing errors.
+    pub(super) fn unmet(&self) -> impl Iterator<Item = &str> {
+        self.each.iter().filter(|p| !p.met.load(Ordering::Relaxed)).map(|p| p.text.as_str())
+    }
+}
+
+/// What is wrong with a pattern, without what the reader knows already: the pattern itself.
+pub(super) fn reason(error: &ignore::Error, known: &[&str]) -> String {
+    let text = error.to_string();
+    let known = known.iter().map(|k| format!("error parsing glob '{k}': "));
+    known.into_iter().find_map(|front| text.strip_prefix(&front).map(str::to_owned)).unwrap_or(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn exclude(list: &[&str]) -> Result<Exclude, CaptureError> {
+        Exclude::new(&list.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+    }
+
     #[test]
     fn patterns() {
-        let list = ["*.o", "/build", "cache/", "!keep.o"].map(str::to_owned);
-        let exclude = Exclude::new(&list).unwrap();
-        assert!(exclude.matches(b"a/b.o", false));
-        assert!(!exclude.matches(b"a/keep.o", false));
-        assert!(exclude.matches(b"build", true));
-        assert!(!exclude.matches(b"a/build", true));
-        assert!(exclude.matches(b"a/cache", true));
-        assert!(!exclude.matches(b"a/cache", false));
-        assert!(!exclude.matches(b"\xff\xfe", false));
-        assert!(!Exclude::new(&[]).unwrap().matches(b"x", false));
-        assert!(Exclude::new(&["a{b".to_owned()]).is_err());
+        let exclude = exclude(&["*.o", "/build", "cache/", "!keep.o"]).unwrap();
+        let cases = [
+            (&b"a/b.o"[..], false, Some(true)),
+            (b"a/keep.o", false, Some(false)),
+            (b"build", true, Some(true)),
+            (b"a/build", true, None),
+            (b"a/cache", true, Some(true)),
+            (b"a/cache", false, None),
+            (b"\xff\xfe", false, None),
+        ];
+        for (path, is_dir, says) in cases {
+            assert_eq!(exclude.says(path, is_dir), says, "{}", String::from_utf8_lossy(path));
+        }
+    }
+
+    #[test]
+    fn no_patterns_and_broken_ones() {
+        for list in [&[][..], &["# a comment", ""]] {
+            let none = exclude(list).unwrap();
+            assert_eq!((none.says(b"x", false), none.unmet().count()), (None, 0));
+        }
+        let error = exclude(&["a{b"]).unwrap_err().to_string();
+        assert_eq!(error.matches("a{b").count(), 1, "{error}");
+    }
+
+    #[test]
+    fn a_pattern_that_a_later_one_overrules_has_fitted_all_the_same() {
+        let exclude = exclude(&["*.o", "a.o", "!a.o", "*.obj", "# *.x"]).unwrap();
+        assert_eq!(exclude.says(b"d/a.o", false), Some(false));
+        exclude.note(b"d/a.o", false);
+        assert_eq!(exclude.unmet().collect::<Vec<_>>(), ["*.obj"]);
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::io::Errno;
 
 use crate::codec::{ContentHash, Cutter, IdKeys, digest};
 use crate::format::{MAX_CHUNK, encode_xattrs, xattrs_fit};
@@ -47,6 +48,18 @@ pub(super) struct ReadFile {
     pub(super) ctime: Timestamp,
     pub(super) looked: Timestamp,
     pub(super) changed: bool,
+}
+
+/// Why an item that went away after its folder was listed is not missed: it is as if it had never been there.
+pub(super) const GONE: &str = "it went away meanwhile";
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It went away after its folder was listed.
+    Gone,
+    /// Reading it failed.
+    Failed(String),
 }
 
 /// New chunks that do not fill a block, of whatever group.
@@ -96,7 +109,7 @@ impl<'t, 's> Reading<'t, 's> {
     ) -> Self {
         let under_way = rayon::current_num_threads() * 3 + 2;
         let tokens = bounded(under_way);
-        let cutter = Arc::new(pipeline.store.cutter());
+        let cutter = Arc::new(pipeline.setting.store.cutter());
         Self { pipeline, tasks, leftover, results, jobs: Vec::new(), bytes: 0, tokens, cutter }
     }
 
@@ -157,17 +170,18 @@ fn read_group(
     leftover: &Leftover,
     cutter: &Cutter,
     jobs: &[Job],
-) -> Result<Vec<Result<ReadFile, String>>, StoreError> {
+) -> Result<Vec<Result<ReadFile, Unread>>, StoreError> {
     let expected: u64 = jobs.iter().map(|j| j.meta.size).sum();
     let mut gathered =
         Gathered { bytes: Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 4096), new: Vec::new() };
-    let looked = (pipeline.clock)();
+    let looked = (pipeline.setting.clock)();
     let mut files = Vec::with_capacity(jobs.len());
     for job in jobs {
         files.push(match read_small(pipeline, cutter, job, looked, &mut gathered) {
             Ok(file) => Ok(file),
-            Err(ReadError::Host(rustix::io::Errno::FBIG)) => Err("it grew a lot while it was read".to_owned()),
-            Err(ReadError::Host(e)) => Err(e.to_string()),
+            Err(ReadError::Host(e)) if source::is_gone(job.dir.as_fd(), &job.name, e) => Err(Unread::Gone),
+            Err(ReadError::Host(Errno::FBIG)) => Err(Unread::Failed("it grew a lot while it was read".to_owned())),
+            Err(ReadError::Host(e)) => Err(Unread::Failed(e.to_string())),
             Err(ReadError::Store(e)) => return Err(e),
         });
     }
@@ -197,12 +211,12 @@ fn store(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> Result<(),
 }
 
 enum ReadError {
-    Host(rustix::io::Errno),
+    Host(Errno),
     Store(StoreError),
 }
 
-impl From<rustix::io::Errno> for ReadError {
-    fn from(e: rustix::io::Errno) -> Self {
+impl From<Errno> for ReadError {
+    fn from(e: Errno) -> Self {
         Self::Host(e)
     }
 }
@@ -231,13 +245,13 @@ fn read_small(
         holes = if len >= 4096 { source::holes(file.as_fd(), len as u64) } else { Vec::new() };
         let after = source::stat_fd(file.as_fd())?;
         if after.kind != rustix::fs::FileType::RegularFile {
-            return Err(ReadError::Host(rustix::io::Errno::STALE));
+            return Err(ReadError::Host(Errno::STALE));
         }
         if after.same_content(&before) && len as u64 == after.size {
             break;
         }
         if after.size > SMALL_FILE * 4 {
-            return Err(ReadError::Host(rustix::io::Errno::FBIG));
+            return Err(ReadError::Host(Errno::FBIG));
         }
         before = after;
         if attempt == 1 {
@@ -267,7 +281,7 @@ fn range_of(hole: &Extent) -> Option<std::ops::Range<usize>> {
 }
 
 /// Appends a file's bytes to the buffer: as many as expected. That it grew shows in its metadata afterwards.
-fn read_all(file: &OwnedFd, expected: u64, bytes: &mut Vec<u8>) -> Result<usize, rustix::io::Errno> {
+fn read_all(file: &OwnedFd, expected: u64, bytes: &mut Vec<u8>) -> Result<usize, Errno> {
     let expected = usize::try_from(expected.min(SMALL_FILE * 4)).unwrap_or(0);
     // What says that it is empty may still give bytes (/proc, /sys).
     let wanted = if expected == 0 { 64 << 10 } else { expected };
@@ -289,7 +303,7 @@ fn whole_content(
     let sum = crate::codec::ContentSum::of(content);
     let first = cutter.next(&content[..content.len().min(cutter.max())]);
     let chunks = if first == content.len() {
-        let id = pipeline.store.keyring().ids().chunk_of(&sum.blake3);
+        let id = pipeline.setting.store.keyring().ids().chunk_of(&sum.blake3);
         if pipeline.writer.claim_chunk(&id)? {
             gathered.new.push((id, start, content.len()));
         }
@@ -335,7 +349,7 @@ fn cut_and_claim(
     while at < gathered.bytes.len() {
         let rest = &gathered.bytes[at..];
         let len = cutter.next(&rest[..rest.len().min(cutter.max())]);
-        let id = pipeline.store.keyring().ids().chunk(&rest[..len]);
+        let id = pipeline.setting.store.keyring().ids().chunk(&rest[..len]);
         if pipeline.writer.claim_chunk(&id)? {
             gathered.new.push((id, at, len));
         }
@@ -421,7 +435,7 @@ impl Reading<'_, '_> {
         let (done, chunks) = bounded(1);
         let (pipeline, leftover) = (self.pipeline, self.leftover);
         self.tasks.spawn(move |_| {
-            let ids = pipeline.store.keyring().ids();
+            let ids = pipeline.setting.store.keyring().ids();
             if let Ok(list) = store_piece(ids, pipeline.writer, leftover, bytes, &lens) {
                 let _ = done.send(list);
             }

@@ -28,7 +28,7 @@ impl Roots {
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self, CaptureError> {
         let fail = |path: &Path| {
             let path = path.to_owned();
-            move |e: std::io::Error| CaptureError::Source { path, why: e.to_string() }
+            move |e: std::io::Error| CaptureError::source(path, &e)
         };
         if let [path] = paths
             && path.metadata().map_err(fail(path))?.is_dir()

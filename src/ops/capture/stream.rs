@@ -113,11 +113,17 @@ impl Reading<'_, '_> {
         let (mut buffer, mut at) = (Vec::with_capacity(READ_BYTES * 4), 0u64);
         let mut ended = false;
         while !ended {
-            if self.pipeline.progress.cancelled() {
+            if self.pipeline.setting.progress.cancelled() {
                 return Err(CaptureError::Interrupted);
             }
             let start = buffer.len();
-            let part = content.next(&mut buffer)?;
+            let part = match content.next(&mut buffer) {
+                // What gives the stream was stopped together with us.
+                Err(CaptureError::Stream(_)) if self.pipeline.setting.progress.cancelled() => {
+                    return Err(CaptureError::Interrupted);
+                }
+                part => part?,
+            };
             let got = buffer.len() - start;
             sum.update(&buffer[start..]);
             at += got as u64;

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::tree::{MapBuilder, PageWriter};
 
 use super::cache::NewCache;
-use super::group::ReadFile;
+use super::group::{GONE, ReadFile, Unread};
 use super::{CaptureError, Outcomes, Pipeline};
 
 /// An inode of the host, as the key of a group of hard links.
@@ -53,7 +53,7 @@ pub(super) struct TreeThread<'a> {
     pipeline: &'a Pipeline<'a>,
     events: Receiver<Event>,
     groups: Receiver<Outcomes>,
-    outcomes: VecDeque<Result<ReadFile, String>>,
+    outcomes: VecDeque<Result<ReadFile, Unread>>,
     pages: PageWriter<'a>,
     stack: Vec<(Entry, MapBuilder<Entry>)>,
     kept: HashMap<LinkGroup, Kept>,
@@ -66,10 +66,15 @@ pub(super) struct TreeThread<'a> {
 const NO_MARK: HostMark = HostMark { ctime: Timestamp::EPOCH, dev: (0, 0), ino: 0 };
 
 /// True if something changed so shortly before it was looked at that a further change might not show.
-pub(super) fn too_young(changed: Timestamp, looked: Timestamp) -> bool {
+fn too_young(changed: Timestamp, looked: Timestamp) -> bool {
     let slack_ns = if changed.nanos == 0 { 2_500_000_000 } else { 100_000_000 };
     let ns = |t: Timestamp| i128::from(t.seconds) * 1_000_000_000 + i128::from(t.nanos);
     ns(changed) + slack_ns > ns(looked)
+}
+
+/// The mark of an item, unless it changed so shortly before it was looked at that a further change might not show.
+pub(super) fn settled(mark: HostMark, looked: Timestamp) -> Option<HostMark> {
+    (!too_young(mark.ctime, looked)).then_some(mark)
 }
 
 impl<'a> TreeThread<'a> {
@@ -144,7 +149,7 @@ impl<'a> TreeThread<'a> {
     fn lost(&mut self, path: &[u8], why: &str) {
         self.statistics.unreadable += 1;
         let path = String::from_utf8_lossy(path).into_owned();
-        self.pipeline.progress.notice(Notice::Unreadable { path, why: why.to_owned() });
+        self.pipeline.setting.progress.notice(Notice::Unreadable { path, why: why.to_owned() });
     }
 
     /// Gives a file the body that its group owes.
@@ -162,7 +167,12 @@ impl<'a> TreeThread<'a> {
         }
         match self.outcomes.pop_front() {
             None => Ok(()),
-            Some(Err(why)) => {
+            Some(Err(Unread::Gone)) => {
+                let path = String::from_utf8_lossy(path).into_owned();
+                self.pipeline.setting.progress.notice(Notice::Skipped { path, why: GONE.to_owned() });
+                Ok(())
+            }
+            Some(Err(Unread::Failed(why))) => {
                 self.lost(path, &why);
                 Ok(())
             }
@@ -170,7 +180,7 @@ impl<'a> TreeThread<'a> {
                 if file.changed {
                     self.statistics.changed += 1;
                     let path = String::from_utf8_lossy(path).into_owned();
-                    self.pipeline.progress.notice(Notice::Changed { path });
+                    self.pipeline.setting.progress.notice(Notice::Changed { path });
                 }
                 let young = too_young(file.ctime, file.looked);
                 let mark = (!file.changed && !young).then_some(HostMark { ctime: file.ctime, ..mark });
@@ -207,7 +217,7 @@ impl<'a> TreeThread<'a> {
         {
             *names += 1;
         }
-        self.pipeline.progress.advance(1, entry.file().map_or(0, |f| f.size));
+        self.pipeline.setting.progress.advance(1, entry.file().map_or(0, |f| f.size));
         if entry.folder().is_none() {
             self.remember(mark, &entry);
         }

@@ -1,134 +1,85 @@
-//! The walk: folders in preorder, names sorted. Listing and asking for metadata run ahead on a pool of their own.
+//! The walk: folders in preorder, names sorted; what is left out, what the cache knows, and what must be read.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::format::HostMark;
-use crate::model::{Bits, Body, Entry, Name, Notice, Xattrs};
-use crate::ops::source::{self, Meta, Names};
+use crate::model::{Bits, Body, Entry, LinkGroup, Name, Notice, Xattrs};
+use crate::ops::source::{self, Meta};
 
 use super::cache::OldCache;
-use super::group::{Job, Reading, SMALL_FILE};
+use super::frame::Frame;
+use super::group::GONE;
+use super::ignore_files::RulesAbove;
+use super::listing::{Listing, LookFor};
 use super::owners::Owners;
 use super::roots::{Only, Roots};
-use super::stream::FromFile;
-use super::tree::{Event, Inode, too_young};
-use super::{CaptureError, Pipeline, no_tree};
+use super::taker::{NewFile, Taker};
+use super::tree::{Event, Inode, settled};
+use super::{CaptureError, Setting, no_tree};
 
-/// Names whose metadata are asked for in one go.
-const BATCH: usize = 512;
-/// Folders listed ahead, per level.
-const FOLDERS_AHEAD: usize = 8;
 /// Below this depth nothing is listed ahead: descriptors are scarce.
 const DEPTH_AHEAD: usize = 64;
 
-type Stats = Vec<Result<Meta, Errno>>;
-
-/// A folder that was opened and listed, with the metadata of its first names.
-struct Listing {
-    fd: Arc<OwnedFd>,
-    names: Arc<Names>,
-    first: Stats,
-}
-
-fn list(fd: OwnedFd, only: Option<&Only>) -> Result<Listing, Errno> {
-    let names = match only {
-        Some(only) => Names::from_list(only.0.keys().map(Vec::as_slice)),
-        None => Names::read(fd.as_fd())?,
-    };
-    let first = stat_batch(&fd, &names, 0);
-    Ok(Listing { fd: Arc::new(fd), names: Arc::new(names), first })
-}
-
-fn stat_batch(dir: &OwnedFd, names: &Names, from: usize) -> Stats {
-    (from..names.len().min(from + BATCH))
-        .map(|at| source::stat_at(dir.as_fd(), names.get(at).unwrap_or_default()))
-        .collect()
-}
-
-/// A folder being walked.
-struct Frame {
-    fd: Arc<OwnedFd>,
-    names: Arc<Names>,
-    at: usize,
-    batch: Stats,
-    batch_from: usize,
-    batches_ahead: VecDeque<Receiver<Stats>>,
-    folders_ahead: VecDeque<(usize, Receiver<Result<Listing, Errno>>)>,
-    looked_ahead: usize,
-    only: Option<Only>,
-    path_len: usize,
-    in_cache: bool,
-}
-
-impl Frame {
-    fn new(listing: Listing, only: Option<Only>, path_len: usize, in_cache: bool) -> Self {
-        Self {
-            fd: listing.fd,
-            names: listing.names,
-            at: 0,
-            batch: listing.first,
-            batch_from: 0,
-            batches_ahead: VecDeque::new(),
-            folders_ahead: VecDeque::new(),
-            looked_ahead: 0,
-            only,
-            path_len,
-            in_cache,
-        }
-    }
-}
-
 /// A group of hard links on its way through the walk.
 struct Linked {
-    group: crate::model::LinkGroup,
+    group: LinkGroup,
     seen: u32,
     /// Of the first name.
     meta: Meta,
 }
 
-/// Walks, compares with the cache, hands on what must be read.
-pub(super) struct Walk<'t, 's> {
-    pipeline: &'s Pipeline<'s>,
-    reading: Reading<'t, 's>,
-    events: Sender<Event>,
+/// A name's place in its group of hard links.
+#[derive(Clone, Copy)]
+struct Link {
+    group: LinkGroup,
+    first: bool,
+    /// No further name will come.
+    last: bool,
+}
+
+/// Walks, compares with the cache, hands on what it finds.
+pub(super) struct Walk<'s, T> {
+    setting: Setting<'s>,
+    taker: T,
     old: Option<OldCache>,
     pool: rayon::ThreadPool,
+    look_for: Arc<LookFor>,
+    rules: RulesAbove,
+    /// Items left out by a rule.
+    left_out: u64,
     frames: Vec<Frame>,
     path: Vec<u8>,
     owners: Owners,
     links: HashMap<Inode, Linked>,
     root_dev: (u32, u32),
-    store: Option<((u32, u32), u64)>,
+    store: Option<Inode>,
     base: PathBuf,
 }
 
-impl<'t, 's> Walk<'t, 's> {
-    pub(super) fn new(
-        pipeline: &'s Pipeline<'s>,
-        reading: Reading<'t, 's>,
-        events: Sender<Event>,
-        old: Option<OldCache>,
-    ) -> Self {
+impl<'s, T: Taker> Walk<'s, T> {
+    pub(super) fn new(setting: Setting<'s>, taker: T, old: Option<OldCache>) -> Self {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(rayon::current_num_threads())
             .thread_name(|n| format!("walk-{n}"))
             .build()
             .expect("threads can be started");
-        let store = std::fs::File::open(pipeline.store.dir()).ok().and_then(|f| source::identity(&f));
+        let store = std::fs::File::open(setting.store.dir()).ok().and_then(|f| source::identity(&f));
+        let look_for = LookFor::new(&setting.options.leave_out);
         Self {
-            pipeline,
-            reading,
-            events,
+            setting,
+            taker,
             old,
             pool,
+            rules: RulesAbove::new(look_for.files),
+            look_for: Arc::new(look_for),
+            left_out: 0,
             frames: Vec::new(),
             path: Vec::new(),
             owners: Owners::default(),
@@ -139,34 +90,46 @@ impl<'t, 's> Walk<'t, 's> {
         }
     }
 
-    /// The whole walk.
-    pub(super) fn run(mut self, roots: Roots) -> Result<(), CaptureError> {
-        let fail = |e: Errno| CaptureError::Source { path: roots.path.clone(), why: e.to_string() };
+    /// The whole walk; gives back who took it, and how many items were left out by a rule.
+    pub(super) fn run(mut self, roots: Roots) -> Result<(T, u64), CaptureError> {
+        let fail = |e: Errno| CaptureError::source(&roots.path, &e.into());
         let meta = source::stat_fd(roots.root.as_fd()).map_err(fail)?;
         let xattrs = source::xattrs_fd(roots.root.as_fd()).map_err(fail)?;
         self.root_dev = meta.dev;
         self.base.clone_from(&roots.path);
-        let (xattrs, bits) = self.reading.store_xattrs(&xattrs)?;
+        let (xattrs, bits) = self.taker.xattrs(&xattrs)?;
         let root = self.entry(Name::root(), &meta, no_tree(), xattrs, bits);
-        let listing = list(roots.root, roots.only.as_ref()).map_err(fail)?;
-        self.send(Event::Enter(root, None))?;
+        let listing = Listing::read(roots.root, roots.only.as_ref(), &self.look_for).map_err(fail)?;
+        self.taker.take(Event::Enter(root, None))?;
         let in_cache = self.old.is_some();
-        self.frames.push(Frame::new(listing, roots.only, 0, in_cache));
+        self.enter(listing, roots.only, in_cache);
         while !self.frames.is_empty() {
-            if self.pipeline.progress.cancelled() {
+            if self.setting.progress.cancelled() {
                 return Err(CaptureError::Interrupted);
             }
             self.step()?;
         }
-        self.reading.dispatch()
+        self.taker.finish()?;
+        Ok((self.taker, self.left_out))
     }
 
-    fn send(&mut self, event: Event) -> Result<(), CaptureError> {
-        // The tree thread may wait for a group that is not yet full: never block on it with files in hand.
-        if self.events.is_full() && self.reading.holds() {
-            self.reading.dispatch()?;
+    /// Goes into the folder whose path is at hand.
+    fn enter(&mut self, mut listing: Listing, only: Option<Only>, in_cache: bool) {
+        let path_len = self.path.len();
+        for trouble in listing.troubles.drain(..) {
+            let line = trouble.line.map_or_else(String::new, |n| format!(":{n}"));
+            let what = if trouble.line.is_some() { "the line is disregarded" } else { "it is disregarded" };
+            let file = Path::new(&self.shown()).join(trouble.name).display().to_string();
+            self.setting.progress.notice(Notice::Remark(format!("{file}{line}: {}; {what}", trouble.why)));
         }
-        self.events.send(event).map_err(|_| CaptureError::Died("the tree thread"))
+        if let Some((tag, others)) = listing.emptied.take() {
+            self.left_out += others as u64;
+            self.tell_left_out(&format!("all in it but {tag}"));
+        }
+        if let Some(rules) = listing.rules.take() {
+            self.rules.enter(path_len, rules);
+        }
+        self.frames.push(Frame::new(listing, only, path_len, in_cache));
     }
 
     fn entry(&mut self, name: Name, meta: &Meta, body: Body, xattrs: Xattrs, bits: Bits) -> Entry {
@@ -193,12 +156,29 @@ impl<'t, 's> Walk<'t, 's> {
     }
 
     fn lost(&mut self, why: &dyn std::fmt::Display) -> Result<(), CaptureError> {
-        self.pipeline.progress.notice(Notice::Unreadable { path: self.shown(), why: why.to_string() });
-        self.send(Event::Lost)
+        self.setting.progress.notice(Notice::Unreadable { path: self.shown(), why: why.to_string() });
+        self.taker.take(Event::Lost)
+    }
+
+    /// The host does not give the item.
+    fn refused(&mut self, error: Errno) -> Result<(), CaptureError> {
+        let name = self.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+        if self.frames.last().is_some_and(|frame| source::is_gone(frame.fd.as_fd(), name, error)) {
+            self.skipped(GONE);
+            return Ok(());
+        }
+        self.lost(&error)
     }
 
     fn skipped(&self, why: &str) {
-        self.pipeline.progress.notice(Notice::Skipped { path: self.shown(), why: why.to_owned() });
+        self.setting.progress.notice(Notice::Skipped { path: self.shown(), why: why.to_owned() });
+    }
+
+    /// What is left out by a rule is told only where nothing else is to be had.
+    fn tell_left_out(&self, why: &str) {
+        if !self.taker.reads() {
+            self.skipped(why);
+        }
     }
 
     /// One name of the folder on top, or the folder's end.
@@ -206,67 +186,73 @@ impl<'t, 's> Walk<'t, 's> {
         self.look_ahead();
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         self.path.truncate(frame.path_len);
-        if frame.at >= frame.names.len() {
-            let in_cache = frame.in_cache;
-            self.frames.pop();
-            if in_cache
-                && !self.frames.is_empty()
-                && let Some(old) = &mut self.old
-            {
-                old.leave();
-            }
-            return self.send(Event::Leave);
-        }
-        if frame.at >= frame.batch_from + frame.batch.len() {
-            frame.batch_from = frame.at;
-            frame.batch = match frame.batches_ahead.pop_front().map(|r| r.recv()) {
-                Some(Ok(batch)) => batch,
-                _ => stat_batch(&frame.fd, &frame.names, frame.at),
-            };
-        }
-        let at = frame.at;
-        frame.at += 1;
-        let bytes = frame.names.get(at).unwrap_or_default();
-        let meta = frame.batch.get(at - frame.batch_from).copied().unwrap_or(Err(Errno::IO));
+        let Some((at, meta)) = frame.next() else { return self.leave() };
+        let bytes = frame.name(at);
         let name = Name::new(bytes);
         if !self.path.is_empty() {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(bytes);
-        let (name, meta) = match (name, meta) {
-            (Ok(name), Ok(meta)) => (name, meta),
-            (Err(e), _) => return self.lost(&e),
-            // Gone since the folder was listed: as if it had never been there.
-            (_, Err(Errno::NOENT)) => {
-                self.skipped("it went away meanwhile");
-                return Ok(());
-            }
-            (_, Err(e)) => return self.lost(&e),
-        };
-        self.item(at, name, &meta)
+        match (name, meta) {
+            (Ok(name), Ok(meta)) => self.item(at, name, &meta),
+            (Err(e), _) => self.lost(&e),
+            (_, Err(e)) => self.refused(e),
+        }
     }
 
-    fn excluded(&self, path: &[u8], is_dir: bool) -> bool {
-        self.pipeline.exclude.matches(path, is_dir)
+    /// The folder on top is done.
+    fn leave(&mut self) -> Result<(), CaptureError> {
+        if let Some(frame) = self.frames.pop() {
+            self.rules.leave(frame.path_len);
+            if !self.frames.is_empty() {
+                self.leave_cache(frame.in_cache);
+            }
+        }
+        self.taker.take(Event::Leave)
+    }
+
+    fn leave_cache(&mut self, in_cache: bool) {
+        if let Some(old) = self.old.as_mut().filter(|_| in_cache) {
+            old.leave();
+        }
+    }
+
+    /// Why a rule leaves the item at hand out, if one does.
+    fn rule_against(&self, meta: &Meta) -> Option<&'static str> {
+        let is_dir = meta.kind == FileType::Directory;
+        let exclude = self.setting.exclude;
+        let said = exclude.says(&self.path, is_dir);
+        if said.is_some() {
+            exclude.note(&self.path, is_dir);
+        }
+        let larger_than = self.setting.options.leave_out.larger_than.filter(|_| meta.kind == FileType::RegularFile);
+        if said == Some(true) {
+            Some("a pattern fits it")
+        } else if said.is_none() && self.rules.leave_out(&self.path, is_dir) {
+            Some("a file of patterns says so")
+        } else if larger_than.is_some_and(|max| meta.size > max) {
+            Some("it is too large")
+        } else {
+            None
+        }
     }
 
     fn item(&mut self, at: usize, name: Name, meta: &Meta) -> Result<(), CaptureError> {
-        let is_dir = meta.kind == FileType::Directory;
-        if self.excluded(&self.path, is_dir) {
+        if let Some(why) = self.rule_against(meta) {
+            self.left_out += 1;
+            self.tell_left_out(why);
             return Ok(());
         }
         if meta.kind == FileType::Socket {
             self.skipped("it is a socket");
             return Ok(());
         }
+        let is_dir = meta.kind == FileType::Directory;
         let in_cache = self.frames.last().is_some_and(|f| f.in_cache);
         let cached = self.old.as_mut().filter(|_| in_cache).and_then(|old| old.find(name.as_bytes()));
         let was_folder = cached.as_ref().is_some_and(|(_, e)| e.folder().is_some());
-        if was_folder
-            && !is_dir
-            && let Some(old) = &mut self.old
-        {
-            old.leave();
+        if !is_dir {
+            self.leave_cache(was_folder);
         }
         let mark = HostMark { ctime: meta.ctime, dev: meta.dev, ino: meta.ino };
         let cached = cached.filter(|(m, _)| *m == mark).map(|(_, entry)| entry).filter(|e| same_kind(e, meta));
@@ -282,213 +268,128 @@ impl<'t, 's> Walk<'t, 's> {
         cached: Option<Entry>,
         in_cache: bool,
     ) -> Result<(), CaptureError> {
-        let leave_cache = |walk: &mut Self| {
-            if let Some(old) = walk.old.as_mut().filter(|_| in_cache) {
-                old.leave();
-            }
-        };
         if self.store == Some((meta.dev, meta.ino)) {
-            leave_cache(self);
+            self.leave_cache(in_cache);
             self.skipped("it is the store itself");
             return Ok(());
         }
-        let foreign = self.pipeline.options.one_file_system && meta.dev != self.root_dev;
+        let foreign = self.setting.options.one_file_system && meta.dev != self.root_dev;
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         let only = frame.only.as_ref().and_then(|o| o.0.get(name.as_bytes()).cloned().flatten());
-        while frame.folders_ahead.front().is_some_and(|(i, _)| *i < at) {
-            frame.folders_ahead.pop_front();
-        }
-        let listed = if frame.folders_ahead.front().is_some_and(|(i, _)| *i == at) {
-            frame.folders_ahead.pop_front().and_then(|(_, r)| r.recv().ok())
-        } else {
-            None
-        };
-        let listed = listed.unwrap_or_else(|| {
+        let listed = frame.listed_ahead(at).unwrap_or_else(|| {
             source::open_dir(frame.fd.as_fd(), name.as_bytes()).and_then(|fd| {
                 let nothing = Only::default();
-                list(fd, if foreign { Some(&nothing) } else { only.as_ref() })
+                Listing::read(fd, if foreign { Some(&nothing) } else { only.as_ref() }, &self.look_for)
             })
         });
+        let looked = (self.setting.clock)();
         let listing = match listed {
             Ok(listing) => listing,
             Err(e) => {
-                leave_cache(self);
-                return self.lost(&e);
+                self.leave_cache(in_cache);
+                return self.refused(e);
             }
         };
-        let looked = (self.pipeline.clock)();
         let (xattrs, bits) = match cached {
             Some(entry) => (entry.xattrs, entry.bits),
+            None if !self.taker.reads() => (Xattrs::None, Bits::default()),
             None => match source::xattrs_fd(listing.fd.as_fd()) {
-                Ok(list) => self.reading.store_xattrs(&list)?,
+                Ok(list) => self.taker.xattrs(&list)?,
                 Err(e) => {
-                    leave_cache(self);
-                    return self.lost(&e);
+                    self.leave_cache(in_cache);
+                    return self.refused(e);
                 }
             },
         };
         let entry = self.entry(name, meta, no_tree(), xattrs, bits);
-        self.send(Event::Enter(entry, settled(mark, looked)))?;
-        let path_len = self.path.len();
-        self.frames.push(Frame::new(listing, only, path_len, in_cache));
+        self.taker.take(Event::Enter(entry, settled(mark, looked)))?;
+        self.enter(listing, only, in_cache);
         Ok(())
     }
 
     fn leaf(&mut self, name: Name, meta: &Meta, mark: HostMark, cached: Option<Entry>) -> Result<(), CaptureError> {
-        let inode = (meta.dev, meta.ino);
-        let mut first_of_group = None;
-        let link = if meta.nlink > 1 {
-            let ids = self.pipeline.store.keyring().ids();
-            // An inode that was freed and taken by another file meanwhile, or changed, is not the one that was read.
-            if self
-                .links
-                .get(&inode)
-                .is_some_and(|linked| !linked.meta.same_content(meta) || linked.meta.btime != meta.btime)
-            {
-                self.links.remove(&inode);
-            }
-            let path = &self.path;
-            let linked = self.links.entry(inode).or_insert_with(|| {
-                let group = ids.link_group(path);
-                first_of_group = Some(group);
-                Linked { group, seen: 0, meta: *meta }
-            });
-            linked.seen += 1;
-            Some((linked.group, linked.seen))
-        } else {
-            None
-        };
-        if let Some(group) = first_of_group {
-            let path = self.path.clone();
-            self.send(Event::Group(group, path))?;
+        let link = self.link(meta);
+        if let Some(link) = link.filter(|l| l.first) {
+            self.taker.take(Event::Group(link.group, self.path.clone()))?;
         }
-        let last = link.is_some_and(|(_, seen)| seen >= meta.nlink);
-        if last {
-            self.links.remove(&inode);
-        }
-        let group = link.map(|(group, _)| group);
-        let keep = group.filter(|_| !last);
+        let group = link.map(|l| l.group);
+        let keep = link.filter(|l| !l.last).map(|l| l.group);
         if let Some(old) = cached {
             let mut entry = self.entry(name, meta, old.body, old.xattrs, old.bits);
             (entry.link, entry.ext) = (group, old.ext);
-            return self.send(Event::Ready { entry, mark: Some(mark), keep });
+            return self.taker.take(Event::Ready { entry, mark: Some(mark), keep });
         }
+        let Some(dir) = self.frames.last().map(|f| f.fd.clone()) else { return Ok(()) };
         if meta.kind == FileType::RegularFile {
             let mut entry = self.entry(name, meta, Body::Fifo, Xattrs::None, Bits::default());
             entry.link = group;
-            if link.is_some_and(|(_, seen)| seen > 1) {
-                let path = self.shown().into_bytes();
-                return self.send(Event::Linked { entry, path, last });
+            let shown = self.shown();
+            if let Some(link) = link.filter(|l| !l.first) {
+                return self.taker.take(Event::Linked { entry, path: shown.into_bytes(), last: link.last });
             }
-            return self.file(entry, meta, mark, keep);
+            return self.taker.file(NewFile { dir, entry, meta: *meta, mark, keep, shown });
         }
-        let Some(dir) = self.frames.last().map(|f| f.fd.clone()) else { return Ok(()) };
-        let looked = (self.pipeline.clock)();
-        let special = special_body(&dir, name.as_bytes(), meta)
-            .and_then(|body| Ok((body, source::xattrs_at(dir.as_fd(), name.as_bytes())?)));
-        let (body, list) = match special {
+        let looked = (self.setting.clock)();
+        let found = special_body(&dir, name.as_bytes(), meta).and_then(|body| {
+            let reads = self.taker.reads();
+            Ok((body, if reads { source::xattrs_at(dir.as_fd(), name.as_bytes())? } else { Vec::new() }))
+        });
+        let (body, list) = match found {
             Ok(found) => found,
-            Err(e) => return self.lost(&e),
+            Err(e) => return self.refused(e),
         };
-        let (xattrs, bits) = self.reading.store_xattrs(&list)?;
+        let (xattrs, bits) = self.taker.xattrs(&list)?;
         let mut entry = self.entry(name, meta, body, xattrs, bits);
         entry.link = group;
-        let mark = settled(mark, looked);
-        self.send(Event::Ready { entry, mark, keep: None })
+        self.taker.take(Event::Ready { entry, mark: settled(mark, looked), keep: None })
     }
 
-    /// A file that must be read.
-    fn file(
-        &mut self,
-        mut entry: Entry,
-        meta: &Meta,
-        mark: HostMark,
-        keep: Option<crate::model::LinkGroup>,
-    ) -> Result<(), CaptureError> {
-        let Some(dir) = self.frames.last().map(|f| f.fd.clone()) else { return Ok(()) };
-        if meta.size <= SMALL_FILE {
-            let job = Job { dir, name: entry.name.as_bytes().into(), meta: *meta };
-            let path = self.shown().into_bytes();
-            self.send(Event::Read { entry, path, mark, keep })?;
-            return self.reading.add(job);
+    /// The group of hard links that the item at hand belongs to, if it has other names.
+    fn link(&mut self, meta: &Meta) -> Option<Link> {
+        if meta.nlink <= 1 {
+            return None;
         }
-        let looked = (self.pipeline.clock)();
-        let opened = source::open_file(dir.as_fd(), entry.name.as_bytes())
-            .and_then(|file| Ok((source::stat_fd(file.as_fd())?, source::xattrs_fd(file.as_fd())?, file)));
-        let (before, list, file) = match opened {
-            Ok((before, ..)) if before.kind != FileType::RegularFile => return self.lost(&"it was replaced meanwhile"),
-            Ok(opened) => opened,
-            Err(e) => return self.lost(&e),
-        };
-        let mut content = FromFile::new(&file, before.size);
-        let body = self.reading.stream(&mut content)?;
-        if let Some(e) = content.failed {
-            return self.lost(&e);
+        let inode = (meta.dev, meta.ino);
+        // An inode that was freed and taken by another file meanwhile, or changed, is not the one that was read.
+        let other = |linked: &Linked| !linked.meta.same_content(meta) || linked.meta.btime != meta.btime;
+        if self.links.get(&inode).is_some_and(other) {
+            self.links.remove(&inode);
         }
-        let after = source::stat_fd(file.as_fd()).unwrap_or(before);
-        let changed = !after.same_content(&before) || body.size != after.size;
-        if changed {
-            self.pipeline.progress.notice(Notice::Changed { path: self.shown() });
-            self.send(Event::Changed)?;
+        let (ids, path) = (self.setting.store.keyring().ids(), &self.path);
+        let first = || Linked { group: ids.link_group(path), seen: 0, meta: *meta };
+        let linked = self.links.entry(inode).or_insert_with(first);
+        linked.seen += 1;
+        let link = Link { group: linked.group, first: linked.seen == 1, last: linked.seen >= meta.nlink };
+        if link.last {
+            self.links.remove(&inode);
         }
-        let (xattrs, bits) = self.reading.store_xattrs(&list)?;
-        (entry.body, entry.xattrs, entry.bits, entry.mtime) = (Body::File(body), xattrs, bits, before.mtime);
-        let mark = settled(HostMark { ctime: before.ctime, ..mark }, looked).filter(|_| !changed);
-        self.send(Event::Ready { entry, mark, keep })
+        Some(link)
     }
 
     /// Has the pool list the next folders and ask for the next names' metadata.
     fn look_ahead(&mut self) {
         let depth = self.frames.len();
         let Some(frame) = self.frames.last_mut() else { return };
-        while frame.batches_ahead.len() < 3 {
-            let from = frame.batch_from + frame.batch.len() + frame.batches_ahead.len() * BATCH;
-            if from >= frame.names.len() {
-                break;
-            }
-            let (done, batch) = bounded(1);
-            let (fd, names) = (frame.fd.clone(), frame.names.clone());
-            self.pool.spawn(move || {
-                let _ = done.send(stat_batch(&fd, &names, from));
-            });
-            frame.batches_ahead.push_back(batch);
-        }
-        let one_fs = self.pipeline.options.one_file_system;
+        frame.stat_ahead(&self.pool);
         if depth > DEPTH_AHEAD || frame.only.is_some() {
             return;
         }
-        frame.looked_ahead = frame.looked_ahead.max(frame.at).max(frame.batch_from);
-        while frame.folders_ahead.len() < FOLDERS_AHEAD {
-            let at = frame.looked_ahead;
-            let Some(meta) = frame.batch.get(at - frame.batch_from) else { break };
-            frame.looked_ahead += 1;
-            let Ok(meta) = meta else { continue };
-            let foreign = one_fs && meta.dev != self.root_dev;
-            if meta.kind != FileType::Directory || foreign || self.store == Some((meta.dev, meta.ino)) {
-                continue;
+        let one_fs = self.setting.options.one_file_system;
+        let (root_dev, store, exclude, rules) = (self.root_dev, self.store, self.setting.exclude, &self.rules);
+        let above = &self.path[..frame.path_len.min(self.path.len())];
+        frame.list_ahead(&self.pool, &self.look_for, |name, meta| {
+            let foreign = one_fs && meta.dev != root_dev;
+            if meta.kind != FileType::Directory || foreign || store == Some((meta.dev, meta.ino)) {
+                return false;
             }
-            let name: Box<[u8]> = frame.names.get(at).unwrap_or_default().into();
-            let mut path = self.path[..frame.path_len.min(self.path.len())].to_vec();
+            let mut path = above.to_vec();
             if !path.is_empty() {
                 path.push(b'/');
             }
-            path.extend_from_slice(&name);
-            if self.pipeline.exclude.matches(&path, true) {
-                continue;
-            }
-            let (done, listing) = bounded(1);
-            let fd = frame.fd.clone();
-            self.pool.spawn(move || {
-                let _ = done.send(source::open_dir(fd.as_fd(), &name).and_then(|fd| list(fd, None)));
-            });
-            frame.folders_ahead.push_back((at, listing));
-        }
+            path.extend_from_slice(name);
+            !exclude.says(&path, true).unwrap_or_else(|| rules.leave_out(&path, true))
+        });
     }
-}
-
-/// The mark of an item, unless it changed so shortly before it was looked at that a further change might not show.
-fn settled(mark: HostMark, looked: crate::model::Timestamp) -> Option<HostMark> {
-    (!too_young(mark.ctime, looked)).then_some(mark)
 }
 
 fn same_kind(entry: &Entry, meta: &Meta) -> bool {

@@ -3,7 +3,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::codec::{Identity, Passphrase};
-use crate::model::{Evidence, Quiet, SnapshotKind, Timestamp};
+use crate::model::{Quiet, Timestamp};
 use crate::ops::capture::{CaptureOptions, Source, capture};
 use crate::ops::verify::{VerifyOptions, verify};
 use crate::store::{CacheSize, ClientDirs, NewStore, Store, StoreError, Unlock, Waiting, create, open};
@@ -39,20 +39,8 @@ impl Sandbox {
         create(&place, &NewStore { recipients: Vec::new(), now: Timestamp::EPOCH }).unwrap();
         let dirs = ClientDirs { state: dir.path().join("state"), cache: dir.path().join("cache") };
         let store = open(&place, &NoKeys, &dirs, CacheSize::default()).unwrap();
-        let options = CaptureOptions {
-            dataset: "test".parse().unwrap(),
-            exclude: Vec::new(),
-            one_file_system: false,
-            force_read: false,
-            check_blocks: true,
-            waiting: Waiting::NoWait,
-            kind: SnapshotKind::Manual,
-            reason: None,
-            labels: Vec::new(),
-            references: Vec::new(),
-            evidence: Evidence::default(),
-            who: Default::default(),
-        };
+        let mut options = CaptureOptions::new("test".parse().unwrap());
+        options.waiting = Waiting::NoWait;
         let info = capture(&store, Source::Paths(vec![source]), options, &Quiet, &|| Timestamp::EPOCH).unwrap();
         store.refresh().unwrap();
         Self { dir, store, root: info.manifest.root }

@@ -1,0 +1,73 @@
+//! What stops a capture.
+
+use std::path::PathBuf;
+
+use crate::model::{Failure, Kind};
+use crate::store::StoreError;
+
+/// What stops a capture. Items that cannot be read do not.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// There is nothing at the path.
+    #[error("cannot capture {}: there is no such file or folder", .0.display())]
+    Missing(PathBuf),
+    /// The source cannot be opened.
+    #[error("cannot capture {}: {why}", path.display())]
+    Source {
+        /// Which path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A pattern makes no sense.
+    #[error("the pattern {pattern:?} makes no sense: {why}")]
+    Pattern {
+        /// Which one.
+        pattern: String,
+        /// Why.
+        why: String,
+    },
+    /// The stream broke off.
+    #[error("no snapshot was made: {0}")]
+    Stream(String),
+    /// The user stopped it.
+    #[error("interrupted; no snapshot was made")]
+    Interrupted,
+    /// A part of this program died.
+    #[error("a part of the capture died: {0}")]
+    Died(&'static str),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CaptureError {
+    /// A path of the source that cannot be opened.
+    pub(super) fn source(path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
+        let path = path.into();
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing(path),
+            _ => Self::Source { path, why: error.to_string() },
+        }
+    }
+}
+
+impl Failure for CaptureError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing(_) | Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
+            Self::Pattern { .. } => Kind::Usage,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(e) => e.hint(),
+            Self::Interrupted => Some("what was stored so far is kept: the next capture finds it again".to_owned()),
+            _ => None,
+        }
+    }
+}

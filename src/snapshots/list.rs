@@ -1,0 +1,171 @@
+//! Listing snapshots: which ones are wanted, and their manifests one after the other.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use crate::model::{DatasetKey, DatasetName, Manifest, SnapshotId, SnapshotKind, Timestamp};
+use crate::store::{SnapshotRow, Store, StoreError};
+
+/// Manifests read at a time, by all processors together. They may be of up to 16 MiB each.
+const BATCH: usize = 64;
+
+/// Which snapshots are wanted: all that a field asks for must hold; of a list one is enough, but of labels all.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// These; all if there are none.
+    pub ids: Vec<SnapshotId>,
+    /// Of these datasets; of all if there are none.
+    pub datasets: Vec<DatasetName>,
+    /// With these labels; with any value where none is said.
+    pub labels: Vec<(String, Option<String>)>,
+    /// Made for one of these purposes.
+    pub kinds: Vec<SnapshotKind>,
+    /// With this scope.
+    pub scope: Option<String>,
+    /// With this reference of the scope.
+    pub scope_ref: Option<String>,
+    /// Arrived then or later.
+    pub since: Option<Timestamp>,
+    /// Arrived then or before.
+    pub until: Option<Timestamp>,
+    /// Only the newest of them, that many.
+    pub newest: Option<usize>,
+}
+
+impl Wanted {
+    /// What the log can tell.
+    fn fits_row(&self, row: &SnapshotRow, keys: &[DatasetKey]) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&row.id))
+            && (keys.is_empty() || keys.contains(&row.dataset))
+            && self.since.is_none_or(|since| row.arrival >= since)
+            && self.until.is_none_or(|until| row.arrival <= until)
+    }
+
+    fn asks_manifest(&self) -> bool {
+        !self.labels.is_empty() || !self.kinds.is_empty() || self.scope.is_some() || self.scope_ref.is_some()
+    }
+
+    /// What the manifest alone can tell.
+    fn fits_manifest(&self, m: &Manifest) -> bool {
+        let has_label = |(key, value): &(String, Option<String>)| {
+            m.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|value| v == value))
+        };
+        let same = |wanted: &Option<String>, given: &Option<String>| wanted.is_none() || wanted == given;
+        self.labels.iter().all(has_label)
+            && (self.kinds.is_empty() || self.kinds.contains(&m.kind))
+            && same(&self.scope, &m.evidence.scope)
+            && same(&self.scope_ref, &m.evidence.scope_ref)
+    }
+
+    /// A snapshot whose manifest cannot be read is never ruled out by it: damage is to be seen.
+    fn fits(&self, listed: &Listed) -> bool {
+        listed.manifest.as_ref().map_or(true, |m| self.fits_manifest(m))
+    }
+}
+
+/// A snapshot in a list: what can be said of it even if its manifest is damaged.
+#[derive(Debug)]
+pub struct Listed {
+    /// What the log says.
+    pub row: SnapshotRow,
+    /// Its dataset's name, if that can be read.
+    pub dataset: Option<DatasetName>,
+    /// Its manifest, or what is wrong with it.
+    pub manifest: Result<Manifest, StoreError>,
+}
+
+/// Snapshots that may be wanted, and what of the log could not be read.
+#[derive(Debug)]
+pub struct List {
+    store: Store,
+    wanted: Wanted,
+    rows: Vec<SnapshotRow>,
+    names: HashMap<DatasetKey, Option<DatasetName>>,
+    /// What is damaged in the log itself: it may hide snapshots.
+    pub damage: Option<StoreError>,
+}
+
+impl List {
+    /// Finds the snapshots that are wanted. To find the newest ones, no more of the log and no more manifests are read than it
+    /// takes.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn find(store: &Store, wanted: Wanted) -> Result<Self, StoreError> {
+        let keys: Vec<_> = wanted.datasets.iter().map(|d| store.keyring().ids().dataset(d)).collect();
+        let (store, names) = (store.clone(), HashMap::new());
+        let mut list = Self { store, wanted, rows: Vec::new(), names, damage: None };
+        if let Some(count) = list.wanted.newest {
+            list.find_newest(count, &keys)?;
+        } else {
+            let (mut rows, damage) = list.store.snapshots_and_damage()?;
+            rows.retain(|row| list.wanted.fits_row(row, &keys));
+            (list.rows, list.damage) = (rows, damage);
+        }
+        for row in &list.rows {
+            list.names.entry(row.dataset).or_insert_with(|| list.store.dataset_name(row.dataset).ok());
+        }
+        Ok(list)
+    }
+
+    fn find_newest(&mut self, count: usize, keys: &[DatasetKey]) -> Result<(), StoreError> {
+        let (mut kept, mut batch) = (Vec::new(), Vec::new());
+        let mut sift = |batch: &mut Vec<SnapshotRow>| {
+            let rows = std::mem::take(batch);
+            if self.wanted.asks_manifest() {
+                kept.extend(self.read(&rows).into_iter().filter(|l| self.wanted.fits(l)).map(|l| l.row));
+            } else {
+                kept.extend(rows);
+            }
+            kept.len() >= count
+        };
+        let at_once = if self.wanted.asks_manifest() { BATCH } else { count };
+        let damage = self.store.newest_snapshots(|row| {
+            if count > 0 && self.wanted.fits_row(&row, keys) {
+                batch.push(row);
+            }
+            count > 0 && (batch.len() < at_once || !sift(&mut batch))
+        })?;
+        sift(&mut batch);
+        kept.truncate(count);
+        kept.reverse();
+        (self.rows, self.damage) = (kept, damage);
+        Ok(())
+    }
+
+    fn read(&self, rows: &[SnapshotRow]) -> Vec<Listed> {
+        let read = |row: &SnapshotRow| {
+            let manifest = self.store.manifest(&row.id);
+            let known = || self.names.get(&row.dataset).cloned().flatten();
+            let dataset = manifest.as_ref().map_or_else(|_| known(), |m| Some(m.dataset.clone()));
+            Listed { row: row.clone(), dataset, manifest }
+        };
+        rows.par_iter().map(read).collect()
+    }
+
+    /// The names of the datasets that snapshots of the list belong to; nothing for one whose name cannot be read.
+    pub fn datasets(&self) -> impl Iterator<Item = (DatasetKey, Option<&DatasetName>)> {
+        self.names.iter().map(|(key, name)| (*key, name.as_ref()))
+    }
+
+    /// All of them, oldest arrival first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Listed> {
+        self.rows.chunks(BATCH).flat_map(|batch| self.read(batch)).filter(|l| self.wanted.fits(l)).collect()
+    }
+
+    /// Gives each snapshot to `each`, oldest arrival first or, with `reverse`, newest first. Damage of one hides no other.
+    ///
+    /// # Errors
+    /// Those of `each`, which end it.
+    pub fn each<E>(&self, reverse: bool, mut each: impl FnMut(Listed) -> Result<(), E>) -> Result<(), E> {
+        if reverse {
+            let batches = self.rows.rchunks(BATCH).map(|batch| self.read(batch).into_iter().rev());
+            batches.flatten().filter(|l| self.wanted.fits(l)).try_for_each(&mut each)
+        } else {
+            let batches = self.rows.chunks(BATCH).map(|batch| self.read(batch));
+            batches.flatten().filter(|l| self.wanted.fits(l)).try_for_each(&mut each)
+        }
+    }
+}
