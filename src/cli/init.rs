@@ -5,8 +5,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
-use serde_json::json;
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::codec::{
     Passphrase, Prompt, Recipient, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
@@ -16,6 +17,7 @@ use crate::store::{NewStore, StoreError, create};
 
 use super::context::{self, Terminal};
 use super::error::CliError;
+use super::folders;
 use super::output::Output;
 use super::{Global, Outcome};
 
@@ -24,15 +26,19 @@ use super::{Global, Outcome};
 /// By default it is encrypted to the age identity larder/identity.txt in the configuration folder, which is made if it
 /// is not there: back it up, nobody can read the store without it.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder init ~/larder                                 encrypted to your own identity
+  larder init /srv/store --recipient age1… --passphrase
+  larder init /srv/store --recipient 'ssh-ed25519 AAAA…'   (in quotes: it has a space in it)")]
 pub(super) struct InitArgs {
     /// Where, instead of --store
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     path: Option<PathBuf>,
     /// Encrypt to an age or SSH recipient instead (can be repeated)
-    #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "unencrypted")]
+    #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "unencrypted", value_parser = whole_recipient)]
     recipient: Vec<String>,
     /// Encrypt to the recipients in a file, a line each (can be repeated)
-    #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "unencrypted")]
+    #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "unencrypted", value_hint = ValueHint::FilePath)]
     recipients_file: Vec<PathBuf>,
     /// Encrypt to a passphrase, alone or besides recipients
     #[arg(long, short = 'p', conflicts_with = "unencrypted")]
@@ -40,6 +46,28 @@ pub(super) struct InitArgs {
     /// Do not encrypt
     #[arg(long)]
     unencrypted: bool,
+}
+
+/// The store that was made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct InitJson {
+    /// The store's id: 32 hexadecimal digits.
+    store: String,
+    /// Its folder; bytes that are not UTF-8 are replaced.
+    path: String,
+    encrypted: bool,
+    /// Whom the store's keys are wrapped to; `passphrase` for a passphrase.
+    recipients: Vec<String>,
+    /// The default identity, if the store is encrypted to it.
+    identity: Option<IdentityJson>,
+}
+
+/// An identity file.
+#[derive(Debug, Serialize, JsonSchema)]
+struct IdentityJson {
+    file: String,
+    /// True if it was made just now: then it must be backed up.
+    made: bool,
 }
 
 /// The default identity, and whether it was just made.
@@ -50,8 +78,10 @@ struct Default {
 }
 
 pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let path = args.path.clone().map_or_else(|| context::store_path(global), Ok)?;
-    let prompt: Arc<dyn Prompt> = Arc::new(Terminal);
+    let config = &global.settings.config;
+    let path = args.path.as_ref().map_or_else(|| context::store_path(global), |named| Ok(config.store_path(named)))?;
+    let terminal = Terminal::new(global, Some(&path));
+    let prompt: Arc<dyn Prompt> = Arc::new(terminal.clone());
     let mut texts = args.recipient.clone();
     for file in &args.recipients_file {
         texts.extend(recipients_in(file)?);
@@ -62,7 +92,7 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
         .collect::<Result<Vec<_>, _>>()
         .map_err(StoreError::from)?;
     if args.passphrase {
-        recipients.push(Recipient::passphrase(new_passphrase(&prompt)?, None));
+        recipients.push(Recipient::passphrase(new_passphrase(&terminal)?, None));
     }
     let default = if recipients.is_empty() && !args.unencrypted { Some(default_identity()?) } else { None };
     if let Some(default) = &default {
@@ -71,10 +101,9 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
     let id = create(&path, &NewStore { recipients, now: context::now() })?;
     if out.json() {
-        let identity = default.as_ref().map(|d| json!({"file": d.file, "made": d.fresh}));
-        out.print_json(&json!({
-            "store": id.to_string(), "path": path, "encrypted": !args.unencrypted, "recipients": names, "identity": identity,
-        }))?;
+        let identity = default.map(|d| IdentityJson { file: d.file.display().to_string(), made: d.fresh });
+        let (store, path, encrypted) = (id.to_string(), path.display().to_string(), !args.unencrypted);
+        out.print_json(&InitJson { store, path, encrypted, recipients: names, identity })?;
         return Ok(Outcome::Done);
     }
     out.remark(&format!("made the store {} ({id})", path.display()));
@@ -93,6 +122,15 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     Ok(Outcome::Done)
 }
 
+/// Finds an SSH recipient that the shell has cut at its spaces.
+fn whole_recipient(text: &str) -> Result<String, String> {
+    let alone = !text.trim().contains(' ');
+    if alone && ["ssh-", "ecdsa-", "sk-"].iter().any(|front| text.starts_with(front)) {
+        return Err(format!("an SSH recipient is one word with a space in it: put it in quotes, '{text} AAAA…'"));
+    }
+    Ok(text.to_owned())
+}
+
 fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| CliError::new(Kind::Usage, format!("cannot read the recipients file {}: {e}", file.display())))?;
@@ -104,13 +142,13 @@ fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
     Ok(found)
 }
 
-fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
-    if let Some(command) = context::passphrase_command() {
-        return Ok(context::passphrase_from(&command)?);
+fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
+    if let Some(passphrase) = prompt.from_command() {
+        return Ok(passphrase?);
     }
     let nobody = || {
         CliError::new(Kind::Usage, "there is no terminal to ask for the passphrase on")
-            .hint("LARDER_PASSPHRASE_COMMAND names a command that prints it")
+            .hint("LARDER_PASSPHRASE_COMMAND, or passphrase-command in larder.toml, names a command that prints it")
     };
     let first = prompt.passphrase("New passphrase").ok_or_else(nobody)?;
     let second = prompt.passphrase("Once more").ok_or_else(nobody)?;
@@ -125,7 +163,7 @@ fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
 
 /// Reads the recipient of the default identity; makes the identity the first time.
 fn default_identity() -> Result<Default, CliError> {
-    let file = context::default_identity();
+    let file = folders::default_identity();
     let fail =
         |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
     if file.exists() {

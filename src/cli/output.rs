@@ -2,11 +2,41 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use clap::ValueEnum;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Manifest, SnapshotId, Timestamp};
 
 use super::error::CliError;
+use super::events::{self, Event, NoticeSort};
+use super::stderr;
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressMode {
+    /// A bar if standard error is a terminal and --json is not given
+    #[default]
+    Auto,
+    /// Nothing
+    None,
+    /// A bar on a terminal, with --json too
+    Bar,
+    /// JSON on standard error, an object a line
+    Json,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorMode {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
@@ -14,11 +44,32 @@ pub(super) struct Output {
     json: bool,
     quiet: bool,
     terminal: bool,
+    progress: ProgressMode,
+    color: bool,
+    command: &'static str,
 }
 
 impl Output {
     pub(super) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, terminal: io::stdout().is_terminal() }
+        let terminal = io::stdout().is_terminal();
+        Self { json, quiet, terminal, progress: ProgressMode::None, color: false, command: "larder" }
+    }
+
+    /// The same, for this command and with progress and colours as they were chosen.
+    pub(super) fn of(self, command: &'static str, progress: ProgressMode, color: ColorMode) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let progress = match progress {
+            _ if self.quiet => ProgressMode::None,
+            ProgressMode::Auto if terminal && !self.json => ProgressMode::Bar,
+            ProgressMode::Auto => ProgressMode::None,
+            chosen => chosen,
+        };
+        let color = match color {
+            ColorMode::Always => true,
+            ColorMode::Never => false,
+            ColorMode::Auto => terminal && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        };
+        Self { progress, color, command, ..self }
     }
 
     /// True if JSON is wanted.
@@ -26,14 +77,24 @@ impl Output {
         self.json
     }
 
-    /// The same, without progress.
-    pub(super) fn without_progress(self) -> Self {
-        Self { quiet: true, ..self }
+    /// True if standard error has colours.
+    pub(super) fn color(&self) -> bool {
+        self.color
     }
 
-    /// True if standard error is a terminal and the user has not asked for quiet.
-    pub(super) fn shows_progress(&self) -> bool {
-        !self.quiet && !self.json && io::stderr().is_terminal()
+    /// The command that prints.
+    pub(super) fn command(&self) -> &'static str {
+        self.command
+    }
+
+    /// The same, without progress.
+    pub(super) fn without_progress(self) -> Self {
+        Self { quiet: true, progress: ProgressMode::None, ..self }
+    }
+
+    /// How progress is shown: never [`ProgressMode::Auto`].
+    pub(super) fn progress(&self) -> ProgressMode {
+        self.progress
     }
 
     /// Prints a line of data.
@@ -59,9 +120,19 @@ impl Output {
         }
     }
 
-    /// Tells an error, quiet or not.
+    /// Tells something that must be heard, quiet or not.
     pub(super) fn tell(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
+        if self.progress == ProgressMode::Json {
+            self.notice(NoticeSort::Remark, None, text.strip_prefix("larder: ").unwrap_or(text));
+        } else {
+            stderr::line(&escaped(text));
+        }
+    }
+
+    /// Tells a notice as an event.
+    pub(super) fn notice(&self, sort: NoticeSort, path: Option<&str>, text: &str) {
+        let (command, path) = (self.command.to_owned(), path.map(str::to_owned));
+        events::emit(&Event::Notice { command, sort, path, text: text.to_owned() });
     }
 
     /// A name as standard output should have it: raw in a pipe, escaped on a terminal.
@@ -118,28 +189,44 @@ pub(super) fn short_id(id: SnapshotId) -> String {
     id.to_string()[..16].to_owned()
 }
 
-/// A manifest as JSON: the one shape that `snapshot`, `list` and `show` share.
-#[derive(Debug, Serialize)]
+/// A snapshot, as its manifest tells it.
+// The one shape that `snapshot`, `list` and `show` share.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SnapshotJson {
+    /// The id: 64 hexadecimal digits.
     id: String,
+    /// The place in the arrival log, from 1.
     sequence: u64,
     dataset: String,
+    /// When it was committed, by the clock of the machine that wrote it (RFC 3339, UTC).
     arrival: String,
+    /// `manual`, `scheduled` and the like.
     kind: &'static str,
+    /// The id of the one before it in its dataset.
     parent: Option<String>,
+    /// The id of the root folder's first page; empty if the root is no folder.
     tree: String,
     files: u64,
     folders: u64,
+    /// Symlinks, devices and pipes.
     others: u64,
+    /// Bytes of content, each file counted whole.
     bytes: u64,
+    /// Bytes of content and tree that were not in the store yet.
     new_bytes: u64,
+    /// What those take in the store, compressed and sealed.
     stored_bytes: u64,
+    /// Items that could not be read and are left out.
     unreadable: u64,
+    /// Files that changed while they were read.
     changed: u64,
+    /// When the capture began (RFC 3339, UTC).
     client_time: String,
     host: String,
     user: String,
+    /// The program and its version.
     program: String,
+    /// The paths that were captured; bytes that are not UTF-8 are replaced.
     sources: Vec<String>,
     git_revision: Option<String>,
     reason: Option<String>,
@@ -154,11 +241,14 @@ pub(super) struct SnapshotJson {
     source_ref: Option<String>,
     immutable: bool,
     retention_class: Option<String>,
+    /// JSON of the user's own.
     metrics: Option<serde_json::Value>,
+    /// JSON of the user's own.
     payload: Option<serde_json::Value>,
 }
 
-#[derive(Debug, Serialize)]
+/// Something outside that a snapshot refers to.
+#[derive(Debug, Serialize, JsonSchema)]
 struct ReferenceJson {
     key: String,
     uri: String,
