@@ -1,5 +1,6 @@
 //! `larder init`
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::codec::{
-    Passphrase, Prompt, Recipient, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
+    Passphrase, Prompt, Recipient, WrapError, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
 };
 use crate::model::Kind;
 use crate::store::{NewStore, StoreError, create};
@@ -35,7 +36,7 @@ pub(super) struct InitArgs {
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     path: Option<PathBuf>,
     /// Encrypt to an age or SSH recipient instead (can be repeated)
-    #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "unencrypted", value_parser = whole_recipient)]
+    #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "unencrypted")]
     recipient: Vec<String>,
     /// Encrypt to the recipients in a file, a line each (can be repeated)
     #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "unencrypted", value_hint = ValueHint::FilePath)]
@@ -86,11 +87,13 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     for file in &args.recipients_file {
         texts.extend(recipients_in(file)?);
     }
-    let mut recipients = texts
-        .iter()
-        .map(|t| parse_recipient(t, prompt.clone()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(StoreError::from)?;
+    let hinted = |e: WrapError| {
+        let error = CliError::from(StoreError::from(e));
+        let cut = texts.iter().find_map(|t| cut_recipient(&["-r".into(), t.into()]));
+        if let Some(hint) = cut { error.hint(hint) } else { error }
+    };
+    let parsed = texts.iter().map(|t| parse_recipient(t, prompt.clone())).collect::<Result<Vec<_>, _>>();
+    let mut recipients = parsed.map_err(hinted)?;
     if args.passphrase {
         recipients.push(Recipient::passphrase(new_passphrase(&terminal)?, None));
     }
@@ -122,13 +125,16 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-/// Finds an SSH recipient that the shell has cut at its spaces.
-fn whole_recipient(text: &str) -> Result<String, String> {
-    let alone = !text.trim().contains(' ');
-    if alone && ["ssh-", "ecdsa-", "sk-"].iter().any(|front| text.starts_with(front)) {
-        return Err(format!("an SSH recipient is one word with a space in it: put it in quotes, '{text} AAAA…'"));
-    }
-    Ok(text.to_owned())
+/// What to do about an SSH recipient that the shell has cut at its spaces, if there is one among the arguments.
+pub(super) fn cut_recipient(args: &[OsString]) -> Option<String> {
+    let words: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
+    let cut = words.windows(2).find_map(|pair| {
+        let [before, word] = pair else { return None };
+        let word =
+            if matches!(before.as_ref(), "-r" | "--recipient") { word } else { word.strip_prefix("--recipient=")? };
+        ["ssh-ed25519", "ssh-rsa"].into_iter().find(|kind| *kind == word)
+    })?;
+    Some(format!("an SSH recipient has spaces in it, so put it in quotes: --recipient '{cut} AAAA…'"))
 }
 
 fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {

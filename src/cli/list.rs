@@ -13,6 +13,7 @@ use super::{Global, Outcome};
 
 /// List snapshots, oldest arrival first
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  larder list\n  larder list --dataset home -n 10")]
 pub(super) struct ListArgs {
     /// Only those of this dataset
     #[arg(long, short = 'd', value_name = "NAME")]

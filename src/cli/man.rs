@@ -81,13 +81,15 @@ fn page_name(command: &Command) -> String {
 
 /// A page: what clap_mangen writes, with our own sections in place of its one for everything else.
 fn page(command: &Command) -> Vec<u8> {
-    let man = Man::new(command.clone()).source(concat!("larder ", env!("CARGO_PKG_VERSION"))).manual("Larder");
-    let mut page = Vec::new();
+    let man = Man::new(command.clone());
+    // clap_mangen leaves an empty date out, and what follows it would move into its place. Pages of a version are the same
+    // whenever they are written, so there is none.
+    let title = page_name(command).to_uppercase();
+    let mut page = format!(".TH {title} 1 \"\" \"larder {}\" \"Larder\"\n", env!("CARGO_PKG_VERSION")).into_bytes();
     // Writing into memory does not fail.
-    let _ = man.render_title(&mut page);
     let _ = man.render_name_section(&mut page);
     let _ = man.render_synopsis_section(&mut page);
-    let _ = man.render_description_section(&mut page);
+    page.extend(description(&man));
     let _ = man.render_options_section(&mut page);
     if command.has_subcommands() {
         let _ = man.render_subcommands_section(&mut page);
@@ -109,6 +111,24 @@ fn page(command: &Command) -> Vec<u8> {
     own.text([roman(see)]);
     let _ = own.to_writer(&mut page);
     page
+}
+
+/// The description; what is indented in it stays as it is.
+fn description(man: &Man) -> Vec<u8> {
+    let mut section = Vec::new();
+    let _ = man.render_description_section(&mut section);
+    let mut text = String::new();
+    let mut as_is = false;
+    for line in String::from_utf8_lossy(&section).lines() {
+        if line.starts_with("  ") != as_is {
+            as_is = !as_is;
+            text.push_str(if as_is { ".nf\n" } else { ".fi\n" });
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str(if as_is { ".fi\n" } else { "" });
+    text.into_bytes()
 }
 
 fn described(roff: &mut Roff, name: &str, text: &str) {

@@ -60,13 +60,13 @@ struct Cli {
 #[command(next_help_heading = help::GLOBAL)]
 struct Global {
     /// The store: a name of the configuration, or the folder that `larder init` made
-    #[arg(long, short = 's', global = true, env = "LARDER_STORE", value_name = "STORE", value_hint = ValueHint::DirPath)]
+    #[arg(long, short = 's', global = true, env = "LARDER_STORE", hide_env_values = true, value_name = "STORE", value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
     /// A file with age identities or an SSH private key (can be repeated; LARDER_IDENTITY takes several, separated by `:`)
     #[arg(long, short = 'i', global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     identity: Vec<PathBuf>,
     /// The configuration file, instead of larder/larder.toml in the configuration folder
-    #[arg(long, global = true, env = "LARDER_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, env = "LARDER_CONFIG", hide_env_values = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Print JSON alone on standard output, errors too; `larder schema` describes it
     #[arg(long, global = true)]
@@ -77,11 +77,19 @@ struct Global {
     /// Tell on standard error what is done and how long it takes; twice: each step
     #[arg(long, short = 'v', global = true, action = ArgAction::Count)]
     verbose: u8,
-    /// How progress is shown [default: auto]
-    #[arg(long, global = true, env = "LARDER_PROGRESS", value_name = "HOW", value_enum)]
+    /// How progress is shown: auto, none, bar (with --json too) or json (on standard error) [default: auto]
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_PROGRESS",
+        hide_env_values = true,
+        value_name = "HOW",
+        value_enum,
+        hide_possible_values = true
+    )]
     progress: Option<ProgressMode>,
-    /// When colours are used; NO_COLOR and CLICOLOR_FORCE are heeded [default: auto]
-    #[arg(long, global = true, value_name = "WHEN", value_enum)]
+    /// When colours are used: auto, always or never; NO_COLOR and CLICOLOR_FORCE are heeded [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true)]
     color: Option<ColorMode>,
     /// What the configuration file says, and what follows from it.
     #[arg(skip)]
@@ -162,7 +170,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = definition.try_get_matches_from(&args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));
     let (mut cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(e) => return report::usage(&e, wants_json),
+        Err(e) => return report::usage(&e, wants_json, init::cut_recipient(&args)),
     };
     let command = matches.subcommand_name().map_or("larder", help::known);
     let color = settings::early_color(cli.global.color);
@@ -173,6 +181,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         out = plain.of(command, cli.global.settings.progress.value, cli.global.settings.color.value);
     }
     logger::start(cli.global.verbose, out.progress() == ProgressMode::Json);
+    if let Some(file) = &cli.global.settings.config.file {
+        log::info!("settings from {}", file.display());
+    }
     let status = match prepared.and_then(|()| cli.command.run(&cli.global, &out)) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Partial) => error::PARTIAL,

@@ -49,12 +49,16 @@ fn words(error: &CliError, out: &Output) {
 }
 
 /// Tells what is wrong with the arguments, or prints the help that was asked for.
-pub(super) fn usage(error: &clap::Error, json: bool) -> ExitCode {
+pub(super) fn usage(error: &clap::Error, json: bool, hint: Option<String>) -> ExitCode {
     if json && error.use_stderr() {
         let message = error.render().to_string();
         let message = message.trim().trim_start_matches("error: ");
-        return failure(&CliError::new(Kind::Usage, message), &Output::new(true, false)).into();
+        let told = CliError { hint, ..CliError::new(Kind::Usage, message) };
+        return failure(&told, &Output::new(true, false)).into();
     }
     let _ = error.print();
+    if let Some(hint) = hint.filter(|_| error.use_stderr()) {
+        stderr::line(&format!("  hint: {hint}"));
+    }
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }

@@ -66,3 +66,20 @@ fn print(name: &str, out: &Output) -> Result<(), CliError> {
         .map_err(|e| CliError::new(Kind::Failed, format!("cannot write the schema: {e}")))?;
     out.line(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands that print no JSON, or whose JSON is not described.
+    const WITHOUT: [&str; 6] = ["cat", "completions", "man", "list", "restore", "export"];
+
+    #[test]
+    fn every_command_has_a_schema_or_prints_no_json() {
+        let command = super::super::definition();
+        for name in command.get_subcommands().map(clap::Command::get_name) {
+            let described = SCHEMAS.iter().any(|(known, _)| *known == name);
+            assert_ne!(described, WITHOUT.contains(&name), "{name}");
+        }
+    }
+}

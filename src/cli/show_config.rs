@@ -11,38 +11,46 @@ use super::error::CliError;
 use super::output::{Output, escaped};
 use super::profile::{self, SnapshotOptions};
 use super::settings::{self, Origin, Sourced};
-use super::{Global, Outcome};
+use super::{Global, Outcome, folders};
 
 /// Show settings, and where they come from
 ///
-/// Settings are read from a TOML file: the one that --config or LARDER_CONFIG names, else larder/larder.toml in the
-/// configuration folder ($XDG_CONFIG_HOME or ~/.config), if it is there. It may hold:
+/// Settings are read from a TOML file: the one that --config or LARDER_CONFIG
+/// names, else larder/larder.toml in the configuration folder
+/// ($XDG_CONFIG_HOME or ~/.config), if it is there. It may hold:
 ///
-///   store = "home"                        # the store to use: a name, or a path with a / in it
+///   store = "home"                      # a name, or a path with a / in it
 ///
-///   [stores.home]                         # --store home
+///   [stores.home]                       # larder --store home
 ///   path = "~/larder"
-///   identity = ["~/keys/home.txt"]        # what opens it, however it is named
-///   passphrase-command = "pass larder"    # or a command that prints its passphrase
+///   identity = ["~/keys/home.txt"]      # what opens it, however it is named
+///   passphrase-command = "pass larder"  # or what prints its passphrase
 ///
-///   [defaults]                            # for every command
-///   identity = ["~/keys/all.txt"]         # passphrase-command, progress and color too
-///   exclude = ["*.o"]                     # and every option of `larder snapshot`, for every snapshot
+///   [defaults]                          # for every command
+///   identity = ["~/keys/all.txt"]       # passphrase-command, progress and
+///   color = "never"                     # color too
+///   exclude = ["*.o"]                   # and for every snapshot each option
+///                                       # of `larder snapshot`
 ///
-///   [profiles.work]                       # larder snapshot --profile work
+///   [profiles.work]                     # larder snapshot --profile work
 ///   store = "home"
 ///   paths = ["~/work"]
-///   dataset = "work"                      # every option of `larder snapshot`, under its long name
-///   labels = { team = "blue" }            # but `labels`, as a table
+///   dataset = "work"                    # each option of `larder snapshot`,
+///   labels = { team = "blue" }          # labels as a table
 ///
-/// `~` and `$HOME` in front of a path are expanded; relative paths count from the file's folder. What the file does not
-/// know is an error. A passphrase does not belong in it.
+/// `~` and `$HOME` in front of a path are expanded; relative paths count from
+/// the file's folder. A setting that is not known is an error. A passphrase
+/// does not belong in the file.
 ///
-/// What is nearer wins: options of the command line, then variables (LARDER_STORE, LARDER_IDENTITY,
-/// LARDER_PASSPHRASE_COMMAND, LARDER_PROGRESS), then the profile, then the file's store, stores and defaults, then what is
-/// built in. Options that may be repeated (exclude, labels …) add up instead; of two labels of one key the nearer wins.
+/// What is nearer wins: options of the command line, then the variables
+/// LARDER_STORE, LARDER_IDENTITY, LARDER_PASSPHRASE_COMMAND, LARDER_PROGRESS,
+/// then the profile, then the file's store, stores and defaults, then what is
+/// built in. Options that can be repeated (exclude, labels …) add up instead;
+/// of two labels of one key the nearer wins. A flag that the file sets cannot
+/// be unset on the command line: give --config /dev/null.
 ///
-/// A store that is named is looked for in [stores] first, then as a path: ./NAME is always the folder.
+/// A store that is named is looked for in [stores] first, then as a path:
+/// ./NAME is always the folder.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
@@ -86,7 +94,7 @@ pub(super) struct ConfigJson {
 /// A setting.
 #[derive(Debug, Serialize, JsonSchema)]
 struct SettingJson {
-    /// `store`, `store path`, `identity` …; options of a snapshot under their long names.
+    /// `store`, `store path`, `identity`, `default identity` (which is tried last) …; options of a snapshot under their long names.
     name: String,
     /// Nothing if it is not set. A command that prints a passphrase is not shown.
     value: Option<ValueJson>,
@@ -154,6 +162,7 @@ fn rows(global: &Global, profile: Option<&str>) -> Result<Vec<SettingJson>, CliE
     let Sourced { value, origin } = settings::identities(global, path.as_deref());
     let identities = value.iter().map(|f| f.display().to_string()).collect();
     rows.push(row("identity", Some(ValueJson::Many(identities)), &origin));
+    rows.push(row("default identity", Some(text(&folders::default_identity())), &Origin::BuiltIn));
     let command = settings::passphrase_command(global, path.as_deref());
     let hidden = command.as_ref().map(|_| ValueJson::Text("(a command)".to_owned()));
     rows.push(row("passphrase-command", hidden, &command.map_or(Origin::BuiltIn, |c| c.origin)));
@@ -170,7 +179,8 @@ fn rows(global: &Global, profile: Option<&str>) -> Result<Vec<SettingJson>, CliE
             Choice::Text(text) => ValueJson::Text(text),
             Choice::Many(texts) => ValueJson::Many(texts),
         };
-        rows.push(row(&chosen.option, Some(value), &Origin::File(config.place(chosen.line))));
+        let name = if chosen.option == "label" { "labels" } else { &chosen.option };
+        rows.push(row(name, Some(value), &Origin::File(config.place(chosen.line))));
     }
     Ok(rows)
 }

@@ -369,6 +369,7 @@ impl<'t, 's> Walk<'t, 's> {
         let group = link.map(|(group, _)| group);
         let keep = group.filter(|_| !last);
         if let Some(old) = cached {
+            self.old.iter_mut().for_each(OldCache::count_hit);
             let mut entry = self.entry(name, meta, old.body, old.xattrs, old.bits);
             (entry.link, entry.ext) = (group, old.ext);
             return self.send(Event::Ready { entry, mark: Some(mark), keep });
