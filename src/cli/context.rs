@@ -49,7 +49,7 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
         }
     })?;
     if let Some(lost) = store.lost_end() {
-        Output::new(global.json, global.quiet).tell(&format!("larder: {lost}; what is left can be read, not added to"));
+        global.output().tell(&format!("larder: {lost}; what is left can be read, not added to"));
     }
     Ok(store)
 }
@@ -63,27 +63,28 @@ pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
 #[derive(Debug, Clone)]
 pub(super) struct Terminal {
     command: Option<OsString>,
+    out: Output,
 }
 
 impl Terminal {
     /// For the keys of the store at `path`, or for any.
     pub(super) fn new(global: &Global, path: Option<&Path>) -> Self {
-        Self { command: settings::passphrase_command(global, path).map(|c| c.value) }
+        Self { command: settings::passphrase_command(global, path).map(|c| c.value), out: global.output() }
     }
 
     /// What the user's command prints, if there is one.
-    pub(super) fn from_command(&self) -> Option<Result<Passphrase, StoreError>> {
+    pub(super) fn commanded(&self) -> Option<Result<Passphrase, StoreError>> {
         self.command.as_ref().map(|command| passphrase_from(command))
     }
 }
 
 impl Prompt for Terminal {
     fn message(&self, text: &str) {
-        Output::new(false, false).tell(text);
+        self.out.tell(text);
     }
 
     fn passphrase(&self, what: &str) -> Option<Passphrase> {
-        if let Some(passphrase) = self.from_command() {
+        if let Some(passphrase) = self.commanded() {
             return passphrase.ok();
         }
         if !std::io::stderr().is_terminal() {
@@ -131,7 +132,7 @@ impl Unlock for Keys {
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        match self.prompt.from_command() {
+        match self.prompt.commanded() {
             Some(passphrase) => passphrase.map(Some),
             None => Ok(self.prompt.passphrase("Passphrase of the store")),
         }

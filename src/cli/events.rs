@@ -57,8 +57,11 @@ pub(super) enum Event {
         /// Seconds since the program began.
         elapsed: f64,
     },
-    /// Why the command failed.
-    Error(ErrorJson),
+    /// The command failed.
+    Error {
+        /// Why.
+        error: ErrorJson,
+    },
     /// The command has ended.
     Done {
         /// Which command it was.
@@ -123,6 +126,7 @@ mod tests {
         let text = serde_json::to_string(&done).unwrap();
         assert_eq!(text, r#"{"type":"done","command":"list","exit_status":0,"elapsed":0.5}"#);
         let error = ErrorJson { kind: "usage".to_owned(), message: "no".to_owned(), hint: None, exit_status: 2 };
-        assert!(serde_json::to_string(&Event::Error(error)).unwrap().starts_with(r#"{"type":"error","kind":"usage""#));
+        let text = serde_json::to_string(&Event::Error { error }).unwrap();
+        assert!(text.starts_with(r#"{"type":"error","error":{"kind":"usage""#), "{text}");
     }
 }

@@ -149,7 +149,7 @@ fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
 }
 
 fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
-    if let Some(passphrase) = prompt.from_command() {
+    if let Some(passphrase) = prompt.commanded() {
         return Ok(passphrase?);
     }
     let nobody = || {

@@ -79,7 +79,7 @@ fn page_name(command: &Command) -> String {
     command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned()
 }
 
-/// A page: what clap_mangen writes, with our own sections in place of its one for everything else.
+/// A page: what `clap_mangen` writes, with our own sections in place of its one for everything else.
 fn page(command: &Command) -> Vec<u8> {
     let man = Man::new(command.clone());
     // clap_mangen leaves an empty date out, and what follows it would move into its place. Pages of a version are the same

@@ -88,12 +88,20 @@ struct Global {
         hide_possible_values = true
     )]
     progress: Option<ProgressMode>,
-    /// When colours are used: auto, always or never; NO_COLOR and CLICOLOR_FORCE are heeded [default: auto]
+    /// When colours are used: auto, always or never (`NO_COLOR` and `CLICOLOR_FORCE` are heeded) [default: auto]
     #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true)]
     color: Option<ColorMode>,
     /// What the configuration file says, and what follows from it.
     #[arg(skip)]
     settings: Settings,
+}
+
+impl Global {
+    /// How this run prints.
+    fn output(&self) -> Output {
+        let Settings { command, progress, color, .. } = &self.settings;
+        Output::new(self.json, self.quiet).of(command, progress.value, color.value)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,10 +145,10 @@ impl Command {
         }
     }
 
-    /// True if settings matter to it: a broken configuration must not hinder those that help to mend it.
+    /// True if settings matter to it: a broken configuration must not hinder those that help to mend it, nor an unmount.
     fn reads_config(&self) -> bool {
         match self {
-            Self::Schema(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Unmount(_) | Self::Schema(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Config(args) => args.reads_file(),
             _ => true,
         }
@@ -172,14 +180,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(e) => return report::usage(&e, wants_json, init::cut_recipient(&args)),
     };
-    let command = matches.subcommand_name().map_or("larder", help::known);
-    let color = settings::early_color(cli.global.color);
-    let plain = Output::new(cli.global.json, cli.global.quiet);
-    let mut out = plain.of(command, cli.global.progress.unwrap_or_default(), color);
+    cli.global.settings = Settings::early(matches.subcommand_name(), cli.global.progress, cli.global.color);
     let prepared = prepare(&mut cli, &matches);
-    if prepared.is_ok() && cli.command.reads_config() {
-        out = plain.of(command, cli.global.settings.progress.value, cli.global.settings.color.value);
-    }
+    let out = cli.global.output();
     logger::start(cli.global.verbose, out.progress() == ProgressMode::Json);
     if let Some(file) = &cli.global.settings.config.file {
         log::info!("settings from {}", file.display());

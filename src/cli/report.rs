@@ -18,7 +18,7 @@ pub(super) fn failure(error: &CliError, out: &Output) -> u8 {
     let status = as_json.exit_status;
     let told = out.json() && out.print_json(&FailureJson { error: as_json }).is_ok();
     if out.progress() == ProgressMode::Json {
-        events::emit(&Event::Error(self::as_json(error)));
+        events::emit(&Event::Error { error: self::as_json(error) });
     } else if !told {
         words(error, out);
     }

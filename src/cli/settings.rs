@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::Global;
 use super::config::{At, Config, KeySettings, Options};
 use super::error::CliError;
 use super::output::{ColorMode, ProgressMode};
+use super::{Global, help};
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ impl<T> Sourced<T> {
 /// The configuration file, and what follows from it for this run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
+    /// The command that runs.
+    pub(super) command: &'static str,
     pub(super) config: Config,
     /// Who named the configuration file.
     pub(super) config_origin: Origin,
@@ -48,6 +50,18 @@ pub(super) struct Settings {
     pub(super) store: Option<Sourced<PathBuf>>,
     pub(super) progress: Sourced<ProgressMode>,
     pub(super) color: Sourced<ColorMode>,
+}
+
+impl Settings {
+    /// What is known before the configuration is read.
+    pub(super) fn early(command: Option<&str>, progress: Option<ProgressMode>, color: Option<ColorMode>) -> Self {
+        Self {
+            command: command.map_or("larder", help::known),
+            progress: Sourced::new(progress.unwrap_or_default(), Origin::BuiltIn),
+            color: color_before_file(color).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Reads the configuration and settles what commands share. The store goes into `global`, where commands look for it.
@@ -81,7 +95,7 @@ pub(super) fn settle(
         (None, None) => Sourced::default(),
     };
     global.store = store.as_ref().map(|s| s.value.clone());
-    global.settings = Settings { config, config_origin, store, progress, color };
+    global.settings = Settings { command: global.settings.command, config, config_origin, store, progress, color };
     Ok(())
 }
 

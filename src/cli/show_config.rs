@@ -13,46 +13,49 @@ use super::profile::{self, SnapshotOptions};
 use super::settings::{self, Origin, Sourced};
 use super::{Global, Outcome, folders};
 
+/// The settings and their order, for help and manual.
+const MANUAL: &str = r#"Show settings, and where they come from
+
+Settings are read from a TOML file: the one that --config or LARDER_CONFIG
+names, else larder/larder.toml in the configuration folder
+($XDG_CONFIG_HOME or ~/.config), if it is there. It may hold:
+
+  store = "home"                      # a name, or a path with a / in it
+
+  [stores.home]                       # larder --store home
+  path = "~/larder"
+  identity = ["~/keys/home.txt"]      # what opens it, however it is named
+  passphrase-command = "pass larder"  # or what prints its passphrase
+
+  [defaults]                          # for every command
+  identity = ["~/keys/all.txt"]       # passphrase-command, progress and
+  color = "never"                     # color too
+  exclude = ["*.o"]                   # and for every snapshot each option
+                                      # of `larder snapshot`
+
+  [profiles.work]                     # larder snapshot --profile work
+  store = "home"
+  paths = ["~/work"]
+  dataset = "work"                    # each option of `larder snapshot`,
+  labels = { team = "blue" }          # labels as a table
+
+`~` and `$HOME` in front of a path are expanded; relative paths count from
+the file's folder. A setting that is not known is an error. A passphrase
+does not belong in the file.
+
+What is nearer wins: options of the command line, then the variables
+LARDER_STORE, LARDER_IDENTITY, LARDER_PASSPHRASE_COMMAND, LARDER_PROGRESS,
+then the profile, then the file's store, stores and defaults, then what is
+built in. Options that can be repeated (exclude, labels …) add up instead;
+of two labels of one key the nearer wins. A flag that the file sets cannot
+be unset on the command line: give --config /dev/null.
+
+A store that is named is looked for in [stores] first, then as a path:
+./NAME is always the folder."#;
+
 /// Show settings, and where they come from
-///
-/// Settings are read from a TOML file: the one that --config or LARDER_CONFIG
-/// names, else larder/larder.toml in the configuration folder
-/// ($XDG_CONFIG_HOME or ~/.config), if it is there. It may hold:
-///
-///   store = "home"                      # a name, or a path with a / in it
-///
-///   [stores.home]                       # larder --store home
-///   path = "~/larder"
-///   identity = ["~/keys/home.txt"]      # what opens it, however it is named
-///   passphrase-command = "pass larder"  # or what prints its passphrase
-///
-///   [defaults]                          # for every command
-///   identity = ["~/keys/all.txt"]       # passphrase-command, progress and
-///   color = "never"                     # color too
-///   exclude = ["*.o"]                   # and for every snapshot each option
-///                                       # of `larder snapshot`
-///
-///   [profiles.work]                     # larder snapshot --profile work
-///   store = "home"
-///   paths = ["~/work"]
-///   dataset = "work"                    # each option of `larder snapshot`,
-///   labels = { team = "blue" }          # labels as a table
-///
-/// `~` and `$HOME` in front of a path are expanded; relative paths count from
-/// the file's folder. A setting that is not known is an error. A passphrase
-/// does not belong in the file.
-///
-/// What is nearer wins: options of the command line, then the variables
-/// LARDER_STORE, LARDER_IDENTITY, LARDER_PASSPHRASE_COMMAND, LARDER_PROGRESS,
-/// then the profile, then the file's store, stores and defaults, then what is
-/// built in. Options that can be repeated (exclude, labels …) add up instead;
-/// of two labels of one key the nearer wins. A flag that the file sets cannot
-/// be unset on the command line: give --config /dev/null.
-///
-/// A store that is named is looked for in [stores] first, then as a path:
-/// ./NAME is always the folder.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, subcommand_required = true, arg_required_else_help = true)]
+#[command(long_about = MANUAL, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   larder config show                                   what holds, and why
   larder config show --profile work --json

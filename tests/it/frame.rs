@@ -132,6 +132,7 @@ fn a_store_without_its_keys_is_damaged() {
 #[test]
 fn a_pin_file_that_is_garbage_is_named_and_can_be_removed() {
     let sandbox = Sandbox::with_store();
+    sandbox.larder(["list"]).done();
     let pins = sandbox.client().state().join("larder/pins");
     let pin = fs::read_dir(pins).unwrap().next().unwrap().unwrap().path();
     fs::write(&pin, "garbage").unwrap();

@@ -109,13 +109,11 @@ impl Reader<'_> {
                 "progress" => defaults.progress = Some(self.one_of(entry)?),
                 "color" => defaults.color = Some(self.one_of(entry)?),
                 name if self.key_setting(&mut defaults.keys, name, entry)? => {}
-                name => match self.option(name, entry)? {
-                    Some(chosen) => defaults.options.push(chosen),
-                    None => {
-                        let own = ["progress", "color", "identity", "passphrase-command"];
-                        return Err(self.unknown(key, place, &self.with_options(&own)));
-                    }
-                },
+                name => {
+                    let own = ["progress", "color", "identity", "passphrase-command"];
+                    let unknown = || self.unknown(key, place, &self.with_options(&own));
+                    defaults.options.push(self.option(name, entry)?.ok_or_else(unknown)?);
+                }
             }
         }
         Ok(defaults)
@@ -127,10 +125,10 @@ impl Reader<'_> {
             match key.get_ref().as_ref() {
                 "store" => profile.store = Some(self.store(entry)?),
                 "paths" => profile.paths = Some(self.at(entry, self.paths(entry)?)),
-                name => match self.option(name, entry)? {
-                    Some(chosen) => profile.options.push(chosen),
-                    None => return Err(self.unknown(key, place, &self.with_options(&["store", "paths"]))),
-                },
+                name => {
+                    let unknown = || self.unknown(key, place, &self.with_options(&["store", "paths"]));
+                    profile.options.push(self.option(name, entry)?.ok_or_else(unknown)?);
+                }
             }
         }
         Ok(profile)
@@ -243,7 +241,7 @@ impl Reader<'_> {
     fn one_of<T: ValueEnum>(&self, value: &Value) -> Result<At<T>, CliError> {
         let text = self.string(value)?;
         let chosen = T::from_str(&text, false).map_err(|_| {
-            let names: Vec<_> = T::value_variants().iter().filter_map(|v| v.to_possible_value()).collect();
+            let names: Vec<_> = T::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
             let names: Vec<_> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
             self.error(&value.span(), format!("{text:?} is not one of {}", names.join(", ")))
         })?;
