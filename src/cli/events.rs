@@ -17,6 +17,7 @@ pub(super) fn elapsed() -> f64 {
 }
 
 /// A line on standard error under `--progress json`. The last one is always a `done`, unless a signal ends the program at once.
+/// Only arguments that cannot be understood are complained of in plain text, as nobody knows then what is wanted.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Event {

@@ -88,6 +88,37 @@ fn the_manual_has_a_page_for_each_command() {
 }
 
 #[test]
+fn what_is_installed_can_be_taken_away_again() {
+    let sandbox = Sandbox::new();
+    let stage = sandbox.path("stage");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install");
+    let install = |words: &[&str]| {
+        let mut command = sandbox.client().command(script);
+        command.env("DESTDIR", &stage).env("LARDER_BINARY", env!("CARGO_BIN_EXE_larder"));
+        Ran::of(command.args(["--prefix", "/opt/larder"]).args(words))
+    };
+    install(&["--uninstall"]).refused(1, "nothing was installed");
+    install(&[]).done();
+    install(&[]).done();
+    let root = stage.join("opt/larder");
+    for file in [
+        "bin/larder",
+        "share/man/man1/larder-snapshot.1",
+        "share/bash-completion/completions/larder",
+        "share/zsh/site-functions/_larder",
+        "share/fish/vendor_completions.d/larder.fish",
+        "share/doc/larder/store-format.md",
+    ] {
+        assert!(root.join(file).is_file(), "no {file}");
+    }
+    Ran::of(Command::new(root.join("bin/larder")).arg("--version")).done();
+    fs::write(root.join("share/man/man1/other.1"), "of somebody else").unwrap();
+    install(&["--uninstall"]).done();
+    let left = Ran::of(Command::new("find").arg(&root).args(["-type", "f"])).ended(0).stdout;
+    assert_eq!(String::from_utf8(left).unwrap().trim(), root.join("share/man/man1/other.1").to_str().unwrap());
+}
+
+#[test]
 fn cat_gives_bytes_and_no_json() {
     let sandbox = Sandbox::with_store();
     sandbox.larder(["snapshot", &small_source(&sandbox)]).done();
