@@ -32,7 +32,7 @@ pub(super) fn exit_status(kind: Kind) -> (u8, &'static str) {
 
 /// What each exit status means: for help and manual.
 pub(super) const MEANINGS: [(u8, &str); 10] = [
-    (0, "done"),
+    (0, "done; also if whoever read standard output went away"),
     (1, "failed: input or output, the operating system"),
     (2, "the arguments or the configuration make no sense, or are refused"),
     (PARTIAL, "done, but some items could not be read or carried"),

@@ -23,12 +23,14 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
 
-/// Commands that open no store, and what they may end with; all others may end with [`STORE`].
+/// Commands that may end with other statuses than [`STORE`].
 const STATUSES: &[(&str, &[u8])] = &[
     ("init", &[0, 1, 2, 130]),
     ("snapshot", &[0, 1, 2, 3, 10, 11, 12, 13, 14, 130]),
     ("restore", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     ("export", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
+    // A signal is how a mount ends in order.
+    ("mount", &[0, 1, 2, 10, 12, 13, 14]),
     ("unmount", &[0, 1, 2, 10]),
     ("config", &[0, 1, 2]),
     ("schema", &[0, 1, 2]),
