@@ -137,9 +137,18 @@ fn described(roff: &mut Roff, name: &str, text: &str) {
     roff.text([roman(text)]);
 }
 
+/// What stands behind the options in help: examples, and before them whatever the command has to say.
 fn examples(roff: &mut Roff, command: &Command) {
     let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
-    let Some((_, rest)) = help.split_once(help::EXAMPLES) else { return };
+    let Some((notes, rest)) = help.split_once(help::EXAMPLES) else { return };
+    let notes = notes.trim();
+    if !notes.is_empty() {
+        roff.control("SH", ["NOTES"]);
+    }
+    for paragraph in notes.split("\n\n").filter(|p| !p.is_empty()) {
+        roff.control("PP", []);
+        roff.text([roman(paragraph)]);
+    }
     let examples = rest.split("\n\n").next().unwrap_or_default();
     roff.control("SH", ["EXAMPLES"]);
     roff.control("nf", []);

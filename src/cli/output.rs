@@ -189,70 +189,84 @@ pub(super) fn short_id(id: SnapshotId) -> String {
     id.to_string()[..16].to_owned()
 }
 
-/// A snapshot, as its manifest tells it.
-// The one shape that `snapshot`, `list` and `show` share.
+/// A snapshot: the one shape that `snapshot`, `list` and `show` share.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SnapshotJson {
-    /// The id: 64 hexadecimal digits.
+    /// 64 hexadecimal digits.
     id: String,
-    /// The place in the arrival log, from 1.
+    /// Which entry of the arrival log it is.
     sequence: u64,
     dataset: String,
-    /// When it was committed, by the clock of the machine that wrote it (RFC 3339, UTC).
+    /// When the store acknowledged it; RFC 3339, UTC.
     arrival: String,
-    /// `manual`, `scheduled` and the like.
+    /// manual, scheduled, import, safety, pre or post.
     kind: &'static str,
-    /// The id of the one before it in its dataset.
+    /// The id of the snapshot before it in its dataset.
     parent: Option<String>,
-    /// The id of the root folder's first page; empty if the root is no folder.
+    /// The id of the root's first page: equal trees have equal ones.
     tree: String,
     files: u64,
+    /// The root not counted.
     folders: u64,
-    /// Symlinks, devices and pipes.
+    /// Symlinks, devices, pipes.
     others: u64,
-    /// Bytes of content, each file counted whole.
+    /// Sum of the sizes of all files.
     bytes: u64,
-    /// Bytes of content and tree that were not in the store yet.
+    /// Bytes that the store did not have before, before compression.
     new_bytes: u64,
-    /// What those take in the store, compressed and sealed.
+    /// What these take in the store.
     stored_bytes: u64,
-    /// Items that could not be read and are left out.
+    /// Items left out because they could not be read.
     unreadable: u64,
     /// Files that changed while they were read.
     changed: u64,
-    /// When the capture began (RFC 3339, UTC).
+    /// When the capture began, by the clock of the machine that captured; RFC 3339, UTC.
     client_time: String,
+    /// The machine that captured.
     host: String,
+    /// The user who captured.
     user: String,
-    /// The program and its version.
+    /// The program that captured, with its version.
     program: String,
-    /// The paths that were captured; bytes that are not UTF-8 are replaced.
+    /// The paths that were captured; none of a stream. Bytes that are not UTF-8 are replaced.
     sources: Vec<String>,
+    /// The commit that was checked out in the source, where it is a git work tree.
     git_revision: Option<String>,
     reason: Option<String>,
     labels: std::collections::BTreeMap<String, String>,
+    /// Things outside the store that the snapshot speaks of.
     references: Vec<ReferenceJson>,
+    /// What it is about.
     scope: Option<String>,
+    /// Which one of those.
     scope_ref: Option<String>,
+    /// Who asked for it.
     initiator: Option<String>,
+    /// What set it off.
     trigger_source: Option<String>,
     analyzer_version: Option<String>,
     rule_version: Option<String>,
+    /// Where the subject came from.
     source_ref: Option<String>,
+    /// It was asked at capture that it be kept for good.
     immutable: bool,
+    /// Which retention policy applies.
     retention_class: Option<String>,
-    /// JSON of the user's own.
+    /// Figures.
     metrics: Option<serde_json::Value>,
-    /// JSON of the user's own.
+    /// Anything else.
     payload: Option<serde_json::Value>,
 }
 
-/// Something outside that a snapshot refers to.
+/// Something outside the store that a snapshot speaks of.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ReferenceJson {
+pub(super) struct ReferenceJson {
+    /// Its name within the snapshot.
     key: String,
     uri: String,
+    /// As `sha256=` and hexadecimal digits.
     hash: Option<String>,
+    /// True if the hash was compared at capture, and held.
     verified: Option<bool>,
 }
 

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 
 use clap::builder::ValueHint;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
@@ -17,7 +18,9 @@ use super::error::CliError;
 use super::snapshot::SnapshotArgs;
 
 /// Options that make sense for one run alone.
-const ONCE: [&str; 2] = ["profile", "stdin"];
+const ONCE: [&str; 4] = ["profile", "stdin", "stdin-from-command", "dry-run"];
+/// Options by which something else than paths is captured.
+const STREAMS: [&str; 2] = ["stdin", "stdin_from_command"];
 
 /// The options of `larder snapshot`, as the configuration sees them.
 #[derive(Debug)]
@@ -58,7 +61,11 @@ impl Options for SnapshotOptions {
 
     fn check(&self, long: &str, value: &str) -> Result<(), String> {
         let words = ["snapshot", &format!("--{long}={value}"), "--", "."].map(OsString::from);
-        self.command.clone().try_get_matches_from(words).map(drop).map_err(|e| reason(&e))
+        // What an option needs beside it is looked at when all of them are known.
+        match self.command.clone().try_get_matches_from(words) {
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) => Err(reason(&e)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -122,7 +129,7 @@ pub(super) fn filled(
     if let Some(paths) = positional {
         words.push("--".into());
         words.extend(raw(given, paths));
-    } else if let (Some(name), false) = (profile, has(given, "stdin")) {
+    } else if let (Some(name), false) = (profile, STREAMS.iter().any(|id| has(given, id))) {
         let paths = settings.and_then(|p| p.paths.as_ref()).filter(|p| !p.value.is_empty()).ok_or_else(|| {
             CliError::new(Kind::Usage, format!("nothing to capture: the profile {name:?} names no paths"))
                 .hint("name them behind the options, or as `paths` in the profile")
@@ -139,7 +146,7 @@ pub(super) fn filled(
 }
 
 fn has(given: &ArgMatches, id: &str) -> bool {
-    given.value_source(id) == Some(ValueSource::CommandLine)
+    given.try_contains_id(id).is_ok() && given.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// True if command line or environment say something of it.
