@@ -1,43 +1,31 @@
-//! From arguments and environment to an opened store. The one place that reads the environment and prompts.
+//! From settings to an opened store: which folder, which keys, whom to ask.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::codec::{Identity, Passphrase, Prompt, parse_identities};
+use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
 use crate::model::{Kind, Timestamp};
-use crate::store::{self, CacheSize, ClientDirs, Store, StoreError, Unlock};
+use crate::store::{self, CacheSize, Store, StoreError, Unlock};
 
-use super::Global;
 use super::error::CliError;
 use super::output::Output;
+use super::{Global, folders, settings};
 
 /// The present.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
 }
 
-fn xdg(variable: &str, below_home: &str) -> PathBuf {
-    let set = std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute());
-    set.unwrap_or_else(|| std::env::home_dir().unwrap_or_else(|| PathBuf::from("/")).join(below_home)).join("larder")
-}
-
-/// Where this client keeps pins and caches.
-pub(super) fn client_dirs() -> ClientDirs {
-    ClientDirs { state: xdg("XDG_STATE_HOME", ".local/state"), cache: xdg("XDG_CACHE_HOME", ".cache") }
-}
-
-/// The default identity.
-pub(super) fn default_identity() -> PathBuf {
-    xdg("XDG_CONFIG_HOME", ".config").join("identity.txt")
-}
-
-/// The store that the user named.
+/// The folder of the store that the user named.
 pub(super) fn store_path(global: &Global) -> Result<PathBuf, CliError> {
-    global.store.clone().filter(|p| !p.as_os_str().is_empty()).ok_or_else(|| {
-        CliError::new(Kind::Usage, "no store was named").hint("name one with --store PATH or LARDER_STORE")
-    })
+    let named = global.store.as_ref().filter(|p| !p.as_os_str().is_empty()).ok_or_else(|| {
+        CliError::new(Kind::Usage, "no store was named")
+            .hint("name one with --store, LARDER_STORE, or `store` in larder.toml")
+    })?;
+    Ok(global.settings.config.store_path(named))
 }
 
 /// Opens a store.
@@ -45,10 +33,23 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
     if path.to_str().is_some_and(|p| p.starts_with("s3://")) {
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
-    let keys = Keys { global, prompt: Arc::new(Terminal) };
-    let store = store::open(path, &keys, &client_dirs(), CacheSize::default())?;
+    log::info!("opening the store {}", path.display());
+    let keys = Keys {
+        files: settings::identities(global, Some(path)).value,
+        prompt: Arc::new(Terminal::new(global, Some(path))),
+    };
+    let store = store::open(path, &keys, &folders::client_dirs(), CacheSize::default()).map_err(|e| {
+        let missing = matches!(&e, StoreError::Missing(_));
+        let error = CliError::from(e);
+        match global.settings.config.stores.keys().next() {
+            Some(_) if missing && path.components().count() == 1 => {
+                error.hint("no store of that name is in larder.toml either; `larder config show` tells what is")
+            }
+            _ => error,
+        }
+    })?;
     if let Some(lost) = store.lost_end() {
-        Output::new(global.json, global.quiet).tell(&format!("larder: {lost}; what is left can be read, not added to"));
+        global.output().tell(&format!("larder: {lost}; what is left can be read, not added to"));
     }
     Ok(store)
 }
@@ -58,18 +59,33 @@ pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
     open(&store_path(global)?, global)
 }
 
-/// Asks on the terminal.
-#[derive(Debug)]
-pub(super) struct Terminal;
+/// Asks on the terminal, or the user's command.
+#[derive(Debug, Clone)]
+pub(super) struct Terminal {
+    command: Option<OsString>,
+    out: Output,
+}
+
+impl Terminal {
+    /// For the keys of the store at `path`, or for any.
+    pub(super) fn new(global: &Global, path: Option<&Path>) -> Self {
+        Self { command: settings::passphrase_command(global, path).map(|c| c.value), out: global.output() }
+    }
+
+    /// What the user's command prints, if there is one.
+    pub(super) fn commanded(&self) -> Option<Result<Passphrase, StoreError>> {
+        self.command.as_ref().map(|command| passphrase_from(command))
+    }
+}
 
 impl Prompt for Terminal {
     fn message(&self, text: &str) {
-        Output::new(false, false).tell(text);
+        self.out.tell(text);
     }
 
     fn passphrase(&self, what: &str) -> Option<Passphrase> {
-        if let Some(command) = passphrase_command() {
-            return passphrase_from(&command).ok();
+        if let Some(passphrase) = self.commanded() {
+            return passphrase.ok();
         }
         if !std::io::stderr().is_terminal() {
             return None;
@@ -78,33 +94,34 @@ impl Prompt for Terminal {
     }
 }
 
-struct Keys<'a> {
-    global: &'a Global,
-    prompt: Arc<dyn Prompt>,
+struct Keys {
+    files: Vec<PathBuf>,
+    prompt: Arc<Terminal>,
 }
 
-fn read_identities(path: &Path, prompt: &Arc<dyn Prompt>) -> Result<Vec<Identity>, StoreError> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| StoreError::Refused(format!("cannot read the identity {}: {e}", path.display())))?;
-    let bytes = zeroize::Zeroizing::new(bytes);
-    Ok(parse_identities(&bytes, &path.display().to_string(), prompt.clone())?)
+impl Keys {
+    fn read(&self, path: &Path) -> Result<Vec<Identity>, StoreError> {
+        log::debug!("reading the identity {}", path.display());
+        let bytes = std::fs::read(path).map_err(|e| match path.to_str() {
+            Some(text) if parse_recipient(text, self.prompt.clone()).is_ok() => {
+                StoreError::from(WrapError::PublicKey(text.to_owned()))
+            }
+            _ => StoreError::Refused(format!("cannot read the identity {}: {e}", path.display())),
+        })?;
+        let bytes = zeroize::Zeroizing::new(bytes);
+        Ok(parse_identities(&bytes, &path.display().to_string(), self.prompt.clone())?)
+    }
 }
 
-impl Unlock for Keys<'_> {
+impl Unlock for Keys {
     fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-        let mut files = self.global.identity.clone();
-        if files.is_empty()
-            && let Some(list) = std::env::var_os("LARDER_IDENTITY")
-        {
-            files.extend(std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()));
-        }
         let mut found = Vec::new();
-        for file in files {
-            found.extend(read_identities(&file, &self.prompt)?);
+        for file in &self.files {
+            found.extend(self.read(file)?);
         }
-        let default = default_identity();
+        let default = folders::default_identity();
         if default.exists() {
-            match read_identities(&default, &self.prompt) {
+            match self.read(&default) {
                 Ok(identities) => found.extend(identities),
                 // The one that nobody named hinders none that was.
                 Err(_) if !found.is_empty() => {}
@@ -115,21 +132,17 @@ impl Unlock for Keys<'_> {
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        if let Some(command) = passphrase_command() {
-            return passphrase_from(&command).map(Some);
+        match self.prompt.commanded() {
+            Some(passphrase) => passphrase.map(Some),
+            None => Ok(self.prompt.passphrase("Passphrase of the store")),
         }
-        Ok(self.prompt.passphrase("Passphrase of the store"))
     }
 }
 
-/// The command that prints passphrases, if there is one.
-pub(super) fn passphrase_command() -> Option<std::ffi::OsString> {
-    std::env::var_os("LARDER_PASSPHRASE_COMMAND").filter(|c| !c.is_empty())
-}
-
 /// Runs the user's command and takes the first line that it prints.
-pub(super) fn passphrase_from(command: &std::ffi::OsStr) -> Result<Passphrase, StoreError> {
-    let refuse = |why: String| StoreError::Refused(format!("LARDER_PASSPHRASE_COMMAND {why}"));
+fn passphrase_from(command: &std::ffi::OsStr) -> Result<Passphrase, StoreError> {
+    let refuse = |why: String| StoreError::Refused(format!("the passphrase command {why}"));
+    log::debug!("running the passphrase command");
     let output = std::process::Command::new("sh")
         .arg("-c")
         .arg(command)

@@ -30,6 +30,20 @@ pub(super) fn exit_status(kind: Kind) -> (u8, &'static str) {
     }
 }
 
+/// What each exit status means: for help and manual.
+pub(super) const MEANINGS: [(u8, &str); 10] = [
+    (0, "done; also if whoever read standard output went away"),
+    (1, "failed: input or output, the operating system"),
+    (2, "the arguments or the configuration make no sense, or are refused"),
+    (PARTIAL, "done, but some items could not be read or carried"),
+    (10, "there is no such store, snapshot or path"),
+    (11, "another larder is writing to the store (--no-wait)"),
+    (12, "no key at hand opens the store, or its keys are not those seen before"),
+    (13, "damage was found, or the store was set back"),
+    (14, "made by a newer version of Larder"),
+    (130, "interrupted; a second Ctrl-C ends at once"),
+];
+
 impl<E: Failure> From<E> for CliError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
@@ -69,5 +83,28 @@ impl CliError {
     pub(super) fn output(error: &std::io::Error) -> Self {
         let silent = (error.kind() == std::io::ErrorKind::BrokenPipe).then_some(0);
         Self { silent, ..Self::new(Kind::Failed, format!("cannot write to standard output: {error}")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_meaning() {
+        let kinds = [
+            Kind::Failed,
+            Kind::Usage,
+            Kind::Partial,
+            Kind::NotFound,
+            Kind::Locked,
+            Kind::WrongKey,
+            Kind::Damage,
+            Kind::Newer,
+            Kind::Interrupted,
+        ];
+        let mut statuses: Vec<u8> = kinds.iter().map(|k| exit_status(*k).0).collect();
+        statuses.insert(0, 0);
+        assert_eq!(MEANINGS.map(|(status, _)| status).to_vec(), statuses);
     }
 }

@@ -1,21 +1,24 @@
 //! `larder init`
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
-use serde_json::json;
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::codec::{
-    Passphrase, Prompt, Recipient, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
+    Passphrase, Prompt, Recipient, WrapError, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
 };
 use crate::model::Kind;
 use crate::store::{NewStore, StoreError, create};
 
 use super::context::{self, Terminal};
 use super::error::CliError;
+use super::folders;
 use super::output::Output;
 use super::{Global, Outcome};
 
@@ -24,15 +27,19 @@ use super::{Global, Outcome};
 /// By default it is encrypted to the age identity larder/identity.txt in the configuration folder, which is made if it
 /// is not there: back it up, nobody can read the store without it.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder init ~/larder                                 encrypted to your own identity
+  larder init /srv/store --recipient age1… --passphrase
+  larder init /srv/store --recipient 'ssh-ed25519 AAAA…'   (in quotes: it has a space in it)")]
 pub(super) struct InitArgs {
     /// Where, instead of --store
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     path: Option<PathBuf>,
     /// Encrypt to an age or SSH recipient instead (can be repeated)
     #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "unencrypted")]
     recipient: Vec<String>,
     /// Encrypt to the recipients in a file, a line each (can be repeated)
-    #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "unencrypted")]
+    #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "unencrypted", value_hint = ValueHint::FilePath)]
     recipients_file: Vec<PathBuf>,
     /// Encrypt to a passphrase, alone or besides recipients
     #[arg(long, short = 'p', conflicts_with = "unencrypted")]
@@ -40,6 +47,28 @@ pub(super) struct InitArgs {
     /// Do not encrypt
     #[arg(long)]
     unencrypted: bool,
+}
+
+/// The store that was made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct InitJson {
+    /// The store's id: 32 hexadecimal digits.
+    store: String,
+    /// Its folder; bytes that are not UTF-8 are replaced.
+    path: String,
+    encrypted: bool,
+    /// Whom the store's keys are wrapped to; `passphrase` for a passphrase.
+    recipients: Vec<String>,
+    /// The default identity, if the store is encrypted to it.
+    identity: Option<IdentityJson>,
+}
+
+/// An identity file.
+#[derive(Debug, Serialize, JsonSchema)]
+struct IdentityJson {
+    file: String,
+    /// True if it was made just now: then it must be backed up.
+    made: bool,
 }
 
 /// The default identity, and whether it was just made.
@@ -50,19 +79,23 @@ struct Default {
 }
 
 pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let path = args.path.clone().map_or_else(|| context::store_path(global), Ok)?;
-    let prompt: Arc<dyn Prompt> = Arc::new(Terminal);
+    let config = &global.settings.config;
+    let path = args.path.as_ref().map_or_else(|| context::store_path(global), |named| Ok(config.store_path(named)))?;
+    let terminal = Terminal::new(global, Some(&path));
+    let prompt: Arc<dyn Prompt> = Arc::new(terminal.clone());
     let mut texts = args.recipient.clone();
     for file in &args.recipients_file {
         texts.extend(recipients_in(file)?);
     }
-    let mut recipients = texts
-        .iter()
-        .map(|t| parse_recipient(t, prompt.clone()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(StoreError::from)?;
+    let hinted = |e: WrapError| {
+        let error = CliError::from(StoreError::from(e));
+        let cut = texts.iter().find_map(|t| cut_recipient(&["-r".into(), t.into()]));
+        if let Some(hint) = cut { error.hint(hint) } else { error }
+    };
+    let parsed = texts.iter().map(|t| parse_recipient(t, prompt.clone())).collect::<Result<Vec<_>, _>>();
+    let mut recipients = parsed.map_err(hinted)?;
     if args.passphrase {
-        recipients.push(Recipient::passphrase(new_passphrase(&prompt)?, None));
+        recipients.push(Recipient::passphrase(new_passphrase(&terminal)?, None));
     }
     let default = if recipients.is_empty() && !args.unencrypted { Some(default_identity()?) } else { None };
     if let Some(default) = &default {
@@ -71,10 +104,9 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
     let id = create(&path, &NewStore { recipients, now: context::now() })?;
     if out.json() {
-        let identity = default.as_ref().map(|d| json!({"file": d.file, "made": d.fresh}));
-        out.print_json(&json!({
-            "store": id.to_string(), "path": path, "encrypted": !args.unencrypted, "recipients": names, "identity": identity,
-        }))?;
+        let identity = default.map(|d| IdentityJson { file: d.file.display().to_string(), made: d.fresh });
+        let (store, path, encrypted) = (id.to_string(), path.display().to_string(), !args.unencrypted);
+        out.print_json(&InitJson { store, path, encrypted, recipients: names, identity })?;
         return Ok(Outcome::Done);
     }
     out.remark(&format!("made the store {} ({id})", path.display()));
@@ -93,6 +125,18 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     Ok(Outcome::Done)
 }
 
+/// What to do about an SSH recipient that the shell has cut at its spaces, if there is one among the arguments.
+pub(super) fn cut_recipient(args: &[OsString]) -> Option<String> {
+    let words: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
+    let cut = words.windows(2).find_map(|pair| {
+        let [before, word] = pair else { return None };
+        let word =
+            if matches!(before.as_ref(), "-r" | "--recipient") { word } else { word.strip_prefix("--recipient=")? };
+        ["ssh-ed25519", "ssh-rsa"].into_iter().find(|kind| *kind == word)
+    })?;
+    Some(format!("an SSH recipient has spaces in it, so put it in quotes: --recipient '{cut} AAAA…'"))
+}
+
 fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| CliError::new(Kind::Usage, format!("cannot read the recipients file {}: {e}", file.display())))?;
@@ -104,13 +148,13 @@ fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
     Ok(found)
 }
 
-fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
-    if let Some(command) = context::passphrase_command() {
-        return Ok(context::passphrase_from(&command)?);
+fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
+    if let Some(passphrase) = prompt.commanded() {
+        return Ok(passphrase?);
     }
     let nobody = || {
         CliError::new(Kind::Usage, "there is no terminal to ask for the passphrase on")
-            .hint("LARDER_PASSPHRASE_COMMAND names a command that prints it")
+            .hint("LARDER_PASSPHRASE_COMMAND, or passphrase-command in larder.toml, names a command that prints it")
     };
     let first = prompt.passphrase("New passphrase").ok_or_else(nobody)?;
     let second = prompt.passphrase("Once more").ok_or_else(nobody)?;
@@ -125,7 +169,7 @@ fn new_passphrase(prompt: &Arc<dyn Prompt>) -> Result<Passphrase, CliError> {
 
 /// Reads the recipient of the default identity; makes the identity the first time.
 fn default_identity() -> Result<Default, CliError> {
-    let file = context::default_identity();
+    let file = folders::default_identity();
     let fail =
         |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
     if file.exists() {

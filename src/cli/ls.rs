@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Body, Entry, Kind};
+use crate::model::{Body, Entry};
 use crate::ops::read;
 use crate::tree::Links;
 
@@ -17,7 +18,13 @@ use super::place::{Found, Place};
 use super::{Global, Outcome};
 
 /// List what a snapshot holds
+///
+/// With --json each entry is an object on a line of its own.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder ls                                            the newest snapshot of all
+  larder ls -lR home:src
+  larder ls --json -R latest | jq -r 'select(.size > 1e9).path'")]
 pub(super) struct LsArgs {
     /// What: a folder, or a single entry
     #[arg(value_name = "SNAP[:PATH]", default_value = "latest")]
@@ -30,26 +37,36 @@ pub(super) struct LsArgs {
     recursive: bool,
 }
 
-/// An entry as JSON. Names that are not UTF-8 are given in hexadecimal too.
-#[derive(Debug, Serialize)]
-struct EntryJson {
+/// An entry. There is one for each line; a listing has as many lines as entries, and may have none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct EntryJson {
+    /// From the folder that is listed; bytes that are not UTF-8 are replaced.
     path: String,
+    /// The path's bytes in hexadecimal, if they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
     kind: &'static str,
+    /// Permissions in octal.
     mode: String,
     uid: u32,
     gid: u32,
     user: String,
     group: String,
+    /// Bytes of a file's content or of a symlink's target; else 0.
     size: u64,
     mtime: String,
     btime: Option<String>,
+    /// Names of the file, or subfolders and two.
     links: u64,
+    /// Of a symlink.
     target: Option<String>,
+    /// Major and minor number of a device.
     device: Option<(u32, u32)>,
+    /// BLAKE3 of the content, where it was kept.
     blake3: Option<String>,
+    /// CRC-32 of the content, where it was kept.
     crc32: Option<String>,
+    /// True if there are extended attributes.
     xattrs: bool,
 }
 
@@ -57,11 +74,8 @@ pub(super) fn run(args: &LsArgs, global: &Global, out: &Output) -> Result<Outcom
     let place = Place::parse(&args.what)?;
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
-    let mut lister =
-        Lister { out, long: args.long, links: Links::new(&found.pages, found.manifest.links), first: true };
-    lister.begin()?;
-    lister.run(&found, args.recursive)?;
-    lister.end()?;
+    let links = Links::new(&found.pages, found.manifest.links);
+    Lister { out, long: args.long, links }.run(&found, args.recursive)?;
     Ok(Outcome::Done)
 }
 
@@ -69,18 +83,9 @@ struct Lister<'a> {
     out: &'a Output,
     long: bool,
     links: Links,
-    first: bool,
 }
 
 impl Lister<'_> {
-    fn begin(&self) -> Result<(), CliError> {
-        if self.out.json() { self.out.raw(b"[") } else { Ok(()) }
-    }
-
-    fn end(&self) -> Result<(), CliError> {
-        if self.out.json() { self.out.raw(b"]\n") } else { Ok(()) }
-    }
-
     fn run(&mut self, found: &Found, recursive: bool) -> Result<(), CliError> {
         if found.entry.folder().is_none() {
             return self.entry(&found.path, &found.entry);
@@ -98,12 +103,7 @@ impl Lister<'_> {
             None => entry.folder().map_or(1, |t| 2 + t.counts.subdirs),
         };
         if self.out.json() {
-            let text = serde_json::to_vec(&as_json(path, entry, links))
-                .map_err(|e| CliError::new(Kind::Failed, e.to_string()))?;
-            if !std::mem::take(&mut self.first) {
-                self.out.raw(b",\n")?;
-            }
-            return self.out.raw(&text);
+            return self.out.print_json(&as_json(path, entry, links));
         }
         let mut line = Vec::new();
         if self.long {

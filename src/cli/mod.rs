@@ -1,29 +1,42 @@
 //! The command line. The only place that prints, prompts, reads the environment and knows clap.
 //!
-//! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`.
+//! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`. What commands share is
+//! settled before one runs: the configuration file, progress, colours, the log.
 
 mod array;
 mod cat;
+mod completions;
+mod config;
 mod context;
 mod diff;
 mod error;
+mod events;
 mod evidence;
 mod export;
 mod find;
+mod folders;
+mod help;
 mod history;
 mod init;
 mod list;
+mod logger;
 mod ls;
+mod man;
 mod mount;
 mod output;
 mod place;
+mod profile;
 mod progress;
 mod report;
 mod restore;
+mod schema;
+mod settings;
 mod show;
+mod show_config;
 mod size;
 mod snapshot;
 mod stats;
+mod stderr;
 mod stream;
 mod verify;
 mod why;
@@ -32,15 +45,19 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgAction, ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
+};
 
 use error::CliError;
-use output::Output;
+use output::{ColorMode, Output, ProgressMode};
+use profile::SnapshotOptions;
+use settings::Settings;
 
 /// Snapshots of folders, each byte kept once, compressed and encrypted; mounted, restored and exported at will.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version, max_term_width = 100, after_help = EXIT_STATUS, propagate_version = true)]
-#[command(arg_required_else_help = true)]
+#[command(name = "larder", version, max_term_width = 100, propagate_version = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -48,31 +65,52 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_STATUS: &str = "\
-Exit status: 0 done · 1 failed · 2 usage · 3 done, but some items could not be read or carried · 10 no such store or \
-snapshot · 11 locked · 12 wrong key · 13 damage found · 14 made by a newer version · 130 interrupted";
-
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = help::GLOBAL)]
 struct Global {
-    /// The store: the folder that `larder init` made
-    #[arg(
-        long,
-        short = 's',
-        global = true,
-        env = "LARDER_STORE",
-        value_name = "PATH",
-        help_heading = "Global options"
-    )]
+    /// The store: a name of the configuration, or the folder that `larder init` made
+    #[arg(long, short = 's', global = true, env = "LARDER_STORE", hide_env_values = true, value_name = "STORE", value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
     /// A file with age identities or an SSH private key (can be repeated; LARDER_IDENTITY takes several, separated by `:`)
-    #[arg(long, short = 'i', global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(long, short = 'i', global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     identity: Vec<PathBuf>,
-    /// Print JSON alone on standard output, errors too
-    #[arg(long, global = true, help_heading = "Global options")]
+    /// The configuration file, instead of larder/larder.toml in the configuration folder
+    #[arg(long, global = true, env = "LARDER_CONFIG", hide_env_values = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// Print JSON alone on standard output, errors too; `larder schema` describes it
+    #[arg(long, global = true)]
     json: bool,
     /// Print neither progress nor remarks
-    #[arg(long, short = 'q', global = true, help_heading = "Global options")]
+    #[arg(long, short = 'q', global = true)]
     quiet: bool,
+    /// Tell on standard error what is done and how long it takes; twice: each step
+    #[arg(long, short = 'v', global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// How progress is shown: auto, none, bar (with --json too) or json (on standard error) [default: auto]
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_PROGRESS",
+        hide_env_values = true,
+        value_name = "HOW",
+        value_enum,
+        hide_possible_values = true
+    )]
+    progress: Option<ProgressMode>,
+    /// When colours are used: auto, always or never (`NO_COLOR` and `CLICOLOR_FORCE` are heeded) [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    color: Option<ColorMode>,
+    /// What the configuration file says, and what follows from it.
+    #[arg(skip)]
+    settings: Settings,
+}
+
+impl Global {
+    /// How this run prints.
+    fn output(&self) -> Output {
+        let Settings { command, progress, color, .. } = &self.settings;
+        Output::new(self.json, self.quiet).of(command, progress.value, color.value)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,6 +133,10 @@ enum Command {
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
+    Config(show_config::ConfigArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -117,8 +159,26 @@ impl Command {
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
+            Self::Config(args) => show_config::run(&args, global, out),
+            Self::Schema(args) => schema::run(&args, out),
+            Self::Completions(args) => completions::run(&args, definition(), out),
+            Self::Man(args) => man::run(&args, help::dressed(definition(), ColorChoice::Never), out),
         }
     }
+
+    /// True if settings matter to it: a broken configuration must not hinder those that help to mend it, nor an unmount.
+    fn reads_config(&self) -> bool {
+        match self {
+            Self::Unmount(_) | Self::Schema(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Config(args) => args.reads_file(),
+            _ => true,
+        }
+    }
+}
+
+/// The command line's definition.
+fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// How a command that did its work ended.
@@ -132,17 +192,71 @@ enum Outcome {
 
 /// Runs the program with these arguments (the first is its name) and tells how it ended.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    events::elapsed();
     let args: Vec<OsString> = args.into_iter().collect();
     let wants_json = args.iter().any(|a| a == "--json");
-    let parsed = Cli::command().try_get_matches_from(&args).and_then(|m| Cli::from_arg_matches(&m));
-    let cli = match parsed {
-        Ok(cli) => cli,
-        Err(e) => return report::usage(&e, wants_json),
+    let definition = help::dressed(definition(), color_of_help(&args));
+    let parsed = definition.try_get_matches_from(&args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));
+    let (mut cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(e) => return report::usage(&e, wants_json, init::cut_recipient(&args)),
     };
-    let out = Output::new(cli.global.json, cli.global.quiet);
-    match cli.command.run(&cli.global, &out) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Partial) => ExitCode::from(error::PARTIAL),
+    cli.global.settings = Settings::early(matches.subcommand_name(), cli.global.progress, cli.global.color);
+    let prepared = prepare(&mut cli, &matches);
+    let out = cli.global.output();
+    logger::start(cli.global.verbose, out.progress() == ProgressMode::Json);
+    if let Some(file) = &cli.global.settings.config.file {
+        log::info!("settings from {}", file.display());
+    }
+    let status = match prepared.and_then(|()| cli.command.run(&cli.global, &out)) {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Partial) => error::PARTIAL,
         Err(e) => report::failure(&e, &out),
+    };
+    report::ended(status, &out);
+    ExitCode::from(status)
+}
+
+/// Reads the configuration and puts what it says where the command looks for it.
+fn prepare(cli: &mut Cli, matches: &ArgMatches) -> Result<(), CliError> {
+    if !cli.command.reads_config() {
+        return Ok(());
+    }
+    let options = SnapshotOptions::new();
+    let profile = named_profile(matches);
+    settings::settle(&mut cli.global, matches, &options, profile)?;
+    if let (Command::Snapshot(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
+        **args = profile::filled(given, &cli.global.settings.config, profile, &options)?;
+    }
+    Ok(())
+}
+
+/// The profile that was named, in `snapshot` or in `config show`.
+fn named_profile(matches: &ArgMatches) -> Option<&str> {
+    let (name, mut below) = matches.subcommand()?;
+    if name == "config" {
+        below = below.subcommand()?.1;
+    }
+    below.try_get_one::<String>("profile").ok().flatten().map(String::as_str)
+}
+
+/// Colours of help and of complaints about the arguments, which come before the arguments are understood.
+fn color_of_help(args: &[OsString]) -> ColorChoice {
+    let words = || args.iter().filter_map(|a| a.to_str());
+    let joined = words().find_map(|a| a.strip_prefix("--color="));
+    let apart = || words().skip_while(|a| *a != "--color").nth(1);
+    let flag = joined.or_else(apart).and_then(|text| ColorMode::from_str(text, false).ok());
+    match settings::early_color(flag) {
+        ColorMode::Auto => ColorChoice::Auto,
+        ColorMode::Always => ColorChoice::Always,
+        ColorMode::Never => ColorChoice::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_sound() {
+        super::definition().debug_assert();
     }
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
-use serde_json::json;
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::{Kind, Notice, Progress};
 use crate::mount::{MountOptions, mount, unmount};
@@ -19,12 +20,13 @@ use super::{Global, Outcome};
 ///
 /// The whole store shows `snapshots/<id>` and `datasets/<name>/latest`. Ends on Ctrl-C or with `larder unmount`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  larder mount /mnt\n  larder mount --snapshot latest /mnt\n  larder mount /srv/store#home~1 /mnt -o allow_other"
-)]
+#[command(after_help = "Examples:
+  larder mount /mnt                                    the whole store
+  larder mount --snapshot latest /mnt                  one snapshot
+  larder mount /srv/store#home~1 /mnt -o allow_other")]
 pub(super) struct MountArgs {
     /// [STORE[#SNAP]] MOUNTPOINT
-    #[arg(value_name = "MOUNTPOINT", num_args = 1..=2, required = true)]
+    #[arg(value_name = "MOUNTPOINT", num_args = 1..=2, required = true, value_hint = ValueHint::DirPath)]
     places: Vec<PathBuf>,
     /// This snapshot alone becomes the root
     #[arg(long, value_name = "SNAP")]
@@ -39,10 +41,28 @@ pub(super) struct MountArgs {
 
 /// Unmount what `larder mount` mounted, a busy one too
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder unmount /mnt")]
 pub(super) struct UnmountArgs {
     /// Where
-    #[arg(value_name = "MOUNTPOINT")]
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
     mountpoint: PathBuf,
+}
+
+/// A mount that can be used.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MountJson {
+    /// The mount point; bytes that are not UTF-8 are replaced.
+    mounted: String,
+    /// The id of the snapshot that is its root; nothing if the whole store is shown.
+    snapshot: Option<String>,
+}
+
+/// A mount that was taken away.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct UnmountJson {
+    /// The mount point; bytes that are not UTF-8 are replaced.
+    unmounted: String,
 }
 
 /// Tells damage that readers meet.
@@ -85,7 +105,8 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
     options.extra = args.options;
     mount(&store, &options, Arc::new(Log(*out)), || {
         if out.json() {
-            let _ = out.print_json(&json!({"mounted": mountpoint, "snapshot": snapshot.map(|s| s.to_string())}));
+            let mounted = mountpoint.display().to_string();
+            let _ = out.print_json(&MountJson { mounted, snapshot: snapshot.map(|s| s.to_string()) });
         } else {
             out.remark(&format!("mounted at {}; Ctrl-C or `larder unmount {0}` ends it", mountpoint.display()));
         }
@@ -108,7 +129,7 @@ fn split_store(text: &Path) -> (PathBuf, Option<String>) {
 pub(super) fn run_unmount(args: &UnmountArgs, out: &Output) -> Result<Outcome, CliError> {
     unmount(&args.mountpoint)?;
     if out.json() {
-        out.print_json(&json!({"unmounted": args.mountpoint}))?;
+        out.print_json(&UnmountJson { unmounted: args.mountpoint.display().to_string() })?;
     }
     Ok(Outcome::Done)
 }

@@ -2,12 +2,41 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Manifest, SnapshotId, Timestamp};
 
 use super::error::CliError;
+use super::events::{self, Event, NoticeSort};
+use super::stderr;
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressMode {
+    /// A bar if standard error is a terminal and --json is not given
+    #[default]
+    Auto,
+    /// Nothing
+    None,
+    /// A bar on a terminal, with --json too
+    Bar,
+    /// JSON on standard error, an object a line
+    Json,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorMode {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
@@ -15,11 +44,32 @@ pub(super) struct Output {
     json: bool,
     quiet: bool,
     terminal: bool,
+    progress: ProgressMode,
+    color: bool,
+    command: &'static str,
 }
 
 impl Output {
     pub(super) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, terminal: io::stdout().is_terminal() }
+        let terminal = io::stdout().is_terminal();
+        Self { json, quiet, terminal, progress: ProgressMode::None, color: false, command: "larder" }
+    }
+
+    /// The same, for this command and with progress and colours as they were chosen.
+    pub(super) fn of(self, command: &'static str, progress: ProgressMode, color: ColorMode) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let progress = match progress {
+            _ if self.quiet => ProgressMode::None,
+            ProgressMode::Auto if terminal && !self.json => ProgressMode::Bar,
+            ProgressMode::Auto => ProgressMode::None,
+            chosen => chosen,
+        };
+        let color = match color {
+            ColorMode::Always => true,
+            ColorMode::Never => false,
+            ColorMode::Auto => terminal && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        };
+        Self { progress, color, command, ..self }
     }
 
     /// True if JSON is wanted.
@@ -27,14 +77,24 @@ impl Output {
         self.json
     }
 
-    /// The same, without progress.
-    pub(super) fn without_progress(self) -> Self {
-        Self { quiet: true, ..self }
+    /// True if standard error has colours.
+    pub(super) fn color(&self) -> bool {
+        self.color
     }
 
-    /// True if standard error is a terminal and the user has not asked for quiet.
-    pub(super) fn shows_progress(&self) -> bool {
-        !self.quiet && !self.json && io::stderr().is_terminal()
+    /// The command that prints.
+    pub(super) fn command(&self) -> &'static str {
+        self.command
+    }
+
+    /// The same, without progress.
+    pub(super) fn without_progress(self) -> Self {
+        Self { quiet: true, progress: ProgressMode::None, ..self }
+    }
+
+    /// How progress is shown: never [`ProgressMode::Auto`].
+    pub(super) fn progress(&self) -> ProgressMode {
+        self.progress
     }
 
     /// Prints a line of data.
@@ -60,9 +120,19 @@ impl Output {
         }
     }
 
-    /// Tells an error, quiet or not.
+    /// Tells something that must be heard, quiet or not.
     pub(super) fn tell(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
+        if self.progress == ProgressMode::Json {
+            self.notice(NoticeSort::Remark, None, text.strip_prefix("larder: ").unwrap_or(text));
+        } else {
+            stderr::line(&escaped(text));
+        }
+    }
+
+    /// Tells a notice as an event.
+    pub(super) fn notice(&self, sort: NoticeSort, path: Option<&str>, text: &str) {
+        let (command, path) = (self.command.to_owned(), path.map(str::to_owned));
+        events::emit(&Event::Notice { command, sort, path, text: text.to_owned() });
     }
 
     /// A name as standard output should have it: raw in a pipe, escaped on a terminal.

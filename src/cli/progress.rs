@@ -1,7 +1,9 @@
-//! Progress on a terminal, remarks, and Ctrl-C.
+//! Progress as a bar or as JSON, remarks, and Ctrl-C.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,55 +11,118 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::model::{Notice, Progress};
 
-use super::output::{Output, escaped};
+use super::events::{self, Event, NoticeSort};
+use super::output::{Output, ProgressMode, escaped};
+use super::stderr;
 
-/// Remarks of one sort that are told in full.
+/// Remarks that are told in full; a program that reads them as JSON is told all.
 const TOLD_MAX: u64 = 50;
+/// Time between two lines of JSON.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shows progress and counts what was noticed.
 #[derive(Debug)]
 pub(super) struct Bar {
     bar: ProgressBar,
     out: Output,
-    items: AtomicU64,
-    expected: Mutex<(u64, u64)>,
+    counts: Arc<Counts>,
     told: AtomicU64,
     cancelled: Arc<AtomicBool>,
+    ticker: Mutex<Option<Ticker>>,
     /// Items that could not be read or carried.
     pub(super) lost: AtomicU64,
+}
+
+/// How far the work is.
+#[derive(Debug, Default)]
+struct Counts {
+    items: AtomicU64,
+    bytes: AtomicU64,
+    /// Zero as long as they are not known.
+    expected: Mutex<(u64, u64)>,
+}
+
+impl Counts {
+    fn expected(&self) -> (u64, u64) {
+        *self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn event(&self, command: &str) -> Event {
+        let known = |total: u64| (total > 0).then_some(total);
+        let (items, bytes) = self.expected();
+        Event::Progress {
+            command: command.to_owned(),
+            items: self.items.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            total_items: known(items),
+            total_bytes: known(bytes),
+            elapsed: events::elapsed(),
+        }
+    }
+}
+
+/// A thread that writes how far the work is, until its channel is dropped.
+#[derive(Debug)]
+struct Ticker {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Ticker {
+    fn start(counts: Arc<Counts>, command: &'static str) -> Option<Self> {
+        let (stop, stopped): (_, Receiver<()>) = channel();
+        let tick = move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
+                events::emit(&counts.event(command));
+            }
+        };
+        // Without the thread there is less to see; the work goes on.
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(tick).ok()?;
+        Some(Self { stop, thread })
+    }
+
+    fn finish(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
 }
 
 impl Bar {
     /// Begins; from here on Ctrl-C and SIGTERM ask the work to stop, and a second one stops it at once.
     pub(super) fn start(out: &Output, what: &'static str) -> Self {
-        let target =
-            if out.shows_progress() { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
-        let style = "{prefix} {elapsed} · {msg} · {decimal_bytes} · {decimal_bytes_per_sec}";
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(what);
-        bar.enable_steady_tick(Duration::from_millis(200));
+        let counts = Arc::new(Counts::default());
+        let ticker = match out.progress() {
+            ProgressMode::Json => Ticker::start(counts.clone(), what),
+            _ => None,
+        };
         let cancelled = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, cancelled.clone());
             let _ = signal_hook::flag::register(signal, cancelled.clone());
         }
         Self {
-            bar,
+            bar: new_bar(out, what),
             out: *out,
-            items: AtomicU64::new(0),
-            expected: Mutex::default(),
+            counts,
             told: AtomicU64::new(0),
             cancelled,
+            ticker: Mutex::new(ticker),
             lost: AtomicU64::new(0),
         }
     }
 
-    /// Ends; the bar goes.
+    /// Ends; the bar goes, and JSON has its last numbers. Dropping does the same.
     pub(super) fn finish(&self) {
+        if let Some(ticker) = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ticker.finish();
+            events::emit(&self.counts.event(self.out.command()));
+        }
+        if self.bar.is_finished() {
+            return;
+        }
         self.bar.finish_and_clear();
         let told = self.told.load(Ordering::Relaxed);
-        if told > TOLD_MAX {
+        if told > TOLD_MAX && !self.writes_json() {
             self.out.remark(&format!("larder: … and {} more remarks", told - TOLD_MAX));
         }
     }
@@ -67,57 +132,96 @@ impl Bar {
         self.cancelled.clone()
     }
 
-    fn tell(&self, text: &str) {
-        if self.told.fetch_add(1, Ordering::Relaxed) < TOLD_MAX {
-            self.bar.suspend(|| self.out.remark(&format!("larder: {}", escaped(text))));
+    fn writes_json(&self) -> bool {
+        self.out.progress() == ProgressMode::Json
+    }
+
+    fn tell(&self, sort: NoticeSort, path: Option<&str>, text: &str) {
+        if self.writes_json() {
+            self.out.notice(sort, path, text);
+        } else if self.told.fetch_add(1, Ordering::Relaxed) < TOLD_MAX {
+            self.out.remark(&format!("larder: {}", escaped(text)));
         }
     }
+
+    fn show_items(&self, done: u64) {
+        let (expected, _) = self.counts.expected();
+        let total = if expected > 0 { format!("/{expected}") } else { String::new() };
+        self.bar.set_message(format!("{done}{total} items"));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn new_bar(out: &Output, what: &'static str) -> ProgressBar {
+    let shown = out.progress() == ProgressMode::Bar;
+    let target = if shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    bar.set_style(style("{prefix} {elapsed} · {msg} · {decimal_bytes} · {decimal_bytes_per_sec}"));
+    bar.set_prefix(what);
+    if shown {
+        stderr::beside(&bar);
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Progress for Bar {
     fn expect(&self, items: u64, bytes: u64) {
-        *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = (items, bytes);
+        *self.counts.expected.lock().unwrap_or_else(PoisonError::into_inner) = (items, bytes);
         if bytes > 0 {
             self.bar.set_length(bytes);
-            let style = "{prefix} {elapsed} {wide_bar} {decimal_bytes}/{decimal_total_bytes} · {msg} · {decimal_bytes_per_sec} · {eta} left";
-            self.bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let bar = if self.out.color() { "{wide_bar:.cyan/blue}" } else { "{wide_bar}" };
+            self.bar.set_style(style(&format!(
+                "{{prefix}} {{elapsed}} {bar} {{decimal_bytes}}/{{decimal_total_bytes}} · {{msg}} · {{decimal_bytes_per_sec}} · {{eta}} left"
+            )));
         }
     }
 
     fn wants_totals(&self) -> bool {
-        self.out.shows_progress() && self.expected.lock().unwrap_or_else(PoisonError::into_inner).0 == 0
+        self.out.progress() != ProgressMode::None && self.counts.expected().0 == 0
     }
 
     fn advance(&self, items: u64, bytes: u64) {
-        let done = self.items.fetch_add(items, Ordering::Relaxed) + items;
+        let done = self.counts.items.fetch_add(items, Ordering::Relaxed) + items;
+        self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(bytes);
         if done % 64 < items || items == 0 {
-            let (expected, _) = *self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-            self.bar.set_message(if expected > 0 {
-                format!("{done}/{expected} items")
-            } else {
-                format!("{done} items")
-            });
+            self.show_items(done);
         }
     }
 
     fn notice(&self, notice: Notice) {
-        match notice {
-            Notice::Unreadable { path, why } => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-                self.tell(&format!("cannot read {path}: {why}"));
-            }
-            Notice::NotCarried { path, what } => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-                self.tell(&format!("{path}: {what}"));
-            }
-            Notice::Changed { path } => self.tell(&format!("{path} changed while it was read")),
-            Notice::Skipped { path, why } => self.tell(&format!("left out {path}: {why}")),
-            Notice::Remark(text) => self.tell(&text),
+        let (sort, path, text) = words(notice);
+        if matches!(sort, NoticeSort::Unreadable | NoticeSort::NotCarried) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
+        self.tell(sort, path.as_deref(), &text);
     }
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
+}
+
+/// What a notice is about, and what a person is told.
+fn words(notice: Notice) -> (NoticeSort, Option<String>, String) {
+    let (sort, path, text) = match notice {
+        Notice::Unreadable { path, why } => {
+            (NoticeSort::Unreadable, path.clone(), format!("cannot read {path}: {why}"))
+        }
+        Notice::NotCarried { path, what } => (NoticeSort::NotCarried, path.clone(), format!("{path}: {what}")),
+        Notice::Changed { path } => (NoticeSort::Changed, path.clone(), format!("{path} changed while it was read")),
+        Notice::Skipped { path, why } => (NoticeSort::Skipped, path.clone(), format!("left out {path}: {why}")),
+        Notice::Remark(text) => return (NoticeSort::Remark, None, text),
+    };
+    (sort, Some(path), text)
 }

@@ -20,6 +20,9 @@ use super::{Global, Outcome};
 ///
 /// Of a folder its contents go into DEST, anything else goes there under its name. DEST is made if it is missing.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  larder restore latest:src /tmp/src\n  larder restore home~1 ~/back --overwrite if-changed --verify"
+)]
 pub(super) struct RestoreArgs {
     /// What
     #[arg(value_name = "SNAP[:PATH]")]

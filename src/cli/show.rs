@@ -12,6 +12,9 @@ use super::{Global, Outcome};
 
 /// Show everything that is known of a snapshot
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder show                                          the newest of all
+  larder show home~1 --json | jq .new_bytes")]
 pub(super) struct ShowArgs {
     /// Which one: an id or its first digits, `latest`, DATASET; any of them with ~1 for the one before; DATASET@TIME
     #[arg(value_name = "SNAP", default_value = "latest")]

@@ -42,8 +42,11 @@ Examples:
 pub(super) struct SnapshotArgs {
     /// One folder: its contents are the root. Several paths, or a file: each at its absolute path. With
     /// --stdin-from-command: the command and its arguments
-    #[arg(value_name = "PATH", required_unless_present = "stdin", value_parser = word())]
+    #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "profile"], value_parser = word())]
     paths: Vec<PathBuf>,
+    /// With the settings of this profile in the configuration; what is given here besides wins
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// The series it belongs to [default: the folder's last name, or `default`]
     #[arg(long, short = 'd', value_name = "NAME")]
     dataset: Option<DatasetName>,

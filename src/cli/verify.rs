@@ -1,7 +1,8 @@
 //! `larder verify`
 
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::Kind;
 use crate::ops::verify::{Verified, VerifyOptions, verify};
@@ -22,6 +23,9 @@ const PATHS_SHOWN: usize = 10;
 ///
 /// Names each damaged object, and the snapshots and paths that it touches; exit status 13 if there is any damage.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder verify                                        structure, and the sealed bytes of every block
+  larder verify --read-data                            every byte, as a restore would read it")]
 pub(super) struct VerifyArgs {
     /// Open every block and file too, and recompute every hash
     #[arg(long)]
@@ -81,23 +85,72 @@ fn print(verified: &Verified, read_data: bool, out: &Output) -> Result<(), CliEr
     Ok(())
 }
 
-fn as_json(v: &Verified) -> serde_json::Value {
-    let findings: Vec<_> = v
-        .findings
-        .iter()
-        .map(|f| json!({"object": f.object, "why": f.why, "data_block": f.data_block, "tree_block": f.tree_block}))
-        .collect();
-    let touched: Vec<_> = v
-        .touched
-        .iter()
-        .map(|t| {
-            let paths: Vec<_> = t.paths.iter().map(|p| String::from_utf8_lossy(p)).collect();
-            json!({"snapshot": t.snapshot.to_string(), "dataset": t.dataset, "paths": paths, "count": t.count})
-        })
-        .collect();
-    json!({
-        "damaged": !v.findings.is_empty(), "snapshots": v.snapshots, "pages": v.pages, "entries": v.entries,
-        "blocks": v.blocks, "block_bytes": v.block_bytes, "index_entries": v.index_entries, "files_read": v.files_read,
-        "findings": findings, "touched": touched,
-    })
+/// What was checked and what was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VerifyJson {
+    /// True if there are findings; then the exit status is 13.
+    damaged: bool,
+    snapshots: u64,
+    pages: u64,
+    entries: u64,
+    blocks: u64,
+    /// Bytes of those blocks in the store.
+    block_bytes: u64,
+    index_entries: u64,
+    /// Files whose content was read: none without --read-data.
+    files_read: u64,
+    findings: Vec<FindingJson>,
+    /// The snapshots that the findings touch.
+    touched: Vec<TouchedJson>,
+}
+
+/// A damaged object.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FindingJson {
+    object: String,
+    why: String,
+    /// The number of the block of content it is, or is in.
+    data_block: Option<u64>,
+    /// The number of the block of pages it is, or is in.
+    tree_block: Option<u64>,
+}
+
+/// A snapshot that damage touches.
+#[derive(Debug, Serialize, JsonSchema)]
+struct TouchedJson {
+    /// Its id.
+    snapshot: String,
+    /// Nothing if its manifest cannot be read.
+    dataset: Option<String>,
+    /// The first of the paths that are touched; bytes that are not UTF-8 are replaced.
+    paths: Vec<String>,
+    /// How many paths are touched.
+    count: u64,
+}
+
+fn as_json(v: &Verified) -> VerifyJson {
+    let findings = v.findings.iter().map(|f| FindingJson {
+        object: f.object.clone(),
+        why: f.why.clone(),
+        data_block: f.data_block,
+        tree_block: f.tree_block,
+    });
+    let touched = v.touched.iter().map(|t| TouchedJson {
+        snapshot: t.snapshot.to_string(),
+        dataset: t.dataset.clone(),
+        paths: t.paths.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect(),
+        count: t.count,
+    });
+    VerifyJson {
+        damaged: !v.findings.is_empty(),
+        snapshots: v.snapshots,
+        pages: v.pages,
+        entries: v.entries,
+        blocks: v.blocks,
+        block_bytes: v.block_bytes,
+        index_entries: v.index_entries,
+        files_read: v.files_read,
+        findings: findings.collect(),
+        touched: touched.collect(),
+    }
 }

@@ -20,6 +20,9 @@ pub enum WrapError {
         /// Why.
         why: String,
     },
+    /// Something public was given as an identity: the recipient itself, or a file that holds it.
+    #[error("{0} is a public key, which opens nothing")]
+    PublicKey(String),
     /// No identity fits.
     #[error("no identity opens it")]
     NoMatch,
@@ -141,12 +144,26 @@ pub fn parse_identities(bytes: &[u8], file: &str, prompt: Arc<dyn Prompt>) -> Re
         }
         return Ok(vec![Identity(Box::new(key.with_callbacks(Asking(prompt))))]);
     }
+    if is_public(bytes) {
+        return Err(WrapError::PublicKey(file.to_owned()));
+    }
     let parsed = age::IdentityFile::from_buffer(bytes).map_err(|e| not(e.to_string()))?;
     let list = parsed.with_callbacks(Asking(prompt)).into_identities().map_err(|e| not(e.to_string()))?;
     if list.is_empty() {
         return Err(not("it is empty".to_owned()));
     }
     Ok(list.into_iter().map(Identity).collect())
+}
+
+/// True if a file begins with a recipient where an identity should be.
+fn is_public(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    first.is_some_and(|line| {
+        line.parse::<age::x25519::Recipient>().is_ok()
+            || line.parse::<age::ssh::Recipient>().is_ok()
+            || line.parse::<age::plugin::Recipient>().is_ok()
+    })
 }
 
 /// A new age identity as text, and its recipient.
@@ -283,6 +300,8 @@ mod tests {
         let other = parse_identities(generate_identity().0.as_bytes(), "f", prompt.clone()).unwrap();
         assert!(matches!(unwrap(&wrapped, &other), Err(WrapError::NoMatch)));
         assert!(parse_recipient("age1nonsense", prompt.clone()).is_err());
+        let public_file = parse_identities(format!("# mine\n{public}\n").as_bytes(), "f", prompt.clone());
+        assert!(matches!(public_file, Err(WrapError::PublicKey(_))));
         assert!(parse_identities(b"nonsense\n", "f", prompt.clone()).is_err());
         assert!(parse_identities(b"", "f", prompt).is_err());
         let store = StoreIdentity::parse(&secret).unwrap();

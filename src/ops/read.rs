@@ -26,7 +26,7 @@ pub enum ReadError {
     #[error("cannot write: {0}")]
     Write(#[source] std::io::Error),
     /// The user stopped it.
-    #[error("stopped")]
+    #[error("stopped; nothing was changed")]
     Interrupted,
 }
 

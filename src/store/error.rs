@@ -58,6 +58,14 @@ pub enum StoreError {
         /// The pin file.
         pin: PathBuf,
     },
+    /// The pin file cannot be understood.
+    #[error("the pin file {}, by which this client knows the store, is damaged: {why}", path.display())]
+    BadPin {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Something stored is damaged or gone.
     #[error("damaged: {what}: {why}")]
     Damage {
@@ -131,8 +139,10 @@ impl Failure for StoreError {
             Self::Locked(_) => Kind::Locked,
             Self::Interrupted => Kind::Interrupted,
             Self::WrongKey(_) | Self::KeysChanged { .. } | Self::Closed(_) => Kind::WrongKey,
-            Self::SetBack { .. } | Self::Damage { .. } => Kind::Damage,
-            Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. }) => Kind::Usage,
+            Self::SetBack { .. } | Self::BadPin { .. } | Self::Damage { .. } => Kind::Damage,
+            Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. } | WrapError::PublicKey(_)) => {
+                Kind::Usage
+            }
             Self::Keys(WrapError::NoMatch) => Kind::WrongKey,
             Self::Io { .. } | Self::Database(_) | Self::Keys(_) | Self::Random(_) | Self::Block(_) => Kind::Failed,
         }
@@ -155,6 +165,17 @@ impl Failure for StoreError {
                 "if you put an older copy of the store in place yourself, remove {} and try again; else somebody took snapshots away",
                 pin.display()
             ),
+            Self::BadPin { path, .. } => format!(
+                "remove {} and try again; this client then takes the store as it is now for the right one",
+                path.display()
+            ),
+            Self::Keys(WrapError::PublicKey(file)) => match file.strip_suffix(".pub") {
+                Some(private) => format!("give the private key: perhaps {private}"),
+                None => {
+                    "give the file with the private key that belongs to it (AGE-SECRET-KEY-1…, or an SSH private key)"
+                        .to_owned()
+                }
+            },
             Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
             _ => return None,
         })

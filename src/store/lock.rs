@@ -27,6 +27,7 @@ impl WriterLock {
         let path = dir.join("writer.lock");
         let fail = |e| StoreError::io(format!("cannot lock {}", path.display()), e);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        let mut told = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
@@ -34,6 +35,10 @@ impl WriterLock {
                     return Err(StoreError::Locked(dir.to_owned()));
                 }
                 Err(TryLockError::WouldBlock) if !keep_waiting() => return Err(StoreError::Interrupted),
+                Err(TryLockError::WouldBlock) if !told => {
+                    log::info!("another larder is writing to {}; waiting for it", dir.display());
+                    told = true;
+                }
                 // Asked for again and again, so that whoever waits can be stopped by a signal.
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
                 Err(TryLockError::Error(e)) => return Err(fail(e)),

@@ -83,6 +83,7 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let db = mend::open_database(dir, tip.as_ref())?;
     let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
     store.check_tip(tip)?;
+    ::log::info!("store {} is open: {} snapshots and other entries", store.id(), store.last_sequence()?);
     Ok(store)
 }
 

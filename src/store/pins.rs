@@ -43,12 +43,10 @@ impl PinFile {
     pub(super) fn read(dirs: &ClientDirs, store: StoreId, store_dir: &Path) -> Result<Self, StoreError> {
         let path = dirs.state.join("pins").join(format!("{store}.json"));
         let pin = match super::files::read_small(&path) {
-            Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| {
-                StoreError::Refused(format!(
-                    "{} is not a pin file: {e}; remove it if you do not know why",
-                    path.display()
-                ))
-            })?),
+            Ok(bytes) => Some(
+                serde_json::from_slice(&bytes)
+                    .map_err(|e| StoreError::BadPin { path: path.clone(), why: e.to_string() })?,
+            ),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
         };

@@ -1,5 +1,6 @@
 //! From identities to a keyring.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::codec::{Identity, Passphrase, WrapError, commitment, is_passphrase_file, unwrap};
@@ -47,7 +48,12 @@ pub(super) fn keyring(
 
 fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     let keys = dir.join("keys");
-    let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
+    let fail = |e: std::io::Error| match e.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            StoreError::damage(keys.display().to_string(), "the folder of the key objects is missing")
+        }
+        _ => StoreError::io(format!("cannot read {}", keys.display()), e),
+    };
     let mut found = Vec::new();
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
@@ -76,10 +82,13 @@ fn key_record(dir: &Path, header: &Header, unlock: &dyn Unlock, pin: &PinFile) -
             }
             match unwrap(wrapped, identities) {
                 Ok(plain) => match accept(&plain, header, path) {
-                    Ok(record) => return Some(record),
+                    Ok(record) => {
+                        log::info!("the key object {} fits", path.display());
+                        return Some(record);
+                    }
                     Err(e) => forged = Some(e),
                 },
-                Err(WrapError::NoMatch) => {}
+                Err(WrapError::NoMatch) => log::debug!("the key object {} does not fit", path.display()),
                 Err(e) => broken = Some(StoreError::damage(format!("the key object {}", path.display()), e)),
             }
         }

@@ -120,12 +120,14 @@ impl Writer {
             return Err(StoreError::Newer { path: dir.to_owned(), why });
         }
         let lock = WriterLock::take(dir, waiting, keep_waiting)?;
+        log::info!("the writer lock of {} is ours", dir.display());
         let tip = super::tip::read(dir, store.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         empty_tmp(dir)?;
         let epoch = store.keyring().begin_epoch()?;
         let next_block = next_block(&db)?;
+        log::info!("epoch {} begun, next block {next_block}", epoch.id);
         let shared = Arc::new(Shared {
             db,
             epoch,
@@ -341,9 +343,11 @@ impl Writer {
         rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
         rows.put(Family::Log, &number_key(manifest.sequence), &entry);
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
+        log::debug!("committing entry {}", manifest.sequence);
         db.write(&rows, true)?;
         db.flush()?;
         let log_hash = digest(&entry);
+        log::info!("snapshot {id} committed as entry {} of the log", manifest.sequence);
         super::tip::write(self.store.dir(), &Tip { sequence: manifest.sequence, log_hash }, ids)?;
         self.store.inner.stale.store(true, Ordering::SeqCst);
         self.remember(manifest.sequence, &log_hash);
@@ -448,7 +452,10 @@ impl<'a> Ingest<'a> {
     fn finish(&mut self) -> Result<(), StoreError> {
         for (which, family) in [(0, Family::Data), (1, Family::Tree)] {
             if let Some(file) = self.files[which].take() {
+                let (bytes, name) = (file.bytes(), family.name());
+                log::debug!("syncing {bytes} bytes of {name} blocks");
                 self.shared.db.ingest(family, &file.finish()?)?;
+                log::info!("{bytes} bytes of {name} blocks ingested");
             }
         }
         if self.pending.is_empty() {

@@ -13,17 +13,20 @@
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod capture; // what capture and restore do with things in their way
 mod compare; // diff, find, history, stats, why-big, why-new
+mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
 mod evidence; // what a snapshot says about itself
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
+mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
+mod schema; // what --json prints against `larder schema`
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run

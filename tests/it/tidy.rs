@@ -45,6 +45,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ignore", &["ops/"]),
     ("globset", &["ops/"]),
     ("toml", &["cli/"]),
+    ("strsim", &["cli/"]),
     ("schemars", &["cli/"]),
     ("log", &[]),
     ("signal_hook", &["mount/", "cli/"]),

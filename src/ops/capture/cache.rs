@@ -37,6 +37,14 @@ pub(super) struct OldCache {
     segment: u64,
     records: VecDeque<CacheRecord>,
     ended: bool,
+    /// Files that were not read again.
+    hits: u64,
+}
+
+impl Drop for OldCache {
+    fn drop(&mut self) {
+        log::info!("{} files unchanged since the last capture, by its cache", self.hits);
+    }
 }
 
 impl OldCache {
@@ -62,14 +70,20 @@ impl OldCache {
             return None;
         }
         let key = CacheKey::new(store.keyring().ids(), salt.try_into().ok()?);
-        let mut cache = Self { file: reader, key, segment: 0, records: VecDeque::new(), ended: false };
+        let mut cache = Self { file: reader, key, segment: 0, records: VecDeque::new(), ended: false, hits: 0 };
         let head = CacheHead::from_bytes(&cache.next_segment()?).ok()?;
         cache.file.seek(SeekFrom::Start(FRONT as u64)).ok()?;
         let good = head.program == PROGRAM
             && head.store == store.id()
             && log_hash(head.sequence).ok()? == Some(head.log_hash)
             && gc_generation.ok()? == head.gc_generation;
+        log::debug!("the capture cache {} {}", file.path.display(), if good { "fits" } else { "is of another time" });
         good.then_some(cache)
+    }
+
+    /// A file was taken from here.
+    pub(super) fn count_hit(&mut self) {
+        self.hits += 1;
     }
 
     fn next_segment(&mut self) -> Option<Vec<u8>> {

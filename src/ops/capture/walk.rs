@@ -315,6 +315,7 @@ impl<'s, T: Taker> Walk<'s, T> {
         let group = link.map(|l| l.group);
         let keep = link.filter(|l| !l.last).map(|l| l.group);
         if let Some(old) = cached {
+            self.old.iter_mut().for_each(OldCache::count_hit);
             let mut entry = self.entry(name, meta, old.body, old.xattrs, old.bits);
             (entry.link, entry.ext) = (group, old.ext);
             return self.taker.take(Event::Ready { entry, mark: Some(mark), keep });

@@ -79,7 +79,7 @@ pub enum VerifyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The user stopped it.
-    #[error("stopped; not everything was verified")]
+    #[error("stopped; not everything was verified, and nothing was changed")]
     Interrupted,
 }
 

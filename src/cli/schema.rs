@@ -1,0 +1,85 @@
+//! `larder schema`: what each command prints under --json, as JSON Schema of the very types that are printed.
+
+use clap::Args;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+use crate::model::Kind;
+
+use super::error::CliError;
+use super::events::{Event, FailureJson};
+use super::output::{Output, SnapshotJson};
+use super::{Outcome, init, ls, mount, show_config, verify};
+
+/// Print the JSON Schema of what a command prints under --json
+///
+/// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls` it is
+/// one value for each line. A failure prints a value of the schema `error` (in a listing, on the last line) and the exit
+/// status tells its sort. `progress` is what --progress json writes to standard error, a value a line. Members may be added
+/// by later versions; none is taken away or changes its meaning.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder schema                                        the names
+  larder schema snapshot > snapshot.schema.json")]
+pub(super) struct SchemaArgs {
+    /// A command, or `error` or `progress`
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// A name and how its schema is made.
+type Named = (&'static str, fn() -> Schema);
+
+/// All schemas. A command whose output is not here prints no JSON.
+pub(super) const SCHEMAS: &[Named] = &[
+    ("init", schema_of::<init::InitJson>),
+    ("snapshot", schema_of::<SnapshotJson>),
+    ("show", schema_of::<SnapshotJson>),
+    ("ls", schema_of::<ls::EntryJson>),
+    ("mount", schema_of::<mount::MountJson>),
+    ("unmount", schema_of::<mount::UnmountJson>),
+    ("verify", schema_of::<verify::VerifyJson>),
+    ("config", schema_of::<show_config::ConfigJson>),
+    ("schema", schema_of::<Vec<String>>),
+    ("error", schema_of::<FailureJson>),
+    ("progress", schema_of::<Event>),
+];
+
+fn schema_of<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+pub(super) fn run(args: &SchemaArgs, out: &Output) -> Result<Outcome, CliError> {
+    match &args.name {
+        Some(name) => print(name, out)?,
+        None if out.json() => out.print_json(&SCHEMAS.iter().map(|(name, _)| *name).collect::<Vec<_>>())?,
+        None => SCHEMAS.iter().try_for_each(|(name, _)| out.line(name))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(name: &str, out: &Output) -> Result<(), CliError> {
+    let (_, make) = SCHEMAS.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+        CliError::new(Kind::Usage, format!("there is no schema {name:?}")).hint("`larder schema` lists the names")
+    })?;
+    let text = serde_json::to_string_pretty(&make())
+        .map_err(|e| CliError::new(Kind::Failed, format!("cannot write the schema: {e}")))?;
+    out.line(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands that print no JSON, or whose JSON is not described.
+    const WITHOUT: [&str; 6] = ["cat", "completions", "man", "list", "restore", "export"];
+
+    #[test]
+    fn every_command_has_a_schema_or_prints_no_json() {
+        let command = super::super::definition();
+        for name in command.get_subcommands().map(clap::Command::get_name) {
+            let described = SCHEMAS.iter().any(|(known, _)| *known == name);
+            assert_ne!(described, WITHOUT.contains(&name), "{name}");
+        }
+    }
+}
