@@ -113,6 +113,11 @@ pub(super) fn human_bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A count with the word for it.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// The first digits of a snapshot's id, enough for people.
 pub(super) fn short_id(id: SnapshotId) -> String {
     id.to_string()[..16].to_owned()

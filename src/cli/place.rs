@@ -39,6 +39,11 @@ impl Place {
         Err(CliError::new(Kind::Usage, format!("{} does not name a snapshot", text.display())))
     }
 
+    /// True if the user wrote `latest`.
+    pub(super) fn is_latest(&self) -> bool {
+        self.name == SnapshotName::Latest
+    }
+
     /// Finds it.
     pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
         let id = resolve(store, &self.name)?;

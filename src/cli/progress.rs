@@ -62,6 +62,11 @@ impl Bar {
         }
     }
 
+    /// Does something that prints, with the bar out of the way.
+    pub(super) fn aside(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     fn tell(&self, text: &str) {
         if self.told.fetch_add(1, Ordering::Relaxed) < TOLD_MAX {
             self.bar.suspend(|| self.out.remark(&format!("larder: {}", escaped(text))));

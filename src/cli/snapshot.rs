@@ -148,7 +148,8 @@ fn default_dataset(paths: &[PathBuf]) -> DatasetName {
     DatasetName::coerce(&name.unwrap_or_default(), "default")
 }
 
-fn who() -> (String, String, String) {
+/// Machine, user and program, as manifests record them.
+pub(super) fn who() -> (String, String, String) {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let uid = rustix::process::getuid().as_raw();
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
