@@ -46,7 +46,7 @@ pub(super) struct ExportArgs {
     /// The sort of pack [default: by the name of FILE, else tar]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FormatArg>,
-    /// How hard to compress: tar.zst 1 to 19 [default: 3], zip 1 to 9 [default: 6]
+    /// How hard to compress: tar.zst 1 to 19 [default: 3], zip 1 to 9 [default: 5]
     #[arg(long, value_name = "N")]
     level: Option<i32>,
     /// Exit with 0 though the format cannot carry these things, or any

@@ -14,10 +14,12 @@ mod attacks; // someone changes, swaps or sets back what is in the store, or has
 mod capture; // what capture and restore do with things in their way
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
+mod export; // packs: what is in them, what is not, never half of one
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod leaks; // what an encrypted store gives away
 mod many_readers; // readers beside a writer
+mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time

@@ -12,7 +12,7 @@ use crate::tree::Node;
 use super::folders::Folder;
 use super::metadata::{Before, On};
 use super::outcome::Outcome;
-use super::report::Removal;
+use super::remove::Removal;
 use super::{Context, Overwrite};
 
 /// Bytes read at a time.

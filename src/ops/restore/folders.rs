@@ -158,8 +158,8 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// Makes and opens the target; in a rehearsal it is only opened, if it is there.
-    pub(super) fn target(target: &Path, dry: bool) -> Result<Option<Arc<Folder>>, RestoreError> {
+    /// Makes and opens the target; in a rehearsal it is only opened, if it is there. `finished_later`: it gets metadata in the end.
+    pub(super) fn target(target: &Path, dry: bool, finished_later: bool) -> Result<Option<Arc<Folder>>, RestoreError> {
         let fail = |e: std::io::Error| RestoreError::Target { path: target.to_owned(), source: e };
         let existed = std::fs::read_dir(target).is_ok_and(|mut items| items.next().is_some());
         if !dry {
@@ -174,7 +174,7 @@ impl Folders {
         let mut folder = Folder::new(fd, Origin::Existed, None).map_err(|e| fail(e.into()))?;
         if !existed && folder.origin == Origin::Existed {
             folder.origin = Origin::Made;
-            if !dry {
+            if finished_later && !dry {
                 let _ = rustix::fs::fchmod(&folder.fd, Mode::from_raw_mode(UNFINISHED));
             }
         }

@@ -37,9 +37,9 @@ use metadata::Carrier;
 use outcome::Outcome;
 pub use outcome::RestoreError;
 use plan::{FolderLeft, Planner, Task};
-use remove::Remover;
+use remove::{Removal, Remover};
+use report::Tally;
 pub use report::{Change, Mark, Restored};
-use report::{Removal, Tally};
 use select::Chooser;
 pub use select::Select;
 
@@ -112,7 +112,7 @@ pub fn restore(
 ) -> Result<Restored, RestoreError> {
     let store = pages.store().dir();
     guard::check_target(target, store, options.delete)?;
-    let base = Folders::target(target, options.dry_run)?;
+    let base = Folders::target(target, options.dry_run, start.folder().is_some())?;
     let guarded = Guarded::new(options.guarded.iter().map(PathBuf::as_path).chain([store]));
     let remover = Remover { pages, select: &options.select, guarded: &guarded, dry: options.dry_run };
     let context = Context {

@@ -104,7 +104,7 @@ impl Planner<'_> {
                 let (choice, inside) = self.chooser.visit(visit);
                 match visit {
                     Visit::Enter { node, first: None, .. } if choice == Choice::Aside => {
-                        self.aside.extend(node.entry.link)
+                        self.aside.extend(node.entry.link);
                     }
                     _ if choice == Choice::Aside => {}
                     _ => choices.push((choice, inside)),

@@ -27,6 +27,15 @@ pub(super) struct Remover<'a> {
     pub(super) dry: bool,
 }
 
+/// Something that the snapshot does not have.
+#[derive(Debug)]
+pub(super) struct Removal {
+    pub(super) path: Box<[u8]>,
+    pub(super) is_folder: bool,
+    /// Why it is still there.
+    pub(super) failed: Option<Errno>,
+}
+
 /// What became of one thing that the snapshot does not have.
 pub(super) type Tell<'t> = &'t mut dyn FnMut(&[u8], bool, Option<Errno>);
 
@@ -87,7 +96,7 @@ impl Remover<'_> {
         let choice = self.select.choose(path, is_folder, inside);
         let same_device = rustix::fs::statx(above, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
             .is_ok_and(|above| device(&above) == device(&stat));
-        if choice == Choice::Aside || !same_device || self.stays(&stat) {
+        if choice == Choice::Aside || (is_folder && !same_device) || self.stays(&stat) {
             return false;
         }
         if !is_folder {
@@ -136,7 +145,8 @@ impl Remover<'_> {
             let stat = rustix::fs::statx(&descent.fd, &name[..], AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
             let is_folder = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
             let choice = self.select.choose(&path, is_folder, inside);
-            if choice == Choice::Aside || device(&stat) != descent.device || self.stays(&stat) {
+            let elsewhere = is_folder && device(&stat) != descent.device;
+            if choice == Choice::Aside || elsewhere || self.stays(&stat) {
                 descent.leave_behind(true);
             } else if is_folder {
                 if let Err(e) = descent.down(&name, path.clone(), &stat, choice == Choice::Take) {

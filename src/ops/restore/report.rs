@@ -3,14 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use crate::model::{Body, Kind, Notice, Progress};
 use crate::tree::Node;
 
 use super::metadata::Carrier;
 use super::outcome::{Outcome, RestoreError};
 use super::plan::Task;
+use super::remove::Removal;
 
 /// What a restore did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,15 +84,6 @@ pub struct Change<'a> {
     pub path: &'a [u8],
     /// True for a folder.
     pub is_folder: bool,
-}
-
-/// Something that the snapshot does not have.
-#[derive(Debug)]
-pub(super) struct Removal {
-    pub(super) path: Box<[u8]>,
-    pub(super) is_folder: bool,
-    /// Why it is still there.
-    pub(super) failed: Option<Errno>,
 }
 
 /// Counts outcomes and tells what is worth telling.

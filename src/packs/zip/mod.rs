@@ -27,8 +27,8 @@ use member::{Member, Own, Prepared, prepare};
 
 /// Levels of deflate.
 pub(super) const LEVELS: RangeInclusive<i32> = 1..=9;
-/// What zip programs use.
-pub(super) const DEFAULT_LEVEL: i32 = 6;
+/// A sixth less work than the 6 that zip programs use, for half a percent more bytes (Linux sources).
+pub(super) const DEFAULT_LEVEL: i32 = 5;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
