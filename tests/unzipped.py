@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares a zip with the tree it was exported from. unzipped.py ZIP FOLDER   (contents beyond 1 GiB by length and CRC alone)"""
+"""Compares a zip with the tree it was exported from. unzipped.py ZIP FOLDER   (contents beyond 1 GiB by length alone)"""
 
 import os
 import re
@@ -23,11 +23,10 @@ for info in archive.infolist():
     members[name] = info
 
 count = 0
-for folder, folders, files in os.walk(root):
+for folder, folders, files, at in os.fwalk(root):
     for name in folders + files:
-        path = os.path.join(folder, name)
-        meta = os.lstat(path)
-        key = os.path.relpath(path, root)
+        meta = os.lstat(name, dir_fd=at)
+        key = os.path.relpath(os.path.join(folder, name), root)
         if stat.S_ISDIR(meta.st_mode):
             key += b"/"
         elif not (stat.S_ISREG(meta.st_mode) or stat.S_ISLNK(meta.st_mode)):
@@ -37,11 +36,11 @@ for folder, folders, files in os.walk(root):
         count += 1
         assert info.external_attr >> 16 == meta.st_mode, (key, oct(info.external_attr >> 16), oct(meta.st_mode))
         if stat.S_ISLNK(meta.st_mode):
-            assert archive.read(info) == os.readlink(path), key
+            assert archive.read(info) == os.readlink(name, dir_fd=at), key
         elif stat.S_ISREG(meta.st_mode):
             assert info.file_size == meta.st_size, key
             if meta.st_size <= 1 << 30:
-                with open(path, "rb") as file:
+                with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=at), "rb") as file:
                     assert archive.read(info) == file.read(), key
 assert not members, list(members)[:5]
 assert count > 1000, count
