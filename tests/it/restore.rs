@@ -277,6 +277,24 @@ fn a_safety_snapshot_leads_back() {
 }
 
 #[test]
+fn without_a_whole_safety_snapshot_the_restore_does_not_begin() {
+    let c = captured();
+    let dest = c.sandbox.path("work");
+    write(dest.join("mine"), "mine");
+    write(dest.join("secret"), "");
+    // A file that not even root can read.
+    Ran::of(Command::new("mount").args(["--bind", "/proc/1/mem"]).arg(dest.join("secret"))).done();
+    let run = |safety: &str| c.sandbox.larder(["restore", "tree", text(&dest), "--delete", safety]);
+    let (whole, left) = (run("--safety"), dest.join("mine").exists() && !dest.join("top.c").exists());
+    let partial = run("--safety=partial");
+    Ran::of(Command::new("umount").arg(dest.join("secret"))).done();
+    whole.refused(3, "nothing was restored");
+    assert!(left, "something was changed");
+    partial.done();
+    assert!(dest.join("top.c").exists() && dest.join("secret").exists());
+}
+
+#[test]
 fn what_stands_in_the_way_is_told() {
     let c = captured();
     let dest = c.sandbox.path("dest");

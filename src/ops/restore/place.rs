@@ -47,8 +47,9 @@ impl Context<'_> {
         node: &Node,
         make: impl Fn(&[u8]) -> Result<T, Errno>,
     ) -> Result<(Beside, T), Errno> {
-        let hash = digest(node.entry.name.as_bytes()).to_string();
-        let mut name = format!(".larder-part-{}", &hash[..32]);
+        let hash = digest(node.entry.name.as_bytes());
+        let half = hash.as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+        let mut name = format!(".larder-part-{half:032x}");
         if !self.alone {
             // What is under the usual name may be another's who is writing it.
             name.push_str(&format!("-{:x}", rustix::process::getpid().as_raw_nonzero()));
