@@ -1,10 +1,11 @@
 //! One batch of a tree as members of a zip, deflated as far as they are short.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::sync::Arc;
 
-use zip::PreparedZipFile;
-use zip::write::{FullFileOptions, ZipFileBuilder};
+use zip::result::ZipResult;
+use zip::write::FullFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 use crate::model::{Bits, Body, Entry, FileBody, Holes, Xattrs};
 use crate::packs::{Loss, Losses, PackError};
@@ -24,20 +25,28 @@ const NAME_MAX: usize = 65_000;
 /// A batch ready to be written.
 #[derive(Default)]
 pub(super) struct Prepared {
-    pub(super) members: Vec<Member>,
+    pub(super) steps: Vec<Step>,
     pub(super) losses: Losses,
+    short: Option<Short>,
 }
 
 /// A step in writing a zip.
-pub(super) enum Member {
-    /// A folder.
-    Folder(String, FullFileOptions<'static, 'static>),
-    /// A file, deflated.
-    Whole(Box<PreparedZipFile>),
+pub(super) enum Step {
+    /// Folders, symlinks and short files: a zip of its own, to be taken in whole. How many, and their content's length.
+    Short(Box<ZipArchive<Cursor<Vec<u8>>>>, u64, u64),
     /// A long file begins.
     Begin(String, Box<FullFileOptions<'static, 'static>>),
     /// Some of its content.
     Part(Arc<Node>, Part, Vec<Own>),
+}
+
+/// A small zip in memory: its writer uses one compressor for all its members.
+struct Short {
+    zip: ZipWriter<Cursor<Vec<u8>>>,
+    /// The files in it, by their positions.
+    files: Vec<(usize, Arc<Node>)>,
+    members: u64,
+    content: u64,
 }
 
 /// Some bytes of a content.
@@ -60,6 +69,7 @@ pub(super) fn prepare(pages: &Pages, batch: Vec<Visit>, level: i32) -> Result<Pr
             Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
         }
     }
+    prepared.end_short()?;
     Ok(prepared)
 }
 
@@ -83,18 +93,45 @@ impl Prepared {
         self.note_losses(node);
         let options = options(entry, level);
         match (&entry.body, part) {
-            (Body::Folder(_), _) => self.members.push(Member::Folder(name, options)),
-            (Body::Symlink(target), _) => self.members.push(whole(&name, options, target)?),
+            (Body::Folder(_), _) => self.short().add(|zip| zip.add_directory(name, options)),
+            (Body::Symlink(target), _) => self.short().add(|zip| {
+                zip.start_file(name, options)?;
+                Ok(zip.write_all(target)?)
+            }),
             (Body::File(file), Some(part)) if part.last && part.bytes() <= SHORT => {
-                let prepared = deflate(pages, node, file, part, &name, options)?;
-                self.members.push(prepared);
+                self.short().deflate(pages, node, file, part, name, options)
             }
             (Body::File(_), Some(part)) => {
-                self.members.push(Member::Begin(name, Box::new(options)));
-                self.part(pages, node.clone(), part)?;
+                self.end_short()?;
+                self.steps.push(Step::Begin(name, Box::new(options)));
+                self.part(pages, node.clone(), part)
             }
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    fn short(&mut self) -> &mut Short {
+        self.short.get_or_insert_with(|| Short {
+            zip: ZipWriter::new(Cursor::new(Vec::new())),
+            files: Vec::new(),
+            members: 0,
+            content: 0,
+        })
+    }
+
+    /// Ends the small zip, if there is one.
+    fn end_short(&mut self) -> Result<(), PackError> {
+        let Some(Short { zip, files, members, content }) = self.short.take() else { return Ok(()) };
+        let mut archive = zip.finish_into_readable().map_err(failed)?;
+        for (at, node) in files {
+            let Some(file) = node.entry.file() else { continue };
+            let (size, crc) = archive.by_index_raw(at).map(|made| (made.size(), made.crc32())).map_err(failed)?;
+            if size != file.size || file.crc32.is_some_and(|wanted| wanted != crc) {
+                let error = StoreError::damage("a content", "its length or CRC-32 is another than its entry says");
+                return Err(PackError::of(&node)(error));
+            }
+        }
+        self.steps.push(Step::Short(Box::new(archive), members, content));
         Ok(())
     }
 
@@ -126,7 +163,7 @@ impl Prepared {
             Ok(())
         });
         read.map_err(PackError::of(&node))?;
-        self.members.push(Member::Part(node, part, stretches));
+        self.steps.push(Step::Part(node, part, stretches));
         Ok(())
     }
 }
@@ -135,42 +172,42 @@ fn has_holes(entry: &Entry) -> bool {
     entry.file().is_some_and(|file| file.holes != Holes::None)
 }
 
-fn whole(name: &str, options: FullFileOptions<'static, 'static>, content: &[u8]) -> Result<Member, PackError> {
-    let file = PreparedZipFile::from_data(name, options, content).map_err(failed)?;
-    Ok(Member::Whole(Box::new(file)))
-}
-
-/// A short file, deflated and compared with its digests.
-fn deflate(
-    pages: &Pages,
-    node: &Node,
-    file: &FileBody,
-    mut part: Part,
-    name: &str,
-    options: FullFileOptions<'static, 'static>,
-) -> Result<Member, PackError> {
-    let mut builder = ZipFileBuilder::new(name, options).map_err(failed)?;
-    let mut check = WholeCheck::new(file);
-    let write = |builder: &mut ZipFileBuilder, bytes: &[u8]| builder.write_all(bytes).map_err(PackError::Write);
-    let mut result = Ok(());
-    let read = pages.read_part::<StoreError>(&mut part, |stretch| {
-        check.update(stretch);
-        let written = match stretch {
-            Stretch::Data(bytes) => write(&mut builder, bytes),
-            // Short, since the whole file is.
-            Stretch::Hole(len) => write(&mut builder, &vec![0; usize::try_from(len).unwrap_or(0)]),
-        };
-        if result.is_ok() {
-            result = written;
-        }
+impl Short {
+    fn add(&mut self, add: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>) -> ZipResult<()>) -> Result<(), PackError> {
+        add(&mut self.zip).map_err(failed)?;
+        self.members += 1;
         Ok(())
-    });
-    read.and_then(|()| check.finish(file)).map_err(PackError::of(node))?;
-    result?;
-    let prepared = builder.finish().map_err(failed)?;
-    if file.crc32.is_some_and(|crc| crc != prepared.crc32()) || prepared.uncompressed_size() != file.size {
-        let error = StoreError::damage("a content", "its length or CRC-32 is another than its entry says");
-        return Err(PackError::of(node)(error));
     }
-    Ok(Member::Whole(Box::new(prepared)))
+
+    /// A short file, deflated and compared with its digest.
+    fn deflate(
+        &mut self,
+        pages: &Pages,
+        node: &Arc<Node>,
+        file: &FileBody,
+        mut part: Part,
+        name: String,
+        options: FullFileOptions<'static, 'static>,
+    ) -> Result<(), PackError> {
+        let at = usize::try_from(self.members).unwrap_or(usize::MAX);
+        self.add(|zip| zip.start_file(name, options))?;
+        let mut check = WholeCheck::new(file);
+        let mut written = Ok(());
+        let read = pages.read_part::<StoreError>(&mut part, |stretch| {
+            check.update(stretch);
+            if written.is_ok() {
+                written = match stretch {
+                    Stretch::Data(bytes) => self.zip.write_all(bytes),
+                    // Short, since the whole file is.
+                    Stretch::Hole(len) => self.zip.write_all(&vec![0; usize::try_from(len).unwrap_or(0)]),
+                };
+            }
+            Ok(())
+        });
+        read.and_then(|()| check.finish(file)).map_err(PackError::of(node))?;
+        written.map_err(PackError::Write)?;
+        self.files.push((at, node.clone()));
+        self.content += file.size;
+        Ok(())
+    }
 }

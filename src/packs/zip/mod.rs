@@ -1,11 +1,12 @@
 //! `zip`, canonical form `zip-v1`: the same tree gives the same bytes in one version of Larder.
 //!
-//! Members in preorder, folders as members of their own, the root's left out; everything deflated, sizes behind each content
-//! and in the directory at the end, zip64 where it is needed; modes and symlinks as Unix zips have them, times in DOS's form (UTC)
-//! and to the second. What a zip cannot carry is counted ([`Losses`](super::Losses)).
+//! Members in preorder, folders as members of their own, the root's left out; everything deflated; sizes in front of each content,
+//! of long files behind it, zip64 where it is needed; modes and symlinks as Unix zips have them, times in DOS's form (UTC) and
+//! to the second. What a zip cannot carry is counted ([`Losses`](super::Losses)).
 //!
-//! Short files are deflated by several threads in memory and come in order, long ones are deflated as they are read. The
-//! directory of a zip is written last and held until then: some 400 bytes and the name for each member.
+//! Short files are deflated by several threads, a batch at a time into a small zip in memory, and these are taken in whole, in
+//! order; long files are deflated as they are read. The
+//! directory of a zip is written last and held until then: a few hundred bytes and the name for each member.
 
 mod headers;
 mod member;
@@ -23,7 +24,7 @@ use crate::model::{Entry, Progress};
 use crate::tree::{Flow, LongCheck, Pages, Visit, in_order};
 
 use super::{PackError, Packing};
-use member::{Member, Own, Prepared, prepare};
+use member::{Own, Prepared, Step, prepare};
 
 /// Levels of deflate.
 pub(super) const LEVELS: RangeInclusive<i32> = 1..=9;
@@ -130,31 +131,32 @@ struct Writing<'a> {
 impl Writing<'_> {
     fn take(&mut self, prepared: Prepared) -> Result<(), PackError> {
         self.packing.losses.append(prepared.losses);
-        for member in prepared.members {
-            self.put(member)?;
+        for step in prepared.steps {
+            self.put(step)?;
         }
         if self.progress.cancelled() { Err(PackError::Interrupted) } else { Ok(()) }
     }
 
-    fn put(&mut self, member: Member) -> Result<(), PackError> {
-        let (new, bytes) = match member {
-            Member::Folder(name, options) => (self.zip.add_directory(name, options).map(|()| 1), 0),
-            Member::Whole(file) => {
-                let bytes = file.uncompressed_size();
-                (self.zip.add_prepared_file(*file).map(|()| 1), bytes)
+    fn put(&mut self, step: Step) -> Result<(), PackError> {
+        let (members, content) = match step {
+            Step::Short(archive, members, content) => {
+                self.zip.merge_archive(*archive).map_err(failed)?;
+                (members, content)
             }
-            Member::Begin(name, options) => (self.zip.start_file(name, *options).map(|()| 1), 0),
-            Member::Part(node, mut part, stretches) => {
+            Step::Begin(name, options) => {
+                self.zip.start_file(name, *options).map_err(failed)?;
+                (1, 0)
+            }
+            Step::Part(node, mut part, stretches) => {
                 for stretch in &stretches {
                     self.stretch(stretch)?;
                 }
                 self.long.add(self.pages, &node, &mut part).map_err(PackError::of(&node))?;
-                (Ok(0), 0)
+                (0, 0)
             }
         };
-        let new = new.map_err(failed)?;
-        self.packing.members += new;
-        self.progress.advance(new, bytes);
+        self.packing.members += members;
+        self.progress.advance(members, content);
         Ok(())
     }
 
