@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::model::Kind;
 use crate::ops::diff::{Change, DiffOptions, Side, Sort, Sums, Tally, What, between, with_folder};
 
-use super::array::JsonArray;
 use super::context;
 use super::error::CliError;
 use super::ls::path_hex;
@@ -45,7 +44,7 @@ pub(super) struct DiffArgs {
 
 /// A change, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ChangeJson {
+pub(super) struct ChangeJson {
     /// Names from what was compared, joined by `/`; empty for that itself.
     path: String,
     /// The same in hexadecimal, where it is not UTF-8.
@@ -92,7 +91,7 @@ struct ContentJson {
 
 /// Sums over all changes.
 #[derive(Debug, Serialize, JsonSchema)]
-struct SummaryJson {
+pub(super) struct SummaryJson {
     added: TallyJson,
     removed: TallyJson,
     content: ContentJson,
@@ -104,13 +103,14 @@ struct SummaryJson {
     unreadable: u64,
 }
 
-/// What `larder diff --json` prints.
+/// What `larder diff --json` prints, one a line: changes in the order of the tree (none with `--summary`), then the sums.
 #[derive(Debug, Serialize, JsonSchema)]
-#[allow(dead_code, reason = "the shape of what is written piece by piece")]
-pub(super) struct DiffJson {
-    /// In the order of the tree; none with `--summary`.
-    changes: Vec<ChangeJson>,
-    summary: SummaryJson,
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(super) enum DiffJson {
+    /// A change.
+    Change(ChangeJson),
+    /// The sums, last.
+    Summary(SummaryJson),
 }
 
 pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -121,12 +121,11 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
     let old = old.find(&store)?;
     let options = DiffOptions { content: args.content };
     let bar = Bar::start(out, "diff");
-    let mut array = JsonArray::open(out, "{\"changes\": ")?;
     let mut tell = |change: Change| -> Result<(), CliError> {
         if args.summary {
             Ok(())
         } else if out.json() {
-            array.push(&as_json(&change))
+            out.print_json(&DiffJson::Change(as_json(&change)))
         } else {
             line(&change, out)
         }
@@ -147,8 +146,7 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
     bar.finish();
     let summary = summary(&sums, unreadable);
     if out.json() {
-        let text = serde_json::to_string(&summary).map_err(|e| CliError::new(Kind::Failed, e.to_string()))?;
-        array.close(&format!(", \"summary\": {text}}}"))?;
+        out.print_json(&DiffJson::Summary(summary))?;
     } else if args.summary {
         out.line(&in_words(&sums))?;
     } else {

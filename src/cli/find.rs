@@ -9,7 +9,6 @@ use crate::ops::find::{Found, Wanted, find};
 use crate::snapshots::{self, List, Listed, SnapshotName, resolve};
 use crate::tree::Pages;
 
-use super::array::JsonArray;
 use super::context;
 use super::error::CliError;
 use super::ls::{kind, mode_text, path_hex};
@@ -55,7 +54,7 @@ pub(super) struct FindArgs {
     max_size: Option<u64>,
 }
 
-/// A version of something found; `larder find --json` prints an array of them.
+/// A version of something found; `larder find --json` prints one a line.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FoundJson {
     dataset: String,
@@ -97,15 +96,13 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     let snapshots = list.all();
     let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).map(ToString::to_string);
     let bar = Bar::start(out, "find");
-    let mut array = JsonArray::open(out, "")?;
     let mut versions = 0u64;
     let shows_snapshots = snapshots.len() > 1;
     find(&Pages::new(&store, PAGE_BUDGET), &snapshots, &wanted, &bar, |found| {
         versions += 1;
-        if out.json() { array.push(&as_json(&found)) } else { line(&found, shows_snapshots, out) }
+        if out.json() { out.print_json(&as_json(&found)) } else { line(&found, shows_snapshots, out) }
     })?;
     bar.finish();
-    array.close("")?;
     if versions == 0 {
         out.remark("nothing was found");
     }

@@ -18,6 +18,7 @@ pub(super) const GLOBAL: &str = "Global options";
 pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Capture", &["init", "snapshot"]),
     ("Look", &["list", "show", "ls", "cat"]),
+    ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export"]),
     ("Care", &["verify"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
@@ -29,6 +30,7 @@ const STATUSES: &[(&str, &[u8])] = &[
     ("snapshot", &[0, 1, 2, 3, 10, 11, 12, 13, 14, 130]),
     ("restore", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     ("export", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
+    ("diff", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     // A signal is how a mount ends in order.
     ("mount", &[0, 1, 2, 10, 12, 13, 14]),
     ("unmount", &[0, 1, 2, 10]),

@@ -13,7 +13,6 @@ use crate::ops::history::{Version, history};
 use crate::snapshots::{List, Wanted};
 use crate::tree::Pages;
 
-use super::array::JsonArray;
 use super::context;
 use super::error::CliError;
 use super::ls::{kind, mode_text, path_hex};
@@ -39,7 +38,7 @@ pub(super) struct HistoryArgs {
     dataset: Vec<DatasetName>,
 }
 
-/// A version; `larder history --json` prints an array of them.
+/// A version; `larder history --json` prints one a line.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct VersionJson {
     dataset: String,
@@ -70,14 +69,12 @@ pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<O
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');
     let bar = Bar::start(out, "history");
-    let mut array = JsonArray::open(out, "")?;
     let mut versions = 0u64;
     history(&Pages::new(&store, PAGE_BUDGET), &snapshots, &path, &bar, |version| {
         versions += 1;
-        if out.json() { array.push(&as_json(&version, &path)) } else { line(&version, out) }
+        if out.json() { out.print_json(&as_json(&version, &path)) } else { line(&version, out) }
     })?;
     bar.finish();
-    array.close("")?;
     if let Some(why) = snapshots.iter().find_map(|s| s.manifest.as_ref().err()) {
         return Err(CliError::new(Kind::Damage, format!("not every snapshot could be looked at: {why}")));
     }

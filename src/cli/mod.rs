@@ -3,7 +3,6 @@
 //! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`. What commands share is
 //! settled before one runs: the configuration file, progress, colours, the log.
 
-mod array;
 mod cat;
 mod completions;
 mod config;

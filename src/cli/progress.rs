@@ -132,6 +132,11 @@ impl Bar {
         self.cancelled.clone()
     }
 
+    /// Does something that prints, with the bar out of the way.
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     fn writes_json(&self) -> bool {
         self.out.progress() == ProgressMode::Json
     }

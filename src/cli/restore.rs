@@ -1,28 +1,41 @@
 //! `larder restore`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::model::{Kind, Progress};
-use crate::ops::restore::{Overwrite, RestoreOptions, restore};
+use crate::model::{DatasetName, Kind, Progress, SnapshotId, SnapshotKind};
+use crate::ops::capture::{CaptureOptions, LeaveOut, Source, capture};
+use crate::ops::restore::{Change, Mark, Overwrite, RestoreError, RestoreOptions, Restored, Select, restore};
+use crate::store::Store;
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, human_bytes};
+use super::folders;
+use super::output::{Output, counted, human_bytes, short_id};
 use super::place::Place;
 use super::progress::Bar;
-use super::{Global, Outcome};
+use super::snapshot::who;
+use super::{Global, Outcome, settings};
 
 /// Write a snapshot, or a part of it, into a folder
 ///
 /// Of a folder its contents go into DEST, anything else goes there under its name. DEST is made if it is missing.
+///
+/// A restore that was cut short is finished by the same command: what is there with its size and time of change is not
+/// written again. No file has its name before it is complete.
+///
+/// Patterns are those of .gitignore, from the root of what is restored: `*.c` and `cache/` at any depth, `/src` and
+/// `docs/*.md` from the root. An exclusion weighs more than an inclusion; the folders above what is restored come along.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  larder restore latest:src /tmp/src\n  larder restore home~1 ~/back --overwrite if-changed --verify"
-)]
+#[command(after_help = "\
+Examples:
+  larder restore latest:src /tmp/src
+  larder restore work~1 ~/work --include '*.c' --dry-run
+  larder restore work~1 ~/work --delete --safety      # make it as it was; the id that is told leads back")]
 pub(super) struct RestoreArgs {
     /// What
     #[arg(value_name = "SNAP[:PATH]")]
@@ -30,9 +43,27 @@ pub(super) struct RestoreArgs {
     /// Where
     #[arg(value_name = "DEST")]
     dest: PathBuf,
-    /// What happens to files that exist
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Never)]
-    overwrite: When,
+    /// Restore only what matches, a folder with all that is in it (can be repeated)
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave aside what matches (can be repeated); --delete leaves it aside too
+    #[arg(long, short = 'e', value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// What happens to files that exist [default: never; with --delete: if-changed]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    overwrite: Option<When>,
+    /// Remove what DEST has and the snapshot has not; never in another file system, never what patterns leave aside
+    #[arg(long)]
+    delete: bool,
+    /// Change nothing; list what would be done
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// List each change: `+` made, `~` replaced, `-` removed, `!` left as it is; `all`: also `=`, there already
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "done")]
+    changes: Option<Changes>,
+    /// Before DEST is changed, capture it as a snapshot of the dataset `NAME.safety`; `partial`: even if some of it cannot be read
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "whole")]
+    safety: Option<Safety>,
     /// Read back what was written and compare
     #[arg(long)]
     verify: bool,
@@ -40,7 +71,7 @@ pub(super) struct RestoreArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum When {
-    /// They stay
+    /// They stay; those of the same size and time count as restored
     Never,
     /// Those that differ in size or time are replaced, unless their content is the same
     IfChanged,
@@ -48,51 +79,229 @@ enum When {
     Always,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Changes {
+    /// What is done
+    Done,
+    /// Also what is there already
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Safety {
+    /// The restore does not begin if anything of DEST cannot be read
+    Whole,
+    /// It begins all the same
+    Partial,
+}
+
+/// What a restore did, or with `dry_run` would do.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RestoreJson {
+    /// The snapshot's id.
+    snapshot: String,
+    /// The folder restored into.
+    dest: String,
+    /// Nothing was changed: the counts are what a restore would do.
+    dry_run: bool,
+    /// Id of the snapshot of `dest` that was taken before.
+    safety: Option<String>,
+    /// Files written, further names of hard links counted too.
+    files: u64,
+    /// Folders made.
+    folders: u64,
+    /// Symlinks, devices and pipes made.
+    others: u64,
+    /// Bytes of the files written, holes counted.
+    bytes: u64,
+    /// Of those written or made: how many took the place of something.
+    replaced: u64,
+    /// Things removed that the snapshot does not have.
+    removed: u64,
+    /// Items that were there already as they should be.
+    unchanged: u64,
+    /// Items that were not overwritten.
+    kept: u64,
+    /// Items left out on purpose: sockets.
+    skipped: u64,
+    /// Items that could not be written, things that could not be removed.
+    failed: u64,
+    /// Items that are damaged in the store.
+    damaged: u64,
+    /// Items that came back without some property.
+    partly: u64,
+    /// Items that read back otherwise than they were written.
+    mismatched: u64,
+    /// Owners were not given back, for want of permission.
+    owners_lost: bool,
+}
+
 pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
+    let options = options(args, global)?;
+    if out.json() && args.changes.is_some() {
+        return Err(CliError::new(Kind::Usage, "--changes lists lines, --json prints one object: choose one"));
+    }
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
+    if place.is_latest() && found.manifest.kind == SnapshotKind::Safety {
+        return Err(CliError::new(Kind::Usage, "latest is the safety snapshot that was taken before a restore").hint(
+            format!("name the one you mean by its id or dataset; the safety snapshot is {}", short_id(found.id)),
+        ));
+    }
+    let safety = safety_snapshot(args, &store, out)?;
     let bar = Bar::start(out, "restore");
-    let (items, bytes) = found.extent();
-    bar.expect(items, bytes);
-    let overwrite = match args.overwrite {
-        When::Never => Overwrite::Never,
-        When::IfChanged => Overwrite::IfChanged,
-        When::Always => Overwrite::Always,
+    if options.select.is_all() {
+        let (items, bytes) = found.extent();
+        bar.expect(items, bytes);
+    }
+    let mut broken = None;
+    let mut list = |change: Change| {
+        if let Some(line) = line(args, out, change)
+            && broken.is_none()
+        {
+            bar.aside(|| broken = out.raw(&line).err());
+        }
     };
-    let options = RestoreOptions { overwrite, verify: args.verify };
-    let done = restore(&found.pages, &found.entry, &args.dest, &options, &bar);
+    let done = restore(&found.pages, &found.entry, &args.dest, &options, &bar, &mut list);
     bar.finish();
     let done = done?;
-    if out.json() {
-        out.print_json(&json!({
-            "snapshot": found.id.to_string(), "dest": args.dest, "files": done.files, "folders": done.folders,
-            "others": done.others, "bytes": done.bytes, "unchanged": done.unchanged, "kept": done.kept,
-            "skipped": done.skipped, "failed": done.failed, "damaged": done.damaged, "partly": done.partly,
-            "mismatched": done.mismatched, "owners_lost": done.owners_lost,
-        }))?;
-    } else {
-        let mut text = format!(
-            "restored {} files, {} folders, {} into {}",
-            done.files,
-            done.folders,
-            human_bytes(done.bytes),
-            args.dest.display()
-        );
-        let extra = [
-            (done.unchanged, "were there already"),
-            (done.kept, "were not overwritten (--overwrite if-changed)"),
-            (done.skipped, "were left out"),
-            (done.partly, "came back without some property"),
-            (done.failed, "could not be written"),
-            (done.damaged, "are damaged in the store"),
-            (done.mismatched, "read back otherwise than they were written"),
-        ];
-        for (count, what) in extra.iter().filter(|(count, _)| *count > 0) {
-            text.push_str(&format!("; {count} {what}"));
-        }
-        out.remark(&text);
+    if let Some(error) = broken {
+        return Err(error);
     }
+    if out.json() {
+        out.print_json(&RestoreJson::new(args, found.id, safety, &done))?;
+    } else {
+        out.remark(&summary(args, &done));
+    }
+    ended(&done, out)
+}
+
+fn options(args: &RestoreArgs, global: &Global) -> Result<RestoreOptions, RestoreError> {
+    let dirs = folders::client_dirs();
+    let mut guarded = vec![folders::default_identity(), dirs.state, dirs.cache];
+    guarded.extend(settings::identities(global, context::store_path(global).ok().as_deref()).value);
+    guarded.extend(global.settings.config.file.clone());
+    let overwrite = match args.overwrite {
+        None if args.delete => Overwrite::IfChanged,
+        None | Some(When::Never) => Overwrite::Never,
+        Some(When::IfChanged) => Overwrite::IfChanged,
+        Some(When::Always) => Overwrite::Always,
+    };
+    let select = Select::new(&args.include, &args.exclude)?;
+    Ok(RestoreOptions { overwrite, verify: args.verify, select, delete: args.delete, dry_run: args.dry_run, guarded })
+}
+
+/// Captures what is in the target, if there is anything and the user wants it.
+fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Option<SnapshotId>, CliError> {
+    let Some(safety) = args.safety.filter(|_| !args.dry_run) else { return Ok(None) };
+    if !std::fs::read_dir(&args.dest).is_ok_and(|mut items| items.next().is_some()) {
+        return Ok(None);
+    }
+    let options = CaptureOptions {
+        // What an earlier restore left half-written is left out, and nothing else: no ignore file counts here.
+        leave_out: LeaveOut { patterns: vec![".larder-part-*".to_owned()], ..LeaveOut::default() },
+        kind: SnapshotKind::Safety,
+        reason: Some(format!("before {} was restored into {}", args.what.display(), args.dest.display())),
+        who: who(),
+        ..CaptureOptions::new(safety_dataset(&args.dest))
+    };
+    let bar = Bar::start(out, "safety");
+    let info = capture(store, Source::Paths(vec![args.dest.clone()]), options, &bar, &context::now);
+    bar.finish();
+    let info = info?;
+    let (id, unreadable) = (short_id(info.id), info.manifest.statistics.unreadable);
+    if unreadable > 0 && safety == Safety::Whole {
+        let left = counted(unreadable, "item", "items");
+        return Err(CliError::new(
+            Kind::Partial,
+            format!("the safety snapshot {id} lacks {left} that could not be read; nothing was restored"),
+        )
+        .hint("--safety=partial restores all the same"));
+    }
+    if !out.json() {
+        let undo = format!("larder restore {id} {} --delete", args.dest.display());
+        out.tell(&format!("safety snapshot {id}; `{undo}` leads back"));
+    }
+    Ok(Some(info.id))
+}
+
+/// A series of its own: the dataset that has the folder's name stays what it is.
+fn safety_dataset(dest: &Path) -> DatasetName {
+    let name = dest.canonicalize().ok().and_then(|path| path.file_name().map(|n| n.to_string_lossy().into_owned()));
+    let fits: String = name.unwrap_or_else(|| "root".to_owned()).chars().take(60).collect();
+    DatasetName::coerce(&format!("{fits}.safety"), "safety")
+}
+
+/// A change as a line, if the user wants to see it.
+fn line(args: &RestoreArgs, out: &Output, change: Change) -> Option<Vec<u8>> {
+    let wanted = args.changes.or(args.dry_run.then_some(Changes::Done)).filter(|_| !out.json())?;
+    let sign = match change.mark {
+        Mark::Made => b'+',
+        Mark::Replaced => b'~',
+        Mark::Removed => b'-',
+        Mark::Kept => b'!',
+        Mark::Same if wanted == Changes::All => b'=',
+        Mark::Same => return None,
+    };
+    let name = if change.path.is_empty() { b".".to_vec() } else { out.name(change.path) };
+    let end: &[u8] = if change.is_folder { b"/\n" } else { b"\n" };
+    Some([&[sign, b' '], &name[..], end].concat())
+}
+
+impl RestoreJson {
+    fn new(args: &RestoreArgs, snapshot: SnapshotId, safety: Option<SnapshotId>, done: &Restored) -> Self {
+        Self {
+            snapshot: snapshot.to_string(),
+            dest: args.dest.to_string_lossy().into_owned(),
+            dry_run: args.dry_run,
+            safety: safety.map(|id| id.to_string()),
+            files: done.files,
+            folders: done.folders,
+            others: done.others,
+            bytes: done.bytes,
+            replaced: done.replaced,
+            removed: done.removed,
+            unchanged: done.unchanged,
+            kept: done.kept,
+            skipped: done.skipped,
+            failed: done.failed,
+            damaged: done.damaged,
+            partly: done.partly,
+            mismatched: done.mismatched,
+            owners_lost: done.owners_lost,
+        }
+    }
+}
+
+fn summary(args: &RestoreArgs, done: &Restored) -> String {
+    let mut text = format!(
+        "{} {}, {}, {} into {}",
+        if args.dry_run { "would restore" } else { "restored" },
+        counted(done.files, "file", "files"),
+        counted(done.folders, "folder", "folders"),
+        human_bytes(done.bytes),
+        args.dest.display()
+    );
+    let extra = [
+        (done.others, "symlink, device or pipe", "symlinks, devices and pipes", ""),
+        (done.replaced, "took the place of something", "took the place of something", ""),
+        (done.removed, "removed", "removed", ""),
+        (done.unchanged, "was there already", "were there already", ""),
+        (done.kept, "was not overwritten", "were not overwritten", " (--overwrite if-changed)"),
+        (done.skipped, "was left out", "were left out", ""),
+        (done.partly, "came back without some property", "came back without some property", ""),
+        (done.failed, "failed", "failed", ""),
+        (done.damaged, "is damaged in the store", "are damaged in the store", ""),
+        (done.mismatched, "reads back otherwise than it was written", "read back otherwise than they were written", ""),
+    ];
+    for (count, one, many, hint) in extra.iter().filter(|(count, ..)| *count > 0) {
+        text.push_str(&format!("; {}{hint}", counted(*count, one, many)));
+    }
+    text
+}
+
+fn ended(done: &Restored, out: &Output) -> Result<Outcome, CliError> {
     match done.kind() {
         None => Ok(Outcome::Done),
         Some(Kind::Partial) => Ok(Outcome::Partial),

@@ -9,12 +9,14 @@ use crate::model::Kind;
 use super::error::CliError;
 use super::events::{Event, FailureJson};
 use super::output::{Output, SnapshotJson};
-use super::{Outcome, init, ls, mount, show_config, verify};
+use super::{
+    Outcome, diff, export, find, history, init, list, ls, mount, restore, show_config, snapshot, stats, verify, why,
+};
 
 /// Print the JSON Schema of what a command prints under --json
 ///
-/// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls` it is
-/// one value for each line. A failure prints a value of the schema `error` (in a listing, on the last line) and the exit
+/// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls`, `diff`, `find` and
+/// `history` it is one value for each line. A failure prints a value of the schema `error` (in a listing, on the last line) and the exit
 /// status tells its sort. `progress` is what --progress json writes to standard error, a value a line. Members may be added
 /// by later versions; none is taken away or changes its meaning.
 #[derive(Debug, Args)]
@@ -33,9 +35,18 @@ type Named = (&'static str, fn() -> Schema);
 /// All schemas. A command whose output is not here prints no JSON.
 pub(super) const SCHEMAS: &[Named] = &[
     ("init", schema_of::<init::InitJson>),
-    ("snapshot", schema_of::<SnapshotJson>),
+    ("snapshot", schema_of::<snapshot::SnapshotReportJson>),
+    ("list", schema_of::<Vec<list::ListedJson>>),
     ("show", schema_of::<SnapshotJson>),
     ("ls", schema_of::<ls::EntryJson>),
+    ("diff", schema_of::<diff::DiffJson>),
+    ("find", schema_of::<find::FoundJson>),
+    ("history", schema_of::<history::VersionJson>),
+    ("stats", schema_of::<stats::StatsJson>),
+    ("why-big", schema_of::<why::WhyJson>),
+    ("why-new", schema_of::<why::WhyJson>),
+    ("restore", schema_of::<restore::RestoreJson>),
+    ("export", schema_of::<export::ExportJson>),
     ("mount", schema_of::<mount::MountJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
     ("verify", schema_of::<verify::VerifyJson>),
@@ -72,7 +83,7 @@ mod tests {
     use super::*;
 
     /// Commands that print no JSON, or whose JSON is not described.
-    const WITHOUT: [&str; 6] = ["cat", "completions", "man", "list", "restore", "export"];
+    const WITHOUT: [&str; 3] = ["cat", "completions", "man"];
 
     #[test]
     fn every_command_has_a_schema_or_prints_no_json() {

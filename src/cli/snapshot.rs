@@ -151,6 +151,16 @@ pub(super) struct DryRunJson {
     unreadable: u64,
 }
 
+/// What `larder snapshot --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SnapshotReportJson {
+    /// Without `--dry-run`.
+    Captured(Box<CapturedJson>),
+    /// With it.
+    DryRun(DryRunJson),
+}
+
 pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let input = input(&args)?;
     let dry_run = args.dry_run;
@@ -178,11 +188,11 @@ pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<O
 fn tell(captured: &Captured, out: &Output) -> Result<(), CliError> {
     let m = &captured.manifest;
     if out.json() {
-        return out.print_json(&CapturedJson {
+        return out.print_json(&SnapshotReportJson::Captured(Box::new(CapturedJson {
             snapshot: SnapshotJson::new(captured.id, m),
             skipped: captured.unchanged,
             left_out: captured.left_out,
-        });
+        })));
     }
     if captured.unchanged {
         let id = short_id(captured.id);
@@ -225,7 +235,7 @@ fn tell_dry_run(
     let Estimate { files, folders, others, bytes, files_to_read, bytes_to_read, left_out, unreadable } = found?;
     let dataset = options.dataset.to_string();
     if out.json() {
-        out.print_json(&DryRunJson {
+        out.print_json(&SnapshotReportJson::DryRun(DryRunJson {
             dry_run: true,
             dataset,
             files,
@@ -236,7 +246,7 @@ fn tell_dry_run(
             bytes_to_read,
             left_out,
             unreadable,
-        })?;
+        }))?;
     } else {
         out.line(&format!(
             "{dataset}: {}, {}, {} would be captured; {} of {} would be read; {} left out",
@@ -357,7 +367,8 @@ fn default_dataset(input: &Input) -> DatasetName {
     DatasetName::coerce(&name.unwrap_or_default(), "default")
 }
 
-fn who() -> (String, String, String) {
+/// Machine, user and program, as manifests record them.
+pub(super) fn who() -> (String, String, String) {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let uid = rustix::process::getuid().as_raw();
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();

@@ -1,6 +1,9 @@
 //! The one door to zstd.
 
 use std::cell::RefCell;
+use std::io::{self, Write};
+
+use zstd::stream::raw::CParameter;
 
 /// Compressing or decompressing failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,4 +42,97 @@ pub(super) fn decompress(frame: &[u8], len: usize) -> Result<Vec<u8>, CompressEr
         }
         Ok(out)
     })
+}
+
+/// Input that one thread compresses at a time. A part of the format: another number gives other bytes.
+const JOB_BYTES: u32 = 4 << 20;
+/// How much of the job before a job looks back on: an eighth of the window.
+const JOB_OVERLAP: u32 = 6;
+
+/// A stream as one zstd frame with a checksum, compressed on several threads. Its bytes follow from its content, the level and
+/// the version of zstd; not from how many threads there are, nor from how it is written.
+///
+/// Dropped before [`Self::finish`], the frame has no end, and whoever decompresses it is told.
+pub struct FrameWriter<W: Write> {
+    encoder: zstd::stream::write::Encoder<'static, W>,
+}
+
+impl<W: Write> std::fmt::Debug for FrameWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameWriter")
+    }
+}
+
+impl<W: Write> FrameWriter<W> {
+    /// Levels that may be asked for.
+    pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+    /// A frame that goes to `out`. `threads`: at least one, beside that which writes.
+    ///
+    /// # Errors
+    /// If zstd refuses the level, or has no memory.
+    pub fn new(out: W, level: i32, threads: u32) -> io::Result<Self> {
+        let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+        encoder.include_checksum(true)?;
+        // Without a thread of its own zstd cuts jobs differently.
+        encoder.multithread(threads.max(1))?;
+        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
+        encoder.set_parameter(CParameter::OverlapSizeLog(JOB_OVERLAP))?;
+        Ok(Self { encoder })
+    }
+
+    /// Ends the frame.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        self.encoder.finish()
+    }
+}
+
+impl<W: Write> Write for FrameWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.encoder.write(bytes)
+    }
+
+    /// Passes on what is compressed; what is not stays: an early end of a job would change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.get_mut().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compressible, and longer than a few jobs.
+    fn content() -> Vec<u8> {
+        (0..u64::from(3 * JOB_BYTES) / 8).flat_map(|i| (i % 4099 * (i >> 16)).to_le_bytes()).chain(*b"end").collect()
+    }
+
+    fn framed(content: &[u8], threads: u32, step: usize) -> Vec<u8> {
+        let mut writer = FrameWriter::new(Vec::new(), 3, threads).unwrap();
+        for slice in content.chunks(step) {
+            writer.write_all(slice).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn bytes_follow_from_content_alone() {
+        let content = content();
+        let frame = framed(&content, 1, 1 << 20);
+        assert!(frame.len() < content.len() / 2);
+        assert_eq!(zstd::stream::decode_all(&frame[..]).unwrap(), content);
+        assert!(frame == framed(&content, 4, 1 << 20), "threads change nothing");
+        assert!(frame == framed(&content, 2, 70_001), "nor do the sizes of writes");
+        assert_eq!(zstd::stream::decode_all(&framed(&[], 2, 1)[..]).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_frame_without_its_end_is_noticed() {
+        let frame = framed(&content(), 2, 1 << 20);
+        assert!(zstd::stream::decode_all(&frame[..frame.len() - 1]).is_err());
+    }
 }

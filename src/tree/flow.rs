@@ -133,11 +133,24 @@ impl Flow {
 
     /// The next visits, as many as are worth giving to a thread; none at the end.
     pub fn batch(&mut self) -> Vec<Visit> {
+        self.chosen(|_| true)
+    }
+
+    /// The same of those visits that are wanted. A folder whose [`Visit::Enter`] is not is left out with all below it,
+    /// which costs no look at it, and has no [`Visit::Leave`].
+    pub fn chosen(&mut self, mut wanted: impl FnMut(&Visit) -> bool) -> Vec<Visit> {
         let (mut batch, mut weight) = (Vec::new(), 0);
-        while weight < PART_BYTES {
+        while weight < PART_BYTES || batch.is_empty() {
             let Some(visit) = self.next() else { break };
-            weight += visit.weight();
-            batch.push(visit);
+            if wanted(&visit) {
+                weight += visit.weight();
+                batch.push(visit);
+                continue;
+            }
+            weight += ENTRY_WEIGHT;
+            if matches!(&visit, Visit::Enter { node, .. } if node.entry.folder().is_some()) {
+                self.skip();
+            }
         }
         batch
     }

@@ -42,8 +42,9 @@ fn series() -> (Sandbox, PathBuf) {
 
 /// `change path` of each change, folders' own times left out.
 fn changes(ran: Ran) -> Vec<String> {
-    let value = ran.json();
-    let list = value["changes"].as_array().unwrap().clone();
+    let list = ran.lines();
+    let (summary, list) = list.split_last().unwrap();
+    assert_eq!(summary["type"], "summary");
     let only_time = |c: &Value| c["metadata"] == serde_json::json!(["mtime"]) && c["new"]["kind"] == "folder";
     list.iter()
         .filter(|c| !only_time(c))
@@ -77,8 +78,6 @@ fn diff_of_two_snapshots() {
     assert_eq!(changes(sandbox.larder(["diff", "work", "work", "--json"])), [""; 0]);
     assert_eq!(changes(sandbox.larder(["diff", "work:README", "other:README", "--json", "--content"])), ["content "]);
     let summary = sandbox.larder(["diff", "work~2", "work~1", "--json", "--summary"]).json();
-    assert_eq!(summary["changes"], serde_json::json!([]));
-    let summary = &summary["summary"];
     assert_eq!((summary["added"]["bytes"].as_u64(), summary["added"]["folders"].as_u64()), (Some(700_000), Some(1)));
     assert_eq!(summary["content"]["new_bytes"].as_u64(), Some(150_000));
     assert_eq!(summary["types"], 1);
@@ -121,8 +120,7 @@ fn diff_with_a_folder() {
 fn find_tells_each_version_once() {
     let (sandbox, work) = series();
     let found = |arguments: &[&str]| {
-        let value = sandbox.larder([&["find", "--json"], arguments].concat()).json();
-        let list = value.as_array().unwrap().clone();
+        let list = sandbox.larder([&["find", "--json"], arguments].concat()).lines();
         list.iter()
             .map(|f| {
                 let text = |key: &str| f[key].as_str().unwrap().to_owned();
@@ -156,8 +154,7 @@ fn find_tells_each_version_once() {
 fn history_of_a_path() {
     let (sandbox, _) = series();
     let told = |arguments: &[&str]| {
-        let value = sandbox.larder([&["history", "--json"], arguments].concat()).json();
-        let list = value.as_array().unwrap().clone();
+        let list = sandbox.larder([&["history", "--json"], arguments].concat()).lines();
         list.iter().map(|v| format!("{} {}", v["sequence"], v["change"].as_str().unwrap())).collect::<Vec<_>>()
     };
     assert_eq!(told(&["README", "-d", "work"]), ["1 added", "3 content"]);
@@ -220,7 +217,11 @@ fn hostile_names_reach_no_terminal_and_break_no_json() {
     sandbox.snapshot(&work, "work").done();
     for command in [&["diff", "work~1", "work", "--json"][..], &["find", "a*", "--json"], &["why-new", "--json"]] {
         let text = sandbox.larder(command).ended(0).stdout;
-        assert!(!text.contains(&0x1b) && serde_json::from_slice::<Value>(&text).is_ok(), "{command:?}");
+        assert!(
+            !text.contains(&0x1b)
+                && serde_json::Deserializer::from_slice(&text).into_iter::<Value>().all(|v| v.is_ok()),
+            "{command:?}"
+        );
         assert!(String::from_utf8(text).unwrap().contains("611b5b324a0a62ff22"), "{command:?}");
     }
 }

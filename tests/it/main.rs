@@ -17,6 +17,7 @@ mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
 mod evidence; // what a snapshot says about itself
+mod export; // packs: what is in them, what is not, never half of one
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
@@ -24,6 +25,7 @@ mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
+mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`

@@ -96,6 +96,18 @@ fn an_exported_tar_gives_the_captured_tree_to_gnu_tar() {
 }
 
 #[test]
+fn an_exported_zip_has_every_file_folder_and_symlink() {
+    let c = captured();
+    let zip = c.sandbox.path("a.zip");
+    let ran = c.sandbox.larder(["export", "--bare", "awkward", "-o", text(&zip)]).ended(3);
+    for sort in ["owners", "times", "attributes", "holes", "hard-links", "special", "names"] {
+        assert!(ran.stderr.contains(&format!("larder: {sort}: ")), "{sort} is not told: {}", ran.stderr);
+    }
+    let _accepted = c.sandbox.larder(["export", "--bare", "awkward", "-o", text(&zip), "--accept-loss"]).ended(0);
+    Ran::of(python("unzipped.py").arg(&zip).arg(&c.source)).done();
+}
+
+#[test]
 fn the_independent_reader_extracts_the_captured_tree() {
     let c = captured();
     let dest = c.sandbox.path("read");

@@ -201,6 +201,15 @@ impl Ran {
             .unwrap_or_else(|e| panic!("{}: {e}: {}", ran.what, String::from_utf8_lossy(&ran.stdout)))
     }
 
+    /// It ended with 0 and stdout is one JSON value a line.
+    #[track_caller]
+    pub(crate) fn lines(self) -> Vec<serde_json::Value> {
+        let ran = self.ended(0);
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", ran.what));
+        text.lines().map(parse).collect()
+    }
+
     /// The ids of the snapshots that a `list --json` told.
     #[track_caller]
     pub(crate) fn ids(self) -> Vec<String> {

@@ -6,8 +6,9 @@ use crate::model::{Body, Entry};
 use crate::tree::{Flow, Node, Pages, Visit, in_order};
 
 use super::existing::digest_of;
-use super::folders::{Folder, Folders};
+use super::folders::{Folder, Folders, Top};
 use super::report::Tally;
+use super::select::{Choice, Chooser, Select};
 use super::{Overwrite, RestoreError};
 
 /// Compares every file's content with its digest, from the disk as far as the system allows, and every symlink's target. What was
@@ -16,17 +17,19 @@ pub(super) fn read_back(
     pages: &Pages,
     starts: Vec<(Box<[u8]>, Entry)>,
     base: &Arc<Folder>,
+    select: &Select,
     tally: &mut Tally,
 ) -> Result<(), RestoreError> {
     // What is written goes to the disk, so that the cached copy can be dropped and the disk's is read.
     let _ = rustix::fs::syncfs(base);
     let mut flow = Flow::new(pages, starts);
     let not_written = std::mem::take(&mut tally.not_written);
-    let mut folders = Folders::new(base.clone(), Overwrite::Never);
+    let mut folders = Folders::new(Some(base.clone()), Overwrite::Never, false);
+    let mut chooser = Chooser::new(select);
     in_order(
         || {
             let mut items = Vec::new();
-            let batch = flow.batch();
+            let batch = flow.chosen(|visit| chooser.visit(visit).0 != Choice::Aside);
             if batch.is_empty() {
                 return None;
             }
@@ -37,12 +40,14 @@ pub(super) fn read_back(
                     }
                     Visit::Enter { node, .. } if not_written.contains(&node.path) => {}
                     Visit::Enter { node, .. } => {
-                        if let Some(Ok(folder)) = folders.top() {
+                        if let Top::Open(folder) = folders.top() {
                             items.push((folder, node));
                         }
                     }
                     Visit::Part(..) => {}
-                    Visit::Leave(_) | Visit::Lost(..) => folders.leave(),
+                    Visit::Leave(_) | Visit::Lost(..) => {
+                        folders.leave();
+                    }
                 }
             }
             Some(items)

@@ -1,7 +1,6 @@
-//! What is there already: whether it is the same, and further names of hard links.
+//! What is there already: whether it is the same, and whether it may be replaced.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
@@ -11,13 +10,31 @@ use crate::model::{Body, Digest, Entry};
 use crate::tree::Node;
 
 use super::folders::Folder;
-use super::item::name_beside;
 use super::metadata::{Before, On};
 use super::outcome::Outcome;
+use super::remove::Removal;
 use super::{Context, Overwrite};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 256 << 10;
+
+/// What stands where an item goes, and may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Nothing,
+    /// Something that a rename replaces.
+    Thing,
+    /// A folder, which is to be removed first.
+    Folder,
+}
+
+impl Standing {
+    /// What became of an item that was put there.
+    pub(super) fn then(self, lost: Vec<String>) -> Outcome {
+        if self == Self::Nothing { Outcome::Made(lost) } else { Outcome::Replaced(lost) }
+    }
+}
 
 impl Before {
     /// What an open item has.
@@ -32,22 +49,51 @@ impl Before {
 }
 
 impl Context<'_> {
-    /// Something has an item's name. Returns if it may be replaced, else what became of the item.
-    pub(super) fn meet(&self, folder: &Folder, node: &Node) -> Result<(), Outcome> {
-        match self.overwrite {
-            Overwrite::Never => Err(Outcome::Kept(EXISTS.to_owned())),
-            Overwrite::Always => Ok(()),
-            Overwrite::IfChanged => {
-                let name = node.entry.name.as_bytes();
-                let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
-                let stat = stat.map_err(|e| Outcome::failed("cannot look at what is there", e))?;
-                if is_same(folder, &node.entry, &stat).unwrap_or(false) {
-                    Err(self.keep(folder, node, &stat))
-                } else {
-                    Ok(())
-                }
-            }
+    /// What stands where an item goes, if it may be replaced; else what became of the item.
+    pub(super) fn meet(&self, folder: &Folder, node: &Node) -> Result<Standing, Outcome> {
+        let Some(stat) = folder.look(node.entry.name.as_bytes())? else { return Ok(Standing::Nothing) };
+        if self.overwrite == Overwrite::Never {
+            return Err(left_alone(folder, &node.entry, &stat));
         }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return self.may_clear();
+        }
+        if self.overwrite == Overwrite::IfChanged && is_same(folder, &node.entry, &stat).unwrap_or(false) {
+            return Err(if self.dry { Outcome::Same(Vec::new()) } else { self.keep(folder, node, &stat) });
+        }
+        Ok(Standing::Thing)
+    }
+
+    /// The same for a further name of a file that has one in the target, `is_linked` to which this one may be already.
+    pub(super) fn meet_link(
+        &self,
+        folder: &Folder,
+        node: &Node,
+        is_linked: impl Fn(&Stat) -> bool,
+    ) -> Result<Standing, Outcome> {
+        let Some(stat) = folder.look(node.entry.name.as_bytes())? else { return Ok(Standing::Nothing) };
+        match FileType::from_raw_mode(stat.st_mode) {
+            _ if is_linked(&stat) => Err(Outcome::Same(Vec::new())),
+            _ if self.overwrite == Overwrite::Never => Err(left_alone(folder, &node.entry, &stat)),
+            FileType::Directory => self.may_clear(),
+            _ => Ok(Standing::Thing),
+        }
+    }
+
+    fn may_clear(&self) -> Result<Standing, Outcome> {
+        let blocked = || Outcome::Failed("a folder stands in its place (--delete removes it)".to_owned());
+        self.remover.as_ref().map(|_| Standing::Folder).ok_or_else(blocked)
+    }
+
+    /// Removes a folder that stands where an item goes.
+    pub(super) fn clear(&self, folder: &Folder, node: &Node) -> Result<(), Outcome> {
+        let Some(remover) = &self.remover else { return self.may_clear().map(|_| ()) };
+        let mut removed = Vec::new();
+        let mut tell = |path: &[u8], is_folder, failed| removed.push(Removal { path: path.into(), is_folder, failed });
+        let gone = remover.remove(folder.as_fd(), node.entry.name.as_bytes(), &node.path, true, &mut tell);
+        self.removed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut removed);
+        let blocked = || Outcome::Failed("a folder with things that are not removed stands in its place".to_owned());
+        gone.then_some(()).ok_or_else(blocked)
     }
 
     /// Puts the metadata on an item whose content is there.
@@ -58,71 +104,65 @@ impl Context<'_> {
             Err(e) => return e.into(),
         };
         let before = Before::from_stat(stat);
-        let lost = if entry.file().is_some() {
+        Outcome::Same(if entry.file().is_some() {
             match rustix::fs::openat(folder, name, READ, Mode::empty()) {
                 Ok(fd) => self.carrier.put(On::Open(fd.as_fd()), entry, &xattrs, before),
                 Err(e) => return Outcome::failed("cannot open what is there", e),
             }
         } else {
             self.carrier.put(On::Named(folder, name), entry, &xattrs, before)
-        };
-        if lost.is_empty() { Outcome::Same } else { Outcome::Partly(lost) }
-    }
-
-    /// A further name of a file that was restored under another one; nothing if that one is not where it should be.
-    pub(super) fn link(&self, base: &Arc<Folder>, folder: &Folder, node: &Node, first: &Node) -> Option<Outcome> {
-        let name = node.entry.name.as_bytes();
-        let (above, old) = match first.path.iter().rposition(|b| *b == b'/') {
-            Some(at) => (&first.path[..at], &first.path[at + 1..]),
-            None => (&[][..], &first.path[..]),
-        };
-        let from = base.descend(above).ok()?;
-        let link = |name: &[u8]| rustix::fs::linkat(&from, old, folder, name, AtFlags::empty());
-        let linked = match link(name) {
-            Err(Errno::NOENT) => return None,
-            Err(Errno::EXIST) if is_one_file(&from, old, folder, name) => Ok(Outcome::Same),
-            Err(Errno::EXIST) if self.overwrite == Overwrite::Never => Ok(Outcome::Kept(EXISTS.to_owned())),
-            Err(Errno::EXIST) => {
-                let beside = name_beside();
-                link(&beside)
-                    .map_err(|e| Outcome::failed("cannot link it", e))
-                    .and_then(|()| self.replace(folder, Some(&beside), name).map(|()| Outcome::Done))
-            }
-            made => made.map(|()| Outcome::Done).map_err(|e| Outcome::failed("cannot link it to its other name", e)),
-        };
-        Some(linked.unwrap_or_else(|outcome| outcome))
+        })
     }
 }
 
-const EXISTS: &str = "it exists already";
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
-fn is_one_file(a: &Folder, name_a: &[u8], b: &Folder, name_b: &[u8]) -> bool {
-    let stat = |folder, name| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
-    matches!((stat(a, name_a), stat(b, name_b)), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+/// What exists must not be overwritten: is it what would be written?
+fn left_alone(folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
+    if looks_same(folder, entry, stat).unwrap_or(false) {
+        return Outcome::Same(Vec::new());
+    }
+    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    Outcome::Kept(if is_folder { "a folder stands in its place" } else { "it exists already" }.to_owned())
 }
 
-/// True if what is there has an entry's content: by size and time of change, else by its bytes.
-fn is_same(folder: &Folder, entry: &Entry, stat: &Stat) -> Result<bool, Errno> {
-    let name = entry.name.as_bytes();
+/// True if what is there has an entry's kind, and a file its size and time of change; no content is read.
+fn looks_same(folder: &Folder, entry: &Entry, stat: &Stat) -> Result<bool, Errno> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     Ok(match &entry.body {
         Body::File(file) => {
-            if kind != FileType::RegularFile || u64::try_from(stat.st_size) != Ok(file.size) {
-                return Ok(false);
-            }
-            let same_time = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok())
-                == (entry.mtime.seconds, Some(entry.mtime.nanos));
-            same_time || file.content.is_some() && Some(digest_of(folder, name)?) == file.content
+            let time = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok());
+            kind == FileType::RegularFile
+                && u64::try_from(stat.st_size) == Ok(file.size)
+                && time == (entry.mtime.seconds, Some(entry.mtime.nanos))
         }
         Body::Symlink(target) => {
-            kind == FileType::Symlink && rustix::fs::readlinkat(folder, name, Vec::new())?.as_bytes() == &target[..]
+            let there = || rustix::fs::readlinkat(folder, entry.name.as_bytes(), Vec::new());
+            kind == FileType::Symlink && there()?.as_bytes() == &target[..]
         }
         Body::Fifo => kind == FileType::Fifo,
         Body::CharDevice(major, minor) => kind == FileType::CharacterDevice && stat.st_rdev == makedev(*major, *minor),
         Body::BlockDevice(major, minor) => kind == FileType::BlockDevice && stat.st_rdev == makedev(*major, *minor),
         Body::Socket | Body::Folder(_) => false,
     })
+}
+
+/// True if what is there has an entry's content: by size and time of change, else by its bytes.
+fn is_same(folder: &Folder, entry: &Entry, stat: &Stat) -> Result<bool, Errno> {
+    if looks_same(folder, entry, stat)? {
+        return Ok(true);
+    }
+    let Some(file) = entry.file() else { return Ok(false) };
+    let comparable = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && u64::try_from(stat.st_size) == Ok(file.size)
+        && file.content.is_some();
+    Ok(comparable && Some(digest_of(folder, entry.name.as_bytes())?) == file.content)
+}
+
+/// True if two names are of one file.
+pub(super) fn is_one_file(folder: &Folder, name: &[u8], other: &Stat) -> bool {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// BLAKE3 of a file, read past what is cached of it where that is written already.

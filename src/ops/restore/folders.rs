@@ -4,10 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use crate::model::Name;
 use crate::tree::Node;
 
 use super::outcome::Outcome;
@@ -20,16 +19,35 @@ const FAR: usize = 64;
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// The mode of a folder until it is finished. The sticky bit says nothing where only the owner may enter: here it is how a later
+/// restore knows the folders of one that was cut short, without a call more for each.
+const UNFINISHED: u32 = 0o1700;
+
+/// How a folder came to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Made where nothing was.
+    Made,
+    /// Made in the place of something else.
+    Replaced,
+    /// By a restore that was cut short: it still lacks its metadata.
+    Unfinished,
+    /// It was there before.
+    Existed,
+}
+
 /// An open folder of the target.
 #[derive(Debug)]
 pub(super) struct Folder {
     fd: OwnedFd,
-    /// True if it was there before, with something in it or as a folder of somebody else's.
-    pub(super) existed: bool,
+    pub(super) origin: Origin,
     /// True if new items get its group.
     pub(super) gives_group: bool,
     /// True if new items get ACLs from its default ACL.
     pub(super) gives_acl: bool,
+    /// True if it is in another file system than the target, or is mounted below it.
+    pub(super) beyond: bool,
+    device: (u32, u32),
 }
 
 impl AsFd for Folder {
@@ -39,21 +57,33 @@ impl AsFd for Folder {
 }
 
 impl Folder {
-    fn new(fd: OwnedFd, existed: bool) -> Result<Self, Errno> {
-        let mode = rustix::fs::fstat(&fd)?.st_mode;
-        let gives_acl = existed && rustix::fs::fgetxattr_query(&fd, DEFAULT_ACL).is_ok_and(|len| len > 0);
-        Ok(Self { fd, existed, gives_group: mode & 0o2000 != 0, gives_acl })
+    fn new(fd: OwnedFd, origin: Origin, parent: Option<&Self>) -> Result<Self, Errno> {
+        let stat = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        let mode = u32::from(stat.stx_mode);
+        let made = matches!(origin, Origin::Made | Origin::Replaced);
+        let ours = stat.stx_uid == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
+        let unfinished = origin == Origin::Existed && mode & 0o5777 == UNFINISHED && ours;
+        let device = (stat.stx_dev_major, stat.stx_dev_minor);
+        let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        Ok(Self {
+            origin: if unfinished { Origin::Unfinished } else { origin },
+            gives_group: mode & 0o2000 != 0,
+            gives_acl: !made && rustix::fs::fgetxattr_query(&fd, DEFAULT_ACL).is_ok_and(|len| len > 0),
+            beyond: parent.is_some_and(|parent| parent.beyond || mounted || parent.device != device),
+            device,
+            fd,
+        })
     }
 
     /// Opens a folder in this one.
-    pub(super) fn open(&self, name: &[u8], existed: bool) -> Result<Self, Errno> {
-        Self::new(rustix::fs::openat(&self.fd, name, OPEN, Mode::empty())?, existed)
+    pub(super) fn open(&self, name: &[u8], origin: Origin) -> Result<Self, Errno> {
+        Self::new(rustix::fs::openat(&self.fd, name, OPEN, Mode::empty())?, origin, Some(self))
     }
 
     /// Makes a folder in this one. What it inherited is taken off, so that nothing in it inherits further.
-    fn make(&self, name: &[u8]) -> Result<Self, Errno> {
-        rustix::fs::mkdirat(&self.fd, name, Mode::RWXU)?;
-        let made = self.open(name, false)?;
+    fn make(&self, name: &[u8], origin: Origin) -> Result<Self, Errno> {
+        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(UNFINISHED))?;
+        let made = self.open(name, origin)?;
         if self.gives_acl {
             for acl in [DEFAULT_ACL, ACCESS_ACL] {
                 let _ = rustix::fs::fremovexattr(&made.fd, acl);
@@ -62,11 +92,23 @@ impl Folder {
         Ok(made)
     }
 
+    /// What has a name in it, if anything. Nothing can be in a folder that was just made.
+    pub(super) fn look(&self, name: &[u8]) -> Result<Option<Stat>, Outcome> {
+        if matches!(self.origin, Origin::Made | Origin::Replaced) {
+            return Ok(None);
+        }
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(Outcome::failed("cannot look at what is there", e)),
+        }
+    }
+
     /// Opens the folder that a path from here leads to.
     pub(super) fn descend(self: &Arc<Self>, path: &[u8]) -> Result<Arc<Self>, Errno> {
         let mut here = self.clone();
         for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
-            here = Arc::new(here.open(name, true)?);
+            here = Arc::new(here.open(name, Origin::Existed)?);
         }
         Ok(here)
     }
@@ -75,118 +117,232 @@ impl Folder {
 pub(super) const ACCESS_ACL: &str = "system.posix_acl_access";
 pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
 
-struct Level {
-    name: Name,
-    folder: Option<Arc<Folder>>,
-    existed: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not asked for yet: made when something in it is.
+    Waiting,
     /// It could not be made: nothing below it is restored.
-    refused: bool,
+    Refused,
+    /// It would be made: nothing is, this is a rehearsal.
+    Foreseen(Origin),
+    /// It is there.
+    There(Origin),
+}
+
+struct Level {
+    node: Arc<Node>,
+    state: State,
+    /// Restored for its own sake or for that of something in it.
+    wanted: bool,
+    folder: Option<Arc<Folder>>,
+}
+
+/// The folder that the walk is in.
+pub(super) enum Top {
+    /// This one.
+    Open(Arc<Folder>),
+    /// One that a restore would make.
+    Foreseen(Origin),
+    /// None: one above it could not be made, or was not asked for.
+    Nowhere,
+    /// It cannot be opened again.
+    Lost(Outcome),
 }
 
 /// The folders between the target and where the walk is.
 pub(super) struct Folders {
-    base: Arc<Folder>,
+    base: Option<Arc<Folder>>,
     overwrite: Overwrite,
+    dry: bool,
     levels: Vec<Level>,
 }
 
 impl Folders {
-    /// Makes and opens the target.
-    pub(super) fn target(target: &Path) -> Result<Arc<Folder>, RestoreError> {
+    /// Makes and opens the target; in a rehearsal it is only opened, if it is there. `finished_later`: it gets metadata in the end.
+    pub(super) fn target(target: &Path, dry: bool, finished_later: bool) -> Result<Option<Arc<Folder>>, RestoreError> {
         let fail = |e: std::io::Error| RestoreError::Target { path: target.to_owned(), source: e };
         let existed = std::fs::read_dir(target).is_ok_and(|mut items| items.next().is_some());
-        std::fs::create_dir_all(target).map_err(fail)?;
+        if !dry {
+            std::fs::create_dir_all(target).map_err(fail)?;
+        }
         // The user named it: here alone a symlink is followed.
         let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, target, open, Mode::empty()).map_err(|e| fail(e.into()))?;
-        let mut folder = Folder::new(fd, true).map_err(|e| fail(e.into()))?;
-        folder.existed = existed;
-        Ok(Arc::new(folder))
-    }
-
-    pub(super) fn new(base: Arc<Folder>, overwrite: Overwrite) -> Self {
-        Self { base, overwrite, levels: Vec::new() }
-    }
-
-    /// The folder that the walk is in; nothing if it is below one that could not be made.
-    pub(super) fn top(&mut self) -> Option<Result<Arc<Folder>, Outcome>> {
-        let Some(last) = self.levels.last() else { return Some(Ok(self.base.clone())) };
-        if last.refused {
-            return None;
+        let fd = match rustix::fs::openat(CWD, target, open, Mode::empty()) {
+            Err(Errno::NOENT) if dry => return Ok(None),
+            opened => opened.map_err(|e| fail(e.into()))?,
+        };
+        let mut folder = Folder::new(fd, Origin::Existed, None).map_err(|e| fail(e.into()))?;
+        if !existed && folder.origin == Origin::Existed {
+            folder.origin = Origin::Made;
+            if finished_later && !dry {
+                let _ = rustix::fs::fchmod(&folder.fd, Mode::from_raw_mode(UNFINISHED));
+            }
         }
-        Some(self.reopen().map_err(|e| Outcome::failed("cannot open its folder again", e)))
+        Ok(Some(Arc::new(folder)))
     }
 
-    /// The deepest folder, opened again from the nearest one above it that is open.
-    fn reopen(&mut self) -> Result<Arc<Folder>, Errno> {
-        let from = self.levels.iter().rposition(|level| level.folder.is_some());
-        let mut here = from.and_then(|at| self.levels[at].folder.clone()).unwrap_or_else(|| self.base.clone());
-        for level in self.levels.iter_mut().skip(from.map_or(0, |at| at + 1)) {
-            here = Arc::new(here.open(level.name.as_bytes(), level.existed)?);
-            level.folder = Some(here.clone());
+    /// `base`: the target; nothing if it would have to be made and nothing is.
+    pub(super) fn new(base: Option<Arc<Folder>>, overwrite: Overwrite, dry: bool) -> Self {
+        Self { base, overwrite, dry, levels: Vec::new() }
+    }
+
+    /// The folder that the walk is in.
+    pub(super) fn top(&mut self) -> Top {
+        self.at(self.levels.len())
+    }
+
+    fn at(&mut self, depth: usize) -> Top {
+        match depth.checked_sub(1).map(|at| self.levels[at].state) {
+            None => self.base.clone().map_or(Top::Foreseen(Origin::Made), Top::Open),
+            Some(State::Refused | State::Waiting) => Top::Nowhere,
+            Some(State::Foreseen(origin)) => Top::Foreseen(origin),
+            Some(State::There(_)) => match self.reopen(depth) {
+                Ok(Some(folder)) => Top::Open(folder),
+                Ok(None) => Top::Nowhere,
+                Err(e) => Top::Lost(Outcome::failed("cannot open its folder again", e)),
+            },
+        }
+    }
+
+    /// A folder that is there, opened again from the nearest one above it that is open.
+    fn reopen(&mut self, depth: usize) -> Result<Option<Arc<Folder>>, Errno> {
+        let from = self.levels[..depth].iter().rposition(|level| level.folder.is_some());
+        let mut here = match from {
+            Some(at) => self.levels[at].folder.clone(),
+            None => self.base.clone(),
+        };
+        for level in &mut self.levels[from.map_or(0, |at| at + 1)..depth] {
+            let (Some(above), State::There(origin)) = (&here, level.state) else { return Ok(None) };
+            // The start is the target itself.
+            if !level.node.path.is_empty() {
+                here = Some(Arc::new(above.open(level.node.entry.name.as_bytes(), origin)?));
+            }
+            level.folder.clone_from(&here);
         }
         Ok(here)
     }
 
     /// Makes a folder, or opens it if it exists. [`Self::leave`] follows in any case.
-    pub(super) fn enter(&mut self, node: &Node) -> Result<(), Outcome> {
-        let overwrite = self.overwrite;
-        self.step(node, |parent, name| make_or_open(parent, name, overwrite))
+    pub(super) fn enter(&mut self, node: &Arc<Node>) -> Result<(), Outcome> {
+        self.push(node, true);
+        self.settle(self.levels.len() - 1, make_or_open)
+    }
+
+    /// Enters a folder that is made only when something in it is asked for. [`Self::leave`] follows.
+    pub(super) fn look_into(&mut self, node: &Arc<Node>) {
+        self.push(node, false);
     }
 
     /// Opens a folder that should be there. [`Self::leave`] follows in any case.
-    pub(super) fn find(&mut self, node: &Node) -> Result<(), Outcome> {
-        self.step(node, |parent, name| {
-            parent.open(name, true).map_err(|e| Outcome::failed("cannot open the folder", e))
-        })
+    pub(super) fn find(&mut self, node: &Arc<Node>) -> Result<(), Outcome> {
+        self.push(node, true);
+        self.settle(self.levels.len() - 1, open)
     }
 
-    fn step(&mut self, node: &Node, get: impl Fn(&Folder, &[u8]) -> Result<Folder, Outcome>) -> Result<(), Outcome> {
-        let name = node.entry.name.clone();
-        let made = match self.top() {
-            // The start is the target itself.
-            Some(Ok(folder)) if node.path.is_empty() => Ok(folder),
-            Some(Ok(parent)) => get(&parent, name.as_bytes()).map(Arc::new),
-            Some(Err(why)) => Err(why),
-            None => {
-                self.levels.push(Level { name, folder: None, existed: false, refused: true });
-                return Ok(());
+    /// Makes the folders above that were not asked for until now; tells of one that cannot be made.
+    pub(super) fn ask_for_all(&mut self) -> Option<(Arc<Node>, Outcome)> {
+        let mut refused = None;
+        let first = self.levels.iter().rposition(|level| level.wanted).map_or(0, |at| at + 1);
+        for at in first..self.levels.len() {
+            self.levels[at].wanted = true;
+            if self.levels[at].state == State::Waiting
+                && let Err(why) = self.settle(at, make_or_open)
+            {
+                refused = Some((self.levels[at].node.clone(), why));
             }
-        };
-        let (folder, told) = match made {
-            Ok(folder) => (Some(folder), Ok(())),
-            Err(why) => (None, Err(why)),
-        };
-        let existed = folder.as_ref().is_some_and(|f| f.existed);
-        self.levels.push(Level { name, refused: folder.is_none(), folder, existed });
+        }
+        refused
+    }
+
+    /// Opens the folders above that were not asked for, as far as they exist.
+    pub(super) fn open_unasked(&mut self) {
+        for at in 0..self.levels.len() {
+            if self.levels[at].state == State::Waiting && self.settle(at, open).is_err() {
+                self.levels[at].state = State::Waiting;
+                return;
+            }
+        }
+    }
+
+    fn push(&mut self, node: &Arc<Node>, wanted: bool) {
+        self.levels.push(Level { node: node.clone(), state: State::Waiting, wanted, folder: None });
         let far = self.levels.len().wrapping_sub(NEAR + 1);
         if !far.is_multiple_of(FAR)
             && let Some(level) = self.levels.get_mut(far)
         {
             level.folder = None;
         }
-        told
     }
 
-    /// Leaves the deepest folder.
-    pub(super) fn leave(&mut self) {
-        self.levels.pop();
+    /// Makes or opens the folder of a level, if that above it is there.
+    fn settle(
+        &mut self,
+        at: usize,
+        get: impl Fn(&Folder, &[u8], Overwrite, bool) -> Result<Got, Outcome>,
+    ) -> Result<(), Outcome> {
+        let node = self.levels[at].node.clone();
+        let got = match self.at(at) {
+            Top::Nowhere => {
+                self.levels[at].state = State::Refused;
+                return Ok(());
+            }
+            Top::Lost(why) => Err(why),
+            Top::Foreseen(_) => Ok(Got::Foreseen(Origin::Made)),
+            // The start is the target itself.
+            Top::Open(folder) if node.path.is_empty() => Ok(Got::Folder(folder)),
+            Top::Open(above) => get(&above, node.entry.name.as_bytes(), self.overwrite, self.dry),
+        };
+        let level = &mut self.levels[at];
+        match got {
+            Ok(Got::Folder(folder)) => (level.state, level.folder) = (State::There(folder.origin), Some(folder)),
+            Ok(Got::Foreseen(origin)) => level.state = State::Foreseen(origin),
+            Err(why) => {
+                level.state = State::Refused;
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the deepest folder. True if it was asked for.
+    pub(super) fn leave(&mut self) -> bool {
+        self.levels.pop().is_some_and(|level| level.wanted)
+    }
+
+    /// True if the deepest folder was asked for.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.wanted)
     }
 }
 
-fn make_or_open(parent: &Folder, name: &[u8], overwrite: Overwrite) -> Result<Folder, Outcome> {
-    match parent.make(name) {
-        Err(Errno::EXIST) => {}
-        made => return made.map_err(|e| Outcome::failed("cannot make the folder", e)),
-    }
-    match parent.open(name, true) {
-        Err(Errno::NOTDIR | Errno::LOOP) if overwrite == Overwrite::Never => {
+/// A folder, or that one would be made.
+enum Got {
+    Folder(Arc<Folder>),
+    Foreseen(Origin),
+}
+
+fn open(above: &Folder, name: &[u8], _: Overwrite, _: bool) -> Result<Got, Outcome> {
+    let opened = above.open(name, Origin::Existed);
+    opened.map(|folder| Got::Folder(Arc::new(folder))).map_err(|e| Outcome::failed("cannot open the folder", e))
+}
+
+fn make_or_open(above: &Folder, name: &[u8], overwrite: Overwrite, dry: bool) -> Result<Got, Outcome> {
+    let there = above.look(name)?;
+    let got = |made: Result<Folder, Errno>, what: &str| {
+        made.map(|folder| Got::Folder(Arc::new(folder))).map_err(|e| Outcome::failed(what, e))
+    };
+    match there.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        Some(FileType::Directory) => got(above.open(name, Origin::Existed), "cannot open the folder that is there"),
+        Some(_) if overwrite == Overwrite::Never => {
             Err(Outcome::Kept("something that is no folder stands in its place".to_owned()))
         }
-        Err(Errno::NOTDIR | Errno::LOOP) => {
-            let replaced = rustix::fs::unlinkat(parent, name, AtFlags::empty()).and_then(|()| parent.make(name));
-            replaced.map_err(|e| Outcome::failed("cannot make a folder of what stands in its place", e))
+        Some(_) if dry => Ok(Got::Foreseen(Origin::Replaced)),
+        None if dry => Ok(Got::Foreseen(Origin::Made)),
+        Some(_) => {
+            let made =
+                rustix::fs::unlinkat(above, name, AtFlags::empty()).and_then(|()| above.make(name, Origin::Replaced));
+            got(made, "cannot make a folder of what stands in its place")
         }
-        opened => opened.map_err(|e| Outcome::failed("cannot open the folder that is there", e)),
+        None => got(above.make(name, Origin::Made), "cannot make the folder"),
     }
 }

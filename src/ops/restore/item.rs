@@ -1,32 +1,30 @@
 //! Files, symlinks, pipes and devices: made, filled, finished.
 //!
-//! A new file is written where it belongs. A kill leaves it short and with the time of the kill, so `--overwrite=if-changed`
-//! sees that it is not done; a name of its own and a rename would cost two more calls a file to say no more. What replaces
-//! something is written beside it and renamed over it: the old one stays whole until the new one is.
+//! Each gets its name when it is complete, content and metadata (`place`).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 
 use crate::model::{Body, Entry, Xattrs};
-use crate::store::StoreError;
 use crate::tree::{Flow, LongCheck, Node, Part, Stretch, Visit, WholeCheck};
 
 use super::Context;
+use super::existing::Standing;
 use super::folders::Folder;
 use super::metadata::{Before, On};
 use super::outcome::Outcome;
+use super::place::Beside;
 
-/// A file being written.
+/// A file being written. It vanishes when dropped, unless it was put in its place.
 #[derive(Debug)]
 pub(super) struct Opened {
     fd: OwnedFd,
     before: Before,
-    /// Its name until it takes the place of another.
-    beside: Option<Vec<u8>>,
+    standing: Standing,
+    beside: Beside,
 }
 
 /// A file whose parts are written by several threads.
@@ -46,16 +44,9 @@ impl LongFile {
     }
 }
 
-/// A name beside, which nobody else uses.
-pub(super) fn name_beside() -> Vec<u8> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let process = rustix::process::getpid().as_raw_nonzero();
-    format!(".larder-{process:x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed)).into_bytes()
-}
-
 impl Context<'_> {
     /// A file that is in one part.
-    pub(super) fn put_file(&self, folder: &Folder, node: &Node, part: &mut Part) -> Outcome {
+    pub(super) fn put_file(&self, folder: &Arc<Folder>, node: &Node, part: &mut Part) -> Outcome {
         let Some(file) = node.entry.file() else { return Outcome::Done };
         let opened = match self.open_file(folder, node) {
             Ok(opened) => opened,
@@ -63,11 +54,11 @@ impl Context<'_> {
         };
         let mut check = WholeCheck::new(file);
         let filled = fill(self, &opened, node, part, |stretch| check.update(stretch));
-        self.close(folder, node, &opened, filled.and_then(|()| Ok(check.finish(file)?)))
+        self.close(node, &opened, filled.and_then(|()| Ok(check.finish(file)?)))
     }
 
     /// A part of a file that has several. Whichever thread comes first opens it.
-    pub(super) fn put_part(&self, folder: &Folder, node: &Node, part: &mut Part, long: &LongFile) {
+    pub(super) fn put_part(&self, folder: &Arc<Folder>, node: &Node, part: &mut Part, long: &LongFile) {
         let opened =
             long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
         if let Some(opened) = opened.as_ref().filter(|_| !long.is_settled())
@@ -80,7 +71,6 @@ impl Context<'_> {
     /// The same part once all before it are written: the last one finishes the file.
     pub(super) fn finish_part(
         &self,
-        folder: &Folder,
         node: &Arc<Node>,
         part: &mut Part,
         long: &LongFile,
@@ -96,13 +86,13 @@ impl Context<'_> {
         }
         let settled = long.settled.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (long.opened.get().and_then(Option::as_ref), settled) {
-            (Some(opened), settled) => self.close(folder, node, opened, settled.map_or(Ok(()), Err)),
+            (Some(opened), settled) => self.close(node, opened, settled.map_or(Ok(()), Err)),
             (None, settled) => settled.unwrap_or(Outcome::Done),
         }
     }
 
     /// An item that was to be linked to another name of it, which is not there.
-    pub(super) fn put_alone(&self, folder: &Folder, node: &Node) -> Outcome {
+    pub(super) fn put_alone(&self, folder: &Arc<Folder>, node: &Node) -> Outcome {
         let mut flow = Flow::new(self.pages, vec![(node.path.clone(), node.entry.clone())]);
         let (long, mut check, mut outcome) = (LongFile::default(), LongCheck::default(), Outcome::Done);
         while let Some(visit) = flow.next() {
@@ -113,102 +103,54 @@ impl Context<'_> {
                 return self.put_file(folder, &node, &mut part);
             }
             self.put_part(folder, &node, &mut part, &long);
-            outcome = self.finish_part(folder, &node, &mut part, &long, &mut check);
+            outcome = self.finish_part(&node, &mut part, &long, &mut check);
         }
         outcome
     }
 
-    fn open_file(&self, folder: &Folder, node: &Node) -> Result<Opened, Outcome> {
-        let name = node.entry.name.as_bytes();
-        let opened = match self.create(folder, name, &node.entry) {
-            Err(Errno::EXIST) => {
-                self.meet(folder, node)?;
-                let beside = name_beside();
-                self.create(folder, &beside, &node.entry).map(|opened| Opened { beside: Some(beside), ..opened })
-            }
-            created => created,
-        };
-        opened.map_err(|e| Outcome::failed("cannot make the file", e))
-    }
-
-    fn create(&self, folder: &Folder, name: &[u8], entry: &Entry) -> Result<Opened, Errno> {
-        let (mode, before) = self.carrier.new_item(entry, folder, entry.xattrs != Xattrs::None);
+    fn open_file(&self, folder: &Arc<Folder>, node: &Node) -> Result<Opened, Outcome> {
+        let standing = self.meet(folder, node)?;
+        let (mode, before) = self.carrier.new_item(&node.entry, folder, node.entry.xattrs != Xattrs::None);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Opened { fd: rustix::fs::openat(folder, name, flags, mode)?, before, beside: None })
+        let made = self.beside(folder, node, |name| rustix::fs::openat(folder, name, flags, mode));
+        let (beside, fd) = made.map_err(|e| Outcome::failed("cannot make the file", e))?;
+        Ok(Opened { fd, before, standing, beside })
     }
 
-    /// Finishes a file, or takes it away again if it could not be filled: no file of Larder's holds wrong bytes.
-    fn close(&self, folder: &Folder, node: &Node, opened: &Opened, filled: Result<(), Outcome>) -> Outcome {
-        let name = node.entry.name.as_bytes();
-        let now = opened.beside.as_deref().unwrap_or(name);
+    /// Finishes a file. If it could not be filled it vanishes: no file of Larder's holds wrong bytes.
+    fn close(&self, node: &Node, opened: &Opened, filled: Result<(), Outcome>) -> Outcome {
         let finished = filled.and_then(|()| {
             let xattrs = self.pages.xattrs(&node.entry)?;
             let lost = self.carrier.put(On::Open(opened.fd.as_fd()), &node.entry, &xattrs, opened.before);
-            self.replace(folder, opened.beside.as_deref(), name)?;
-            Ok(lost)
+            self.place(&opened.beside, node, opened.standing)?;
+            Ok(opened.standing.then(lost))
         });
-        finished.map_or_else(
-            |outcome| {
-                let _ = rustix::fs::unlinkat(folder, now, AtFlags::empty());
-                outcome
-            },
-            Outcome::carried,
-        )
-    }
-
-    /// Puts what was made beside in the place of what was there.
-    pub(super) fn replace(&self, folder: &Folder, beside: Option<&[u8]>, name: &[u8]) -> Result<(), Outcome> {
-        let Some(beside) = beside else { return Ok(()) };
-        rustix::fs::renameat(folder, beside, folder, name).map_err(|e| {
-            let _ = rustix::fs::unlinkat(folder, beside, AtFlags::empty());
-            Outcome::failed("cannot take the place of what is there", e)
-        })
+        finished.unwrap_or_else(|outcome| outcome)
     }
 
     /// A symlink, pipe or device.
-    pub(super) fn put_other(&self, folder: &Folder, node: &Node) -> Outcome {
+    pub(super) fn put_other(&self, folder: &Arc<Folder>, node: &Node) -> Outcome {
         if node.entry.body == Body::Socket {
-            return Outcome::Skipped("a socket belongs to a running program and is not restored".to_owned());
+            return Outcome::Skipped(SOCKET.to_owned());
         }
-        self.try_other(folder, node).map_or_else(|outcome| outcome, Outcome::carried)
+        self.try_other(folder, node).unwrap_or_else(|outcome| outcome)
     }
 
-    fn try_other(&self, folder: &Folder, node: &Node) -> Result<Vec<String>, Outcome> {
-        let (entry, name) = (&node.entry, node.entry.name.as_bytes());
-        let fail = |e| Outcome::failed("cannot make it", e);
+    fn try_other(&self, folder: &Arc<Folder>, node: &Node) -> Result<Outcome, Outcome> {
+        let entry = &node.entry;
+        let standing = self.meet(folder, node)?;
         let (mode, before) = self.carrier.new_item(entry, folder, entry.xattrs != Xattrs::None);
-        let beside = match make_other(folder, name, entry, mode) {
-            Err(Errno::EXIST) => {
-                self.meet(folder, node)?;
-                let beside = name_beside();
-                make_other(folder, &beside, entry, mode).map_err(fail)?;
-                Some(beside)
-            }
-            made => made.map(|()| None).map_err(fail)?,
-        };
+        let made = self.beside(folder, node, |name| make_other(folder, name, entry, mode));
+        let (beside, ()) = made.map_err(|e| Outcome::failed("cannot make it", e))?;
         let xattrs = self.pages.xattrs(entry)?;
-        let now = beside.as_deref().unwrap_or(name);
-        let lost = self.carrier.put(On::Named(folder, now), entry, &xattrs, before);
-        self.replace(folder, beside.as_deref(), name)?;
-        Ok(lost)
-    }
-
-    /// Puts a folder's own metadata on it, after all that is in it. A folder that was there keeps its own unless files may be
-    /// overwritten.
-    pub(super) fn finish_folder(&self, folder: &Folder, node: &Node, lost: Option<StoreError>) -> Outcome {
-        if let Some(error) = lost {
-            return error.into();
-        }
-        if folder.existed && self.overwrite == super::Overwrite::Never {
-            return Outcome::Done;
-        }
-        let put = self.pages.xattrs(&node.entry).map(|xattrs| {
-            let before = Before { existed: folder.existed, ..Before::of(folder.as_fd()) };
-            self.carrier.put(On::Open(folder.as_fd()), &node.entry, &xattrs, before)
-        });
-        put.map_or_else(Outcome::from, Outcome::carried)
+        let lost = self.carrier.put(On::Named(folder, beside.name()), entry, &xattrs, before);
+        self.place(&beside, node, standing)?;
+        Ok(standing.then(lost))
     }
 }
+
+/// Why no socket comes back.
+pub(super) const SOCKET: &str = "a socket belongs to a running program and is not restored";
 
 fn make_other(folder: &Folder, name: &[u8], entry: &Entry, mode: Mode) -> Result<(), Errno> {
     let node = |kind, device| rustix::fs::mknodat(folder, name, kind, mode, device);

@@ -97,16 +97,16 @@ impl Carrier {
                 tell(&format!("its attribute {}", String::from_utf8_lossy(name)), e);
             }
         }
+        if let Err(e) = set_time(on, entry.mtime) {
+            tell("its time", e);
+        }
+        // The mode last of all: a folder that a kill left unfinished is known by it.
         let is_symlink = matches!(entry.body, Body::Symlink(_));
         if !is_symlink
             && (before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty())
             && let Err(e) = chmod(on, Mode::from_raw_mode(mode & MODE_BITS))
         {
             tell("its mode", e);
-        }
-        // The time last of all: a file that a kill cut short does not have it.
-        if let Err(e) = set_time(on, entry.mtime) {
-            tell("its time", e);
         }
         lost
     }

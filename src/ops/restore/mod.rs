@@ -1,38 +1,52 @@
 //! Restore: a snapshot, or part of one, back into a folder, with everything that an entry holds.
 //!
 //! One thread walks the tree and makes folders, several write files, and the caller's finishes in order what needs order:
-//! further names of hard links, long files, folders' own metadata (which would change while they are filled).
+//! further names of hard links, long files, folders' own metadata (which would change while they are filled), removals.
 //! Everything is done relative to open folders and never follows a symlink: nothing outside the target can be reached.
+//!
+//! A restore that was cut short is finished by running it again. Files get their names when they are complete, folders have a
+//! mode of their own until they are; so what is there tells by itself what is done.
 
 mod check;
 mod existing;
+mod finish;
 mod folders;
+mod guard;
 mod item;
 mod metadata;
 mod outcome;
+mod place;
+mod plan;
+mod remove;
 mod report;
+mod select;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Entry, Progress};
-use crate::store::StoreError;
-use crate::tree::{Flow, LongCheck, Node, Pages, Part, Visit, in_order};
+use crate::tree::{Flow, LongCheck, Node, Pages, in_order};
 
+use finish::folder_outcome;
 use folders::{Folder, Folders};
-use item::LongFile;
+use guard::Guarded;
 use metadata::Carrier;
 use outcome::Outcome;
 pub use outcome::RestoreError;
-pub use report::Restored;
+use plan::{FolderLeft, Planner, Task};
+use remove::{Removal, Remover};
 use report::Tally;
+pub use report::{Change, Mark, Restored};
+use select::Chooser;
+pub use select::Select;
 
 /// What happens to files that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overwrite {
-    /// They stay; each is noticed.
+    /// They stay; each that differs in size or time of change is noticed.
     #[default]
     Never,
     /// Those that differ are replaced: by size and time of change, then by content.
@@ -42,12 +56,20 @@ pub enum Overwrite {
 }
 
 /// How to restore.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub struct RestoreOptions {
     /// What happens to files that exist.
     pub overwrite: Overwrite,
     /// Reads back what was written and compares.
     pub verify: bool,
+    /// What is restored.
+    pub select: Select,
+    /// Removes what the folders of the target have and those of the snapshot have not.
+    pub delete: bool,
+    /// Nothing is changed, only told.
+    pub dry_run: bool,
+    /// Files and folders that are never removed, beside the store.
+    pub guarded: Vec<PathBuf>,
 }
 
 /// What all threads of one restore share.
@@ -55,24 +77,27 @@ struct Context<'a> {
     pages: &'a Pages,
     overwrite: Overwrite,
     carrier: Carrier,
-}
-
-/// One visit, with the folder it happens in.
-enum Task {
-    Item { folder: Arc<Folder>, node: Arc<Node>, part: Option<Part>, long: Option<Arc<LongFile>> },
-    Part { folder: Arc<Folder>, node: Arc<Node>, part: Part, long: Arc<LongFile> },
-    Link { folder: Arc<Folder>, node: Arc<Node>, first: Arc<Node> },
-    Leave { folder: Arc<Folder>, node: Arc<Node>, lost: Option<StoreError> },
-    Refused { node: Arc<Node>, why: Outcome },
+    /// The target; nothing if it would have to be made and is not.
+    base: Option<Arc<Folder>>,
+    /// No other restore into the target is at work.
+    alone: bool,
+    /// Nothing is changed.
+    dry: bool,
+    remover: Option<Remover<'a>>,
+    /// Removed and not told yet.
+    removed: Mutex<Vec<Removal>>,
 }
 
 /// A task of which the part that needs no order is done.
 struct Worked {
     task: Task,
     outcome: Outcome,
+    /// Bytes of content that it wrote, if it made anything.
+    written: u64,
 }
 
 /// Restores an entry into `target`, which is made if it is missing: of a folder its contents, anything else under its name.
+/// `changes` is told of each item, a folder after what is in it.
 ///
 /// # Errors
 /// If the target cannot be made or used at all, if its disk is full, or if the user stops it. What single items suffer is told
@@ -83,98 +108,53 @@ pub fn restore(
     target: &Path,
     options: &RestoreOptions,
     progress: &dyn Progress,
+    changes: &mut dyn FnMut(Change),
 ) -> Result<Restored, RestoreError> {
-    if in_store(target, pages.store().dir()) {
-        return Err(RestoreError::InStore(target.to_owned()));
-    }
-    let base = Folders::target(target)?;
-    let context = Context { pages, overwrite: options.overwrite, carrier: Carrier::new() };
+    let store = pages.store().dir();
+    guard::check_target(target, store, options.delete)?;
+    let base = Folders::target(target, options.dry_run, start.folder().is_some())?;
+    let guarded = Guarded::new(options.guarded.iter().map(PathBuf::as_path).chain([store]));
+    let remover = Remover { pages, select: &options.select, guarded: &guarded, dry: options.dry_run };
+    let context = Context {
+        pages,
+        overwrite: options.overwrite,
+        carrier: Carrier::new(),
+        alone: !options.dry_run && base.as_ref().is_some_and(|base| guard::is_alone(base)),
+        base,
+        dry: options.dry_run,
+        remover: options.delete.then_some(remover),
+        removed: Mutex::default(),
+    };
     let path = start.name.as_bytes().into();
     let starts = || vec![(if start.folder().is_some() { Box::default() } else { Box::clone(&path) }, start.clone())];
-    let mut tally = Tally::new(progress);
+    let mut tally = Tally::new(progress, changes);
     let mut flow = Flow::new(pages, starts());
-    let mut planner = Planner { folders: Folders::new(base.clone(), options.overwrite), long: None };
+    let mut planner = Planner {
+        folders: Folders::new(context.base.clone(), options.overwrite, options.dry_run),
+        chooser: Chooser::new(&options.select),
+        dry: options.dry_run,
+        removes: options.delete,
+        long: None,
+        aside: HashSet::new(),
+    };
     let mut long = LongCheck::default();
     in_order(
-        || {
-            // Folders are made here, in preorder, ahead of those who fill them.
-            let mut tasks = Vec::new();
-            while tasks.is_empty() {
-                let batch = flow.batch();
-                if batch.is_empty() {
-                    return None;
-                }
-                tasks.extend(batch.into_iter().filter_map(|visit| planner.plan(visit)));
-            }
-            Some(tasks)
-        },
+        || Some(planner.tasks(&mut flow)).filter(|tasks| !tasks.is_empty()),
         |tasks: Vec<Task>| tasks.into_iter().map(|task| context.work(task)).collect::<Vec<_>>(),
         |worked| {
             for mut one in worked {
-                context.finish(&mut one, &base, &mut long, &mut tally);
-                tally.count(&one.task, one.outcome)?;
+                context.finish(&mut one, &mut long, &mut tally);
+                context.tell_removed(&mut tally);
+                tally.count(&one.task, one.outcome, one.written)?;
             }
             if progress.cancelled() { Err(RestoreError::Interrupted) } else { Ok(()) }
         },
     )?;
     tally.remarks(&context.carrier);
-    if options.verify {
-        check::read_back(pages, starts(), &base, &mut tally)?;
+    if let (true, Some(base)) = (options.verify && !options.dry_run, &context.base) {
+        check::read_back(pages, starts(), base, &options.select, &mut tally)?;
     }
     Ok(tally.restored)
-}
-
-/// True if a path, or the folder that it would be made in, is the store's folder or below it: by device and inode.
-fn in_store(target: &Path, store: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
-    let Some(store) = identity(store) else { return false };
-    let Ok(target) = std::path::absolute(target) else { return false };
-    let existing = target.ancestors().find_map(|path| path.canonicalize().ok());
-    existing.is_some_and(|path| path.ancestors().any(|path| identity(path) == Some(store)))
-}
-
-/// Turns visits into tasks.
-struct Planner {
-    folders: Folders,
-    long: Option<Arc<LongFile>>,
-}
-
-impl Planner {
-    fn plan(&mut self, visit: Visit) -> Option<Task> {
-        match visit {
-            Visit::Enter { node, .. } if node.entry.folder().is_some() => {
-                // Whatever is below a folder that cannot be made is not restored; it is told once.
-                self.folders.enter(&node).err().map(|why| Task::Refused { node, why })
-            }
-            Visit::Enter { node, part, first } => {
-                self.long = part.as_ref().filter(|part| !part.last).map(|_| Arc::default());
-                let folder = match self.folders.top()? {
-                    Ok(folder) => folder,
-                    Err(why) => return Some(Task::Refused { node, why }),
-                };
-                Some(match first {
-                    Some(first) => Task::Link { folder, node, first },
-                    None => Task::Item { folder, node, part, long: self.long.clone() },
-                })
-            }
-            Visit::Part(node, part) => {
-                let (folder, long) = (self.folders.top()?.ok()?, self.long.clone()?);
-                Some(Task::Part { folder, node, part, long })
-            }
-            Visit::Leave(node) => self.leave(node, None),
-            Visit::Lost(node, error) => self.leave(node, Some(error)),
-        }
-    }
-
-    fn leave(&mut self, node: Arc<Node>, lost: Option<StoreError>) -> Option<Task> {
-        let folder = self.folders.top();
-        self.folders.leave();
-        Some(match folder? {
-            Ok(folder) => Task::Leave { folder, node, lost },
-            Err(why) => Task::Refused { node, why },
-        })
-    }
 }
 
 impl Context<'_> {
@@ -188,32 +168,85 @@ impl Context<'_> {
                 Outcome::Done
             }
             Task::Item { folder, node, part: None, .. } => self.put_other(folder, node),
-            Task::Link { .. } | Task::Leave { .. } => Outcome::Done,
+            Task::Foresee { folder, node, first: None } => self.foresee(folder.as_deref(), node, None),
+            Task::Link { .. } | Task::Foresee { .. } | Task::Leave { .. } => Outcome::Done,
             Task::Refused { why, .. } => std::mem::replace(why, Outcome::Done),
         };
-        Worked { task, outcome }
+        let (node, _) = task.subject();
+        let written = if matches!(task, Task::Link { .. }) { 0 } else { node.entry.size() };
+        Worked { task, outcome, written }
     }
 
     /// What must wait for all before it.
-    fn finish(&self, one: &mut Worked, base: &Arc<Folder>, check: &mut LongCheck, tally: &mut Tally) {
+    fn finish(&self, one: &mut Worked, check: &mut LongCheck, tally: &mut Tally) {
         match &mut one.task {
-            Task::Item { folder, node, part: Some(part), long: Some(long) }
-            | Task::Part { folder, node, part, long } => {
-                one.outcome = self.finish_part(folder, node, part, long, check);
+            Task::Item { node, part: Some(part), long: Some(long), .. } | Task::Part { node, part, long, .. } => {
+                one.outcome = self.finish_part(node, part, long, check);
             }
-            Task::Link { folder, node, first } => {
-                let linked = tally.linkable(first).and_then(|first| self.link(base, folder, node, &first));
-                one.outcome = linked.unwrap_or_else(|| {
-                    // The name to link it to is not there: this one gets the content, and the rest are linked to it.
-                    let outcome = self.put_alone(folder, node);
-                    if outcome.is_there() {
-                        tally.stands_in(first, node);
-                    }
-                    outcome
-                });
+            Task::Link { folder, node, first, absent } => {
+                let link = |first: &Arc<Node>| self.base.as_ref().and_then(|base| self.link(base, folder, node, first));
+                let alone = || self.put_alone(folder, node);
+                (one.outcome, one.written) = further_name(tally, node, first, *absent, link, alone);
             }
-            Task::Leave { folder, node, lost } => one.outcome = self.finish_folder(folder, node, lost.take()),
-            Task::Item { .. } | Task::Refused { .. } => {}
+            Task::Foresee { folder, node, first: Some((first, absent)) } => {
+                let fresh = tally.linkable(first).is_some_and(|first| tally.is_fresh(&first));
+                let link = |first: &Arc<Node>| Some(self.foresee(folder.as_deref(), node, Some((first, fresh))));
+                let alone = || self.foresee(folder.as_deref(), node, None);
+                (one.outcome, one.written) = further_name(tally, node, first, *absent, link, alone);
+            }
+            Task::Leave { folder, node, lost } => {
+                one.outcome = match lost.take() {
+                    Some(error) => error.into(),
+                    None => self.leave(folder, node, tally),
+                };
+            }
+            Task::Item { .. } | Task::Foresee { .. } | Task::Refused { .. } => {}
         }
     }
+
+    /// Finishes a folder: removes what does not belong there, then gives it its metadata.
+    fn leave(&self, left: &FolderLeft, node: &Node, tally: &mut Tally) -> Outcome {
+        let folder = match &left.folder {
+            Ok(folder) => folder,
+            Err(origin) if left.wanted => return folder_outcome(*origin, Vec::new()),
+            Err(_) => return Outcome::Done,
+        };
+        if let (Some(remover), Some(tree)) = (&self.remover, node.entry.folder()) {
+            let mut tell = |path: &[u8], is_folder, failed| {
+                tally.removal(&Removal { path: path.into(), is_folder, failed });
+            };
+            if let Err(why) = remover.clean(folder, node, tree, left.inside, &mut tell) {
+                return why;
+            }
+        }
+        if left.wanted { self.finish_folder(folder, node) } else { Outcome::Done }
+    }
+
+    fn tell_removed(&self, tally: &mut Tally) {
+        let removed = std::mem::take(&mut *self.removed.lock().unwrap_or_else(PoisonError::into_inner));
+        removed.iter().for_each(|removal| tally.removal(removal));
+    }
+}
+
+/// A further name of a file: linked to the one that is there, or, if there is none, restored with its content; then the rest
+/// are linked to it. Gives what became of it and how much it wrote.
+fn further_name(
+    tally: &mut Tally,
+    node: &Arc<Node>,
+    first: &Arc<Node>,
+    absent: bool,
+    link: impl Fn(&Arc<Node>) -> Option<Outcome>,
+    alone: impl Fn() -> Outcome,
+) -> (Outcome, u64) {
+    if absent && !tally.is_missing(first) {
+        tally.stands_in(first, None);
+    }
+    if let Some(outcome) = tally.linkable(first).and_then(|first| link(&first)) {
+        return (outcome, 0);
+    }
+    let outcome = alone();
+    if outcome.is_there() {
+        tally.stands_in(first, Some(node));
+    }
+    (outcome, node.entry.size())
 }

@@ -10,12 +10,14 @@ use crate::store::StoreError;
 /// What became of an item.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Restored.
+    /// A step on the way; the item is told of later.
     Done,
-    /// Restored without these properties.
-    Partly(Vec<String>),
-    /// It was there as it should be.
-    Same,
+    /// It was not there; restored, but for these properties.
+    Made(Vec<String>),
+    /// Something else was there; restored, but for these properties.
+    Replaced(Vec<String>),
+    /// It was there as it should be; these properties could not be given to it.
+    Same(Vec<String>),
     /// It was there and must not be overwritten.
     Kept(String),
     /// Left out on purpose.
@@ -41,12 +43,7 @@ impl Outcome {
 
     /// True if the item is there now.
     pub(super) fn is_there(&self) -> bool {
-        matches!(self, Self::Done | Self::Partly(_) | Self::Same)
-    }
-
-    /// Made; these properties could not be given to it.
-    pub(super) fn carried(lost: Vec<String>) -> Self {
-        if lost.is_empty() { Self::Done } else { Self::Partly(lost) }
+        matches!(self, Self::Done | Self::Made(_) | Self::Replaced(_) | Self::Same(_))
     }
 }
 
@@ -71,6 +68,17 @@ pub enum RestoreError {
     /// The target is the store, or in it.
     #[error("{} is in the store; nothing was changed", .0.display())]
     InStore(PathBuf),
+    /// The target is a folder from which nothing is ever removed.
+    #[error("{} is the root folder or holds the store: nothing is removed there, and nothing was changed", .0.display())]
+    NothingRemovedIn(PathBuf),
+    /// A pattern makes no sense.
+    #[error("the pattern {pattern:?} makes no sense: {why}")]
+    Pattern {
+        /// Which one.
+        pattern: String,
+        /// Why.
+        why: String,
+    },
     /// Going on would fail for every item.
     #[error("cannot restore {path}: {source}")]
     Full {
@@ -98,7 +106,7 @@ impl Failure for RestoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Target { .. } | Self::Full { .. } => Kind::Failed,
-            Self::InStore(_) => Kind::Usage,
+            Self::InStore(_) | Self::NothingRemovedIn(_) | Self::Pattern { .. } => Kind::Usage,
             Self::Store { source, .. } => source.kind(),
             Self::Interrupted => Kind::Interrupted,
         }
@@ -107,11 +115,13 @@ impl Failure for RestoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Target { .. } => None,
+            Self::Pattern { .. } => {
+                Some("patterns are those of .gitignore: *.c, /src, docs/**/*.md, cache/".to_owned())
+            }
+            Self::NothingRemovedIn(_) => Some("restore without --delete, or into a folder below".to_owned()),
             Self::InStore(_) => Some("choose a folder outside the store".to_owned()),
             Self::Store { source, .. } => source.hint(),
-            Self::Full { .. } | Self::Interrupted => {
-                Some("the same command with --overwrite=if-changed goes on where it stopped".to_owned())
-            }
+            Self::Full { .. } | Self::Interrupted => Some("the same command goes on where it stopped".to_owned()),
         }
     }
 }

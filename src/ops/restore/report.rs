@@ -1,4 +1,4 @@
-//! What a restore tells: its result, its errors, its notices.
+//! What a restore tells: its result, its errors, its notices, each change.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,28 +6,33 @@ use std::sync::Arc;
 use crate::model::{Body, Kind, Notice, Progress};
 use crate::tree::Node;
 
-use super::Task;
 use super::metadata::Carrier;
 use super::outcome::{Outcome, RestoreError};
+use super::plan::Task;
+use super::remove::Removal;
 
 /// What a restore did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Files written, further names of hard links counted too.
     pub files: u64,
-    /// Folders.
+    /// Folders made.
     pub folders: u64,
     /// Symlinks, devices, pipes.
     pub others: u64,
     /// Bytes of the files written, holes counted.
     pub bytes: u64,
+    /// Of those written or made: how many took the place of something.
+    pub replaced: u64,
+    /// Things removed that the snapshot does not have.
+    pub removed: u64,
     /// Items that were there already as they should be.
     pub unchanged: u64,
     /// Items left as they were because they must not be overwritten.
     pub kept: u64,
     /// Items left out on purpose: sockets.
     pub skipped: u64,
-    /// Items that could not be written.
+    /// Items that could not be written, things that could not be removed.
     pub failed: u64,
     /// Items that are damaged in the store and were not written.
     pub damaged: u64,
@@ -55,19 +60,55 @@ impl Restored {
     }
 }
 
+/// What happens to something in the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It was not there and is made.
+    Made,
+    /// Something else was there and is replaced.
+    Replaced,
+    /// It is removed.
+    Removed,
+    /// It is there as it should be.
+    Same,
+    /// It is there otherwise and stays so.
+    Kept,
+}
+
+/// A change to the target, done or foreseen.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// What happens.
+    pub mark: Mark,
+    /// To what: the path from the target, empty for the target itself.
+    pub path: &'a [u8],
+    /// True for a folder.
+    pub is_folder: bool,
+}
+
 /// Counts outcomes and tells what is worth telling.
 pub(super) struct Tally<'a> {
     progress: &'a dyn Progress,
+    changes: &'a mut dyn FnMut(Change),
     pub(super) restored: Restored,
     /// Paths that were not restored, each told.
     pub(super) not_written: HashSet<Box<[u8]>>,
     /// First names of hard links that were not restored, by where they are in memory, and which name stands in for each.
     missing: HashMap<*const Node, (Arc<Node>, Option<Arc<Node>>)>,
+    /// Names of hard links that were written: what was linked to them is not any more.
+    fresh: HashMap<*const Node, Arc<Node>>,
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(progress: &'a dyn Progress) -> Self {
-        Self { progress, restored: Restored::default(), not_written: HashSet::new(), missing: HashMap::new() }
+    pub(super) fn new(progress: &'a dyn Progress, changes: &'a mut dyn FnMut(Change)) -> Self {
+        Self {
+            progress,
+            changes,
+            restored: Restored::default(),
+            not_written: HashSet::new(),
+            missing: HashMap::new(),
+            fresh: HashMap::new(),
+        }
     }
 
     pub(super) fn progress(&self) -> &dyn Progress {
@@ -82,75 +123,117 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// From now on further names are linked to `instead`.
-    pub(super) fn stands_in(&mut self, first: &Arc<Node>, instead: &Arc<Node>) {
-        self.missing.insert(Arc::as_ptr(first), (first.clone(), Some(instead.clone())));
+    /// True if a first name is known not to be there.
+    pub(super) fn is_missing(&self, first: &Arc<Node>) -> bool {
+        self.missing.contains_key(&Arc::as_ptr(first))
     }
 
-    /// Counts a task once it is done.
-    pub(super) fn count(&mut self, task: &Task, outcome: Outcome) -> Result<(), RestoreError> {
-        let (node, last) = match task {
-            Task::Item { node, part: Some(part), .. } | Task::Part { node, part, .. } => (node, part.last),
-            Task::Item { node, .. }
-            | Task::Link { node, .. }
-            | Task::Leave { node, .. }
-            | Task::Refused { node, .. } => (node, true),
-        };
-        let bytes = match task {
-            Task::Item { part: Some(part), .. } | Task::Part { part, .. } => part.bytes(),
-            _ => 0,
-        };
+    /// True if a name was written by this restore.
+    pub(super) fn is_fresh(&self, name: &Arc<Node>) -> bool {
+        self.fresh.contains_key(&Arc::as_ptr(name))
+    }
+
+    /// From now on further names are linked to `instead`; to none, until one stands in.
+    pub(super) fn stands_in(&mut self, first: &Arc<Node>, instead: Option<&Arc<Node>>) {
+        self.missing.insert(Arc::as_ptr(first), (first.clone(), instead.cloned()));
+    }
+
+    /// Counts a task once it is done. `written`: bytes of content that it wrote, if it made anything.
+    pub(super) fn count(&mut self, task: &Task, outcome: Outcome, written: u64) -> Result<(), RestoreError> {
+        let (node, last) = task.subject();
+        let bytes = task.bytes();
         self.progress.advance(u64::from(last), bytes);
-        if !last {
+        if !last || matches!(outcome, Outcome::Done) {
             return Ok(());
         }
         if !outcome.is_there() {
             self.not_written.insert(node.path.clone());
         }
-        if !outcome.is_there() && node.entry.link.is_some() {
-            self.missing.insert(Arc::as_ptr(node), (node.clone(), None));
+        if node.entry.link.is_some() && node.entry.folder().is_none() {
+            self.note_link(node, &outcome);
         }
-        let done = matches!(outcome, Outcome::Done | Outcome::Partly(_));
+        let made = matches!(outcome, Outcome::Made(_) | Outcome::Replaced(_));
         let r = &mut self.restored;
+        r.replaced += u64::from(matches!(outcome, Outcome::Replaced(_)));
+        r.unchanged += u64::from(matches!(outcome, Outcome::Same(_)));
         match &node.entry.body {
-            _ if !done => {}
-            Body::File(file) => {
-                r.files += 1;
-                r.bytes += if matches!(task, Task::Link { .. }) { 0 } else { file.size };
-            }
+            _ if !made => {}
+            Body::File(_) => (r.files, r.bytes) = (r.files + 1, r.bytes + written),
             Body::Folder(_) => r.folders += 1,
             _ => r.others += 1,
         }
-        let path = node.display();
+        let mark = match &outcome {
+            Outcome::Made(_) => Some(Mark::Made),
+            Outcome::Replaced(_) => Some(Mark::Replaced),
+            Outcome::Same(_) => Some(Mark::Same),
+            Outcome::Kept(_) => Some(Mark::Kept),
+            _ => None,
+        };
+        if let Some(mark) = mark {
+            (self.changes)(Change { mark, path: &node.path, is_folder: node.entry.folder().is_some() });
+        }
+        self.tell(node.display(), outcome)
+    }
+
+    fn note_link(&mut self, node: &Arc<Node>, outcome: &Outcome) {
         match outcome {
-            Outcome::Done => {}
-            Outcome::Same => r.unchanged += 1,
-            Outcome::Partly(lost) => {
+            Outcome::Made(_) | Outcome::Replaced(_) => {
+                self.fresh.insert(Arc::as_ptr(node), node.clone());
+            }
+            outcome if !outcome.is_there() => self.stands_in(node, None),
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, path: String, outcome: Outcome) -> Result<(), RestoreError> {
+        let r = &mut self.restored;
+        let notice = match outcome {
+            Outcome::Done => return Ok(()),
+            Outcome::Made(lost) | Outcome::Same(lost) | Outcome::Replaced(lost) if !lost.is_empty() => {
                 r.partly += 1;
                 for what in lost {
                     self.progress.notice(Notice::NotCarried { path: path.clone(), what });
                 }
+                return Ok(());
             }
+            Outcome::Made(_) | Outcome::Same(_) | Outcome::Replaced(_) => return Ok(()),
             Outcome::Kept(why) => {
                 r.kept += 1;
-                self.progress.notice(Notice::Skipped { path, why });
+                Notice::Skipped { path, why }
             }
             Outcome::Skipped(why) => {
                 r.skipped += 1;
-                self.progress.notice(Notice::Skipped { path, why });
+                Notice::Skipped { path, why }
             }
             Outcome::Failed(why) => {
                 r.failed += 1;
-                self.progress.notice(Notice::Unreadable { path, why });
+                Notice::NotCarried { path, what: why }
             }
             Outcome::Damaged(why) => {
                 r.damaged += 1;
-                self.progress.notice(Notice::Unreadable { path, why: why.to_string() });
+                Notice::Unreadable { path, why: why.to_string() }
             }
             Outcome::Unreadable(source) => return Err(RestoreError::Store { path, source }),
             Outcome::Full(source) => return Err(RestoreError::Full { path, source }),
-        }
+        };
+        self.progress.notice(notice);
         Ok(())
+    }
+
+    /// Counts something that the snapshot does not have.
+    pub(super) fn removal(&mut self, removal: &Removal) {
+        let Removal { path, is_folder, failed } = removal;
+        match failed {
+            None => {
+                self.restored.removed += 1;
+                (self.changes)(Change { mark: Mark::Removed, path, is_folder: *is_folder });
+            }
+            Some(e) => {
+                self.restored.failed += 1;
+                let what = format!("cannot be removed: {}", std::io::Error::from(*e));
+                self.progress.notice(Notice::NotCarried { path: String::from_utf8_lossy(path).into_owned(), what });
+            }
+        }
     }
 
     /// Tells of an item that does not read back as it was written.

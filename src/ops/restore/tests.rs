@@ -55,8 +55,8 @@ impl Sandbox {
     }
 
     fn restore(&self, target: &str, overwrite: Overwrite) -> Restored {
-        let options = RestoreOptions { overwrite, verify: true };
-        restore(&self.pages(), &self.root, &self.path(target), &options, &Quiet).unwrap()
+        let options = RestoreOptions { overwrite, verify: true, ..Default::default() };
+        restore(&self.pages(), &self.root, &self.path(target), &options, &Quiet, &mut |_| {}).unwrap()
     }
 }
 

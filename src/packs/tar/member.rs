@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use tar::EntryType;
 
-use crate::model::{Body, Extent, FileBody, Notice};
+use crate::model::{Body, Extent, FileBody};
 use crate::store::StoreError;
 use crate::tree::{Node, Pages, Part, Stretch, Visit, WholeCheck};
 
 use super::acl::acl_text;
 use super::header::{Member, pad, put_headers};
 use super::sparse::{data_ranges, inner_hole, map};
-use super::{PackError, left_out};
+use crate::packs::{Loss, Losses, PackError};
 
 /// A batch in its final bytes.
 pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
     pub(super) members: u64,
     pub(super) content: u64,
-    pub(super) notices: Vec<Notice>,
+    pub(super) losses: Losses,
     /// Parts of files that are longer than a batch, to be summed up in order.
     pub(super) long: Vec<(Arc<Node>, Part)>,
 }
 
 /// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again).
 pub(super) fn pack(pages: &Pages, batch: Vec<Visit>, bytes: Vec<u8>) -> Result<Packed, PackError> {
-    let mut packed = Packed { bytes, members: 0, content: 0, notices: Vec::new(), long: Vec::new() };
+    let mut packed = Packed { bytes, members: 0, content: 0, losses: Losses::default(), long: Vec::new() };
     for visit in batch {
         match visit {
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
@@ -81,7 +81,7 @@ impl Packed {
                 member.device = (*major, *minor);
             }
             Body::Socket => {
-                self.notices.push(left_out(node, "tar cannot hold a socket"));
+                self.losses.note(Loss::Special, || node.display());
                 return Ok(());
             }
         }

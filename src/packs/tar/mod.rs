@@ -12,25 +12,14 @@ mod sparse;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{Entry, Notice, Progress};
-use crate::tree::{Flow, LongCheck, Node, Pages, in_order};
+use crate::model::{Entry, Progress};
+use crate::tree::{Flow, LongCheck, Pages, in_order};
 
-use super::PackError;
+use super::{PackError, Packing};
 use member::{Packed, pack};
 
 /// A tar file ends at a multiple of this.
 const RECORD: u64 = 10_240;
-
-/// What went into a pack.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Packing {
-    /// Members.
-    pub members: u64,
-    /// Bytes written.
-    pub bytes: u64,
-    /// Items that tar cannot carry, or not wholly.
-    pub not_carried: u64,
-}
 
 /// Writes trees as tar to `out`, in large slices. Each start is an entry and its path from the root; the root's path is empty.
 ///
@@ -55,10 +44,7 @@ pub fn export(
             for (node, mut part) in packed.long.drain(..) {
                 long.add(pages, &node, &mut part).map_err(PackError::of(&node))?;
             }
-            for notice in packed.notices.drain(..) {
-                packing.not_carried += 1;
-                progress.notice(notice);
-            }
+            packing.losses.append(std::mem::take(&mut packed.losses));
             out.write_all(&packed.bytes).map_err(PackError::Write)?;
             packing.bytes += packed.bytes.len() as u64;
             packing.members += packed.members;
@@ -73,9 +59,4 @@ pub fn export(
     out.flush().map_err(PackError::Write)?;
     packing.bytes += len;
     Ok(packing)
-}
-
-/// A notice about something that does not go into a tar.
-fn left_out(node: &Node, why: &str) -> Notice {
-    Notice::Skipped { path: node.display(), why: why.to_owned() }
 }

@@ -1,0 +1,120 @@
+//! Names: whatever is made gets one of its own first and takes its final one when it is complete.
+//!
+//! So a kill never leaves half a file under a name of the snapshot, and what is replaced stays whole until the new one is. The
+//! first name follows from the final one: when the same restore is run again it finds, and clears away, what the one before left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::codec::digest;
+use crate::tree::Node;
+
+use super::existing::{Standing, is_one_file};
+use super::folders::Folder;
+use super::outcome::Outcome;
+use super::{Context, Overwrite};
+
+/// The first name of something that is not complete. What has it vanishes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Beside {
+    folder: Arc<Folder>,
+    name: Vec<u8>,
+    placed: AtomicBool,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.placed.load(Ordering::Relaxed) {
+            let _ = rustix::fs::unlinkat(&self.folder, &self.name[..], AtFlags::empty());
+        }
+    }
+}
+
+impl Beside {
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+}
+
+impl Context<'_> {
+    /// Makes something under a first name. What a restore that was cut short left there is taken away.
+    pub(super) fn beside<T>(
+        &self,
+        folder: &Arc<Folder>,
+        node: &Node,
+        make: impl Fn(&[u8]) -> Result<T, Errno>,
+    ) -> Result<(Beside, T), Errno> {
+        let hash = digest(node.entry.name.as_bytes());
+        let half = hash.as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+        let mut name = format!(".larder-part-{half:032x}");
+        if !self.alone {
+            // What is under the usual name may be another's who is writing it.
+            name.push_str(&format!("-{:x}", rustix::process::getpid().as_raw_nonzero()));
+        }
+        let name = name.into_bytes();
+        let made = match make(&name) {
+            Err(Errno::EXIST) => rustix::fs::unlinkat(folder, &name[..], AtFlags::empty()).and_then(|()| make(&name)),
+            made => made,
+        }?;
+        Ok((Beside { folder: folder.clone(), name, placed: AtomicBool::new(false) }, made))
+    }
+
+    /// Gives what is complete its final name.
+    pub(super) fn place(&self, beside: &Beside, node: &Node, standing: Standing) -> Result<(), Outcome> {
+        let (folder, from, to) = (&beside.folder, &beside.name[..], node.entry.name.as_bytes());
+        if standing == Standing::Folder {
+            self.clear(folder, node)?;
+        }
+        let fail = |e| Outcome::failed("cannot take the place of what is there", e);
+        let put = || rustix::fs::renameat(folder, from, folder, to);
+        if standing == Standing::Nothing {
+            match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) if self.overwrite == Overwrite::Never => {
+                    return Err(Outcome::Kept("it came to be there meanwhile".to_owned()));
+                }
+                // Not every file system knows the flag.
+                Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => put().map_err(fail)?,
+                placed => placed.map_err(fail)?,
+            }
+        } else {
+            put().map_err(fail)?;
+        }
+        beside.placed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A further name of a file that was restored under another one; nothing if that one is not where it should be.
+    pub(super) fn link(&self, base: &Arc<Folder>, folder: &Arc<Folder>, node: &Node, first: &Node) -> Option<Outcome> {
+        let (above, old) = parted(&first.path);
+        let from = base.descend(above).ok()?;
+        let standing = match self.meet_link(folder, node, |stat| is_one_file(&from, old, stat)) {
+            Ok(standing) => standing,
+            Err(outcome) => return Some(outcome),
+        };
+        let link = |name: &[u8]| rustix::fs::linkat(&from, old, folder, name, AtFlags::empty());
+        if standing == Standing::Nothing {
+            return match link(node.entry.name.as_bytes()) {
+                Err(Errno::NOENT) => None,
+                Err(e) => Some(Outcome::failed("cannot link it to its other name", e)),
+                Ok(()) => Some(Outcome::Made(Vec::new())),
+            };
+        }
+        let beside = match self.beside(folder, node, link) {
+            Err(Errno::NOENT) => return None,
+            Err(e) => return Some(Outcome::failed("cannot link it to its other name", e)),
+            Ok((beside, ())) => beside,
+        };
+        Some(self.place(&beside, node, standing).map_or_else(|outcome| outcome, |()| standing.then(Vec::new())))
+    }
+}
+
+/// A path's folder, and its last name.
+pub(super) fn parted(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&[], path),
+    }
+}
