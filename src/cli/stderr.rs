@@ -20,8 +20,12 @@ pub(super) fn beside(bar: &ProgressBar) {
 
 /// Does something that prints, with the bar out of the way.
 pub(super) fn aside<T>(print: impl FnOnce() -> T) -> T {
+    // While the bar is aside even a question to it would wait for itself.
+    if ASIDE.get() {
+        return print();
+    }
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
-    match bar.filter(|bar| !bar.is_finished() && !ASIDE.get()) {
+    match bar.filter(|bar| !bar.is_finished()) {
         Some(bar) => {
             ASIDE.set(true);
             let printed = bar.suspend(print);
