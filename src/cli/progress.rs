@@ -133,8 +133,8 @@ impl Bar {
     }
 
     /// Does something that prints, with the bar out of the way.
-    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bar.suspend(print)
+    pub(super) fn aside<T>(print: impl FnOnce() -> T) -> T {
+        stderr::aside(print)
     }
 
     fn writes_json(&self) -> bool {

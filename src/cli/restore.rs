@@ -160,7 +160,7 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
         if let Some(line) = line(args, out, change)
             && broken.is_none()
         {
-            bar.aside(|| broken = out.raw(&line).err());
+            Bar::aside(|| broken = out.raw(&line).err());
         }
     };
     let done = restore(&found.pages, &found.entry, &args.dest, &options, &bar, &mut list);

@@ -354,8 +354,6 @@ impl Writer {
         Ok(CommitInfo { id, manifest, log_hash })
     }
 
-    /// The dataset's record as it is now.
-
     fn remember(&self, sequence: u64, hash: &Digest) {
         let inner = &self.store.inner;
         let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);

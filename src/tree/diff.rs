@@ -221,15 +221,12 @@ mod tests {
         let mut below: BTreeMap<String, Files> = BTreeMap::new();
         let mut items = Vec::new();
         for (path, time) in files {
-            match path.split_once('/') {
-                Some((folder, rest)) => {
-                    below.entry(folder.to_owned()).or_default().insert(rest.to_owned(), *time);
-                }
-                None => {
-                    let mut file = entry(path, Body::File(FileBody::empty()));
-                    file.mtime.seconds = *time;
-                    items.push(file);
-                }
+            if let Some((folder, rest)) = path.split_once('/') {
+                below.entry(folder.to_owned()).or_default().insert(rest.to_owned(), *time);
+            } else {
+                let mut file = entry(path, Body::File(FileBody::empty()));
+                file.mtime.seconds = *time;
+                items.push(file);
             }
         }
         items.extend(

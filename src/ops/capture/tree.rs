@@ -264,3 +264,18 @@ impl<'a> TreeThread<'a> {
         super::group::store_long(self.pipeline.writer, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_just_before_it_was_looked_at_is_read_again() {
+        let at = |seconds, nanos| Timestamp { seconds, nanos };
+        let looked = at(100, 500_000_000);
+        let kept = |ctime| settled(HostMark { ctime, ..NO_MARK }, looked).is_some();
+        assert!(!kept(at(100, 499_000_000)) && !kept(at(100, 400_000_001)) && kept(at(100, 399_999_999)));
+        // A clock that ticks in seconds, and one that is ahead.
+        assert!(!kept(at(99, 0)) && kept(at(97, 0)) && !kept(at(200, 1)));
+    }
+}
