@@ -249,7 +249,7 @@ fn ctrl_c_ends_with_130_and_says_what_was_kept() {
     stderr.read_to_string(&mut text).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
     feeding.join().unwrap();
-    assert!(text.contains("\"kind\":\"interrupted\"") && text.contains("found again by the next capture"), "{text}");
+    assert!(text.contains("\"kind\":\"interrupted\"") && text.contains("the next capture finds it again"), "{text}");
     let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&last["type"], &last["exit_status"]), (&"done".into(), &130.into()));
     assert!(sandbox.larder(["list", "--json"]).ids().is_empty());
@@ -258,10 +258,15 @@ fn ctrl_c_ends_with_130_and_says_what_was_kept() {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let sandbox = Sandbox::with_store();
-    let mut child = alone(&sandbox, &["snapshot", "--stdin", "silent", "--progress", "json"]).spawn().unwrap();
+    let long = sandbox.path("long");
+    fs::write(&long, noise(1, 5_000_000)).unwrap();
+    sandbox.snapshot(&long, "long").done();
+    let mut command = alone(&sandbox, &["export", "--bare", "long", "-o", "-", "--progress", "json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     stderr.read_line(&mut String::new()).unwrap();
-    // Nothing comes on standard input: the work sees the first one only when something does.
+    // Nobody reads standard output: the work would see the first one only when somebody does.
+    thread::sleep(Duration::from_millis(300));
     interrupt(&child);
     thread::sleep(Duration::from_millis(300));
     assert!(child.try_wait().unwrap().is_none(), "the first one lets the work end in order");
