@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`cli`] | arguments, the terminal, exit statuses |
 //! | [`mount`] | FUSE |
-//! | [`ops`], [`packs`] | one verb a file: capture, restore, verify …; one format a file: tar |
+//! | [`ops`], [`packs`] | one verb a file: capture, restore, verify …; one format a folder: tar, zip |
 //! | [`view`] | a read-only file system over trees |
 //! | [`snapshots`] | what snapshots are called |
 //! | [`tree`] | folders, chunk lists, hole maps, hard links as sorted maps in pages |
