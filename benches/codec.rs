@@ -11,7 +11,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use larder::codec::{ContentSum, Cutter, DataKey, IdKeys, digest, open_block, public_id_key, public_seed, seal_block};
+use larder::codec::{
+    ContentSum, Cutter, DataKey, Effort, IdKeys, digest, open_block, public_id_key, public_seed, seal_block,
+};
 use larder::format::{BlockKind, CHUNK_AVG, CHUNK_MAX, CHUNK_MIN};
 use larder::model::EpochId;
 
@@ -86,7 +88,7 @@ fn blocks(c: &mut Criterion) {
     let (open, page, chunk) = (DataKey::none(), DataKey::new(&[2; 32]), DataKey::new(&[3; 32]));
     let block = |keys: (&DataKey, &DataKey), bytes: &[u8]| {
         let items = vec![u32::try_from(bytes.len()).expect("a block is small")];
-        seal_block(BlockKind::Data, epoch, keys, bytes, items, 3, false).expect("a block can be made").bytes
+        seal_block(BlockKind::Data, epoch, keys, bytes, items, Effort::USUAL, false).expect("a block can be made").bytes
     };
     let mut group = c.benchmark_group("block");
     group.throughput(Throughput::Bytes(SIZE as u64));

@@ -13,6 +13,7 @@ use crate::ops::diff::{Change, DiffOptions, Side, Sort, Sums, Tally, What, betwe
 
 use super::context;
 use super::error::CliError;
+use super::leave_out::LeaveOutArgs;
 use super::ls::path_hex;
 use super::output::{Output, human_bytes};
 use super::place::Place;
@@ -22,7 +23,8 @@ use super::{Global, Outcome};
 /// Show what differs between two snapshots, or a snapshot and a folder
 ///
 /// Each line has `+` for what was added, `-` removed, `M` holds something else, `T` became another sort of thing, `U` only metadata
-/// changed; then a size (of what was added or removed, or by how much it grew or shrank); then the path.
+/// changed; then a size (of what was added or removed, or by how much it grew or shrank); then the path. Of a FOLDER is left out
+/// what `larder snapshot` would leave out with the same options, its .larderignore files heeded.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  larder diff work~1 work\n  larder diff work~1:src work:src --content\n  larder diff latest ~/work\n  larder diff latest:docs ./docs --json"
@@ -40,6 +42,8 @@ pub(super) struct DiffArgs {
     /// Only sums
     #[arg(long)]
     summary: bool,
+    #[command(flatten)]
+    leave_out: LeaveOutArgs,
 }
 
 /// A change, as JSON.
@@ -117,6 +121,13 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
     let old = Place::parse(&args.old)?;
     let folder = as_folder(&args.new);
     let new = if folder.is_none() { Some(Place::parse(&args.new)?) } else { None };
+    if new.is_some() && args.leave_out.is_given() {
+        return Err(CliError::new(
+            Kind::Usage,
+            "what is left out is told of a FOLDER; two snapshots are compared whole",
+        ));
+    }
+    let leave_out = args.leave_out.clone().read()?;
     let store = context::open_named(global)?;
     let old = old.find(&store)?;
     let options = DiffOptions { content: args.content };
@@ -139,7 +150,7 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
             if old.entry.folder().is_none() {
                 return Err(CliError::new(Kind::Usage, "only a folder of a snapshot can be compared with a folder"));
             }
-            with_folder(&old.pages, &old.entry, path, options, &bar, &mut tell)?
+            with_folder(&old.pages, &old.entry, path, &leave_out, options, &bar, &mut tell)?
         }
         (None, None) => return Ok(Outcome::Done),
     };

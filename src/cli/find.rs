@@ -4,13 +4,14 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Digest, Entry, Kind, Timestamp};
+use crate::model::{Digest, Entry, Kind, Timestamp};
 use crate::ops::find::{Found, Wanted, find};
 use crate::snapshots::{self, List, Listed, SnapshotName, resolve};
 use crate::tree::Pages;
 
 use super::context;
 use super::error::CliError;
+use super::filter::FilterArgs;
 use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
@@ -34,9 +35,6 @@ pub(super) struct FindArgs {
     /// Only in this snapshot (can be repeated)
     #[arg(long, value_name = "SNAP")]
     snapshot: Vec<SnapshotName>,
-    /// Only in snapshots of this dataset (can be repeated)
-    #[arg(long, short = 'd', value_name = "NAME")]
-    dataset: Vec<DatasetName>,
     /// Capital and small letters are the same
     #[arg(long)]
     ignore_case: bool,
@@ -52,6 +50,8 @@ pub(super) struct FindArgs {
     /// Only files of at most this size
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
     max_size: Option<u64>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// A version of something found; `larder find --json` prints one a line.
@@ -92,9 +92,9 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     }
     let store = context::open_named(global)?;
     let ids = args.snapshot.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
-    let list = List::find(&store, snapshots::Wanted { ids, datasets: args.dataset.clone(), ..Default::default() })?;
+    let list = List::find(&store, snapshots::Wanted { ids, ..args.filter.wanted(context::now())? })?;
     let snapshots = list.all();
-    let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).map(ToString::to_string);
+    let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref());
     let bar = Bar::start(out, "find");
     let mut versions = 0u64;
     let shows_snapshots = snapshots.len() > 1;

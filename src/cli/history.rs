@@ -7,14 +7,15 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Kind};
+use crate::model::Kind;
 use crate::ops::diff::What;
 use crate::ops::history::{Version, history};
-use crate::snapshots::{List, Wanted};
+use crate::snapshots::List;
 use crate::tree::Pages;
 
 use super::context;
 use super::error::CliError;
+use super::filter::FilterArgs;
 use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
@@ -33,9 +34,8 @@ pub(super) struct HistoryArgs {
     /// Which path, from the root of the snapshots
     #[arg(value_name = "PATH")]
     path: OsString,
-    /// Only in this dataset (can be repeated)
-    #[arg(long, short = 'd', value_name = "NAME")]
-    dataset: Vec<DatasetName>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// A version; `larder history --json` prints one a line.
@@ -64,7 +64,7 @@ pub(super) struct VersionJson {
 
 pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
-    let list = List::find(&store, Wanted { datasets: args.dataset.clone(), ..Wanted::default() })?;
+    let list = List::find(&store, args.filter.wanted(context::now())?)?;
     let snapshots = list.all();
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');
@@ -75,7 +75,7 @@ pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<O
         if out.json() { out.print_json(&as_json(&version, &path)) } else { line(&version, out) }
     })?;
     bar.finish();
-    if let Some(why) = snapshots.iter().find_map(|s| s.manifest.as_ref().err()) {
+    if let Some(why) = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref()) {
         return Err(CliError::new(Kind::Damage, format!("not every snapshot could be looked at: {why}")));
     }
     if versions == 0 {

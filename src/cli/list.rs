@@ -6,42 +6,29 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Kind, Manifest, SnapshotKind, Timestamp};
-use crate::snapshots::{List, Listed, Wanted, When};
+use crate::model::{DatasetName, Manifest, SnapshotKind};
+use crate::snapshots::{List, Listed, Wanted};
 
 use super::context;
 use super::error::CliError;
-use super::evidence::kinds;
+use super::filter::FilterArgs;
 use super::output::{Output, SnapshotJson, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::{Global, Outcome};
 
 /// List snapshots, oldest arrival first
 ///
-/// Of several options all must hold; of one that is repeated, one is enough, but of --label all.
+/// Of several options all must hold; of one that is repeated, one is enough, but of --label all. TIME is a day (2024-01-15), a
+/// minute (2024-01-15T10:30), a second or RFC 3339, UTC unless an offset is given; or an age: 90s, 30min, 36h, 7d, 2w. --since
+/// counts from its first moment, --until to its last.
 #[derive(Debug, Args)]
-#[command(after_help = TIMES)]
+#[command(after_help = "\
+Examples:
+  larder list -n 5
+  larder list -d home --since 7d
+  larder list --kind scheduled --label host=web1 --until 2024-12-31")]
 pub(super) struct ListArgs {
-    /// Only those of this dataset (can be repeated)
-    #[arg(long, short = 'd', value_name = "NAME")]
-    dataset: Vec<DatasetName>,
-    /// Only those with this label, of this value if one is given (can be repeated)
-    #[arg(long, short = 'l', value_name = "KEY[=VALUE]")]
-    label: Vec<String>,
-    /// Only those made for this (can be repeated)
-    #[arg(long, value_name = "KIND", value_parser = kinds())]
-    kind: Vec<SnapshotKind>,
-    /// Only those with this scope
-    #[arg(long, value_name = "TEXT")]
-    scope: Option<String>,
-    /// Only those with this reference of a scope
-    #[arg(long, value_name = "TEXT")]
-    scope_ref: Option<String>,
-    /// Only those that arrived then or later
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Only those that arrived then or before
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Only the newest of them, that many
     #[arg(long, short = 'n', value_name = "COUNT")]
     limit: Option<usize>,
@@ -49,15 +36,6 @@ pub(super) struct ListArgs {
     #[arg(long, short = 'r')]
     reverse: bool,
 }
-
-const TIMES: &str = "\
-TIME is a day (2024-01-15), a minute (2024-01-15T10:30), a second or RFC 3339, UTC unless an offset is given; or an \
-age: 90s, 30min, 36h, 7d, 2w. --since counts from its first moment, --until to its last.
-
-Examples:
-  larder list -n 5
-  larder list -d home --since 7d
-  larder list --kind scheduled --label host=web1 --until 2024-12-31";
 
 /// A snapshot in the list.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -84,7 +62,7 @@ pub(super) struct DamagedJson {
 }
 
 pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let wanted = wanted(args, context::now())?;
+    let wanted = Wanted { newest: args.limit, ..args.filter.wanted(context::now())? };
     let store = context::open_named(global)?;
     let list = List::find(&store, wanted)?;
     let mut damage = None;
@@ -102,28 +80,6 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
         Some(error) => Err(error.into()),
         None => Ok(Outcome::Done),
     }
-}
-
-fn wanted(args: &ListArgs, now: Timestamp) -> Result<Wanted, CliError> {
-    let when = |text: &Option<String>| {
-        let parsed = text.as_ref().map(|text| When::parse_or_age(text, now));
-        parsed.transpose().map_err(|e| CliError::new(Kind::Usage, e))
-    };
-    let labels = args.label.iter().map(|text| match text.split_once('=') {
-        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-        None => (text.clone(), None),
-    });
-    Ok(Wanted {
-        ids: Vec::new(),
-        datasets: args.dataset.clone(),
-        labels: labels.collect(),
-        kinds: args.kind.clone(),
-        scope: args.scope.clone(),
-        scope_ref: args.scope_ref.clone(),
-        since: when(&args.since)?.map(|w| w.first),
-        until: when(&args.until)?.map(|w| w.last),
-        newest: args.limit,
-    })
 }
 
 /// Prints one snapshot after the other.

@@ -8,16 +8,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Name, Progress, Quiet};
-use crate::ops::capture::{CaptureOptions, Captured, Estimate, LeaveOut, Source, capture, estimate};
+use crate::ops::capture::{CaptureOptions, Captured, Estimate, Source, capture, estimate};
 use crate::store::{Store, Waiting};
 
 use super::context;
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
+use super::leave_out::LeaveOutArgs;
 use super::output::{Output, SnapshotJson, counted, human_bytes, short_id};
 use super::progress::Bar;
 use super::stream::{CommandOutput, StandardInput};
-use super::{Global, Outcome, size};
+use super::{Global, Outcome};
 
 const USAGE: &str = "\
 larder snapshot [OPTIONS] PATH...
@@ -88,33 +89,6 @@ pub(super) struct SnapshotArgs {
     label: Vec<String>,
     #[command(flatten)]
     evidence: EvidenceArgs,
-}
-
-/// What is left out
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "What is left out")]
-struct LeaveOutArgs {
-    /// Leave out what matches, as in .gitignore; a leading / is the root of the snapshot (can be repeated)
-    #[arg(long, short = 'e', value_name = "GLOB")]
-    exclude: Vec<String>,
-    /// Leave out what matches the patterns in a file, a line each (can be repeated)
-    #[arg(long, value_name = "FILE")]
-    exclude_from: Vec<PathBuf>,
-    /// Of a folder that has an entry of this name, capture the folder itself and that entry alone (can be repeated)
-    #[arg(long, value_name = "NAME")]
-    exclude_if_present: Vec<String>,
-    /// The same for folders that a CACHEDIR.TAG with its proper first line marks as caches
-    #[arg(long)]
-    exclude_caches: bool,
-    /// Leave out files of more bytes; K, M, G, T are powers of 1024, KB, MB, … of 1000
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    exclude_larger_than: Option<u64>,
-    /// Do not look for .larderignore files
-    #[arg(long)]
-    no_ignore_files: bool,
-    /// Honour the .gitignore files in the source too
-    #[arg(long)]
-    gitignore: bool,
 }
 
 /// A snapshot that was made, or the one that stands for what has not changed.
@@ -315,7 +289,7 @@ fn input(args: &SnapshotArgs) -> Result<Input, CliError> {
 
 fn options(args: SnapshotArgs, input: &Input) -> Result<CaptureOptions, CliError> {
     let dataset = args.dataset.unwrap_or_else(|| default_dataset(input));
-    let leave_out = leave_out(args.leave_out)?;
+    let leave_out = args.leave_out.read()?;
     let labels = read_labels(&args.label)?;
     let (kind, evidence, references) = args.evidence.read(&Quiet)?;
     Ok(CaptureOptions {
@@ -332,27 +306,6 @@ fn options(args: SnapshotArgs, input: &Input) -> Result<CaptureOptions, CliError
         evidence,
         who: who(),
         ..CaptureOptions::new(dataset)
-    })
-}
-
-fn leave_out(args: LeaveOutArgs) -> Result<LeaveOut, CliError> {
-    let mut patterns = args.exclude;
-    for file in &args.exclude_from {
-        let text = std::fs::read_to_string(file)
-            .map_err(|e| usage(format!("cannot read the patterns in {}: {e}", file.display())))?;
-        patterns.extend(text.lines().map(str::to_owned));
-    }
-    let tag = |text: &String| {
-        let bad = |why: String| usage(format!("--exclude-if-present {text:?}: {why}"));
-        Name::new(text.as_bytes()).map_err(|e| bad(e.to_string()))
-    };
-    Ok(LeaveOut {
-        patterns,
-        ignore_files: !args.no_ignore_files,
-        gitignore: args.gitignore,
-        if_present: args.exclude_if_present.iter().map(tag).collect::<Result<_, _>>()?,
-        caches: args.exclude_caches,
-        larger_than: args.exclude_larger_than,
     })
 }
 

@@ -86,7 +86,8 @@ pub(super) struct StatsJson {
 pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
     let datasets = args.dataset.iter().cloned().collect();
-    let snapshots = List::find(&store, Wanted { datasets, ..Wanted::default() })?.all();
+    let list = List::find(&store, Wanted { datasets, ..Wanted::default() })?;
+    let snapshots = list.all();
     if let (Some(dataset), []) = (&args.dataset, snapshots.as_slice()) {
         return Err(CliError::new(Kind::NotFound, format!("there is no dataset {dataset}"))
             .hint("`larder stats` shows which there are"));
@@ -112,7 +113,7 @@ pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Out
             human_bytes(index)
         ))?;
     }
-    match snapshots.into_iter().find_map(|s| s.manifest.err()) {
+    match snapshots.into_iter().find_map(|s| s.manifest.err()).or(list.damage) {
         Some(e) => Err(e.into()),
         None => Ok(Outcome::Done),
     }

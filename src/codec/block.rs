@@ -3,7 +3,7 @@
 use crate::format::{BlockHeader, BlockKind, BlockTable, Codec, DecodeError, MAX_BLOCK, SealedHeader};
 use crate::model::{Digest, EpochId};
 
-use super::compress::{CompressError, compress, decompress};
+use super::compress::{CompressError, Effort, compress, decompress};
 use super::hash::digest;
 use super::seal::{Class, DataKey, SealError};
 
@@ -88,10 +88,10 @@ pub fn seal_block(
     (page, chunk): (&DataKey, &DataKey),
     content: &[u8],
     items: Vec<u32>,
-    level: i32,
+    effort: Effort,
     check: bool,
 ) -> Result<SealedBlock, BlockError> {
-    let packed = compress(content, level)?;
+    let packed = compress(content, effort)?;
     // Not worth a decoder's time below 3 %.
     let (codec, mut body) = if packed.len() < content.len() - content.len() / 32 {
         (Codec::Zstd, packed)
@@ -216,7 +216,7 @@ mod tests {
         let content = b"hello hello hello hello hello hello hello!".repeat(3);
         for kind in [BlockKind::Data, BlockKind::Tree] {
             let items = vec![6, u32::try_from(content.len()).unwrap() - 6];
-            let block = seal_block(kind, epoch, (&page, &chunk), &content, items, 3, true).unwrap();
+            let block = seal_block(kind, epoch, (&page, &chunk), &content, items, Effort::USUAL, true).unwrap();
             let key = if kind == BlockKind::Data { &chunk } else { &page };
             let open = open_block(&block.bytes, Some(&page), Some(key)).unwrap();
             assert_eq!(open.item(0), Some(&b"hello "[..]));
@@ -237,9 +237,16 @@ mod tests {
     #[test]
     fn a_catalog_key_opens_the_table_but_not_the_content() {
         let (page, chunk) = keys();
-        let block =
-            seal_block(BlockKind::Data, EpochId::from_bytes([0; 16]), (&page, &chunk), b"content", vec![7], 3, false)
-                .unwrap();
+        let block = seal_block(
+            BlockKind::Data,
+            EpochId::from_bytes([0; 16]),
+            (&page, &chunk),
+            b"content",
+            vec![7],
+            Effort::USUAL,
+            false,
+        )
+        .unwrap();
         assert!(open_table(&block.bytes, &page).is_ok());
         assert!(open_block(&block.bytes, Some(&page), None).is_err());
         assert!(open_block(&block.bytes, Some(&page), Some(&page)).is_err());

@@ -3,7 +3,7 @@
 use crate::format::DecodeError;
 
 use super::block::BlockError;
-use super::compress::{compress, decompress};
+use super::compress::{Effort, compress, decompress};
 use super::hash::IdKeys;
 use super::seal::DataKey;
 
@@ -26,7 +26,7 @@ impl CacheKey {
     /// If it cannot be compressed.
     pub fn seal(&self, number: u64, plain: &[u8]) -> Result<Vec<u8>, BlockError> {
         let len = u32::try_from(plain.len()).map_err(|_| DecodeError::malformed("cache segment", "too long"))?;
-        let mut bytes = compress(plain, 1)?;
+        let mut bytes = compress(plain, Effort::level(1))?;
         bytes.extend_from_slice(&len.to_le_bytes());
         self.0.seal(number, BOUND, &mut bytes);
         Ok(bytes)

@@ -13,7 +13,7 @@ mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
 pub use cache::CacheKey;
-pub use compress::{CompressError, FrameWriter};
+pub use compress::{CompressError, Effort, FrameWriter};
 pub use cut::Cutter;
 pub use hash::{ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed};
 pub use seal::{Class, DataKey, SealError, random_bytes};

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::codec::{MacLabel, SealedBlock, digest, seal_block, seal_value};
+use crate::codec::{Effort, MacLabel, SealedBlock, digest, seal_block, seal_value};
 use crate::format::{
     BlockHeader, BlockKind, Cipher, Family, Place, Tip, from_bytes, index_key, join_mac, number_key, sum_key_value,
     to_bytes,
@@ -36,12 +36,8 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// … or with that many items waiting for their index entries.
 const PENDING_ITEMS_MAX: usize = 200_000;
 
-/// zstd's level for blocks: from here on bytes are bought with a lot of time.
-const LEVEL: i32 = 3;
-/// Its level for blocks of tiny chunks: to open and read so many files takes longer than to compress what they hold, which
-/// is alike and gains most.
-const LEVEL_OF_TINY: i32 = 6;
-/// Chunks of fewer bytes than this, on average, are tiny.
+/// Chunks of fewer bytes than this, on average, are tiny: to open and read so many files takes longer than to compress what
+/// they hold, which is alike and gains most from a better effort.
 pub const TINY_CHUNK: u64 = 2 << 10;
 
 /// The one who may add to a store. Dropping it without [`Writer::commit`] leaves no snapshot.
@@ -240,8 +236,8 @@ impl Writer {
         let epoch = &self.shared.epoch;
         let kind = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
         let tiny = sort == Sort::Chunk && (content.len() as u64) < lens.len() as u64 * TINY_CHUNK;
-        let level = if tiny { LEVEL_OF_TINY } else { LEVEL };
-        let block = seal_block(kind, epoch.id, (&epoch.page, &epoch.chunk), content, lens, level, self.check)?;
+        let effort = if tiny { Effort::TINY } else { Effort::USUAL };
+        let block = seal_block(kind, epoch.id, (&epoch.page, &epoch.chunk), content, lens, effort, self.check)?;
         self.shared.new_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
         self.shared.stored_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
         let sender = self.to_ingest.as_ref().filter(|_| !self.shared.failed.load(Ordering::SeqCst));

@@ -225,3 +225,41 @@ fn hostile_names_reach_no_terminal_and_break_no_json() {
         assert!(String::from_utf8(text).unwrap().contains("611b5b324a0a62ff22"), "{command:?}");
     }
 }
+
+#[test]
+fn a_folder_is_compared_as_a_capture_would_see_it() {
+    let sandbox = Sandbox::with_open_store();
+    let work = sandbox.path("work");
+    fs::create_dir_all(work.join("build")).unwrap();
+    fs::create_dir_all(work.join("cache")).unwrap();
+    fs::write(work.join(".larderignore"), "/build\n").unwrap();
+    fs::write(work.join("build/out"), "x").unwrap();
+    fs::write(work.join("cache/.nobackup"), "").unwrap();
+    fs::write(work.join("cache/thing"), "x").unwrap();
+    fs::write(work.join("a.o"), "x").unwrap();
+    let folder = work.to_str().unwrap();
+    let rules = ["-e", "*.o", "--exclude-if-present", ".nobackup"];
+    let _ran = sandbox.larder([&["snapshot", folder][..], &rules].concat()).ended(0);
+    assert_eq!(changes(sandbox.larder([&["diff", "work", folder, "--json"][..], &rules].concat())), [""; 0]);
+    let all = ["added a.o", "added build", "added build/out", "added cache/thing"];
+    assert_eq!(changes(sandbox.larder(["diff", "work", folder, "--json", "--no-ignore-files"])), all);
+    sandbox.larder([&["diff", "work", "work"][..], &rules].concat()).refused(2, "FOLDER");
+}
+
+#[test]
+fn searches_keep_to_the_snapshots_that_are_meant() {
+    let (sandbox, work) = series();
+    let labelled = ["snapshot", work.to_str().unwrap(), "-l", "release=2", "--kind", "post"];
+    let _ran = sandbox.larder(labelled).ended(0);
+    for (arguments, versions) in [
+        (&["find", "README", "--label", "release=2"][..], 1),
+        (&["find", "README", "--kind", "post", "-d", "work"], 1),
+        (&["find", "README", "--label", "release=3"], 0),
+        (&["find", "README", "--since", "2000-01-01"], 3),
+        (&["find", "README", "--until", "2000-01-01"], 0),
+        (&["history", "README", "--kind", "post"], 1),
+    ] {
+        let found = sandbox.larder([arguments, &["--json"]].concat()).lines();
+        assert_eq!(found.len(), versions, "{arguments:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use larder::codec::{DataKey, IdKeys, MacLabel, digest, public_id_key, public_seed, seal_block, seal_value};
+use larder::codec::{DataKey, Effort, IdKeys, MacLabel, digest, public_id_key, public_seed, seal_block, seal_value};
 use larder::format::{
     BlockHeader, BlockKind, BlockTable, CONSTANTS, Cipher, Codec, EpochRecord, Family, Header, Page, PageItem,
     PageItems, Place, SealedHeader, join_mac, to_bytes,
@@ -224,7 +224,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let dataset = ids.dataset(&"home".parse().unwrap());
     let keys = || (DataKey::new(&[1; 32]), DataKey::new(&[2; 32]));
     let block = |keys: (DataKey, DataKey)| {
-        seal_block(BlockKind::Data, epoch, (&keys.0, &keys.1), b"hello world", vec![5, 6], 3, true).unwrap().bytes
+        seal_block(BlockKind::Data, epoch, (&keys.0, &keys.1), b"hello world", vec![5, 6], Effort::USUAL, true)
+            .unwrap()
+            .bytes
     };
     let log = LogEntry {
         kind: LogKind::Snapshot,

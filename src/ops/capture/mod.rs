@@ -19,6 +19,7 @@ mod options;
 mod owners;
 mod piped;
 mod roots;
+mod rules;
 mod stream;
 mod taker;
 mod tree;
@@ -36,6 +37,7 @@ use crate::store::{NewSnapshot, Store, Writer};
 pub use error::CaptureError;
 pub use estimate::{Estimate, estimate};
 pub use options::{CaptureOptions, LeaveOut, Source};
+pub(in crate::ops) use rules::Rules;
 
 use cache::OldCache;
 use exclude::Exclude;

@@ -1,7 +1,7 @@
 //! A snapshot's folder compared with one of the host, name by name.
 //!
 //! A file whose size and time are the same is taken to be the same, as a capture does; with another time it is read. With
-//! [`DiffOptions::content`] every file is read. Sockets and the store itself are left out, as a capture leaves them out.
+//! [`DiffOptions::content`] every file is read. Sockets, the store itself and what rules leave out is not compared, on either side.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::codec::ContentHash;
 use crate::model::{Body, Digest, Entry, FileBody, Notice, Progress};
+use crate::ops::capture::{LeaveOut, Rules};
 use crate::ops::source::{self, Meta, Names};
 use crate::store::StoreError;
 use crate::tree::{Listing, Numbered, Pages, in_order, join};
@@ -31,6 +32,7 @@ pub fn with_folder<E: From<DiffError>>(
     pages: &Pages,
     folder: &Entry,
     path: &Path,
+    leave_out: &LeaveOut,
     options: DiffOptions,
     progress: &dyn Progress,
     mut tell: impl FnMut(Change) -> Result<(), E>,
@@ -39,7 +41,8 @@ pub fn with_folder<E: From<DiffError>>(
     let root = source::open_root(path).map_err(fail)?;
     let meta = source::stat_fd(root.as_fd()).map_err(fail)?;
     let store = std::fs::File::open(pages.store().dir()).ok().and_then(|f| source::identity(&f));
-    let names = Names::read(root.as_fd()).map_err(fail)?;
+    let mut rules = Rules::new(leave_out).map_err(DiffError::from)?;
+    let top_names = rules.enter(&[], root).map_err(fail)?;
     let top = Aspects { links: false, ..aspects(&meta, folder, false) };
     let mut sums = Sums::default();
     if !top.is_empty() && !options.content {
@@ -48,8 +51,8 @@ pub fn with_folder<E: From<DiffError>>(
         sums.add(&change);
         tell(change)?;
     }
-    let top = Pair::open(pages, Box::default(), Some(folder), Some((root, names))).map_err(DiffError::from)?;
-    let mut walk = SideBySide { pages, store, stack: vec![top], next: None };
+    let top = Pair::open(pages, Box::default(), Some(folder), Some(top_names)).map_err(DiffError::from)?;
+    let mut walk = SideBySide { pages, store, rules, stack: vec![top], next: None };
     let mut unreadable = 0;
     in_order(
         || walk.next(),
@@ -82,7 +85,7 @@ struct Pair {
     path: Box<[u8]>,
     old: Option<Listing>,
     old_head: Option<Numbered>,
-    new: Option<(Arc<OwnedFd>, Names, usize)>,
+    new: Option<(Arc<OwnedFd>, Arc<Names>, usize)>,
 }
 
 /// What stands at one path on both sides.
@@ -105,6 +108,7 @@ enum Judged {
 struct SideBySide<'a> {
     pages: &'a Pages,
     store: Option<((u32, u32), u64)>,
+    rules: Rules,
     stack: Vec<Pair>,
     /// What is to be told before the walk goes on.
     next: Option<Result<Met, DiffError>>,
@@ -121,10 +125,17 @@ impl SideBySide<'_> {
                     self.stack.clear();
                     return Some(Err(e.into()));
                 }
-                Ok(None) => drop(self.stack.pop()),
+                Ok(None) => {
+                    if let Some(pair) = self.stack.pop() {
+                        self.rules.leave(&pair.path);
+                    }
+                }
                 Ok(Some(met)) => {
                     let is_store = |(_, meta): &(_, Meta)| Some((meta.dev, meta.ino)) == self.store;
                     if met.new.as_ref().is_some_and(|new| new.1.kind == FileType::Socket || is_store(new)) {
+                        continue;
+                    }
+                    if self.rules.leave_out(&met.path, met.is_folder(), met.new.as_ref().map(|(_, meta)| meta)) {
                         continue;
                     }
                     match self.descend(&met) {
@@ -154,11 +165,7 @@ impl SideBySide<'_> {
         }
         let name = met.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
         let new = match new {
-            Some((dir, _)) => {
-                let fd = source::open_dir(dir.as_fd(), name)?;
-                let names = Names::read(fd.as_fd())?;
-                Some((fd, names))
-            }
+            Some((dir, _)) => Some(self.rules.enter(&met.path, source::open_dir(dir.as_fd(), name)?)?),
             None => None,
         };
         let pair = Pair::open(self.pages, met.path.clone(), old, new).map_err(Trouble::Store)?;
@@ -172,11 +179,11 @@ impl Pair {
         pages: &Pages,
         path: Box<[u8]>,
         old: Option<&Entry>,
-        new: Option<(OwnedFd, Names)>,
+        new: Option<(Arc<OwnedFd>, Arc<Names>)>,
     ) -> Result<Self, StoreError> {
         let mut old = old.and_then(Entry::folder).map(|tree| pages.list(tree, 0, 0)).transpose()?;
         let old_head = old.as_mut().map_or(Ok(None), Listing::next)?;
-        Ok(Self { path, old, old_head, new: new.map(|(fd, names)| (Arc::new(fd), names, 0)) })
+        Ok(Self { path, old, old_head, new: new.map(|(fd, names)| (fd, names, 0)) })
     }
 
     /// What stands at the next name.
@@ -210,6 +217,14 @@ impl Pair {
 }
 
 impl Met {
+    /// True if it is a folder: on the host, else in the snapshot.
+    fn is_folder(&self) -> bool {
+        match (&self.new, &self.old) {
+            (Some((_, meta)), _) => meta.kind == FileType::Directory,
+            (None, old) => old.as_ref().is_some_and(|e| e.folder().is_some()),
+        }
+    }
+
     /// Whether both sides are the same; reads the host's file if need be.
     fn judge(self, pages: &Pages, options: DiffOptions) -> Judged {
         if let Some(why) = self.broken {

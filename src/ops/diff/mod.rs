@@ -4,6 +4,7 @@ mod change;
 mod folder;
 
 use crate::model::{Entry, Failure, Kind, Progress};
+use crate::ops::capture::CaptureError;
 use crate::store::StoreError;
 use crate::tree::Pages;
 
@@ -29,6 +30,9 @@ pub enum DiffError {
         /// Why.
         why: String,
     },
+    /// A rule for what is left out makes no sense.
+    #[error(transparent)]
+    Rule(#[from] CaptureError),
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -41,13 +45,18 @@ impl Failure for DiffError {
     fn kind(&self) -> Kind {
         match self {
             Self::Folder { .. } => Kind::Failed,
+            Self::Rule(e) => e.kind(),
             Self::Interrupted => Kind::Interrupted,
             Self::Store(e) => e.kind(),
         }
     }
 
     fn hint(&self) -> Option<String> {
-        if let Self::Store(e) = self { e.hint() } else { None }
+        match self {
+            Self::Store(e) => e.hint(),
+            Self::Rule(e) => e.hint(),
+            Self::Folder { .. } | Self::Interrupted => None,
+        }
     }
 }
 
