@@ -83,6 +83,7 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let db = mend::open_database(dir, tip.as_ref())?;
     let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
     store.check_tip(tip)?;
+    store.check_pin()?;
     ::log::info!("store {} is open: {} snapshots and other entries", store.id(), store.last_sequence()?);
     Ok(store)
 }
@@ -114,9 +115,7 @@ impl Store {
             lost_end: Mutex::default(),
             stale: AtomicBool::new(false),
         };
-        let store = Self { inner: Arc::new(inner) };
-        store.check_pin()?;
-        Ok(store)
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Compares the log with the tip. What is left of a store that lost its end can still be read: the loss is kept in mind,
@@ -139,8 +138,12 @@ impl Store {
         lost.as_ref().map(|(what, why)| StoreError::damage(what.clone(), why))
     }
 
-    /// Compares the log with what this client saw last, and remembers what it sees now.
+    /// Compares the log with what this client saw last, and remembers what it sees now. A store whose own tip says that its end is
+    /// lost is damaged, not set back, and that is told already: what is left can be read, and the pin stays as it is.
     fn check_pin(&self) -> Result<(), StoreError> {
+        if self.lost_end().is_some() {
+            return Ok(());
+        }
         let mut pin = self.inner.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let db = self.db();
         let hash_at = |sequence: u64| -> Result<Option<_>, StoreError> {

@@ -117,6 +117,14 @@ impl Writer {
         }
         let lock = WriterLock::take(dir, waiting, keep_waiting)?;
         log::info!("the writer lock of {} is ours", dir.display());
+        // An open for writing removes files that the MANIFEST does not name: of a store that lost its end that would be the end
+        // of what could still be had back.
+        if store.db().is_outdated() {
+            store.refresh()?;
+        }
+        if let Some(lost) = store.lost_end() {
+            return Err(lost);
+        }
         let tip = super::tip::read(dir, store.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;

@@ -187,3 +187,30 @@ fn a_manifest_damaged_in_its_middle_is_left_as_it_is() {
     fs::write(&path, whole).unwrap();
     sandbox.larder(["verify", "--read-data"]).done();
 }
+
+#[test]
+fn a_store_that_lost_its_end_is_damaged_also_for_a_client_that_has_seen_it() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..3u64 {
+        fs::write(source.join("file"), noise(turn, 5000)).unwrap();
+        sandbox.snapshot(&source, "source").done();
+    }
+    let ids = sandbox.larder(["list", "--json"]).ids();
+    // Cut so deep that the newest snapshot is gone, and not so deep that nothing opens.
+    let path = manifest(&sandbox.store());
+    let whole = fs::read(&path).unwrap();
+    let cut = (1..whole.len()).rev().step_by(50).find(|end| {
+        fs::write(&path, &whole[..*end]).unwrap();
+        sandbox.larder(["show", "latest"]).status == 13 && sandbox.larder(["show", &ids[0]]).status == 0
+    });
+    assert!(cut.is_some(), "no cut of the MANIFEST loses the end alone");
+    sandbox.larder(["list"]).refused(13, "acknowledged and is gone");
+    sandbox.larder(["show", "latest"]).refused(13, "acknowledged and is gone");
+    sandbox.larder(["snapshot", source.to_str().unwrap()]).refused(13, "acknowledged and is gone");
+    let _ran = sandbox.larder(["cat", &format!("{}:file", ids[0])]).ended(0);
+    // A store set back as a whole, its tip too, is another matter: only the client's memory tells.
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(sandbox.larder(["list", "--json"]).ids(), ids);
+}
