@@ -154,6 +154,36 @@ pub fn cat(
     out.flush().map_err(ReadError::Write)
 }
 
+/// Reads all that stands below an entry, attributes too, and gives nothing of it out: what is damaged is found.
+///
+/// # Errors
+/// The first thing that cannot be read.
+pub fn check(pages: &Pages, entry: &Entry, progress: &dyn Progress) -> Result<(), ReadError> {
+    let mut flow = Flow::new(pages, vec![(Box::default(), entry.clone())]);
+    in_order(
+        || Some(flow.batch()).filter(|batch| !batch.is_empty()),
+        |batch| batch.into_iter().try_for_each(|visit| check_one(pages, visit, progress)),
+        |checked: Result<(), ReadError>| if progress.cancelled() { Err(ReadError::Interrupted) } else { checked },
+    )
+}
+
+fn check_one(pages: &Pages, visit: Visit, progress: &dyn Progress) -> Result<(), ReadError> {
+    let fail = |node: &Node, source| ReadError::Store { path: node.display(), source };
+    let mut read = |node: &Node, mut part: Part| {
+        progress.advance(u64::from(part.last), part.bytes());
+        pages.read_part::<StoreError>(&mut part, |_| Ok(())).map_err(|e| fail(node, e))
+    };
+    match visit {
+        Visit::Enter { node, part, .. } => {
+            pages.xattrs(&node.entry).map_err(|e| fail(&node, e))?;
+            part.map_or(Ok(()), |part| read(&node, part))
+        }
+        Visit::Part(node, part) => read(&node, part),
+        Visit::Leave(_) => Ok(()),
+        Visit::Lost(node, e) => Err(fail(&node, e)),
+    }
+}
+
 fn load(pages: &Pages, node: Arc<Node>, mut part: Part) -> Result<Loaded, StoreError> {
     let mut stretches = Vec::new();
     let whole = node.entry.file().filter(|_| part.offset == 0 && part.last);
