@@ -8,9 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Progress, SnapshotId, SnapshotKind};
-use crate::ops::capture::{CaptureOptions, LeaveOut, Source, capture};
+use crate::ops::capture::{CaptureOptions, Captured, LeaveOut, Source, capture};
+use crate::ops::read;
 use crate::ops::restore::{Change, Mark, Overwrite, RestoreError, RestoreOptions, Restored, Select, restore};
 use crate::store::Store;
+use crate::tree::Pages;
 
 use super::context;
 use super::error::CliError;
@@ -20,6 +22,9 @@ use super::place::Place;
 use super::progress::Bar;
 use super::snapshot::who;
 use super::{Global, Outcome, settings};
+
+/// Bytes that decoded pages may take while the safety snapshot is read.
+const PAGE_BUDGET: u64 = 32 << 20;
 
 /// Write a snapshot, or a part of it, into a folder
 ///
@@ -211,6 +216,7 @@ fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Op
     bar.finish();
     let info = info?;
     let (id, unreadable) = (short_id(info.id), info.manifest.statistics.unreadable);
+    read_back(store, &info, out)?;
     if unreadable > 0 && safety == Safety::Whole {
         let left = counted(unreadable, "item", "items");
         return Err(CliError::new(
@@ -224,6 +230,20 @@ fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Op
         out.tell(&format!("safety snapshot {id}; `{undo}` leads back"));
     }
     Ok(Some(info.id))
+}
+
+/// Reads the safety snapshot whole: what it shares with older ones may be damaged, and what is removed now would be the last copy.
+fn read_back(store: &Store, safety: &Captured, out: &Output) -> Result<(), CliError> {
+    store.refresh()?;
+    let bar = Bar::start(out, "safety check");
+    bar.expect(safety.manifest.root.span(), safety.manifest.statistics.bytes);
+    let checked = read::check(&Pages::new(store, PAGE_BUDGET), &safety.manifest.root, &bar);
+    bar.finish();
+    checked.map_err(|e| {
+        let error = CliError::from(e);
+        let what = format!("the safety snapshot {} cannot be read back: {}", short_id(safety.id), error.message);
+        CliError { message: format!("{what}; nothing was restored"), ..error }
+    })
 }
 
 /// A series of its own: the dataset that has the folder's name stays what it is.

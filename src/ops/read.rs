@@ -169,7 +169,7 @@ pub fn check(pages: &Pages, entry: &Entry, progress: &dyn Progress) -> Result<()
 
 fn check_one(pages: &Pages, visit: Visit, progress: &dyn Progress) -> Result<(), ReadError> {
     let fail = |node: &Node, source| ReadError::Store { path: node.display(), source };
-    let mut read = |node: &Node, mut part: Part| {
+    let read = |node: &Node, mut part: Part| {
         progress.advance(u64::from(part.last), part.bytes());
         pages.read_part::<StoreError>(&mut part, |_| Ok(())).map_err(|e| fail(node, e))
     };

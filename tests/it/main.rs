@@ -27,6 +27,7 @@ mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
+mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
 mod streams; // standard input, what commands print, and captures that are stopped
