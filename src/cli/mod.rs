@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod evidence;
 mod export;
+mod files;
 mod filter;
 mod find;
 mod folders;
