@@ -26,6 +26,7 @@ mod ls;
 mod man;
 mod mount;
 mod output;
+mod pack_file;
 mod place;
 mod profile;
 mod progress;
