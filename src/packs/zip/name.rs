@@ -5,8 +5,8 @@ const MARK: char = char::REPLACEMENT_CHARACTER;
 
 /// The name of a member, and whether it is written otherwise than it is.
 ///
-/// Written as U+FFFD and two hex digits for each byte are: bytes that are not UTF-8, control and formatting characters (those that
-/// change what a terminal shows), backslashes, the colon of what looks like a drive in front, a dot or blank at the end of a name, the
+/// Written as U+FFFD and two hex digits for each byte are: bytes that are not UTF-8, control characters and those that turn the
+/// direction of writing, backslashes, the colon of what looks like a drive in front, a dot or blank at the end of a name, the
 /// first letter of what Windows takes for a device, and U+FFFD itself. So two paths never become one name, and a path is the same
 /// again when it is read back so.
 pub(super) fn member_name(path: &[u8], is_folder: bool) -> (String, bool) {
@@ -59,10 +59,11 @@ fn push_part(name: &mut String, part: &[u8], is_first: bool) -> bool {
     changed
 }
 
-/// True for what does not show as itself, or is not taken as such.
+/// True for what moves a cursor, begins a line or turns the direction of writing, and for what is not taken as itself. Joiners
+/// stay: names in many languages, and emoji, have them.
 fn is_harmful(c: char) -> bool {
-    let hidden = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    hidden || c.is_control() || matches!(c, '\\' | MARK)
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() || matches!(c, '\\' | MARK)
 }
 
 /// True for the names that Windows gives to devices, whatever stands behind a dot or colon: `con`, `NUL.txt`, `com1`.
@@ -96,6 +97,7 @@ mod tests {
             ("x\u{202e}y\u{85}".as_bytes(), "x\u{fffd}E2\u{fffd}80\u{fffd}AEy\u{fffd}C2\u{fffd}85"),
             (b"con/NUL.txt", "\u{fffd}63on/\u{fffd}4EUL.txt"),
             (b"COM1 .x/lpt0:y", "\u{fffd}43OM1 .x/\u{fffd}6Cpt0:y"),
+            ("a\u{200d}b".as_bytes(), "a\u{200d}b"),
             ("com²".as_bytes(), "\u{fffd}63om²"),
             (b"console/com10/.con", "console/com10/.con"),
             (b"end./end /.../a.b", "end\u{fffd}2E/end\u{fffd}20/..\u{fffd}2E/a.b"),
