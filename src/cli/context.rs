@@ -1,7 +1,7 @@
 //! From settings to an opened store: which folder, which keys, whom to ask.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +12,10 @@ use crate::store::{self, CacheSize, Store, StoreError, Unlock};
 
 use super::error::CliError;
 use super::output::Output;
-use super::{Global, folders, settings};
+use super::{Global, files, folders, settings};
+
+/// Bytes that a passphrase command may print.
+const PASSPHRASE_MAX: u64 = 64 << 10;
 
 /// The present.
 pub(super) fn now() -> Timestamp {
@@ -101,8 +104,12 @@ struct Keys {
 
 impl Keys {
     fn read(&self, path: &Path) -> Result<Vec<Identity>, StoreError> {
+        if is_identity_itself(path) {
+            // Neither the log nor a message may show it.
+            return Err(StoreError::Refused("an identity itself stands where a file's name belongs".to_owned()));
+        }
         log::debug!("reading the identity {}", path.display());
-        let bytes = std::fs::read(path).map_err(|e| match path.to_str() {
+        let bytes = files::read(path).map_err(|e| match path.to_str() {
             Some(text) if parse_recipient(text, self.prompt.clone()).is_ok() => {
                 StoreError::from(WrapError::PublicKey(text.to_owned()))
             }
@@ -139,20 +146,35 @@ impl Unlock for Keys {
     }
 }
 
+/// True if a path is no name of a file but the secret itself; one of the configuration has that file's folder in front.
+pub(super) fn is_identity_itself(path: &Path) -> bool {
+    let text = path.file_name().unwrap_or_default().to_string_lossy().trim_start().to_ascii_uppercase();
+    ["AGE-SECRET-KEY-", "AGE-PLUGIN-"].iter().any(|front| text.starts_with(front)) && !path.is_file()
+}
+
 /// Runs the user's command and takes the first line that it prints.
 fn passphrase_from(command: &std::ffi::OsStr) -> Result<Passphrase, StoreError> {
     let refuse = |why: String| StoreError::Refused(format!("the passphrase command {why}"));
     log::debug!("running the passphrase command");
-    let output = std::process::Command::new("sh")
+    let mut child = std::process::Command::new("sh")
         .arg("-c")
         .arg(command)
-        .stdin(std::process::Stdio::inherit())
-        .stderr(std::process::Stdio::inherit())
-        .output()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
         .map_err(|e| refuse(format!("could not be run: {e}")))?;
-    let bytes = zeroize::Zeroizing::new(output.stdout);
-    if !output.status.success() {
-        return Err(refuse(format!("failed: {}", output.status)));
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(4096));
+    let read = child.stdout.take().map_or(Ok(0), |out| out.take(PASSPHRASE_MAX + 1).read_to_end(&mut bytes));
+    let too_long = bytes.len() as u64 > PASSPHRASE_MAX;
+    if too_long || read.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|e| refuse(format!("cannot be waited for: {e}")))?;
+    read.map_err(|e| refuse(format!("cannot be read from: {e}")))?;
+    if too_long {
+        return Err(refuse(format!("printed more than {} KiB", PASSPHRASE_MAX >> 10)));
+    }
+    if !status.success() {
+        return Err(refuse(format!("failed: {status}")));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| refuse("printed something that is not UTF-8".to_owned()))?;
     let line = text.lines().next().unwrap_or_default();

@@ -118,9 +118,10 @@ pub(super) enum DiffJson {
 }
 
 pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let old = Place::parse(&args.old)?;
+    let old = Place::parse(&args.old).map_err(|e| folder_first(e, &args.old))?;
     let folder = as_folder(&args.new);
-    let new = if folder.is_none() { Some(Place::parse(&args.new)?) } else { None };
+    let new =
+        if folder.is_none() { Some(Place::parse(&args.new).map_err(|e| missing_folder(e, &args.new))?) } else { None };
     if new.is_some() && args.leave_out.is_given() {
         return Err(CliError::new(
             Kind::Usage,
@@ -129,7 +130,7 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
     }
     let leave_out = args.leave_out.clone().read()?;
     let store = context::open_named(global)?;
-    let old = old.find(&store)?;
+    let old = old.find(&store).map_err(|e| folder_first(e, &args.old))?;
     let options = DiffOptions { content: args.content };
     let bar = Bar::start(out, "diff");
     let mut tell = |change: Change| -> Result<(), CliError> {
@@ -175,8 +176,17 @@ fn as_folder(text: &OsStr) -> Option<&Path> {
 
 fn missing_folder(error: CliError, text: &OsStr) -> CliError {
     let path = Path::new(text);
-    if error.kind == Kind::NotFound && path.is_dir() {
+    if matches!(error.kind, Kind::NotFound | Kind::Usage) && path.is_dir() {
         return error.hint(format!("for the folder write ./{}", path.display()));
+    }
+    error
+}
+
+fn folder_first(error: CliError, text: &OsStr) -> CliError {
+    let path = Path::new(text);
+    if matches!(error.kind, Kind::NotFound | Kind::Usage) && path.is_dir() {
+        let dot = if as_folder(text).is_some() { "" } else { "./" };
+        return error.hint(format!("a folder stands second: larder diff SNAP {dot}{}", path.display()));
     }
     error
 }

@@ -10,6 +10,7 @@ use crate::model::{Evidence, Kind, Progress, Reference, SnapshotKind};
 use crate::ops::reference::read_reference;
 
 use super::error::CliError;
+use super::files;
 
 /// Bytes that a JSON file for the manifest may have: every list of snapshots reads it again.
 const MAX_JSON: u64 = 4 << 20;
@@ -115,7 +116,7 @@ fn read_json(file: &Path, option: &str) -> Result<String, CliError> {
     let read = if file == Path::new("-") {
         std::io::stdin().take(MAX_JSON + 1).read_to_string(&mut text)
     } else {
-        std::fs::File::open(file).and_then(|f| f.take(MAX_JSON + 1).read_to_string(&mut text))
+        files::open(file).and_then(|f| f.take(MAX_JSON + 1).read_to_string(&mut text))
     };
     read.map_err(|e| fail(Kind::Failed, e.to_string()))?;
     if text.len() as u64 > MAX_JSON {

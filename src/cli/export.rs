@@ -1,7 +1,6 @@
 //! `larder export`
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::packs::{Format, Loss, PackError, Packing, export};
 use super::context;
 use super::error::CliError;
 use super::output::{Output, counted, human_bytes, stdout_unbuffered};
+use super::pack_file::PackFile;
 use super::place::{Found, Place};
 use super::progress::Bar;
 use super::{Global, Outcome};
@@ -23,7 +23,8 @@ use super::{Global, Outcome};
 /// Write a snapshot, or parts of it, as a tar or zip
 ///
 /// A tar carries everything. A zip does not carry owners, attributes, holes, hard links, devices, pipes, nor times below a second;
-/// names that are not UTF-8, or that could lead an extractor astray, are written with U+FFFD and the hex digits of each such byte.
+/// names that are not UTF-8, or that could lead an extractor or a terminal astray, are written with U+FFFD and the hex digits of each
+/// such byte.
 /// What of this a snapshot has is told, and the exit status is 3 unless --accept-loss.
 ///
 /// The same snapshot gives the same bytes: tar for ever, tar.zst and zip with the same version of Larder.
@@ -151,10 +152,14 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     if rest.iter().any(|f| f.id != first.id) {
         return Err(CliError::new(Kind::Usage, "a bare pack holds parts of one snapshot"));
     }
+    let file = if to_stdout { None } else { Some(PackFile::new(&args.output, &store, global)?) };
     let bar = Bar::start(out, "export");
     bar.expect(found.iter().map(|f| f.extent().0).sum(), found.iter().map(|f| f.extent().1).sum());
     let job = Job { found: &found, format, level, bar: &bar };
-    let packed = if to_stdout { job.pack(&mut stdout_unbuffered()?) } else { job.to_file(&args.output) };
+    let packed = match &file {
+        None => job.pack(&mut stdout_unbuffered()?),
+        Some(file) => job.to_file(file),
+    };
     bar.finish();
     let packed = packed?;
     let losses = losses(args, &packed);
@@ -249,31 +254,11 @@ impl Job<'_> {
         }
     }
 
-    /// Writes beside, syncs, renames: there is never a half file under the final name.
-    fn to_file(&self, path: &Path) -> Result<Packing, CliError> {
-        let fail = |e: io::Error| CliError::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
-        // A device or a pipe takes the bytes as they come.
-        if path.metadata().is_ok_and(|m| !m.is_file()) {
-            return self.pack(&mut File::options().write(true).open(path).map_err(fail)?);
+    fn to_file(&self, file: &PackFile) -> Result<Packing, CliError> {
+        match file.stream()? {
+            Some(mut stream) => self.pack(&mut stream),
+            None => file.replace(|out| self.pack(out)),
         }
-        let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(format!(".{}.part", std::process::id()));
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let beside = dir.join(beside);
-        let mut file = File::options().write(true).create_new(true).open(&beside).map_err(fail)?;
-        let packed = self.pack(&mut file).and_then(|packed| {
-            let put = file
-                .sync_all()
-                .and_then(|()| std::fs::rename(&beside, path))
-                .and_then(|()| File::open(dir)?.sync_all());
-            put.map(|()| packed).map_err(fail)
-        });
-        if packed.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
-        packed
     }
 }
 

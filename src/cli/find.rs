@@ -26,11 +26,11 @@ const PAGE_BUDGET: u64 = 64 << 20;
 /// goes over folders. Versions of a path that are equal are told once, with the first and last snapshot that has them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  larder find '*.key'\n  larder find 'src/**/*.rs' --snapshot work~1\n  larder find --dataset work --type f --larger-than 100M '*'"
+    after_help = "Examples:\n  larder find '*.key'\n  larder find 'src/**/*.rs' --snapshot work~1\n  larder find --dataset work --type f --min-size 100M"
 )]
 pub(super) struct FindArgs {
-    /// What to look for; one of them must match
-    #[arg(value_name = "PATTERN", required_unless_present = "blake3")]
+    /// What to look for; one of them must match. Without any, all that has the --type, size or content
+    #[arg(value_name = "PATTERN", required_unless_present_any = ["blake3", "type", "min_size", "max_size"])]
     patterns: Vec<String>,
     /// Only in this snapshot (can be repeated)
     #[arg(long, value_name = "SNAP")]

@@ -132,6 +132,45 @@ mod tests {
         }
     }
 
+    /// The words of a line as a shell has them, up to a pipe, a redirection, or the blanks before a remark.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        let mut before = ' ';
+        for c in line.trim().chars() {
+            match (quote, c) {
+                (Some(q), _) if c == q => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, '|' | '>' | '<' | '&' | ';') => break,
+                (None, ' ') if before == ' ' => break,
+                (None, ' ') => words.extend(word.take()),
+                _ => word.get_or_insert_default().push(c),
+            }
+            before = c;
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        let mut seen = 0;
+        for command in super::super::definition().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            for line in help.lines().filter(|line| line.trim_start().starts_with("larder ")) {
+                let parsed = super::super::definition().try_get_matches_from(words(line));
+                assert!(parsed.is_ok(), "{name}: {line}\n{}", parsed.unwrap_err());
+                seen += 1;
+            }
+        }
+        assert!(seen > 40, "only {seen} examples were found");
+        let mistaken = super::super::definition().try_get_matches_from(words("  larder find --larger-than '1 M' '*'"));
+        assert!(mistaken.is_err());
+    }
+
     #[test]
     fn lines_fit_a_terminal() {
         let command = dressed(super::super::definition(), ColorChoice::Never);

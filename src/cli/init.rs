@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueHint};
@@ -18,9 +18,8 @@ use crate::store::{NewStore, StoreError, create};
 
 use super::context::{self, Terminal};
 use super::error::CliError;
-use super::folders;
 use super::output::Output;
-use super::{Global, Outcome};
+use super::{Global, Outcome, files, folders};
 
 /// Make a store
 ///
@@ -137,8 +136,8 @@ pub(super) fn cut_recipient(args: &[OsString]) -> Option<String> {
     Some(format!("an SSH recipient has spaces in it, so put it in quotes: --recipient '{cut} AAAA…'"))
 }
 
-fn recipients_in(file: &PathBuf) -> Result<Vec<String>, CliError> {
-    let text = std::fs::read_to_string(file)
+fn recipients_in(file: &Path) -> Result<Vec<String>, CliError> {
+    let text = files::read_text(file)
         .map_err(|e| CliError::new(Kind::Usage, format!("cannot read the recipients file {}: {e}", file.display())))?;
     let found: Vec<String> =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();

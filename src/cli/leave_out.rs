@@ -8,7 +8,7 @@ use crate::model::{Kind, Name};
 use crate::ops::capture::LeaveOut;
 
 use super::error::CliError;
-use super::size;
+use super::{files, size};
 
 /// What is left out
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -46,9 +46,14 @@ impl LeaveOutArgs {
     /// Reads the files of patterns and checks names.
     pub(super) fn read(self) -> Result<LeaveOut, CliError> {
         let usage = |text: String| CliError::new(Kind::Usage, text);
+        if self.exclude.iter().any(String::is_empty) {
+            return Err(
+                usage("--exclude '' leaves out nothing".to_owned()).hint("`larder help snapshot` tells of patterns")
+            );
+        }
         let mut patterns = self.exclude;
         for file in &self.exclude_from {
-            let text = std::fs::read_to_string(file)
+            let text = files::read_text(file)
                 .map_err(|e| usage(format!("cannot read the patterns in {}: {e}", file.display())))?;
             patterns.extend(text.lines().map(str::to_owned));
         }

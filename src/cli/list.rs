@@ -75,6 +75,9 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
         Ok::<_, CliError>(())
     })?;
     printer.end()?;
+    if !printer.begun && list.damage.is_none() {
+        out.remark("no snapshot fits");
+    }
     // A log that cannot be read to its end may hide snapshots: what there is has been shown.
     match damage.or(list.damage) {
         Some(error) => Err(error.into()),

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::model::{Notice, Progress};
 
@@ -88,7 +88,7 @@ impl Ticker {
 }
 
 impl Bar {
-    /// Begins; from here on Ctrl-C and SIGTERM ask the work to stop, and a second one stops it at once.
+    /// Begins; from here on Ctrl-C, SIGTERM and the end of the terminal ask the work to stop, and a second one stops it at once.
     pub(super) fn start(out: &Output, what: &'static str) -> Self {
         let counts = Arc::new(Counts::default());
         let ticker = match out.progress() {
@@ -96,7 +96,7 @@ impl Bar {
             _ => None,
         };
         let cancelled = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
             let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, cancelled.clone());
             let _ = signal_hook::flag::register(signal, cancelled.clone());
         }
@@ -160,6 +160,13 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// True if this process was started so that a signal does nothing: `nohup` means it.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|set| set >> (signal - 1) & 1 == 1)
 }
 
 fn new_bar(out: &Output, what: &'static str) -> ProgressBar {

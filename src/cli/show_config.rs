@@ -1,12 +1,13 @@
 //! `larder config`: the settings that hold, and where each comes from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::config::{self, Choice};
+use super::context::is_identity_itself;
 use super::error::CliError;
 use super::output::{Output, escaped};
 use super::profile::{self, SnapshotOptions};
@@ -163,7 +164,11 @@ fn rows(global: &Global, profile: Option<&str>) -> Result<Vec<SettingJson>, CliE
         rows.push(row("store path", Some(text(path)), &store.origin));
     }
     let Sourced { value, origin } = settings::identities(global, path.as_deref());
-    let identities = value.iter().map(|f| f.display().to_string()).collect();
+    let shown = |f: &PathBuf| {
+        // A secret that stands where a file's name belongs is not shown.
+        if is_identity_itself(f) { "(an identity itself)".to_owned() } else { f.display().to_string() }
+    };
+    let identities = value.iter().map(shown).collect();
     rows.push(row("identity", Some(ValueJson::Many(identities)), &origin));
     rows.push(row("default identity", Some(text(&folders::default_identity())), &Origin::BuiltIn));
     let command = settings::passphrase_command(global, path.as_deref());

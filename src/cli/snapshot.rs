@@ -151,7 +151,7 @@ pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<O
     if let (true, Input::Paths(paths)) = (dry_run, &input) {
         return tell_dry_run(&store, paths, &options, &bar, out);
     }
-    let source = input.open(&bar)?;
+    let source = input.open(&bar, out)?;
     let captured = capture(&store, source, options, &bar, &context::now);
     bar.finish();
     let captured = captured?;
@@ -244,7 +244,7 @@ enum Input {
 }
 
 impl Input {
-    fn open(self, bar: &Bar) -> Result<Source, CliError> {
+    fn open(self, bar: &Bar, out: &Output) -> Result<Source, CliError> {
         Ok(match self {
             Self::Paths(paths) => Source::Paths(paths),
             Self::Stream(name) => {
@@ -252,7 +252,7 @@ impl Input {
                 let none = |e| CliError::new(Kind::Failed, format!("standard input cannot be read: {e}"));
                 Source::Stream(name, Box::new(input.map_err(none)?))
             }
-            Self::Command(name, words) => Source::Stream(name, Box::new(CommandOutput::new(words, bar.stop()))),
+            Self::Command(name, words) => Source::Stream(name, Box::new(CommandOutput::new(words, bar.stop(), *out))),
         })
     }
 }

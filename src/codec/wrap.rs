@@ -109,7 +109,9 @@ pub fn parse_recipient(text: &str, prompt: Arc<dyn Prompt>) -> Result<Recipient,
             .map_err(|e| WrapError::Age(e.to_string()))?;
         return made(Box::new(inner));
     }
-    Err(WrapError::NotARecipient(text.to_owned()))
+    // A secret is not repeated on a terminal or in a log.
+    let secret = text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-");
+    Err(WrapError::NotARecipient(if secret { "AGE-SECRET-KEY-…".to_owned() } else { text.to_owned() }))
 }
 
 /// Something that opens what was wrapped.

@@ -1,8 +1,9 @@
 //! Things outside the store that a snapshot speaks of: `KEY=URI#sha256=HEX`. What can be checked is.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::codec::Sha256;
@@ -65,6 +66,9 @@ pub fn read_reference(text: &str, progress: &dyn Progress) -> Result<Reference, 
     let (key, rest) = text.split_once('=').ok_or_else(|| malformed("it has no ="))?;
     let (uri, hash) = match rest.rsplit_once("#sha256=") {
         Some((uri, hex)) => (uri, Some(hex.to_ascii_lowercase())),
+        None if has_other_hash(rest) => {
+            return Err(malformed("the hash that is known is sha256, written in small letters"));
+        }
         None => (rest, None),
     };
     if key.is_empty() || uri.is_empty() {
@@ -87,6 +91,18 @@ pub fn read_reference(text: &str, progress: &dyn Progress) -> Result<Reference, 
         _ => None,
     };
     Ok(Reference { key: key.to_owned(), uri, hash: hash.map(|hex| format!("sha256={hex}")), verified })
+}
+
+/// True if the fragment looks like a hash, of a sort that is not known or mistyped: `#sha257=…`, `#md5=…`, `#x=` and many digits.
+/// What pages use, as `#page=2`, does not.
+fn has_other_hash(rest: &str) -> bool {
+    let Some((word, digits)) = rest.rsplit_once('#').and_then(|(_, fragment)| fragment.split_once('=')) else {
+        return false;
+    };
+    let word = word.to_ascii_lowercase();
+    let named = ["sha", "md5", "blake", "crc"].iter().any(|front| word.starts_with(front));
+    let hex = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) && hex && (named || digits.len() >= 32)
 }
 
 /// True for `scheme:…`, as RFC 3986 has it.
@@ -124,6 +140,16 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Opens a file to be hashed. Of a pipe or device there is no telling whether it ever ends.
+fn open_regular(path: &Path) -> std::io::Result<File> {
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file"))
+}
+
 /// Compares a file's hash.
 fn check(key: &str, path: &Path, expected: &str, progress: &dyn Progress) -> Result<(), ReferenceError> {
     let unreadable = |e: std::io::Error| ReferenceError::Unreadable {
@@ -131,7 +157,7 @@ fn check(key: &str, path: &Path, expected: &str, progress: &dyn Progress) -> Res
         path: path.to_owned(),
         why: e.to_string(),
     };
-    let mut file = File::open(path).map_err(unreadable)?;
+    let mut file = open_regular(path).map_err(unreadable)?;
     let mut hash = Sha256::default();
     let mut buffer = vec![0; 256 << 10];
     loop {
@@ -171,6 +197,7 @@ mod tests {
             (format!("k={plain}#sha256={ABC}"), plain.clone(), Some(true)),
             (format!("k=file://{encoded}#sha256={}", ABC.to_uppercase()), format!("file://{encoded}"), Some(true)),
             (format!("k=file://localhost{encoded}#sha256={ABC}"), format!("file://localhost{encoded}"), Some(true)),
+            ("k=https://x/y#page=2".to_owned(), "https://x/y#page=2".to_owned(), None),
             (format!("k=https://x/y?a=b#sha256={ABC}"), "https://x/y?a=b".to_owned(), None),
             ("k=https://x/y#part".to_owned(), "https://x/y#part".to_owned(), None),
             ("k=urn:x".to_owned(), "urn:x".to_owned(), None),
@@ -192,6 +219,11 @@ mod tests {
             ("=x".to_owned(), Kind::Usage),
             ("k=".to_owned(), Kind::Usage),
             ("k=/x#sha256=abc".to_owned(), Kind::Usage),
+            (format!("k=/x#sha257={ABC}"), Kind::Usage),
+            (format!("k=https://x/y#SHA256={ABC}"), Kind::Usage),
+            ("k=https://x/y#md5=abc".to_owned(), Kind::Usage),
+            (format!("k=https://x/y#hash={ABC}"), Kind::Usage),
+            (format!("k=/dev/zero#sha256={ABC}"), Kind::Failed),
             (format!("k=file://otherhost/x#sha256={ABC}"), Kind::Usage),
             (format!("k=file:///%zz#sha256={ABC}"), Kind::Usage),
             (format!("k={}#sha256={ABC}", file.display()), Kind::Failed),

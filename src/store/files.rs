@@ -45,6 +45,22 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     sync_dir(dir)
 }
 
+/// True if a path, which exists, is a folder or lies anywhere in it, by whatever names it is reached: device and inode tell.
+///
+/// # Errors
+/// If either cannot be looked at.
+pub fn lies_in(path: &Path, dir: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    let dir = identity(dir)?;
+    for above in path.canonicalize()?.ancestors() {
+        if identity(above)? == dir {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads a small regular file. Anything else in its place (a pipe, a device, something huge) is refused, not waited for.
 pub(super) fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};

@@ -29,6 +29,7 @@ use crate::model::{SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
 pub use error::StoreError;
+pub use files::lies_in;
 pub use inspect::{BlockCheck, Finding};
 pub use keyring::Keyring;
 pub use lock::Waiting;

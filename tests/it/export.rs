@@ -142,6 +142,24 @@ fn what_a_zip_cannot_carry_is_told_by_sort() {
 }
 
 #[test]
+fn names_that_mislead_terminals_or_windows_are_escaped_and_stay_apart() {
+    let names = ["con", "NUL.txt", "a\u{1b}[2J", "new\nline", "x\u{202e}y", "end.", "end ", "end", "Plain", "plain"];
+    let sandbox = captured(|root| names.iter().for_each(|name| fs::write(root.join(name), name).unwrap()));
+    let zip = sandbox.path("t.zip");
+    let ran = sandbox.larder(["export", "--bare", "tree", "-o", text(&zip), "--accept-loss", "--json"]).json();
+    let losses = ran["losses"].as_array().unwrap();
+    assert!(losses.iter().any(|l| l["sort"] == "names" && l["items"] == 7), "{losses:?}");
+    python(
+        "import sys, zipfile, re\nz = zipfile.ZipFile(sys.argv[1])\nn = z.namelist()\nassert len(set(n)) == 10, n\n\
+         bad = [x for x in n if not x.isprintable() and '\\ufffd' not in x or x[-1] in '. ']\nassert not bad, bad\n\
+         plain = lambda x: re.sub('\\ufffd(..)', lambda m: chr(int(m[1], 16)), x).encode('latin-1').decode()\n\
+         assert all(z.read(x).decode() == plain(x) for x in n), n\n\
+         assert '\\ufffd63on' in n and '\\ufffd4EUL.txt' in n, n\n",
+        &[&zip],
+    );
+}
+
+#[test]
 fn a_zip_may_have_more_members_and_longer_ones_than_32_bits_count() {
     let sandbox = captured(|root| {
         fs::File::create(root.join("sparse")).unwrap().set_len(5 << 30).unwrap();

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::model::Kind;
 
 use super::error::CliError;
-use super::folders;
 use super::output::{ColorMode, ProgressMode};
+use super::{files, folders};
 
 /// A value and the line of the file that it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Config {
     /// Reads a file; without a name the default one, if that exists.
     pub(super) fn load(named: Option<&Path>, options: &dyn Options) -> Result<Self, CliError> {
         let file = named.map_or_else(default_file, Path::to_owned);
-        let text = match std::fs::read_to_string(&file) {
+        let text = match files::read_text(&file) {
             Ok(text) => text,
             Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => {

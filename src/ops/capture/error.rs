@@ -20,6 +20,9 @@ pub enum CaptureError {
         /// Why.
         why: String,
     },
+    /// The source is the store, or lies in it.
+    #[error("cannot capture {}: it is the store itself, or lies in it", .0.display())]
+    InStore(PathBuf),
     /// A pattern makes no sense.
     #[error("the pattern {pattern:?} makes no sense: {why}")]
     Pattern {
@@ -57,7 +60,7 @@ impl Failure for CaptureError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing(_) | Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
-            Self::Pattern { .. } => Kind::Usage,
+            Self::Pattern { .. } | Self::InStore(_) => Kind::Usage,
             Self::Interrupted => Kind::Interrupted,
             Self::Store(e) => e.kind(),
         }

@@ -49,7 +49,7 @@ pub fn estimate(
     clock: Clock,
 ) -> Result<Estimate, CaptureError> {
     let exclude = Exclude::new(&options.leave_out.patterns)?;
-    let roots = Roots::open(paths)?;
+    let roots = Roots::open(paths, store.dir())?;
     let file = CacheFile::new(store, &options.dataset);
     let old = (!options.force_read)
         .then(|| OldCache::open(store, &file, |sequence| store.log_hash(sequence), store.gc_generation()))

@@ -67,9 +67,10 @@ impl Exclude {
         }
     }
 
-    /// The patterns that fitted nothing: mostly typing errors.
+    /// The patterns that fitted nothing: mostly typing errors. Of `!` patterns nothing is told: they are there for what may come.
     pub(super) fn unmet(&self) -> impl Iterator<Item = &str> {
-        self.each.iter().filter(|p| !p.met.load(Ordering::Relaxed)).map(|p| p.text.as_str())
+        let met = |p: &&Pattern| p.met.load(Ordering::Relaxed) || p.text.starts_with('!');
+        self.each.iter().filter(move |p| !met(p)).map(|p| p.text.as_str())
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_a_later_one_overrules_has_fitted_all_the_same() {
-        let exclude = exclude(&["*.o", "a.o", "!a.o", "*.obj", "# *.x"]).unwrap();
+        let exclude = exclude(&["*.o", "a.o", "!a.o", "*.obj", "!kept", "# *.x"]).unwrap();
         assert_eq!(exclude.says(b"d/a.o", false), Some(false));
         exclude.note(b"d/a.o", false);
         assert_eq!(exclude.unmet().collect::<Vec<_>>(), ["*.obj"]);

@@ -75,7 +75,7 @@ pub fn capture(
     let client_time = clock();
     let exclude = Exclude::new(&options.leave_out.patterns)?;
     let plan = match source {
-        Source::Paths(paths) => Plan::Walk(roots::Roots::open(&paths)?),
+        Source::Paths(paths) => Plan::Walk(roots::Roots::open(&paths, store.dir())?),
         Source::Stream(name, reader) => Plan::Stream(name, reader),
     };
     let (sources, git_revision) = match &plan {
@@ -157,8 +157,11 @@ fn keep_cache(kept: std::io::Result<()>, progress: &dyn Progress) {
 /// Tells which patterns fitted nothing.
 fn tell_unmet(exclude: &Exclude, progress: &dyn Progress) {
     for pattern in exclude.unmet() {
-        let anchored = pattern.trim_start_matches('!').starts_with('/');
-        let why = if anchored { "; a pattern that begins with / counts from the root of the snapshot" } else { "" };
+        let why = if pattern.starts_with('/') {
+            "; a pattern that begins with / counts from the root of the snapshot"
+        } else {
+            ""
+        };
         progress.notice(Notice::Remark(format!("nothing was found that fits the pattern {pattern:?}{why}")));
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ops::source;
+use crate::store::lies_in;
 
 use super::CaptureError;
 
@@ -25,11 +26,18 @@ pub(super) struct Roots {
 
 impl Roots {
     /// One folder is the root itself; a single file or several paths stand at their absolute paths below `/`.
-    pub(super) fn open(paths: &[PathBuf]) -> Result<Self, CaptureError> {
+    ///
+    /// What lies in the store is no source; a store that lies in a source is left out of it by the walk.
+    pub(super) fn open(paths: &[PathBuf], store: &Path) -> Result<Self, CaptureError> {
         let fail = |path: &Path| {
             let path = path.to_owned();
             move |e: std::io::Error| CaptureError::source(path, &e)
         };
+        // A symlink is captured as such, but for the one folder that is the root.
+        let followed = |path: &Path| !path.is_symlink() || (paths.len() == 1 && path.is_dir());
+        if let Some(path) = paths.iter().find(|path| followed(path) && lies_in(path, store).unwrap_or(false)) {
+            return Err(CaptureError::InStore(path.clone()));
+        }
         if let [path] = paths
             && path.metadata().map_err(fail(path))?.is_dir()
         {

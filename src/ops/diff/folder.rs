@@ -37,7 +37,10 @@ pub fn with_folder<E: From<DiffError>>(
     progress: &dyn Progress,
     mut tell: impl FnMut(Change) -> Result<(), E>,
 ) -> Result<(Sums, u64), E> {
-    let fail = |e: Errno| DiffError::Folder { path: path.to_owned(), why: e.to_string() };
+    let fail = |e: Errno| match e {
+        Errno::NOENT => DiffError::NoFolder(path.to_owned()),
+        e => DiffError::Folder { path: path.to_owned(), why: e.to_string() },
+    };
     let root = source::open_root(path).map_err(fail)?;
     let meta = source::stat_fd(root.as_fd()).map_err(fail)?;
     let store = std::fs::File::open(pages.store().dir()).ok().and_then(|f| source::identity(&f));

@@ -30,6 +30,9 @@ pub enum DiffError {
         /// Why.
         why: String,
     },
+    /// There is no such folder.
+    #[error("there is no folder {}", .0.display())]
+    NoFolder(std::path::PathBuf),
     /// A rule for what is left out makes no sense.
     #[error(transparent)]
     Rule(#[from] CaptureError),
@@ -45,6 +48,7 @@ impl Failure for DiffError {
     fn kind(&self) -> Kind {
         match self {
             Self::Folder { .. } => Kind::Failed,
+            Self::NoFolder(_) => Kind::NotFound,
             Self::Rule(e) => e.kind(),
             Self::Interrupted => Kind::Interrupted,
             Self::Store(e) => e.kind(),
@@ -55,7 +59,7 @@ impl Failure for DiffError {
         match self {
             Self::Store(e) => e.hint(),
             Self::Rule(e) => e.hint(),
-            Self::Folder { .. } | Self::Interrupted => None,
+            Self::Folder { .. } | Self::NoFolder(_) | Self::Interrupted => None,
         }
     }
 }

@@ -1,0 +1,151 @@
+//! The file that a pack goes to: never half of one under its name, never over what Larder itself lives on.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::model::Kind;
+use crate::store::{Store, lies_in};
+
+use super::error::CliError;
+use super::{Global, config, folders, settings};
+
+/// Symlinks that are followed, as many as the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// Where a pack goes.
+#[derive(Debug)]
+pub(super) struct PackFile {
+    /// As the user wrote it, for messages.
+    named: PathBuf,
+    /// What the name leads to; it need not exist.
+    target: PathBuf,
+}
+
+impl PackFile {
+    /// Finds out where the name leads. Refused is what would destroy the store, or what opens or describes it.
+    pub(super) fn new(named: &Path, store: &Store, global: &Global) -> Result<Self, CliError> {
+        let found = Self { named: named.to_owned(), target: PathBuf::new() };
+        let target = follow(named).map_err(|e| found.failed(&e))?;
+        let found = Self { target, ..found };
+        match found.belongs_to(store, global) {
+            None => Ok(found),
+            Some(whose) => {
+                let message = format!("a pack cannot be written to {}: it {whose}", named.display());
+                Err(CliError::new(Kind::Usage, message).hint("name another file with -o"))
+            }
+        }
+    }
+
+    /// The error of an operation on it.
+    pub(super) fn failed(&self, error: &io::Error) -> CliError {
+        CliError::new(Kind::Failed, format!("cannot write {}: {error}", self.named.display()))
+    }
+
+    /// What of Larder's own it is or lies in.
+    fn belongs_to(&self, store: &Store, global: &Global) -> Option<&'static str> {
+        let within = |dir: &Path| {
+            let folder = self.folder();
+            [&self.target, folder].into_iter().any(|path| lies_in(path, dir).unwrap_or(false))
+        };
+        let dirs = store.client_dirs();
+        if within(store.dir()) {
+            return Some("lies in the store");
+        }
+        if within(&dirs.state) || within(&dirs.cache) {
+            return Some("lies where Larder keeps what it remembers");
+        }
+        let named = settings::identities(global, Some(store.dir())).value;
+        if named.iter().chain([&folders::default_identity()]).any(|file| self.is(file)) {
+            return Some("is an identity");
+        }
+        let settings = global.settings.config.file.clone().unwrap_or_else(config::default_file);
+        self.is(&settings).then_some("is the configuration")
+    }
+
+    /// True if it is this file, or stands where that one is looked for.
+    fn is(&self, file: &Path) -> bool {
+        let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+        let same = |a: &Path, b: &Path| identity(a).is_some_and(|a| Some(a) == identity(b));
+        same(&self.target, file)
+            || (self.target.file_name() == file.file_name() && same(self.folder(), folder_of(file)))
+    }
+
+    fn folder(&self) -> &Path {
+        folder_of(&self.target)
+    }
+
+    /// A device or a pipe, which takes the bytes as they come.
+    pub(super) fn stream(&self) -> Result<Option<File>, CliError> {
+        if self.target.metadata().is_ok_and(|meta| !meta.is_file()) {
+            return OpenOptions::new().write(true).open(&self.target).map(Some).map_err(|e| self.failed(&e));
+        }
+        Ok(None)
+    }
+
+    /// Writes beside, syncs, renames. The file keeps the mode of the one that it replaces.
+    pub(super) fn replace<T>(&self, write: impl FnOnce(&mut File) -> Result<T, CliError>) -> Result<T, CliError> {
+        let name = self.target.file_name().ok_or_else(|| self.failed(&io::ErrorKind::InvalidInput.into()))?;
+        let mut beside = OsString::from(".");
+        beside.push(name);
+        beside.push(format!(".{}.part", std::process::id()));
+        let beside = self.folder().join(beside);
+        let mode = self.target.metadata().ok().map(|meta| meta.permissions().mode() & 0o777);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode.unwrap_or(0o666))
+            .open(&beside)
+            .map_err(|e| self.failed(&e))?;
+        let written = write(&mut file).and_then(|written| {
+            // What the umask took is given back: the user had set it.
+            let keep_mode = || mode.map_or(Ok(()), |mode| file.set_permissions(Permissions::from_mode(mode)));
+            let put = keep_mode()
+                .and_then(|()| file.sync_all())
+                .and_then(|()| std::fs::rename(&beside, &self.target))
+                .and_then(|()| File::open(self.folder())?.sync_all());
+            put.map(|()| written).map_err(|e| self.failed(&e))
+        });
+        if written.is_err() {
+            let _ = std::fs::remove_file(&beside);
+        }
+        written
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where a name leads, symlinks followed even if nothing is at their end.
+fn follow(named: &Path) -> io::Result<PathBuf> {
+    let mut path = named.to_owned();
+    for _ in 0..LINKS_MAX {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = folder_of(&path).join(target),
+            Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => return Ok(path),
+            Err(e) => return Err(e),
+        }
+    }
+    Err(rustix::io::Errno::LOOP.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn symlinks_are_followed_to_where_nothing_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        symlink("b", at("a")).unwrap();
+        symlink(at("none"), at("b")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        assert_eq!(follow(&at("a")).unwrap(), at("none"));
+        assert_eq!(follow(&at("plain")).unwrap(), at("plain"));
+        assert!(follow(&at("loop")).is_err());
+    }
+}
