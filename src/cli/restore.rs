@@ -17,7 +17,7 @@ use crate::tree::Pages;
 use super::context;
 use super::error::CliError;
 use super::folders;
-use super::output::{Output, counted, human_bytes, short_id};
+use super::output::{Output, counted, escaped, human_bytes, short_id};
 use super::place::Place;
 use super::progress::Bar;
 use super::snapshot::who;
@@ -204,8 +204,8 @@ fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Op
         return Ok(None);
     }
     let options = CaptureOptions {
-        // What an earlier restore left half-written is left out, and nothing else: no ignore file counts here.
-        leave_out: LeaveOut { patterns: vec![".larder-part-*".to_owned()], ..LeaveOut::default() },
+        // Nothing at all is left out: no ignore file counts here.
+        leave_out: LeaveOut::default(),
         kind: SnapshotKind::Safety,
         reason: Some(format!("before {} was restored into {}", args.what.display(), args.dest.display())),
         who: who(),
@@ -226,8 +226,8 @@ fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Op
         .hint("--safety=partial restores all the same"));
     }
     if !out.json() {
-        let undo = format!("larder restore {id} {} --delete", args.dest.display());
-        out.tell(&format!("safety snapshot {id}; `{undo}` leads back"));
+        let way = undo(&id, &args.dest).map(|undo| format!("; `{undo}` leads back")).unwrap_or_default();
+        out.tell(&format!("safety snapshot {id}{way}"));
     }
     Ok(Some(info.id))
 }
@@ -244,6 +244,13 @@ fn read_back(store: &Store, safety: &Captured, out: &Output) -> Result<(), CliEr
         let what = format!("the safety snapshot {} cannot be read back: {}", short_id(safety.id), error.message);
         CliError { message: format!("{what}; nothing was restored"), ..error }
     })
+}
+
+/// The command that leads back, as a shell takes it; nothing if the path holds what a terminal or a shell could misread.
+fn undo(id: &str, dest: &Path) -> Option<String> {
+    let dest = dest.canonicalize().ok()?;
+    let dest = dest.to_str().filter(|path| escaped(path) == *path)?;
+    Some(format!("larder restore {id} '{}' --delete", dest.replace('\'', r"'\''")))
 }
 
 /// A series of its own: the dataset that has the folder's name stays what it is.

@@ -315,7 +315,8 @@ fn what_stands_in_the_way_is_told() {
         "a folder around a file is no one's mark"
     );
     let file = c.sandbox.path("source/top.c");
-    c.sandbox.larder(["restore", "tree", text(&file)]).refused(1, "top.c");
+    c.sandbox.larder(["restore", "tree", text(&file)]).refused(1, "not a folder");
+    c.sandbox.larder(["restore", "tree", text(&file), "--dry-run"]).refused(1, "not a folder");
 }
 
 /// What is there of a tree so far, and how many files: each under its name is whole, folders and what is half-written aside.
@@ -368,4 +369,171 @@ fn a_restore_that_is_killed_is_finished_by_the_same_command() {
         println!("killed at {part} %: {first} files were there, {written} written by the second run");
         assert_eq!(first + written, 1501, "what was there is not written again");
     }
+}
+
+fn bind(from: &Path, at: &Path) {
+    Ran::of(Command::new("mount").arg("--bind").args([from, at])).done();
+}
+
+fn unmount(at: &Path) {
+    Ran::of(Command::new("umount").arg(at)).done();
+}
+
+#[test]
+fn where_something_is_mounted_nothing_is_removed_to_make_room() {
+    let c = captured();
+    let (dest, outside) = (c.sandbox.path("dest"), c.sandbox.path("outside"));
+    write(outside.join("one.c/precious"), "a folder where a file goes");
+    write(outside.join("deep"), "a file where a folder goes");
+    fs::create_dir_all(dest.join("a")).unwrap();
+    bind(&outside, &dest.join("a"));
+    let run = |more: &str| c.sandbox.larder(["restore", "tree", text(&dest), "--delete", more]);
+    let (dry, done) = (run("--dry-run"), run("--json"));
+    unmount(&dest.join("a"));
+    assert_eq!(fs::read_to_string(outside.join("one.c/precious")).unwrap(), "a folder where a file goes");
+    assert_eq!(fs::read_to_string(outside.join("deep")).unwrap(), "a file where a folder goes");
+    for ran in [dry.ended(3), done.ended(3)] {
+        for name in ["one.c", "deep"] {
+            assert!(ran.stderr.contains(&format!("a/{name}: ")), "{}", ran.stderr);
+        }
+        assert!(ran.stderr.contains("nothing is removed where something is mounted"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_patterns_leave_aside_makes_no_room_for_a_folder() {
+    let c = captured();
+    let dest = c.sandbox.path("dest");
+    write(dest.join("a"), "mine");
+    let run = |more: &[&str]| c.sandbox.larder([&["restore", "tree", text(&dest), "--delete"], more].concat());
+    run(&["--exclude", "a", "--exclude", "!a/"])
+        .refused(3, "a: something that patterns leave aside stands in its place");
+    assert_eq!(fs::read_to_string(dest.join("a")).unwrap(), "mine");
+    run(&[]).done();
+    assert!(dest.join("a/one.c").exists());
+}
+
+#[test]
+fn keys_and_store_are_not_replaced() {
+    for symlinked in [false, true] {
+        let sandbox = Sandbox::with_store();
+        let (home, key) = (sandbox.client().home().to_owned(), sandbox.client().identity());
+        let secret = fs::read_to_string(&key).unwrap();
+        let source = sandbox.path("source");
+        write(source.join("home/.config/larder/identity.txt"), "not the key");
+        write(source.join("home/linked/identity.txt"), "not the key");
+        write(source.join("store/header"), "not the header");
+        write(source.join("store/db/CURRENT"), "not the database");
+        write(source.join("new"), "new");
+        if symlinked {
+            fs::create_dir(home.join("linked")).unwrap();
+            fs::rename(&key, home.join("linked/identity.txt")).unwrap();
+            symlink(home.join("linked/identity.txt"), &key).unwrap();
+        }
+        sandbox.snapshot(&source, "tree").done();
+        let dest = sandbox.path("");
+        for overwrite in ["if-changed", "always"] {
+            let ran = sandbox.larder(["restore", "tree", text(&dest), "--overwrite", overwrite]).ended(3);
+            for name in ["home/.config/larder/identity.txt", "store"] {
+                assert!(ran.stderr.contains(&format!("{name}: the store, a key")), "{}", ran.stderr);
+            }
+            assert_eq!(fs::read_to_string(&key).unwrap(), secret);
+            assert_eq!(fs::symlink_metadata(&key).unwrap().is_symlink(), symlinked);
+            assert_eq!(fs::read_to_string(dest.join("new")).unwrap(), "new");
+        }
+        // A file where the folder of the store is, and one where the way to the key leads over a symlink.
+        let parent = home.join(".config");
+        fs::rename(&parent, sandbox.path("config")).unwrap();
+        symlink(sandbox.path("config"), &parent).unwrap();
+        let other = sandbox.path("other");
+        write(other.join("store"), "a file");
+        write(other.join("home/.config/x"), "a folder");
+        sandbox.snapshot(&other, "other").done();
+        let ran = sandbox.larder(["restore", "other", text(&dest), "--overwrite", "always"]).ended(3);
+        for name in ["home/.config", "store"] {
+            assert!(ran.stderr.contains(&format!("{name}: the store, a key")), "{}", ran.stderr);
+        }
+        sandbox.larder(["verify"]).done();
+    }
+}
+
+#[test]
+fn a_store_is_known_under_another_path() {
+    let c = captured();
+    let at = c.sandbox.path("mounted");
+    fs::create_dir(&at).unwrap();
+    for folder in ["", "db"] {
+        bind(&c.sandbox.store().join(folder), &at);
+        let here = c.sandbox.larder(["restore", "tree", text(&at)]);
+        let below = c.sandbox.larder(["restore", "tree", text(&at.join("new/deep"))]);
+        unmount(&at);
+        here.refused(2, "is in the store");
+        below.refused(2, "is in the store");
+    }
+    c.sandbox.larder(["verify"]).done();
+}
+
+/// The name of something half-written that will have this name.
+fn half_written(name: &str) -> String {
+    format!(".larder-part-{}-0123456789abcdef", &blake3::hash(name.as_bytes()).to_hex()[..32])
+}
+
+#[test]
+fn what_a_kill_left_is_cleared_away_unless_somebody_is_at_it() {
+    let c = captured();
+    let dest = c.sandbox.path("dest");
+    c.sandbox.larder(["restore", "tree", text(&dest)]).done();
+    let leftover = dest.join("a").join(half_written("one.c"));
+    let stranger = dest.join("a").join(half_written("no name of the snapshot"));
+    let held = fs::File::open(dest.join("a")).unwrap();
+    for more in [&[][..], &["--delete", "--exclude", ".larder-part-*"]] {
+        let run = || c.sandbox.larder([&["restore", "tree", text(&dest)], more].concat());
+        write(leftover.clone(), "half");
+        write(stranger.clone(), "the user's own");
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockShared).unwrap();
+        run().done();
+        assert!(leftover.exists(), "another restore was writing it");
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::Unlock).unwrap();
+        run().done();
+        assert!(!leftover.exists() && stranger.exists());
+    }
+    c.sandbox.larder(["restore", "tree", text(&dest), "--delete"]).done();
+    assert!(!stranger.exists(), "an extra like any other");
+}
+
+#[test]
+fn the_users_own_entries_may_be_called_as_half_written_ones_are() {
+    let sandbox = Sandbox::with_open_store();
+    let (source, dest) = (sandbox.path("source"), sandbox.path("dest"));
+    write(source.join("file"), "file");
+    for name in [".larder-part-notes", &half_written("file")] {
+        write(source.join(name), name);
+    }
+    sandbox.snapshot(&source, "tree").done();
+    write(dest.join(".larder-part-mine"), "mine");
+    for _ in 0..2 {
+        sandbox.larder(["restore", "tree", text(&dest)]).done();
+        assert_eq!(paths(&dest).len(), 4, "{:?}", paths(&dest));
+    }
+    let safety = sandbox.larder(["restore", "tree", text(&dest), "--delete", "--safety", "--json"]).json();
+    assert!(!dest.join(".larder-part-mine").exists());
+    compare(&model(&source), &model(&dest)).unwrap();
+    let id = safety["safety"].as_str().unwrap();
+    sandbox.larder(["restore", id, text(&dest)]).done();
+    assert_eq!(fs::read_to_string(dest.join(".larder-part-mine")).unwrap(), "mine");
+}
+
+#[test]
+fn the_way_back_is_told_as_a_shell_takes_it() {
+    let c = captured();
+    let run = |name: &str| {
+        let dest = c.sandbox.path(name);
+        write(dest.join("mine"), "mine");
+        c.sandbox.larder(["restore", "tree", text(&dest), "--safety", "--overwrite", "always"]).ended(0).stderr
+    };
+    let told = run("it's $HOME");
+    let way = format!(r"'{}/it'\''s $HOME' --delete`", text(&c.sandbox.path("").canonicalize().unwrap()));
+    assert!(told.contains(&way), "{way} is not in {told}");
+    let told = run("line\nbreak");
+    assert!(told.contains("safety snapshot") && !told.contains("leads back"), "{told}");
 }

@@ -10,6 +10,7 @@ use crate::model::{Body, Digest, Entry};
 use crate::tree::Node;
 
 use super::folders::Folder;
+use super::guard::Guarded;
 use super::metadata::{Before, On};
 use super::outcome::Outcome;
 use super::remove::Removal;
@@ -56,12 +57,12 @@ impl Context<'_> {
             return Err(left_alone(folder, &node.entry, &stat));
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            return self.may_clear();
+            return self.may_clear(folder, &stat);
         }
         if self.overwrite == Overwrite::IfChanged && is_same(folder, &node.entry, &stat).unwrap_or(false) {
             return Err(if self.dry { Outcome::Same(Vec::new()) } else { self.keep(folder, node, &stat) });
         }
-        Ok(Standing::Thing)
+        self.may_replace(&stat)
     }
 
     /// The same for a further name of a file that has one in the target, `is_linked` to which this one may be already.
@@ -75,24 +76,35 @@ impl Context<'_> {
         match FileType::from_raw_mode(stat.st_mode) {
             _ if is_linked(&stat) => Err(Outcome::Same(Vec::new())),
             _ if self.overwrite == Overwrite::Never => Err(left_alone(folder, &node.entry, &stat)),
-            FileType::Directory => self.may_clear(),
-            _ => Ok(Standing::Thing),
+            FileType::Directory => self.may_clear(folder, &stat),
+            _ => self.may_replace(&stat),
         }
     }
 
-    fn may_clear(&self) -> Result<Standing, Outcome> {
-        let blocked = || Outcome::Failed("a folder stands in its place (--delete removes it)".to_owned());
-        self.remover.as_ref().map(|_| Standing::Folder).ok_or_else(blocked)
+    fn may_replace(&self, stat: &Stat) -> Result<Standing, Outcome> {
+        if self.guarded.holds((stat.st_dev, stat.st_ino)) { Err(Guarded::refusal()) } else { Ok(Standing::Thing) }
+    }
+
+    fn may_clear(&self, folder: &Folder, stat: &Stat) -> Result<Standing, Outcome> {
+        self.may_replace(stat)?;
+        let blocked = |why: &str| Err(Outcome::Failed(why.to_owned()));
+        match &self.remover {
+            None => blocked("a folder stands in its place (--delete removes it)"),
+            Some(_) if folder.beyond => {
+                blocked("a folder stands in its place, and nothing is removed where something is mounted")
+            }
+            Some(_) => Ok(Standing::Folder),
+        }
     }
 
     /// Removes a folder that stands where an item goes.
     pub(super) fn clear(&self, folder: &Folder, node: &Node) -> Result<(), Outcome> {
-        let Some(remover) = &self.remover else { return self.may_clear().map(|_| ()) };
+        let blocked = || Outcome::Failed("a folder with things that are not removed stands in its place".to_owned());
+        let Some(remover) = self.remover.as_ref().filter(|_| !folder.beyond) else { return Err(blocked()) };
         let mut removed = Vec::new();
         let mut tell = |path: &[u8], is_folder, failed| removed.push(Removal { path: path.into(), is_folder, failed });
         let gone = remover.remove(folder.as_fd(), node.entry.name.as_bytes(), &node.path, true, &mut tell);
         self.removed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut removed);
-        let blocked = || Outcome::Failed("a folder with things that are not removed stands in its place".to_owned());
         gone.then_some(()).ok_or_else(blocked)
     }
 

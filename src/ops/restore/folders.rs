@@ -1,15 +1,18 @@
 //! Folders of the target: made in preorder, few of them open at a time.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, makedev};
 use rustix::io::Errno;
 
 use crate::tree::Node;
 
+use super::guard::{Guarded, Identity, hold};
 use super::outcome::Outcome;
+use super::select::{Choice, Select};
 use super::{Overwrite, RestoreError};
 
 /// Levels above the deepest that stay open.
@@ -48,6 +51,7 @@ pub(super) struct Folder {
     /// True if it is in another file system than the target, or is mounted below it.
     pub(super) beyond: bool,
     device: (u32, u32),
+    identity: Identity,
 }
 
 impl AsFd for Folder {
@@ -58,6 +62,7 @@ impl AsFd for Folder {
 
 impl Folder {
     fn new(fd: OwnedFd, origin: Origin, parent: Option<&Self>) -> Result<Self, Errno> {
+        hold(fd.as_fd());
         let stat = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
         let mode = u32::from(stat.stx_mode);
         let made = matches!(origin, Origin::Made | Origin::Replaced);
@@ -71,6 +76,7 @@ impl Folder {
             gives_acl: !made && rustix::fs::fgetxattr_query(&fd, DEFAULT_ACL).is_ok_and(|len| len > 0),
             beyond: parent.is_some_and(|parent| parent.beyond || mounted || parent.device != device),
             device,
+            identity: (makedev(device.0, device.1), stat.stx_ino),
             fd,
         })
     }
@@ -92,9 +98,14 @@ impl Folder {
         Ok(made)
     }
 
+    /// True if nothing was in it before this restore.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.origin, Origin::Made | Origin::Replaced)
+    }
+
     /// What has a name in it, if anything. Nothing can be in a folder that was just made.
     pub(super) fn look(&self, name: &[u8]) -> Result<Option<Stat>, Outcome> {
-        if matches!(self.origin, Origin::Made | Origin::Replaced) {
+        if self.is_new() {
             return Ok(None);
         }
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -134,6 +145,8 @@ struct Level {
     state: State,
     /// Restored for its own sake or for that of something in it.
     wanted: bool,
+    /// The folder above was taken itself.
+    inside: bool,
     folder: Option<Arc<Folder>>,
 }
 
@@ -149,26 +162,39 @@ pub(super) enum Top {
     Lost(Outcome),
 }
 
+/// What may be done with what stands where a folder goes.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub(super) overwrite: Overwrite,
+    /// Nothing is changed.
+    pub(super) dry: bool,
+    pub(super) select: &'a Select,
+    pub(super) guarded: &'a Guarded,
+}
+
 /// The folders between the target and where the walk is.
-pub(super) struct Folders {
+pub(super) struct Folders<'a> {
     base: Option<Arc<Folder>>,
-    overwrite: Overwrite,
-    dry: bool,
+    rules: Rules<'a>,
     levels: Vec<Level>,
 }
 
-impl Folders {
+impl<'a> Folders<'a> {
     /// Makes and opens the target; in a rehearsal it is only opened, if it is there. `finished_later`: it gets metadata in the end.
     pub(super) fn target(target: &Path, dry: bool, finished_later: bool) -> Result<Option<Arc<Folder>>, RestoreError> {
         let fail = |e: std::io::Error| RestoreError::Target { path: target.to_owned(), source: e };
         let existed = std::fs::read_dir(target).is_ok_and(|mut items| items.next().is_some());
         if !dry {
-            std::fs::create_dir_all(target).map_err(fail)?;
+            std::fs::create_dir_all(target).map_err(|e| match e.kind() {
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => RestoreError::NoFolder(target.to_owned()),
+                _ => fail(e),
+            })?;
         }
         // The user named it: here alone a symlink is followed.
         let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(CWD, target, open, Mode::empty()) {
             Err(Errno::NOENT) if dry => return Ok(None),
+            Err(Errno::NOTDIR) => return Err(RestoreError::NoFolder(target.to_owned())),
             opened => opened.map_err(|e| fail(e.into()))?,
         };
         let mut folder = Folder::new(fd, Origin::Existed, None).map_err(|e| fail(e.into()))?;
@@ -182,8 +208,8 @@ impl Folders {
     }
 
     /// `base`: the target; nothing if it would have to be made and nothing is.
-    pub(super) fn new(base: Option<Arc<Folder>>, overwrite: Overwrite, dry: bool) -> Self {
-        Self { base, overwrite, dry, levels: Vec::new() }
+    pub(super) fn new(base: Option<Arc<Folder>>, rules: Rules<'a>) -> Self {
+        Self { base, rules, levels: Vec::new() }
     }
 
     /// The folder that the walk is in.
@@ -222,20 +248,20 @@ impl Folders {
         Ok(here)
     }
 
-    /// Makes a folder, or opens it if it exists. [`Self::leave`] follows in any case.
-    pub(super) fn enter(&mut self, node: &Arc<Node>) -> Result<(), Outcome> {
-        self.push(node, true);
+    /// Makes a folder, or opens it if it exists. `inside`: the one above was taken itself. [`Self::leave`] follows in any case.
+    pub(super) fn enter(&mut self, node: &Arc<Node>, inside: bool) -> Result<(), Outcome> {
+        self.push(node, true, inside);
         self.settle(self.levels.len() - 1, make_or_open)
     }
 
     /// Enters a folder that is made only when something in it is asked for. [`Self::leave`] follows.
-    pub(super) fn look_into(&mut self, node: &Arc<Node>) {
-        self.push(node, false);
+    pub(super) fn look_into(&mut self, node: &Arc<Node>, inside: bool) {
+        self.push(node, false, inside);
     }
 
     /// Opens a folder that should be there. [`Self::leave`] follows in any case.
     pub(super) fn find(&mut self, node: &Arc<Node>) -> Result<(), Outcome> {
-        self.push(node, true);
+        self.push(node, true, true);
         self.settle(self.levels.len() - 1, open)
     }
 
@@ -264,8 +290,8 @@ impl Folders {
         }
     }
 
-    fn push(&mut self, node: &Arc<Node>, wanted: bool) {
-        self.levels.push(Level { node: node.clone(), state: State::Waiting, wanted, folder: None });
+    fn push(&mut self, node: &Arc<Node>, wanted: bool, inside: bool) {
+        self.levels.push(Level { node: node.clone(), state: State::Waiting, wanted, inside, folder: None });
         let far = self.levels.len().wrapping_sub(NEAR + 1);
         if !far.is_multiple_of(FAR)
             && let Some(level) = self.levels.get_mut(far)
@@ -278,7 +304,7 @@ impl Folders {
     fn settle(
         &mut self,
         at: usize,
-        get: impl Fn(&Folder, &[u8], Overwrite, bool) -> Result<Got, Outcome>,
+        get: impl Fn(&Folder, &Node, bool, Rules) -> Result<Got, Outcome>,
     ) -> Result<(), Outcome> {
         let node = self.levels[at].node.clone();
         let got = match self.at(at) {
@@ -290,7 +316,7 @@ impl Folders {
             Top::Foreseen(_) => Ok(Got::Foreseen(Origin::Made)),
             // The start is the target itself.
             Top::Open(folder) if node.path.is_empty() => Ok(Got::Folder(folder)),
-            Top::Open(above) => get(&above, node.entry.name.as_bytes(), self.overwrite, self.dry),
+            Top::Open(above) => get(&above, &node, self.levels[at].inside, self.rules),
         };
         let level = &mut self.levels[at];
         match got {
@@ -321,28 +347,49 @@ enum Got {
     Foreseen(Origin),
 }
 
-fn open(above: &Folder, name: &[u8], _: Overwrite, _: bool) -> Result<Got, Outcome> {
-    let opened = above.open(name, Origin::Existed);
-    opened.map(|folder| Got::Folder(Arc::new(folder))).map_err(|e| Outcome::failed("cannot open the folder", e))
+fn open(above: &Folder, node: &Node, _: bool, rules: Rules) -> Result<Got, Outcome> {
+    let opened = above.open(node.entry.name.as_bytes(), Origin::Existed);
+    let folder = opened.map_err(|e| Outcome::failed("cannot open the folder", e))?;
+    if rules.guarded.holds(folder.identity) {
+        return Err(Guarded::refusal());
+    }
+    Ok(Got::Folder(Arc::new(folder)))
 }
 
-fn make_or_open(above: &Folder, name: &[u8], overwrite: Overwrite, dry: bool) -> Result<Got, Outcome> {
-    let there = above.look(name)?;
-    let got = |made: Result<Folder, Errno>, what: &str| {
-        made.map(|folder| Got::Folder(Arc::new(folder))).map_err(|e| Outcome::failed(what, e))
+fn make_or_open(above: &Folder, node: &Node, inside: bool, rules: Rules) -> Result<Got, Outcome> {
+    let name = node.entry.name.as_bytes();
+    let Some(stat) = above.look(name)? else {
+        return make(above, name, Origin::Made, rules, "cannot make the folder");
     };
-    match there.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-        Some(FileType::Directory) => got(above.open(name, Origin::Existed), "cannot open the folder that is there"),
-        Some(_) if overwrite == Overwrite::Never => {
-            Err(Outcome::Kept("something that is no folder stands in its place".to_owned()))
-        }
-        Some(_) if dry => Ok(Got::Foreseen(Origin::Replaced)),
-        None if dry => Ok(Got::Foreseen(Origin::Made)),
-        Some(_) => {
-            let made =
-                rustix::fs::unlinkat(above, name, AtFlags::empty()).and_then(|()| above.make(name, Origin::Replaced));
-            got(made, "cannot make a folder of what stands in its place")
-        }
-        None => got(above.make(name, Origin::Made), "cannot make the folder"),
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return open(above, node, inside, rules);
     }
+    let failed = |why: &str| Err(Outcome::Failed(why.to_owned()));
+    if rules.overwrite == Overwrite::Never {
+        return Err(Outcome::Kept("something that is no folder stands in its place".to_owned()));
+    }
+    if rules.guarded.holds((stat.st_dev, stat.st_ino)) {
+        return Err(Guarded::refusal());
+    }
+    if above.beyond {
+        return failed(
+            "something that is no folder stands in its place, and nothing is removed where something is mounted",
+        );
+    }
+    if rules.select.choose(&node.path, false, inside) == Choice::Aside {
+        return failed("something that patterns leave aside stands in its place");
+    }
+    if !rules.dry {
+        let removed = rustix::fs::unlinkat(above, name, AtFlags::empty());
+        removed.map_err(|e| Outcome::failed("cannot remove what stands in its place", e))?;
+    }
+    make(above, name, Origin::Replaced, rules, "cannot make a folder of what stood in its place")
+}
+
+fn make(above: &Folder, name: &[u8], origin: Origin, rules: Rules, what: &str) -> Result<Got, Outcome> {
+    if rules.dry {
+        return Ok(Got::Foreseen(origin));
+    }
+    let made = above.make(name, origin).map_err(|e| Outcome::failed(what, e))?;
+    Ok(Got::Folder(Arc::new(made)))
 }

@@ -15,6 +15,7 @@ mod guard;
 mod item;
 mod metadata;
 mod outcome;
+mod parts;
 mod place;
 mod plan;
 mod remove;
@@ -27,15 +28,17 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::codec::random_bytes;
 use crate::model::{Entry, Progress};
 use crate::tree::{Flow, LongCheck, Node, Pages, in_order};
 
 use finish::folder_outcome;
-use folders::{Folder, Folders};
+use folders::{Folder, Folders, Rules};
 use guard::Guarded;
 use metadata::Carrier;
 use outcome::Outcome;
 pub use outcome::RestoreError;
+use parts::Token;
 use plan::{FolderLeft, Planner, Task};
 use remove::{Removal, Remover};
 use report::Tally;
@@ -68,7 +71,7 @@ pub struct RestoreOptions {
     pub delete: bool,
     /// Nothing is changed, only told.
     pub dry_run: bool,
-    /// Files and folders that are never removed, beside the store.
+    /// Files and folders that are never replaced, entered or removed, beside the store.
     pub guarded: Vec<PathBuf>,
 }
 
@@ -79,8 +82,9 @@ struct Context<'a> {
     carrier: Carrier,
     /// The target; nothing if it would have to be made and is not.
     base: Option<Arc<Folder>>,
-    /// No other restore into the target is at work.
-    alone: bool,
+    /// What its first names end with.
+    token: Token,
+    guarded: &'a Guarded,
     /// Nothing is changed.
     dry: bool,
     remover: Option<Remover<'a>>,
@@ -111,15 +115,20 @@ pub fn restore(
     changes: &mut dyn FnMut(Change),
 ) -> Result<Restored, RestoreError> {
     let store = pages.store().dir();
-    guard::check_target(target, store, options.delete)?;
+    let guarded = Guarded::new(options.guarded.iter().map(PathBuf::as_path), store);
+    guarded.check_target(target, store, options.delete)?;
+    let token = Token(
+        random_bytes()
+            .map_err(|e| RestoreError::Target { path: target.to_owned(), source: std::io::Error::other(e) })?,
+    );
     let base = Folders::target(target, options.dry_run, start.folder().is_some())?;
-    let guarded = Guarded::new(options.guarded.iter().map(PathBuf::as_path).chain([store]));
     let remover = Remover { pages, select: &options.select, guarded: &guarded, dry: options.dry_run };
     let context = Context {
         pages,
         overwrite: options.overwrite,
         carrier: Carrier::new(),
-        alone: !options.dry_run && base.as_ref().is_some_and(|base| guard::is_alone(base)),
+        token,
+        guarded: &guarded,
         base,
         dry: options.dry_run,
         remover: options.delete.then_some(remover),
@@ -129,8 +138,10 @@ pub fn restore(
     let starts = || vec![(if start.folder().is_some() { Box::default() } else { Box::clone(&path) }, start.clone())];
     let mut tally = Tally::new(progress, changes);
     let mut flow = Flow::new(pages, starts());
+    let rules =
+        Rules { overwrite: options.overwrite, dry: options.dry_run, select: &options.select, guarded: &guarded };
     let mut planner = Planner {
-        folders: Folders::new(context.base.clone(), options.overwrite, options.dry_run),
+        folders: Folders::new(context.base.clone(), rules),
         chooser: Chooser::new(&options.select),
         dry: options.dry_run,
         removes: options.delete,
@@ -152,7 +163,7 @@ pub fn restore(
     )?;
     tally.remarks(&context.carrier);
     if let (true, Some(base)) = (options.verify && !options.dry_run, &context.base) {
-        check::read_back(pages, starts(), base, &options.select, &mut tally)?;
+        check::read_back(pages, starts(), base, rules, &mut tally)?;
     }
     Ok(tally.restored)
 }
@@ -211,11 +222,12 @@ impl Context<'_> {
             Err(origin) if left.wanted => return folder_outcome(*origin, Vec::new()),
             Err(_) => return Outcome::Done,
         };
+        let ours = node.entry.folder().map(|tree| self.clear_leftovers(folder, tree)).unwrap_or_default();
         if let (Some(remover), Some(tree)) = (&self.remover, node.entry.folder()) {
             let mut tell = |path: &[u8], is_folder, failed| {
                 tally.removal(&Removal { path: path.into(), is_folder, failed });
             };
-            if let Err(why) = remover.clean(folder, node, tree, left.inside, &mut tell) {
+            if let Err(why) = remover.clean(folder, node, tree, left.inside, &ours, &mut tell) {
                 return why;
             }
         }

@@ -68,6 +68,12 @@ pub enum RestoreError {
     /// The target is the store, or in it.
     #[error("{} is in the store; nothing was changed", .0.display())]
     InStore(PathBuf),
+    /// The target is in a folder that Larder keeps for itself.
+    #[error("{} is in a folder that Larder keeps for itself; nothing was changed", .0.display())]
+    InOwn(PathBuf),
+    /// The target is there and is no folder.
+    #[error("cannot restore into {}: it is not a folder", .0.display())]
+    NoFolder(PathBuf),
     /// The target is a folder from which nothing is ever removed.
     #[error("{} is the root folder or holds the store: nothing is removed there, and nothing was changed", .0.display())]
     NothingRemovedIn(PathBuf),
@@ -105,8 +111,8 @@ pub enum RestoreError {
 impl Failure for RestoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Target { .. } | Self::Full { .. } => Kind::Failed,
-            Self::InStore(_) | Self::NothingRemovedIn(_) | Self::Pattern { .. } => Kind::Usage,
+            Self::Target { .. } | Self::NoFolder(_) | Self::Full { .. } => Kind::Failed,
+            Self::InStore(_) | Self::InOwn(_) | Self::NothingRemovedIn(_) | Self::Pattern { .. } => Kind::Usage,
             Self::Store { source, .. } => source.kind(),
             Self::Interrupted => Kind::Interrupted,
         }
@@ -119,6 +125,10 @@ impl Failure for RestoreError {
                 Some("patterns are those of .gitignore: *.c, /src, docs/**/*.md, cache/".to_owned())
             }
             Self::NothingRemovedIn(_) => Some("restore without --delete, or into a folder below".to_owned()),
+            Self::NoFolder(_) => {
+                Some("DEST is the folder that things are put into: name one, or what does not exist yet".to_owned())
+            }
+            Self::InOwn(_) => Some("choose another folder".to_owned()),
             Self::InStore(_) => Some("choose a folder outside the store".to_owned()),
             Self::Store { source, .. } => source.hint(),
             Self::Full { .. } | Self::Interrupted => Some("the same command goes on where it stopped".to_owned()),

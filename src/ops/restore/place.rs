@@ -1,7 +1,7 @@
 //! Names: whatever is made gets one of its own first and takes its final one when it is complete.
 //!
-//! So a kill never leaves half a file under a name of the snapshot, and what is replaced stays whole until the new one is. The
-//! first name follows from the final one: when the same restore is run again it finds, and clears away, what the one before left.
+//! So a kill never leaves half a file under a name of the snapshot, and what is replaced stays whole until the new one is. No two
+//! restores share a first name, and what a kill leaves under one a later restore knows and clears away (`parts`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::codec::digest;
 use crate::tree::Node;
 
 use super::existing::{Standing, is_one_file};
 use super::folders::Folder;
 use super::outcome::Outcome;
+use super::parts::first_name;
 use super::{Context, Overwrite};
 
 /// The first name of something that is not complete. What has it vanishes when this is dropped.
@@ -40,25 +40,15 @@ impl Beside {
 }
 
 impl Context<'_> {
-    /// Makes something under a first name. What a restore that was cut short left there is taken away.
+    /// Makes something under a first name; `make` must fail if it exists.
     pub(super) fn beside<T>(
         &self,
         folder: &Arc<Folder>,
         node: &Node,
         make: impl Fn(&[u8]) -> Result<T, Errno>,
     ) -> Result<(Beside, T), Errno> {
-        let hash = digest(node.entry.name.as_bytes());
-        let half = hash.as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
-        let mut name = format!(".larder-part-{half:032x}");
-        if !self.alone {
-            // What is under the usual name may be another's who is writing it.
-            name.push_str(&format!("-{:x}", rustix::process::getpid().as_raw_nonzero()));
-        }
-        let name = name.into_bytes();
-        let made = match make(&name) {
-            Err(Errno::EXIST) => rustix::fs::unlinkat(folder, &name[..], AtFlags::empty()).and_then(|()| make(&name)),
-            made => made,
-        }?;
+        let name = first_name(node.entry.name.as_bytes(), self.token);
+        let made = make(&name)?;
         Ok((Beside { folder: folder.clone(), name, placed: AtomicBool::new(false) }, made))
     }
 

@@ -84,7 +84,7 @@ impl Task {
 
 /// Turns visits into tasks.
 pub(super) struct Planner<'a> {
-    pub(super) folders: Folders,
+    pub(super) folders: Folders<'a>,
     pub(super) chooser: Chooser<'a>,
     pub(super) dry: bool,
     /// What folders have beyond the snapshot is removed: those that nothing is restored in are looked into too.
@@ -123,11 +123,11 @@ impl Planner<'_> {
 
     fn plan(&mut self, visit: Visit, choice: Choice, inside: bool, tasks: &mut Vec<Task>) {
         match visit {
-            Visit::Enter { node, .. } if choice == Choice::Look => self.folders.look_into(&node),
+            Visit::Enter { node, .. } if choice == Choice::Look => self.folders.look_into(&node, inside),
             Visit::Enter { node, .. } if node.entry.folder().is_some() => {
                 self.ask_for_all(tasks);
                 // Whatever is below a folder that cannot be made is not restored; it is told once.
-                if let Err(why) = self.folders.enter(&node) {
+                if let Err(why) = self.folders.enter(&node, inside) {
                     tasks.push(Task::Refused { node, why });
                 }
             }

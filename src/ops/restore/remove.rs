@@ -3,6 +3,7 @@
 //! A folder's list is read to its end, without an error, before anything in it is removed: damage never leads to a removal. What
 //! patterns leave aside stays, and so does all that is in another file system, or mounted. Symlinks are removed, not followed.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags, makedev};
@@ -40,14 +41,15 @@ pub(super) struct Removal {
 pub(super) type Tell<'t> = &'t mut dyn FnMut(&[u8], bool, Option<Errno>);
 
 impl Remover<'_> {
-    /// Removes what a folder has and its tree has not. `tell` gets each path, whether it is a folder, and why it could not be
-    /// removed.
+    /// Removes what a folder has and its tree has not; `ours` are no strangers. `tell` gets each path, whether it is a folder, and
+    /// why it could not be removed.
     pub(super) fn clean(
         &self,
         folder: &Folder,
         node: &Node,
         tree: &TreeRef,
         inside: bool,
+        ours: &HashSet<Vec<u8>>,
         tell: Tell,
     ) -> Result<(), Outcome> {
         if folder.beyond {
@@ -55,7 +57,7 @@ impl Remover<'_> {
         }
         let there = Names::read(folder.as_fd()).map_err(|e| Outcome::failed("cannot list what is there", e))?;
         for at in self.strangers(&there, tree)? {
-            let Some(name) = there.get(at) else { continue };
+            let Some(name) = there.get(at).filter(|name| !ours.contains(*name)) else { continue };
             self.remove(folder.as_fd(), name, &below(&node.path, name), inside, tell);
         }
         Ok(())
