@@ -112,7 +112,7 @@ fn diff_with_a_folder() {
     let mut here = sandbox.client().larder(&sandbox.store());
     here.current_dir(sandbox.path("")).args(["diff", "work", "./work", "--json"]);
     assert_eq!(changes(Ran::of(&mut here)), [""; 0]);
-    sandbox.larder(["diff", "work", "/nowhere"]).refused(1, "/nowhere");
+    sandbox.larder(["diff", "work", "/nowhere"]).refused(10, "/nowhere");
     sandbox.larder(["diff", "work:README", folder]).refused(2, "folder");
 }
 
