@@ -63,7 +63,7 @@ pub(super) struct RestoreArgs {
     /// Change nothing; list what would be done
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// List each change: `+` made, `~` replaced, `-` removed, `!` left as it is; `all`: also `=`, there already
+    /// List each change: `+` made, `~` replaced, `.` only its metadata put right, `-` removed, `!` left as it is; `all`: also `=`, there already
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "done")]
     changes: Option<Changes>,
     /// Before DEST is changed, capture it as a snapshot of the dataset `NAME.safety`; `partial`: even if some of it cannot be read
@@ -76,7 +76,7 @@ pub(super) struct RestoreArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum When {
-    /// They stay; those of the same size and time count as restored
+    /// They stay; those of the same size, time, permissions and owner count as restored
     Never,
     /// Those that differ in size or time are replaced, unless their content is the same
     IfChanged,
@@ -125,6 +125,8 @@ pub(super) struct RestoreJson {
     removed: u64,
     /// Items that were there already as they should be.
     unchanged: u64,
+    /// Items that were there but for their metadata, which was put right.
+    adjusted: u64,
     /// Items that were not overwritten.
     kept: u64,
     /// Items left out on purpose: sockets.
@@ -267,6 +269,7 @@ fn line(args: &RestoreArgs, out: &Output, change: Change) -> Option<Vec<u8>> {
         Mark::Made => b'+',
         Mark::Replaced => b'~',
         Mark::Removed => b'-',
+        Mark::Adjusted => b'.',
         Mark::Kept => b'!',
         Mark::Same if wanted == Changes::All => b'=',
         Mark::Same => return None,
@@ -290,6 +293,7 @@ impl RestoreJson {
             replaced: done.replaced,
             removed: done.removed,
             unchanged: done.unchanged,
+            adjusted: done.adjusted,
             kept: done.kept,
             skipped: done.skipped,
             failed: done.failed,
@@ -315,6 +319,7 @@ fn summary(args: &RestoreArgs, done: &Restored) -> String {
         (done.replaced, "took the place of something", "took the place of something", ""),
         (done.removed, "removed", "removed", ""),
         (done.unchanged, "was there already", "were there already", ""),
+        (done.adjusted, "had only its metadata put right", "had only their metadata put right", ""),
         (done.kept, "was not overwritten", "were not overwritten", " (--overwrite if-changed)"),
         (done.skipped, "was left out", "were left out", ""),
         (done.partly, "came back without some property", "came back without some property", ""),

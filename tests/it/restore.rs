@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -115,6 +115,19 @@ fn targets(c: &Captured) -> BTreeMap<&'static str, PathBuf> {
         write(t.join("b/linked.c"), "on its own");
         write(t.join("a/one.h"), "changes all its names");
     });
+    target("metadata", &|t| {
+        let chmod = |name: &str, mode| fs::set_permissions(t.join(name), PermissionsExt::from_mode(mode)).unwrap();
+        chmod("top.c", 0o600);
+        chmod("a/one.h", 0o600);
+        chmod("a", 0o1700);
+        chmod("empty", 0o700);
+        let value = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(t.join("top.txt"), "user.mine", b"mine", value).unwrap();
+        rustix::fs::chown(t.join("b/three.c"), Some(rustix::fs::Uid::from_raw(1234)), None).unwrap();
+    });
+    let bare = c.sandbox.path("targets/bare");
+    fs::create_dir(&bare).unwrap();
+    made.insert("bare", bare);
     made.insert("missing", c.sandbox.path("targets/missing"));
     made
 }
@@ -536,4 +549,38 @@ fn the_way_back_is_told_as_a_shell_takes_it() {
     assert!(told.contains(&way), "{way} is not in {told}");
     let told = run("line\nbreak");
     assert!(told.contains("safety snapshot") && !told.contains("leads back"), "{told}");
+}
+
+#[test]
+fn a_change_of_metadata_alone_is_told() {
+    let c = captured();
+    let dest = c.sandbox.path("dest");
+    copy_tree(&c.source, &dest);
+    for (name, mode) in [("top.c", 0o600), ("a", 0o1700)] {
+        fs::set_permissions(dest.join(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let run = |more: &[&str]| c.sandbox.larder([&["restore", "tree", text(&dest)], more].concat());
+    let kept = run(&["--changes"]).ended(3);
+    assert_eq!(String::from_utf8_lossy(&kept.stdout), "! a/\n! top.c\n");
+    assert!(kept.stderr.contains("top.c: it has other permissions or another owner"), "{}", kept.stderr);
+    let mode = |name: &str| fs::metadata(dest.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("a"), mode("top.c")), (0o1700, 0o600), "a folder of the user's is taken for an unfinished one");
+    let put = run(&["--changes", "--overwrite", "if-changed"]).ended(0);
+    assert_eq!(String::from_utf8_lossy(&put.stdout), ". a/\n. top.c\n");
+    assert!(put.stderr.contains("2 had only their metadata put right"), "{}", put.stderr);
+    compare(&model(&c.source), &model(&dest)).unwrap();
+    let again = run(&["--json", "--overwrite", "if-changed"]).json();
+    assert_eq!((again["adjusted"].as_u64(), again["folders"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn an_empty_folder_that_is_there_is_not_made() {
+    let c = captured();
+    let dest = c.sandbox.path("dest");
+    fs::create_dir(&dest).unwrap();
+    let ran = c.sandbox.larder(["restore", "tree:empty", text(&dest), "--changes"]).ended(0);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), ". ./\n");
+    let fresh = c.sandbox.larder(["restore", "tree:empty", text(&c.sandbox.path("new")), "--changes"]).ended(0);
+    assert_eq!(String::from_utf8_lossy(&fresh.stdout), "+ ./\n");
+    compare(&model(&c.source.join("empty")), &model(&dest)).unwrap();
 }

@@ -11,7 +11,8 @@ use crate::tree::Node;
 
 use super::folders::Folder;
 use super::guard::Guarded;
-use super::metadata::{Before, On};
+use super::met::Met;
+use super::metadata::{Before, On, has_xattrs};
 use super::outcome::Outcome;
 use super::remove::Removal;
 use super::{Context, Overwrite};
@@ -45,7 +46,7 @@ impl Before {
 
     fn from_stat(stat: &Stat) -> Self {
         let mode = u16::try_from(stat.st_mode & 0o7777).ok();
-        Self { uid: Some(stat.st_uid), gid: Some(stat.st_gid), mode, existed: true }
+        Self { uid: Some(stat.st_uid), gid: Some(stat.st_gid), mode, existed: true, marked: false }
     }
 }
 
@@ -54,13 +55,13 @@ impl Context<'_> {
     pub(super) fn meet(&self, folder: &Folder, node: &Node) -> Result<Standing, Outcome> {
         let Some(stat) = folder.look(node.entry.name.as_bytes())? else { return Ok(Standing::Nothing) };
         if self.overwrite == Overwrite::Never {
-            return Err(left_alone(folder, &node.entry, &stat));
+            return Err(self.left_alone(folder, &node.entry, &stat));
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return self.may_clear(folder, &stat);
         }
         if self.overwrite == Overwrite::IfChanged && is_same(folder, &node.entry, &stat).unwrap_or(false) {
-            return Err(if self.dry { Outcome::Same(Vec::new()) } else { self.keep(folder, node, &stat) });
+            return Err(self.keep(folder, node, &stat));
         }
         self.may_replace(&stat)
     }
@@ -75,7 +76,7 @@ impl Context<'_> {
         let Some(stat) = folder.look(node.entry.name.as_bytes())? else { return Ok(Standing::Nothing) };
         match FileType::from_raw_mode(stat.st_mode) {
             _ if is_linked(&stat) => Err(Outcome::Same(Vec::new())),
-            _ if self.overwrite == Overwrite::Never => Err(left_alone(folder, &node.entry, &stat)),
+            _ if self.overwrite == Overwrite::Never => Err(self.left_alone(folder, &node.entry, &stat)),
             FileType::Directory => self.may_clear(folder, &stat),
             _ => self.may_replace(&stat),
         }
@@ -108,15 +109,24 @@ impl Context<'_> {
         gone.then_some(()).ok_or_else(blocked)
     }
 
-    /// Puts the metadata on an item whose content is there.
+    /// Puts the metadata on an item whose content is there, if it has another.
     fn keep(&self, folder: &Folder, node: &Node, stat: &Stat) -> Outcome {
         let (entry, name) = (&node.entry, node.entry.name.as_bytes());
         let xattrs = match self.pages.xattrs(entry) {
             Ok(xattrs) => xattrs,
             Err(e) => return e.into(),
         };
+        if self.carrier.fits(entry, Met::of(stat)) && has_xattrs(On::Named(folder, name), &xattrs) {
+            return Outcome::Same(Vec::new());
+        }
+        if let Err(guarded) = self.may_replace(stat) {
+            return guarded;
+        }
+        if self.dry {
+            return Outcome::Adjusted(Vec::new());
+        }
         let before = Before::from_stat(stat);
-        Outcome::Same(if entry.file().is_some() {
+        Outcome::Adjusted(if entry.file().is_some() {
             match rustix::fs::openat(folder, name, READ, Mode::empty()) {
                 Ok(fd) => self.carrier.put(On::Open(fd.as_fd()), entry, &xattrs, before),
                 Err(e) => return Outcome::failed("cannot open what is there", e),
@@ -125,18 +135,19 @@ impl Context<'_> {
             self.carrier.put(On::Named(folder, name), entry, &xattrs, before)
         })
     }
+
+    /// What exists must not be overwritten: is it what would be written?
+    fn left_alone(&self, folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
+        if looks_same(folder, entry, stat).unwrap_or(false) {
+            let fits = self.carrier.owner_and_mode_fit(entry, Met::of(stat));
+            return if fits { Outcome::Same(Vec::new()) } else { Outcome::Unlike };
+        }
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        Outcome::Kept(if is_folder { "a folder stands in its place" } else { "it exists already" }.to_owned())
+    }
 }
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-
-/// What exists must not be overwritten: is it what would be written?
-fn left_alone(folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
-    if looks_same(folder, entry, stat).unwrap_or(false) {
-        return Outcome::Same(Vec::new());
-    }
-    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    Outcome::Kept(if is_folder { "a folder stands in its place" } else { "it exists already" }.to_owned())
-}
 
 /// True if what is there has an entry's kind, and a file its size and time of change; no content is read.
 fn looks_same(folder: &Folder, entry: &Entry, stat: &Stat) -> Result<bool, Errno> {

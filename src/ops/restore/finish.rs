@@ -11,7 +11,7 @@ use crate::tree::Node;
 use super::existing::{Standing, is_one_file};
 use super::folders::{Folder, Origin};
 use super::item::SOCKET;
-use super::metadata::{Before, On};
+use super::metadata::{Before, On, has_xattrs};
 use super::outcome::Outcome;
 use super::place::parted;
 use super::{Context, Overwrite};
@@ -20,15 +20,26 @@ impl Context<'_> {
     /// Puts a folder's own metadata on it, after all that is in it. A folder that was there keeps its own unless files may be
     /// overwritten.
     pub(super) fn finish_folder(&self, folder: &Folder, node: &Node) -> Outcome {
-        if self.dry || (folder.origin == Origin::Existed && self.overwrite == Overwrite::Never) {
-            return folder_outcome(folder.origin, Vec::new());
+        let there = matches!(folder.origin, Origin::Existed | Origin::Empty);
+        if folder.origin == Origin::Existed && self.overwrite == Overwrite::Never {
+            // The target itself is the user's choice.
+            let fits = node.path.is_empty() || self.carrier.owner_and_mode_fit(&node.entry, folder.met);
+            return if fits { Outcome::Same(Vec::new()) } else { Outcome::Unlike };
         }
-        let put = self.pages.xattrs(&node.entry).map(|xattrs| {
-            let existed = matches!(folder.origin, Origin::Existed | Origin::Unfinished);
-            let before = Before { existed, ..Before::of(folder.as_fd()) };
-            self.carrier.put(On::Open(folder.as_fd()), &node.entry, &xattrs, before)
-        });
-        put.map_or_else(Outcome::from, |lost| folder_outcome(folder.origin, lost))
+        let xattrs = match self.pages.xattrs(&node.entry) {
+            Ok(xattrs) => xattrs,
+            Err(e) => return e.into(),
+        };
+        let on = On::Open(folder.as_fd());
+        let adjusted = there && !(self.carrier.fits(&node.entry, folder.met) && has_xattrs(on, &xattrs));
+        let lost = if self.dry {
+            Vec::new()
+        } else {
+            let existed = there || folder.origin == Origin::Unfinished;
+            let before = Before { existed, marked: folder.origin != Origin::Existed, ..Before::of(folder.as_fd()) };
+            self.carrier.put(on, &node.entry, &xattrs, before)
+        };
+        if adjusted { Outcome::Adjusted(lost) } else { folder_outcome(folder.origin, lost) }
     }
 
     /// What would become of an item. `first`: another name of it that is there, and whether it would be written anew.
@@ -61,6 +72,6 @@ pub(super) fn folder_outcome(origin: Origin, lost: Vec<String>) -> Outcome {
     match origin {
         Origin::Made | Origin::Unfinished => Outcome::Made(lost),
         Origin::Replaced => Outcome::Replaced(lost),
-        Origin::Existed => Outcome::Same(lost),
+        Origin::Existed | Origin::Empty => Outcome::Same(lost),
     }
 }

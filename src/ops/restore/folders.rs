@@ -5,12 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, makedev};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, XattrFlags, makedev};
 use rustix::io::Errno;
 
 use crate::tree::Node;
 
 use super::guard::{Guarded, Identity, hold};
+use super::met::{MARK, MODE_BITS, Met};
 use super::outcome::Outcome;
 use super::select::{Choice, Select};
 use super::{Overwrite, RestoreError};
@@ -22,8 +23,8 @@ const FAR: usize = 64;
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The mode of a folder until it is finished. The sticky bit says nothing where only the owner may enter: here it is how a later
-/// restore knows the folders of one that was cut short, without a call more for each.
+/// The mode of a folder until it is finished. The sticky bit says nothing where only the owner may enter: here it tells a later
+/// restore, without a call more for each folder, which may be of one that was cut short. Those that are have [`MARK`] too.
 const UNFINISHED: u32 = 0o1700;
 
 /// How a folder came to be there.
@@ -37,6 +38,8 @@ pub(super) enum Origin {
     Unfinished,
     /// It was there before.
     Existed,
+    /// The target was there before, with nothing in it.
+    Empty,
 }
 
 /// An open folder of the target.
@@ -44,6 +47,8 @@ pub(super) enum Origin {
 pub(super) struct Folder {
     fd: OwnedFd,
     pub(super) origin: Origin,
+    /// What it had before anything was changed in it.
+    pub(super) met: Met,
     /// True if new items get its group.
     pub(super) gives_group: bool,
     /// True if new items get ACLs from its default ACL.
@@ -67,11 +72,18 @@ impl Folder {
         let mode = u32::from(stat.stx_mode);
         let made = matches!(origin, Origin::Made | Origin::Replaced);
         let ours = stat.stx_uid == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
-        let unfinished = origin == Origin::Existed && mode & 0o5777 == UNFINISHED && ours;
+        let unfinished = origin == Origin::Existed && mode & 0o5777 == UNFINISHED && ours && is_marked(&fd);
+        let met = Met {
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mode: mode & MODE_BITS,
+            mtime: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+        };
         let device = (stat.stx_dev_major, stat.stx_dev_minor);
         let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
         Ok(Self {
             origin: if unfinished { Origin::Unfinished } else { origin },
+            met,
             gives_group: mode & 0o2000 != 0,
             gives_acl: !made && rustix::fs::fgetxattr_query(&fd, DEFAULT_ACL).is_ok_and(|len| len > 0),
             beyond: parent.is_some_and(|parent| parent.beyond || mounted || parent.device != device),
@@ -90,6 +102,7 @@ impl Folder {
     fn make(&self, name: &[u8], origin: Origin) -> Result<Self, Errno> {
         rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(UNFINISHED))?;
         let made = self.open(name, origin)?;
+        mark(&made.fd);
         if self.gives_acl {
             for acl in [DEFAULT_ACL, ACCESS_ACL] {
                 let _ = rustix::fs::fremovexattr(&made.fd, acl);
@@ -100,7 +113,7 @@ impl Folder {
 
     /// True if nothing was in it before this restore.
     pub(super) fn is_new(&self) -> bool {
-        matches!(self.origin, Origin::Made | Origin::Replaced)
+        matches!(self.origin, Origin::Made | Origin::Replaced | Origin::Empty)
     }
 
     /// What has a name in it, if anything. Nothing can be in a folder that was just made.
@@ -125,6 +138,15 @@ impl Folder {
     }
 }
 
+fn mark(folder: &OwnedFd) {
+    let _ = rustix::fs::fsetxattr(folder, MARK, b"1", XattrFlags::empty());
+}
+
+/// True if a folder of that mode is one that a restore did not finish. Where there are no attributes the mode alone must tell.
+fn is_marked(folder: &OwnedFd) -> bool {
+    matches!(rustix::fs::fgetxattr(folder, MARK, &mut [0; 8][..]), Ok(_) | Err(Errno::OPNOTSUPP))
+}
+
 pub(super) const ACCESS_ACL: &str = "system.posix_acl_access";
 pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
 
@@ -137,7 +159,7 @@ enum State {
     /// It would be made: nothing is, this is a rehearsal.
     Foreseen(Origin),
     /// It is there.
-    There(Origin),
+    There(Origin, Met),
 }
 
 struct Level {
@@ -183,7 +205,8 @@ impl<'a> Folders<'a> {
     /// Makes and opens the target; in a rehearsal it is only opened, if it is there. `finished_later`: it gets metadata in the end.
     pub(super) fn target(target: &Path, dry: bool, finished_later: bool) -> Result<Option<Arc<Folder>>, RestoreError> {
         let fail = |e: std::io::Error| RestoreError::Target { path: target.to_owned(), source: e };
-        let existed = std::fs::read_dir(target).is_ok_and(|mut items| items.next().is_some());
+        let there = target.exists();
+        let filled = std::fs::read_dir(target).is_ok_and(|mut items| items.next().is_some());
         if !dry {
             std::fs::create_dir_all(target).map_err(|e| match e.kind() {
                 ErrorKind::AlreadyExists | ErrorKind::NotADirectory => RestoreError::NoFolder(target.to_owned()),
@@ -198,9 +221,10 @@ impl<'a> Folders<'a> {
             opened => opened.map_err(|e| fail(e.into()))?,
         };
         let mut folder = Folder::new(fd, Origin::Existed, None).map_err(|e| fail(e.into()))?;
-        if !existed && folder.origin == Origin::Existed {
-            folder.origin = Origin::Made;
+        if !filled && folder.origin == Origin::Existed {
+            folder.origin = if there { Origin::Empty } else { Origin::Made };
             if finished_later && !dry {
+                mark(&folder.fd);
                 let _ = rustix::fs::fchmod(&folder.fd, Mode::from_raw_mode(UNFINISHED));
             }
         }
@@ -222,7 +246,7 @@ impl<'a> Folders<'a> {
             None => self.base.clone().map_or(Top::Foreseen(Origin::Made), Top::Open),
             Some(State::Refused | State::Waiting) => Top::Nowhere,
             Some(State::Foreseen(origin)) => Top::Foreseen(origin),
-            Some(State::There(_)) => match self.reopen(depth) {
+            Some(State::There(..)) => match self.reopen(depth) {
                 Ok(Some(folder)) => Top::Open(folder),
                 Ok(None) => Top::Nowhere,
                 Err(e) => Top::Lost(Outcome::failed("cannot open its folder again", e)),
@@ -238,10 +262,11 @@ impl<'a> Folders<'a> {
             None => self.base.clone(),
         };
         for level in &mut self.levels[from.map_or(0, |at| at + 1)..depth] {
-            let (Some(above), State::There(origin)) = (&here, level.state) else { return Ok(None) };
+            let (Some(above), State::There(origin, met)) = (&here, level.state) else { return Ok(None) };
             // The start is the target itself.
             if !level.node.path.is_empty() {
-                here = Some(Arc::new(above.open(level.node.entry.name.as_bytes(), origin)?));
+                let folder = above.open(level.node.entry.name.as_bytes(), origin)?;
+                here = Some(Arc::new(Folder { met, ..folder }));
             }
             level.folder.clone_from(&here);
         }
@@ -320,7 +345,9 @@ impl<'a> Folders<'a> {
         };
         let level = &mut self.levels[at];
         match got {
-            Ok(Got::Folder(folder)) => (level.state, level.folder) = (State::There(folder.origin), Some(folder)),
+            Ok(Got::Folder(folder)) => {
+                (level.state, level.folder) = (State::There(folder.origin, folder.met), Some(folder));
+            }
             Ok(Got::Foreseen(origin)) => level.state = State::Foreseen(origin),
             Err(why) => {
                 level.state = State::Refused;

@@ -9,9 +9,7 @@ use rustix::io::Errno;
 use crate::model::{Body, Entry, Timestamp};
 
 use super::folders::{ACCESS_ACL, DEFAULT_ACL, Folder};
-
-/// The permission, set-id and sticky bits.
-const MODE_BITS: u32 = 0o7777;
+use super::met::{MARK, MODE_BITS, Met};
 
 /// Where metadata goes.
 #[derive(Clone, Copy)]
@@ -30,6 +28,8 @@ pub(super) struct Before {
     pub(super) mode: Option<u16>,
     /// It was there before: attributes that the entry does not have are taken off.
     pub(super) existed: bool,
+    /// It has the mark of what is not finished.
+    pub(super) marked: bool,
 }
 
 /// Who restores, and what that allows.
@@ -38,6 +38,8 @@ pub(super) struct Carrier {
     root: bool,
     uid: u32,
     gid: u32,
+    /// Those that may be given to what is one's own, without being root.
+    groups: Vec<u32>,
     umask: Option<u32>,
     owners_lost: AtomicBool,
 }
@@ -49,6 +51,7 @@ impl Carrier {
             root: uid.is_root(),
             uid: uid.as_raw(),
             gid: gid.as_raw(),
+            groups: rustix::process::getgroups().into_iter().flatten().chain([gid]).map(Gid::as_raw).collect(),
             umask: umask(),
             owners_lost: AtomicBool::new(false),
         }
@@ -67,8 +70,25 @@ impl Carrier {
         let kept = self.umask.is_some_and(|umask| u32::from(entry.mode) & umask == 0);
         let mode = if plain && ours && kept { entry.mode } else { 0o600 };
         let known = self.umask.is_some_and(|umask| u32::from(mode) & umask == 0) && !folder.gives_acl;
-        let before = Before { uid: Some(self.uid), gid, mode: known.then_some(mode), existed: folder.gives_acl };
+        let before =
+            Before { uid: Some(self.uid), gid, mode: known.then_some(mode), existed: folder.gives_acl, marked: false };
         (Mode::from_raw_mode(u32::from(mode)), before)
+    }
+
+    /// True if an item has the mode and owner of its entry, as far as whoever restores could give them.
+    pub(super) fn owner_and_mode_fit(&self, entry: &Entry, met: Met) -> bool {
+        let group_given = self.root || self.groups.contains(&entry.gid);
+        let owner_given = self.root || (entry.uid == self.uid && group_given);
+        let uid_fits = met.uid == entry.uid || (!self.root && met.uid == self.uid);
+        let mode = u32::from(entry.mode) & MODE_BITS;
+        let mode_fits = met.mode == mode || (!owner_given && met.mode == mode & !0o6000);
+        let is_symlink = matches!(entry.body, Body::Symlink(_));
+        uid_fits && (met.gid == entry.gid || !group_given) && (mode_fits || is_symlink)
+    }
+
+    /// The same, and the time of change.
+    pub(super) fn fits(&self, entry: &Entry, met: Met) -> bool {
+        met.mtime == (entry.mtime.seconds, entry.mtime.nanos) && self.owner_and_mode_fit(entry, met)
     }
 
     /// Puts an entry's metadata on an item; gives what could not be put.
@@ -100,7 +120,11 @@ impl Carrier {
         if let Err(e) = set_time(on, entry.mtime) {
             tell("its time", e);
         }
-        // The mode last of all: a folder that a kill left unfinished is known by it.
+        // Mark and mode last of all: a folder that a kill left unfinished is known by them. Once it has its mode the mark might not
+        // come off any more.
+        if let (true, On::Open(fd)) = (before.marked, on) {
+            let _ = rustix::fs::fremovexattr(fd, MARK);
+        }
         let is_symlink = matches!(entry.body, Body::Symlink(_));
         if !is_symlink
             && (before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty())
@@ -148,23 +172,55 @@ fn set_xattr(on: On, name: &[u8], value: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// Takes off what an item has and its entry has not. What the system itself puts on (`security.*`) stays.
+/// True if an item has the attributes of its entry, and no others that a restore would take off.
+pub(super) fn has_xattrs(on: On, wanted: &[(Vec<u8>, Vec<u8>)]) -> bool {
+    strangers(on, wanted).is_empty() && wanted.iter().all(|(name, value)| get_xattr(on, name).as_ref() == Ok(value))
+}
+
+fn get_xattr(on: On, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let (mut value, len);
+    match on {
+        On::Open(fd) => {
+            value = vec![0; rustix::fs::fgetxattr_query(fd, name)?];
+            len = rustix::fs::fgetxattr(fd, name, &mut value[..])?;
+        }
+        On::Named(folder, item) => {
+            value = vec![0; rustix::fs::lgetxattr_query(proc_path(folder, item), name)?];
+            len = rustix::fs::lgetxattr(proc_path(folder, item), name, &mut value[..])?;
+        }
+    }
+    value.truncate(len);
+    Ok(value)
+}
+
+/// Takes off what an item has and its entry has not.
 fn take_off(on: On, wanted: &[(Vec<u8>, Vec<u8>)]) {
-    let mut names = vec![0; 64 << 10];
+    for name in strangers(on, wanted) {
+        let _ = match on {
+            On::Open(fd) => rustix::fs::fremovexattr(fd, &name[..]),
+            On::Named(folder, item) => rustix::fs::lremovexattr(proc_path(folder, item), &name[..]),
+        };
+    }
+}
+
+/// Attributes that an item has and its entry has not. What the system itself puts on (`security.*`) is none of them.
+fn strangers(on: On, wanted: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let size = match on {
+        On::Open(fd) => rustix::fs::flistxattr_query(fd),
+        On::Named(folder, item) => rustix::fs::llistxattr_query(proc_path(folder, item)),
+    };
+    // Nearly always there is none.
+    let mut names = vec![0; size.unwrap_or(0)];
     let listed = match on {
+        _ if names.is_empty() => Ok(0),
         On::Open(fd) => rustix::fs::flistxattr(fd, &mut names[..]),
         On::Named(folder, item) => rustix::fs::llistxattr(proc_path(folder, item), &mut names[..]),
     };
     let len = listed.unwrap_or(0);
-    for name in names[..len].split(|b| *b == 0).filter(|name| !name.is_empty()) {
-        let ours = [&b"user."[..], b"trusted.", ACCESS_ACL.as_bytes(), DEFAULT_ACL.as_bytes()];
-        if ours.iter().any(|prefix| name.starts_with(prefix)) && !wanted.iter().any(|(wanted, _)| wanted == name) {
-            let _ = match on {
-                On::Open(fd) => rustix::fs::fremovexattr(fd, name),
-                On::Named(folder, item) => rustix::fs::lremovexattr(proc_path(folder, item), name),
-            };
-        }
-    }
+    let ours = [&b"user."[..], b"trusted.", ACCESS_ACL.as_bytes(), DEFAULT_ACL.as_bytes()];
+    let listed = names[..len].split(|b| *b == 0).filter(|name| ours.iter().any(|prefix| name.starts_with(prefix)));
+    let strange = listed.filter(|name| *name != MARK.as_bytes() && !wanted.iter().any(|(wanted, _)| wanted == name));
+    strange.map(<[u8]>::to_vec).collect()
 }
 
 fn chmod(on: On, mode: Mode) -> Result<(), Errno> {

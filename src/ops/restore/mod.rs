@@ -13,6 +13,7 @@ mod finish;
 mod folders;
 mod guard;
 mod item;
+mod met;
 mod metadata;
 mod outcome;
 mod parts;

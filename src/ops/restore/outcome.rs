@@ -18,6 +18,10 @@ pub(super) enum Outcome {
     Replaced(Vec<String>),
     /// It was there as it should be; these properties could not be given to it.
     Same(Vec<String>),
+    /// It was there but for its metadata, which it has now, but for these properties.
+    Adjusted(Vec<String>),
+    /// It was there with another mode or owner, and must not be changed.
+    Unlike,
     /// It was there and must not be overwritten.
     Kept(String),
     /// Left out on purpose.
@@ -43,7 +47,10 @@ impl Outcome {
 
     /// True if the item is there now.
     pub(super) fn is_there(&self) -> bool {
-        matches!(self, Self::Done | Self::Made(_) | Self::Replaced(_) | Self::Same(_))
+        matches!(
+            self,
+            Self::Done | Self::Made(_) | Self::Replaced(_) | Self::Same(_) | Self::Adjusted(_) | Self::Unlike
+        )
     }
 }
 

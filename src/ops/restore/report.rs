@@ -28,6 +28,8 @@ pub struct Restored {
     pub removed: u64,
     /// Items that were there already as they should be.
     pub unchanged: u64,
+    /// Items that were there but for their metadata, which was put right.
+    pub adjusted: u64,
     /// Items left as they were because they must not be overwritten.
     pub kept: u64,
     /// Items left out on purpose: sockets.
@@ -71,6 +73,8 @@ pub enum Mark {
     Removed,
     /// It is there as it should be.
     Same,
+    /// Only its metadata is put right.
+    Adjusted,
     /// It is there otherwise and stays so.
     Kept,
 }
@@ -156,6 +160,7 @@ impl<'a> Tally<'a> {
         let r = &mut self.restored;
         r.replaced += u64::from(matches!(outcome, Outcome::Replaced(_)));
         r.unchanged += u64::from(matches!(outcome, Outcome::Same(_)));
+        r.adjusted += u64::from(matches!(outcome, Outcome::Adjusted(_)));
         match &node.entry.body {
             _ if !made => {}
             Body::File(_) => (r.files, r.bytes) = (r.files + 1, r.bytes + written),
@@ -166,7 +171,8 @@ impl<'a> Tally<'a> {
             Outcome::Made(_) => Some(Mark::Made),
             Outcome::Replaced(_) => Some(Mark::Replaced),
             Outcome::Same(_) => Some(Mark::Same),
-            Outcome::Kept(_) => Some(Mark::Kept),
+            Outcome::Adjusted(_) => Some(Mark::Adjusted),
+            Outcome::Kept(_) | Outcome::Unlike => Some(Mark::Kept),
             _ => None,
         };
         if let Some(mark) = mark {
@@ -189,14 +195,20 @@ impl<'a> Tally<'a> {
         let r = &mut self.restored;
         let notice = match outcome {
             Outcome::Done => return Ok(()),
-            Outcome::Made(lost) | Outcome::Same(lost) | Outcome::Replaced(lost) if !lost.is_empty() => {
+            Outcome::Made(lost) | Outcome::Same(lost) | Outcome::Adjusted(lost) | Outcome::Replaced(lost)
+                if !lost.is_empty() =>
+            {
                 r.partly += 1;
                 for what in lost {
                     self.progress.notice(Notice::NotCarried { path: path.clone(), what });
                 }
                 return Ok(());
             }
-            Outcome::Made(_) | Outcome::Same(_) | Outcome::Replaced(_) => return Ok(()),
+            Outcome::Made(_) | Outcome::Same(_) | Outcome::Adjusted(_) | Outcome::Replaced(_) => return Ok(()),
+            Outcome::Unlike => {
+                r.kept += 1;
+                Notice::Skipped { path, why: "it has other permissions or another owner".to_owned() }
+            }
             Outcome::Kept(why) => {
                 r.kept += 1;
                 Notice::Skipped { path, why }
