@@ -355,6 +355,9 @@ impl Writer {
         super::tip::write(self.store.dir(), &Tip { sequence: manifest.sequence, log_hash }, ids)?;
         self.store.inner.stale.store(true, Ordering::SeqCst);
         self.remember(manifest.sequence, &log_hash);
+        if let Err(e) = db.merge() {
+            log::warn!("small files of the database stay as they are: {e}");
+        }
         Ok(CommitInfo { id, manifest, log_hash })
     }
 
@@ -482,7 +485,7 @@ impl<'a> Ingest<'a> {
         for (sort, id, _) in self.pending.drain(..) {
             self.shared.shard(&id).remove(&claim_key(sort, &id));
         }
-        Ok(())
+        self.shared.db.keep_merged()
     }
 }
 

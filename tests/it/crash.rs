@@ -236,6 +236,28 @@ impl Stage {
         Self { sandbox, acknowledged, tree, expected }
     }
 
+    /// A store with so many snapshots that the next one merges files of the database.
+    fn before_merge() -> Self {
+        let mut stage = Self::second_snapshot();
+        for turn in 1..11 {
+            if turn > 3 {
+                fs::write(stage.tree.join("little"), noise(100 + turn, 300)).unwrap();
+            }
+            fs::write(stage.tree.join(format!("name {turn}")), b"").unwrap();
+            stage.sandbox.snapshot(&stage.tree, "d").done();
+            let newest = stage.sandbox.larder(["list", "--limit", "1", "--json"]).ids().remove(0);
+            stage.acknowledged.insert(newest, model(&stage.tree));
+        }
+        fs::write(stage.tree.join("noise"), noise(200, 70_000)).unwrap();
+        stage.expected = model(&stage.tree);
+        let tables = |store: &Path| fs::read_dir(store.join("db")).unwrap().count();
+        let trial = Trial::begin(&stage);
+        trial.client.run(&trial.store, stage.arguments()).done();
+        let (before, after) = (tables(&stage.sandbox.store()), tables(&trial.store));
+        assert!(after + 20 < before, "nothing was merged: {before} files before, {after} after");
+        stage
+    }
+
     fn arguments(&self) -> Vec<&str> {
         vec!["snapshot", self.tree.to_str().unwrap(), "--dataset", "d"]
     }
@@ -338,7 +360,7 @@ impl Trial {
             ));
         }
         let _ = run(&["verify", "--read-data"])?;
-        for id in &ids {
+        for id in ids.iter().rev().step_by(1 + ids.len() / 4) {
             let dest = self.dir.path().join("restored");
             let _ = run(&["restore", id, dest.to_str().unwrap()])?;
             let expected = stage.acknowledged.get(id).unwrap_or(&stage.expected);
@@ -429,25 +451,29 @@ fn choose(count: u64, troubles: &[Trouble], sample: u64) -> (Vec<(Trouble, u64)>
     )
 }
 
-fn troubled_snapshots(troubles: &[Trouble], sample: u64) {
-    let stage = Stage::second_snapshot();
+fn troubled_snapshots(stage: &Stage, troubles: &[Trouble], sample: u64) {
     let (points, cuts) = choose(stage.count(), troubles, sample);
     try_all(&points, cuts, |trouble, at, cuts| stage.try_point(trouble, at, cuts));
 }
 
 #[test]
 fn a_capture_killed_anywhere_harms_no_acknowledged_snapshot() {
-    troubled_snapshots(&TROUBLES[..2], 40);
+    troubled_snapshots(&Stage::second_snapshot(), &TROUBLES[..2], 40);
 }
 
 #[test]
 fn a_power_cut_anywhere_harms_no_acknowledged_snapshot() {
-    troubled_snapshots(&TROUBLES[2..3], 30);
+    troubled_snapshots(&Stage::second_snapshot(), &TROUBLES[2..3], 30);
 }
 
 #[test]
 fn a_failing_or_full_disk_harms_no_acknowledged_snapshot() {
-    troubled_snapshots(&TROUBLES[3..], 40);
+    troubled_snapshots(&Stage::second_snapshot(), &TROUBLES[3..], 40);
+}
+
+#[test]
+fn trouble_while_files_are_merged_harms_no_acknowledged_snapshot() {
+    troubled_snapshots(&Stage::before_merge(), &TROUBLES, 40);
 }
 
 /// An init in trouble: afterwards the store is usable, or init can be run again.

@@ -54,6 +54,20 @@ fn a_reader_never_misses_what_was_acknowledged_before_it_opened() {
                 }
             });
         }
+        // One that opens once: what it knew it finds again, though the files it was in are merged and gone.
+        sandbox.snapshot(&tree, "d").done();
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+        let dirs = ClientDirs { state: client.home().join("old"), cache: client.cache() };
+        let old = store::open(&store, &NoKeys, &dirs, CacheSize(0)).unwrap();
+        scope.spawn(|| {
+            let old = old;
+            while !stop.load(Ordering::SeqCst) {
+                let rows = old.snapshots().unwrap_or_else(|e| panic!("the log, from an old open: {e}"));
+                let manifest = old.manifest(&rows[0].id).unwrap_or_else(|e| panic!("from an old open: {e}"));
+                assert!(old.page(&manifest.root.folder().unwrap().page).is_ok(), "a page, from an old open");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
         let begun = Instant::now();
         let mut turn = 0;
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Each outside library and the files or folders of src/ that may name it. None: anywhere.
 const DOORS: &[(&str, &[&str])] = &[
-    ("rocksdb", &["store/db.rs"]),
+    ("rocksdb", &["store/db/"]),
     ("age", &["codec/wrap.rs"]),
     ("zstd", &["codec/compress.rs"]),
     ("aes_gcm", &["codec/seal.rs"]),
@@ -164,7 +164,7 @@ fn every_rule_can_fail() {
         assert_ne!(outside_doors(&source("store/read.rs", text), DOORS), [""; 0], "{text}");
     }
     for (path, text) in
-        [("store/db.rs", "use rocksdb::DB;"), ("cli/a.rs", "use crate::packs::tar::{self, T}; fn f() { tar::x() }")]
+        [("store/db/mod.rs", "use rocksdb::DB;"), ("cli/a.rs", "use crate::packs::tar::{self, T}; fn f() { tar::x() }")]
     {
         assert_eq!(outside_doors(&source(path, text), DOORS), [""; 0], "{text}");
     }
