@@ -60,6 +60,8 @@ pub(super) fn database_options() -> Options {
     let mut options = Options::default();
     options.set_atomic_flush(true);
     options.set_max_open_files(open_files_limit());
+    // By default sixteen threads are started for each family, however few files it has.
+    options.set_max_file_opening_threads(1);
     options.set_keep_log_file_num(1);
     options.set_log_level(LogLevel::Error);
     options.set_max_background_jobs(2);
