@@ -9,6 +9,8 @@ mod flow;
 mod folder;
 mod links;
 mod pages;
+#[cfg(test)]
+pub(crate) mod samples;
 
 pub use ahead::{LongCheck, Stretch, WholeCheck, in_order};
 pub use build::{MapBuilder, PageWriter, Shape};
