@@ -12,9 +12,9 @@ use crate::model::Kind;
 use crate::ops::diff::{Change, DiffOptions, Side, Sort, Sums, Tally, What, between, with_folder};
 
 use super::context;
+use super::entry::PathJson;
 use super::error::CliError;
 use super::leave_out::LeaveOutArgs;
-use super::ls::path_hex;
 use super::output::{Output, human_bytes};
 use super::place::Place;
 use super::progress::Bar;
@@ -46,14 +46,11 @@ pub(super) struct DiffArgs {
     leave_out: LeaveOutArgs,
 }
 
-/// A change, as JSON.
+/// A change; its path is from what was compared, empty for that itself.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ChangeJson {
-    /// Names from what was compared, joined by `/`; empty for that itself.
-    path: String,
-    /// The same in hexadecimal, where it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     /// `added`, `removed`, `type`, `content` or `metadata`.
     change: &'static str,
     /// Which metadata changed: `mode`, `owner`, `mtime`, `xattrs`, `links`, `holes`.
@@ -254,8 +251,7 @@ fn as_json(change: &Change) -> ChangeJson {
         What::Metadata(aspects) => ("metadata", Some(aspects)),
     };
     ChangeJson {
-        path: String::from_utf8_lossy(&change.path).into_owned(),
-        path_hex: path_hex(&change.path),
+        path: (&*change.path).into(),
         change: word,
         metadata: aspects.iter().flat_map(crate::ops::diff::Aspects::words).collect(),
         old: change.old.map(side),

@@ -11,18 +11,14 @@ use crate::model::Kind;
 use crate::ops::diff::What;
 use crate::ops::history::{Version, history};
 use crate::snapshots::List;
-use crate::tree::Pages;
 
 use super::context;
+use super::entry::{PathJson, content_digest, kind, mode_text};
 use super::error::CliError;
 use super::filter::FilterArgs;
-use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
 use super::{Global, Outcome};
-
-/// Bytes that decoded pages may take.
-const PAGE_BUDGET: u64 = 64 << 20;
 
 /// Show how a path changed from snapshot to snapshot
 ///
@@ -46,11 +42,8 @@ pub(super) struct VersionJson {
     id: String,
     sequence: u64,
     arrival: String,
-    /// Names from the root, joined by `/`.
-    path: String,
-    /// The same in hexadecimal, where it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     /// `added`, `removed`, `type`, `content` or `metadata`; `below` if only something in a folder changed.
     change: &'static str,
     /// `file`, `folder`, `symlink`, `fifo`, `character device` or `block device`; nothing if it is gone.
@@ -70,7 +63,7 @@ pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<O
     let path = names.collect::<Vec<_>>().join(&b'/');
     let bar = Bar::start(out, "history");
     let mut versions = 0u64;
-    history(&Pages::new(&store, PAGE_BUDGET), &snapshots, &path, &bar, |version| {
+    history(&context::pages(&store), &snapshots, &path, &bar, |version| {
         versions += 1;
         if out.json() { out.print_json(&as_json(&version, &path)) } else { line(&version, out) }
     })?;
@@ -96,11 +89,6 @@ fn mark(version: &Version) -> (char, &'static str) {
     }
 }
 
-fn dataset(version: &Version) -> String {
-    let snapshot = version.snapshot;
-    snapshot.dataset.as_ref().map_or_else(|| format!("({})", snapshot.row.dataset), ToString::to_string)
-}
-
 /// Bytes of a file, or of all files in a folder.
 fn size(version: &Version) -> Option<u64> {
     version.entry.as_ref().map(|e| e.folder().map_or(e.size(), |tree| tree.counts.bytes))
@@ -119,7 +107,7 @@ fn line(version: &Version, out: &Output) -> Result<(), CliError> {
         "{}  {}  {}  {}{now}{metadata}",
         short_id(row.id),
         short_time(row.arrival),
-        escaped(&dataset(version)),
+        escaped(&version.snapshot.dataset_label()),
         mark(version).0
     ))
 }
@@ -128,16 +116,15 @@ fn as_json(version: &Version, path: &[u8]) -> VersionJson {
     let row = &version.snapshot.row;
     let entry = version.entry.as_ref();
     VersionJson {
-        dataset: dataset(version),
+        dataset: version.snapshot.dataset_label(),
         id: row.id.to_string(),
         sequence: row.sequence,
         arrival: rfc3339(row.arrival),
-        path: String::from_utf8_lossy(path).into_owned(),
-        path_hex: path_hex(path),
+        path: path.into(),
         change: mark(version).1,
         kind: entry.map(|e| kind(e).1),
         size: size(version),
         mtime: entry.map(|e| rfc3339(e.mtime)),
-        blake3: entry.and_then(|e| e.file()).and_then(|f| f.content).map(|d| d.to_string()),
+        blake3: entry.and_then(content_digest),
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct StatsArgs {
 /// Sums over a dataset.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DatasetJson {
+    /// Its name; its key in brackets where that cannot be read.
     dataset: String,
     snapshots: u64,
     /// When its first snapshot arrived.

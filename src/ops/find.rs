@@ -9,39 +9,23 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::model::{Body, DatasetKey, Digest, Entry, Failure, Kind, Progress};
 use crate::snapshots::Listed;
-use crate::store::StoreError;
 use crate::tree::{Pages, Step, join};
 
-/// Why a search failed.
+use super::query::{QueryError, advance};
+
+/// A pattern that makes no sense.
 #[derive(Debug, thiserror::Error)]
-pub enum FindError {
-    /// The pattern makes no sense.
-    #[error("the pattern {pattern:?} makes no sense: {why}")]
-    Pattern {
-        /// Which one.
-        pattern: String,
-        /// Why.
-        why: String,
-    },
-    /// The user stopped it.
-    #[error("interrupted")]
-    Interrupted,
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+#[error("the pattern {pattern:?} makes no sense: {why}")]
+pub struct PatternError {
+    /// Which one.
+    pub pattern: String,
+    /// Why.
+    pub why: String,
 }
 
-impl Failure for FindError {
+impl Failure for PatternError {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Pattern { .. } => Kind::Usage,
-            Self::Interrupted => Kind::Interrupted,
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        if let Self::Store(e) = self { e.hint() } else { None }
+        Kind::Usage
     }
 }
 
@@ -71,13 +55,13 @@ impl Wanted {
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn pattern(&mut self, pattern: &str, ignore_case: bool) -> Result<(), FindError> {
+    pub fn pattern(&mut self, pattern: &str, ignore_case: bool) -> Result<(), PatternError> {
         let whole_path = pattern.contains('/');
         let glob = GlobBuilder::new(pattern.trim_start_matches('/'))
             .literal_separator(true)
             .case_insensitive(ignore_case)
             .build()
-            .map_err(|e| FindError::Pattern { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
+            .map_err(|e| PatternError { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
         self.patterns.push(Pattern { glob: glob.compile_matcher(), whole_path });
         Ok(())
     }
@@ -133,7 +117,7 @@ pub struct Found<'a> {
 ///
 /// # Errors
 /// If a page cannot be read, `tell` fails, or the user stops it.
-pub fn find<'a, E: From<FindError>>(
+pub fn find<'a, E: From<QueryError>>(
     pages: &Pages,
     snapshots: &'a [Listed],
     wanted: &Wanted,
@@ -175,27 +159,22 @@ struct Alive {
 }
 
 impl Search<'_> {
-    fn check(&self) -> Result<(), FindError> {
-        self.progress.advance(1, 0);
-        if self.progress.cancelled() { Err(FindError::Interrupted) } else { Ok(()) }
-    }
-
     /// All that is wanted in one tree.
-    fn tree<E: From<FindError>>(
+    fn tree<E: From<QueryError>>(
         &self,
         snapshot: &Listed,
         mut found: impl FnMut(Box<[u8]>, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
         let Ok(manifest) = &snapshot.manifest else { return Ok(()) };
         let Some(tree) = manifest.root.folder() else { return Ok(()) };
-        let mut walk = self.pages.walk(tree, 0).map_err(FindError::from)?;
+        let mut walk = self.pages.walk(tree, 0).map_err(QueryError::from)?;
         let mut folders: Vec<Box<[u8]>> = vec![Box::default()];
-        while let Some(step) = walk.next().map_err(FindError::from)? {
+        while let Some(step) = walk.next().map_err(QueryError::from)? {
             let Step::Enter(item) = step else {
                 folders.pop();
                 continue;
             };
-            self.check()?;
+            advance(self.progress)?;
             let path = join(folders.last().map_or(&[], |p| p), item.entry.name.as_bytes());
             if item.entry.folder().is_some() {
                 folders.push(path.clone());
@@ -207,7 +186,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn series<'a, E: From<FindError>>(
+    fn series<'a, E: From<QueryError>>(
         &self,
         list: &[&'a Listed],
         tell: &mut impl FnMut(Found<'a>) -> Result<(), E>,
@@ -215,15 +194,15 @@ impl Search<'_> {
         let mut alive: BTreeMap<Box<[u8]>, Alive> = BTreeMap::new();
         let mut ended: BTreeMap<(Box<[u8]>, usize), (Entry, usize)> = BTreeMap::new();
         let Some(first) = list.first() else { return Ok(()) };
-        self.tree::<FindError>(first, |path, entry| {
+        self.tree::<QueryError>(first, |path, entry| {
             alive.insert(path, Alive { entry, first: 0 });
             Ok(())
         })?;
         for (at, pair) in list.windows(2).enumerate() {
             let [Ok(old), Ok(new)] = [&pair[0].manifest, &pair[1].manifest] else { continue };
-            let mut differences = self.pages.diff(&[], &old.root, &new.root).map_err(FindError::from)?;
-            while let Some(found) = differences.next().map_err(FindError::from)? {
-                self.check()?;
+            let mut differences = self.pages.diff(&[], &old.root, &new.root).map_err(QueryError::from)?;
+            while let Some(found) = differences.next().map_err(QueryError::from)? {
+                advance(self.progress)?;
                 if found.path.is_empty() {
                     continue;
                 }
@@ -260,24 +239,11 @@ fn is_same_version(a: &Entry, b: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bits, FileBody, Name, Timestamp, Xattrs};
+    use crate::model::FileBody;
+    use crate::tree::samples::entry;
 
     fn file(name: &str, size: u64) -> Entry {
-        Entry {
-            name: Name::new(name.as_bytes()).unwrap(),
-            bits: Bits::default(),
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            user: Box::default(),
-            group: Box::default(),
-            mtime: Timestamp::EPOCH,
-            btime: None,
-            xattrs: Xattrs::None,
-            link: None,
-            body: Body::File(FileBody { size, ..FileBody::empty() }),
-            ext: Vec::new(),
-        }
+        entry(name.as_bytes(), Body::File(FileBody { size, ..FileBody::empty() }))
     }
 
     #[test]

@@ -2,36 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::model::{DatasetKey, Entry, Failure, Kind, Progress};
+use crate::model::{DatasetKey, Entry, Progress};
 use crate::snapshots::Listed;
-use crate::store::StoreError;
 use crate::tree::{Difference, Pages};
 
 use super::diff::{Change, DiffOptions};
-
-/// Why a history could not be told.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// The user stopped it.
-    #[error("interrupted")]
-    Interrupted,
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl Failure for HistoryError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Interrupted => Kind::Interrupted,
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        if let Self::Store(e) = self { e.hint() } else { None }
-    }
-}
+use super::query::{QueryError, advance};
 
 /// A snapshot that found something else at the path than the one before it in its dataset.
 #[derive(Debug)]
@@ -48,7 +24,7 @@ pub struct Version<'a> {
 ///
 /// # Errors
 /// If a manifest or page cannot be read, `tell` fails, or the user stops it.
-pub fn history<'a, E: From<HistoryError>>(
+pub fn history<'a, E: From<QueryError>>(
     pages: &Pages,
     snapshots: &'a [Listed],
     path: &[u8],
@@ -57,13 +33,10 @@ pub fn history<'a, E: From<HistoryError>>(
 ) -> Result<(), E> {
     let mut last: HashMap<DatasetKey, Entry> = HashMap::new();
     for snapshot in snapshots {
-        if progress.cancelled() {
-            return Err(HistoryError::Interrupted.into());
-        }
-        progress.advance(1, 0);
+        advance(progress)?;
         // One that is damaged hides no other: whoever lists tells of it.
         let Ok(manifest) = &snapshot.manifest else { continue };
-        let now = pages.resolve(&manifest.root, path).map_err(HistoryError::from)?.map(|found| found.entry);
+        let now = pages.resolve(&manifest.root, path).map_err(QueryError::from)?.map(|found| found.entry);
         let before = match &now {
             Some(entry) => last.insert(snapshot.row.dataset, entry.clone()),
             None => last.remove(&snapshot.row.dataset),

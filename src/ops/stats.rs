@@ -8,7 +8,7 @@ use crate::snapshots::Listed;
 /// Sums over the snapshots of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetStats {
-    /// Its name; its key where that cannot be read.
+    /// Its name; its key in brackets where that cannot be read.
     pub dataset: String,
     /// How many snapshots.
     pub snapshots: u64,
@@ -39,7 +39,7 @@ impl DatasetStats {
 
     fn new(snapshot: &Listed) -> Self {
         Self {
-            dataset: snapshot.dataset.as_ref().map_or_else(|| snapshot.row.dataset.to_string(), ToString::to_string),
+            dataset: snapshot.dataset_label(),
             snapshots: 0,
             first: snapshot.row.arrival,
             last: snapshot.row.arrival,
