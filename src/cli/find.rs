@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Digest, Entry, Kind, Timestamp};
+use crate::model::{Digest, Entry, Kind};
 use crate::ops::find::{Found, Wanted, find};
 use crate::snapshots::{List, Listed, SnapshotName, resolve_row};
 
@@ -92,7 +92,6 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         List::among(&store, rows, within)
     };
     let snapshots = list.all();
-    let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref());
     let bar = Bar::start(out, "find");
     let mut versions = 0u64;
     let shows_snapshots = snapshots.len() > 1;
@@ -104,7 +103,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     if versions == 0 {
         out.remark("nothing was found");
     }
-    match damaged {
+    match list.damage_among(&snapshots) {
         Some(why) => Err(CliError::new(Kind::Damage, format!("not every snapshot could be searched: {why}"))),
         None => Ok(Outcome::Done),
     }
@@ -141,15 +140,14 @@ fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliErr
 }
 
 fn as_json(found: &Found) -> FoundJson {
-    let time = |t: Timestamp| rfc3339(t);
-    let seen = |s: &Listed| SeenJson { id: s.row.id.to_string(), arrival: time(s.row.arrival) };
+    let seen = |s: &Listed| SeenJson { id: s.row.id.to_string(), arrival: rfc3339(s.row.arrival) };
     FoundJson {
         dataset: found.first.dataset_label(),
         path: (&*found.path).into(),
         kind: kind(&found.entry).1,
         mode: format!("{:04o}", found.entry.mode),
         size: found.entry.size(),
-        mtime: time(found.entry.mtime),
+        mtime: rfc3339(found.entry.mtime),
         blake3: content_digest(&found.entry),
         first: seen(found.first),
         last: seen(found.last),

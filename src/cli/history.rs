@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::ops::diff::What;
 use crate::ops::history::{Version, history};
 use crate::snapshots::List;
 
 use super::context;
+use super::diff;
 use super::entry::{PathJson, content_digest, kind, mode_text};
 use super::error::CliError;
 use super::filter::FilterArgs;
@@ -68,7 +68,7 @@ pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<O
         if out.json() { out.print_json(&as_json(&version, &path)) } else { line(&version, out) }
     })?;
     bar.finish();
-    if let Some(why) = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref()) {
+    if let Some(why) = list.damage_among(&snapshots) {
         return Err(CliError::new(Kind::Damage, format!("not every snapshot could be looked at: {why}")));
     }
     if versions == 0 {
@@ -78,15 +78,9 @@ pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<O
     Ok(Outcome::Done)
 }
 
-fn mark(version: &Version) -> (char, &'static str) {
-    match version.change.as_ref().map(|c| c.what) {
-        Some(What::Added) => ('+', "added"),
-        Some(What::Removed) => ('-', "removed"),
-        Some(What::Type) => ('T', "type"),
-        Some(What::Content(_)) => ('M', "content"),
-        Some(What::Metadata(_)) => ('U', "metadata"),
-        None => ('…', "below"),
-    }
+/// The sign and the word for what changed.
+fn signs(version: &Version) -> (char, &'static str) {
+    version.change.as_ref().map_or(('…', "below"), |change| diff::signs(change.what))
 }
 
 /// Bytes of a file, or of all files in a folder.
@@ -99,16 +93,13 @@ fn line(version: &Version, out: &Output) -> Result<(), CliError> {
     let now = version.entry.as_ref().map_or_else(String::new, |e| {
         format!("  {} {:>10}  {}", mode_text(e), human_bytes(size(version).unwrap_or(0)), short_time(e.mtime))
     });
-    let metadata = match version.change.as_ref().map(|c| c.what) {
-        Some(What::Metadata(aspects)) => format!("  ({})", aspects.words().collect::<Vec<_>>().join(", ")),
-        _ => String::new(),
-    };
+    let metadata = version.change.as_ref().map_or_else(String::new, |change| diff::metadata_text(change.what));
     out.line(&format!(
         "{}  {}  {}  {}{now}{metadata}",
         short_id(row.id),
         short_time(row.arrival),
         escaped(&version.snapshot.dataset_label()),
-        mark(version).0
+        signs(version).0
     ))
 }
 
@@ -121,7 +112,7 @@ fn as_json(version: &Version, path: &[u8]) -> VersionJson {
         sequence: row.sequence,
         arrival: rfc3339(row.arrival),
         path: path.into(),
-        change: mark(version).1,
+        change: signs(version).1,
         kind: entry.map(|e| kind(e).1),
         size: size(version),
         mtime: entry.map(|e| rfc3339(e.mtime)),

@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::model::{Body, DatasetKey, Digest, Entry, Failure, Kind, Progress};
 use crate::snapshots::Listed;
-use crate::tree::{Pages, Step, join};
+use crate::tree::{Pages, Step, join, same_but_for_below};
 
 use super::query::{QueryError, advance};
 
@@ -84,8 +84,7 @@ impl Wanted {
 }
 
 /// The letter that `find -type` has for a sort of thing.
-#[must_use]
-pub fn sort_letter(entry: &Entry) -> char {
+fn sort_letter(entry: &Entry) -> char {
     match entry.body {
         Body::File(_) => 'f',
         Body::Folder(_) => 'd',
@@ -207,7 +206,8 @@ impl Search<'_> {
                     continue;
                 }
                 if let Some(before) = alive.remove(&found.path) {
-                    if found.new.as_ref().is_some_and(|new| is_same_version(&before.entry, new)) {
+                    // What is in a folder is no part of its version.
+                    if found.new.as_ref().is_some_and(|new| same_but_for_below(&before.entry, new)) {
                         alive.insert(found.path, before);
                         continue;
                     }
@@ -225,14 +225,6 @@ impl Search<'_> {
             tell(Found { path, entry, first: list[first], last: list[last], count })?;
         }
         Ok(())
-    }
-}
-
-/// True if a search shows two entries as one version: what is in a folder is no part of it.
-fn is_same_version(a: &Entry, b: &Entry) -> bool {
-    match (&a.body, &b.body) {
-        (Body::Folder(_), Body::Folder(_)) => *a == Entry { body: a.body.clone(), ..b.clone() },
-        _ => a == b,
     }
 }
 

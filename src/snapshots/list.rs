@@ -187,6 +187,12 @@ impl List {
         self.rows.chunks(BATCH).flat_map(|batch| self.read(batch)).filter(|l| self.wanted.fits(l)).collect()
     }
 
+    /// The first damage that hides something of these snapshots, which are from this list, or hides others.
+    #[must_use]
+    pub fn damage_among<'a>(&'a self, snapshots: &'a [Listed]) -> Option<&'a StoreError> {
+        snapshots.iter().find_map(|listed| listed.manifest.as_ref().err()).or(self.damage.as_ref())
+    }
+
     /// Gives each snapshot to `each`, oldest arrival first or, with `reverse`, newest first. Damage of one hides no other.
     ///
     /// # Errors

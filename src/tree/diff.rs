@@ -106,7 +106,8 @@ impl TreeDiff {
 }
 
 /// True if two entries are equal, of folders without a look at what is in them.
-fn same_but_for_below(old: &Entry, new: &Entry) -> bool {
+#[must_use]
+pub fn same_but_for_below(old: &Entry, new: &Entry) -> bool {
     match (old.folder(), new.folder()) {
         (Some(tree), Some(_)) => {
             let new = Entry { body: crate::model::Body::Folder(*tree), ..new.clone() };

@@ -9,7 +9,7 @@ use crate::ops::query::{QueryError, advance};
 use crate::store::StoreError;
 use crate::tree::Pages;
 
-pub use change::{Aspects, Change, Side, Sort, Sums, Tally, What};
+pub use change::{Aspects, Change, Rewritten, Side, Sort, Sums, Tally, What};
 pub use folder::with_folder;
 
 /// What is looked at.
