@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Digest, Entry, Kind};
-use crate::ops::find::{Found, Wanted, find};
-use crate::snapshots::{List, Listed, SnapshotName, resolve_row};
+use crate::ops::find::{Found, Searched, Wanted, find};
+use crate::snapshots::{List, SnapshotName, resolve_row};
 
 use super::context;
 use super::entry::{PathJson, content_digest, kind, mode_text};
@@ -91,7 +91,13 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         let rows = args.snapshot.iter().map(|name| resolve_row(&store, name)).collect::<Result<_, _>>()?;
         List::among(&store, rows, within)
     };
-    let snapshots = list.all();
+    let (mut snapshots, mut damage) = (Vec::new(), None);
+    list.each(false, |snapshot| {
+        snapshots.extend(Searched::of(&snapshot));
+        // One that is damaged hides no other.
+        damage = damage.take().or(snapshot.manifest.err());
+        Ok::<_, CliError>(())
+    })?;
     let bar = Bar::start(out, "find");
     let mut versions = 0u64;
     let shows_snapshots = snapshots.len() > 1;
@@ -103,7 +109,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     if versions == 0 {
         out.remark("nothing was found");
     }
-    match list.damage_among(&snapshots) {
+    match damage.or(list.damage) {
         Some(why) => Err(CliError::new(Kind::Damage, format!("not every snapshot could be searched: {why}"))),
         None => Ok(Outcome::Done),
     }
@@ -122,12 +128,12 @@ fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliErr
         format!("{} {:>10}  {}  ", mode_text(&found.entry), human_bytes(found.entry.size()), short_time(mtime))
             .into_bytes();
     if shows_snapshots {
-        text.extend_from_slice(escaped(&found.first.dataset_label()).as_bytes());
+        text.extend_from_slice(escaped(&found.first.dataset).as_bytes());
         text.push(b':');
     }
     text.extend_from_slice(&out.name(&found.path));
     if shows_snapshots {
-        let seen = |s: &Listed| format!("{} of {}", short_id(s.row.id), short_time(s.row.arrival));
+        let seen = |s: &Searched| format!("{} of {}", short_id(s.row.id), short_time(s.row.arrival));
         let when = if found.count == 1 {
             format!("  in {}", seen(found.first))
         } else {
@@ -140,9 +146,9 @@ fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliErr
 }
 
 fn as_json(found: &Found) -> FoundJson {
-    let seen = |s: &Listed| SeenJson { id: s.row.id.to_string(), arrival: rfc3339(s.row.arrival) };
+    let seen = |s: &Searched| SeenJson { id: s.row.id.to_string(), arrival: rfc3339(s.row.arrival) };
     FoundJson {
-        dataset: found.first.dataset_label(),
+        dataset: found.first.dataset.clone(),
         path: (&*found.path).into(),
         kind: kind(&found.entry).1,
         mode: format!("{:04o}", found.entry.mode),

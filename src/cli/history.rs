@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::ops::history::{Version, history};
-use crate::snapshots::List;
+use crate::ops::history::{History, Version};
+use crate::snapshots::{List, Listed};
 
 use super::context;
 use super::diff;
@@ -58,17 +58,26 @@ pub(super) struct VersionJson {
 pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
     let list = List::find(&store, args.filter.wanted(context::now())?)?;
-    let snapshots = list.all();
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');
     let bar = Bar::start(out, "history");
-    let mut versions = 0u64;
-    history(&context::pages(&store), &snapshots, &path, &bar, |version| {
-        versions += 1;
-        if out.json() { out.print_json(&as_json(&version, &path)) } else { line(&version, out) }
+    let pages = context::pages(&store);
+    let mut history = History::new(&pages, &path);
+    let (mut versions, mut damage) = (0u64, None);
+    list.each(false, |snapshot| {
+        if let Some(version) = history.next(&snapshot, &bar)? {
+            versions += 1;
+            if out.json() {
+                out.print_json(&as_json(&snapshot, &version, &path))?;
+            } else {
+                line(&snapshot, &version, out)?;
+            }
+        }
+        damage = damage.take().or(snapshot.manifest.err());
+        Ok::<_, CliError>(())
     })?;
     bar.finish();
-    if let Some(why) = list.damage_among(&snapshots) {
+    if let Some(why) = damage.or(list.damage) {
         return Err(CliError::new(Kind::Damage, format!("not every snapshot could be looked at: {why}")));
     }
     if versions == 0 {
@@ -88,8 +97,8 @@ fn size(version: &Version) -> Option<u64> {
     version.entry.as_ref().map(|e| e.folder().map_or(e.size(), |tree| tree.counts.bytes))
 }
 
-fn line(version: &Version, out: &Output) -> Result<(), CliError> {
-    let row = &version.snapshot.row;
+fn line(snapshot: &Listed, version: &Version, out: &Output) -> Result<(), CliError> {
+    let row = &snapshot.row;
     let now = version.entry.as_ref().map_or_else(String::new, |e| {
         format!("  {} {:>10}  {}", mode_text(e), human_bytes(size(version).unwrap_or(0)), short_time(e.mtime))
     });
@@ -98,16 +107,16 @@ fn line(version: &Version, out: &Output) -> Result<(), CliError> {
         "{}  {}  {}  {}{now}{metadata}",
         short_id(row.id),
         short_time(row.arrival),
-        escaped(&version.snapshot.dataset_label()),
+        escaped(&snapshot.dataset_label()),
         signs(version).0
     ))
 }
 
-fn as_json(version: &Version, path: &[u8]) -> VersionJson {
-    let row = &version.snapshot.row;
+fn as_json(snapshot: &Listed, version: &Version, path: &[u8]) -> VersionJson {
+    let row = &snapshot.row;
     let entry = version.entry.as_ref();
     VersionJson {
-        dataset: version.snapshot.dataset_label(),
+        dataset: snapshot.dataset_label(),
         id: row.id.to_string(),
         sequence: row.sequence,
         arrival: rfc3339(row.arrival),

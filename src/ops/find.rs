@@ -9,6 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::model::{Body, DatasetKey, Digest, Entry, Failure, Kind, Progress};
 use crate::snapshots::Listed;
+use crate::store::SnapshotRow;
 use crate::tree::{Pages, Step, join, same_but_for_below};
 
 use super::query::{QueryError, advance};
@@ -96,6 +97,25 @@ fn sort_letter(entry: &Entry) -> char {
     }
 }
 
+/// A snapshot to be searched: of its manifest, which may be large, no more than that takes.
+#[derive(Debug)]
+pub struct Searched {
+    /// What the log says of it.
+    pub row: SnapshotRow,
+    /// What its dataset is called, as [`Listed::dataset_label`] has it.
+    pub dataset: String,
+    root: Entry,
+}
+
+impl Searched {
+    /// Of a list; nothing if its manifest cannot be read.
+    #[must_use]
+    pub fn of(snapshot: &Listed) -> Option<Self> {
+        let root = snapshot.manifest.as_ref().ok()?.root.clone();
+        Some(Self { row: snapshot.row.clone(), dataset: snapshot.dataset_label(), root })
+    }
+}
+
 /// A version of something found.
 #[derive(Debug)]
 pub struct Found<'a> {
@@ -104,9 +124,9 @@ pub struct Found<'a> {
     /// What stands there. Of a folder, what is in it may differ between the snapshots.
     pub entry: Entry,
     /// The first snapshot that has it.
-    pub first: &'a Listed,
+    pub first: &'a Searched,
     /// The last one.
-    pub last: &'a Listed,
+    pub last: &'a Searched,
     /// How many have it, one after the other.
     pub count: u64,
 }
@@ -118,15 +138,14 @@ pub struct Found<'a> {
 /// If a page cannot be read, `tell` fails, or the user stops it.
 pub fn find<'a, E: From<QueryError>>(
     pages: &Pages,
-    snapshots: &'a [Listed],
+    snapshots: &'a [Searched],
     wanted: &Wanted,
     progress: &dyn Progress,
     mut tell: impl FnMut(Found<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut order = Vec::new();
-    let mut datasets: HashMap<DatasetKey, Vec<&'a Listed>> = HashMap::new();
-    // One whose manifest is damaged hides no other: whoever lists tells of it.
-    for snapshot in snapshots.iter().filter(|s| s.manifest.is_ok()) {
+    let mut datasets: HashMap<DatasetKey, Vec<&'a Searched>> = HashMap::new();
+    for snapshot in snapshots {
         let of_dataset = datasets.entry(snapshot.row.dataset).or_default();
         if of_dataset.is_empty() {
             order.push(snapshot.row.dataset);
@@ -161,11 +180,10 @@ impl Search<'_> {
     /// All that is wanted in one tree.
     fn tree<E: From<QueryError>>(
         &self,
-        snapshot: &Listed,
+        snapshot: &Searched,
         mut found: impl FnMut(Box<[u8]>, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Ok(manifest) = &snapshot.manifest else { return Ok(()) };
-        let Some(tree) = manifest.root.folder() else { return Ok(()) };
+        let Some(tree) = snapshot.root.folder() else { return Ok(()) };
         let mut walk = self.pages.walk(tree, 0).map_err(QueryError::from)?;
         let mut folders: Vec<Box<[u8]>> = vec![Box::default()];
         while let Some(step) = walk.next().map_err(QueryError::from)? {
@@ -187,7 +205,7 @@ impl Search<'_> {
 
     fn series<'a, E: From<QueryError>>(
         &self,
-        list: &[&'a Listed],
+        list: &[&'a Searched],
         tell: &mut impl FnMut(Found<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut alive: BTreeMap<Box<[u8]>, Alive> = BTreeMap::new();
@@ -198,8 +216,7 @@ impl Search<'_> {
             Ok(())
         })?;
         for (at, pair) in list.windows(2).enumerate() {
-            let [Ok(old), Ok(new)] = [&pair[0].manifest, &pair[1].manifest] else { continue };
-            let mut differences = self.pages.diff(&[], &old.root, &new.root).map_err(QueryError::from)?;
+            let mut differences = self.pages.diff(&[], &pair[0].root, &pair[1].root).map_err(QueryError::from)?;
             while let Some(found) = differences.next().map_err(QueryError::from)? {
                 advance(self.progress)?;
                 if found.path.is_empty() {

@@ -67,14 +67,21 @@ impl DatasetStats {
     }
 }
 
-/// Sums by dataset, in the order of names. Snapshots are given oldest arrival first.
-#[must_use]
-pub fn by_dataset(snapshots: &[Listed]) -> Vec<DatasetStats> {
-    let mut sums: HashMap<DatasetKey, DatasetStats> = HashMap::new();
-    for snapshot in snapshots {
-        sums.entry(snapshot.row.dataset).or_insert_with(|| DatasetStats::new(snapshot)).add(snapshot);
+/// Sums by dataset. Memory: a few hundred bytes for each dataset.
+#[derive(Debug, Default)]
+pub struct Stats(HashMap<DatasetKey, DatasetStats>);
+
+impl Stats {
+    /// Counts a snapshot. They are given oldest arrival first.
+    pub fn add(&mut self, snapshot: &Listed) {
+        self.0.entry(snapshot.row.dataset).or_insert_with(|| DatasetStats::new(snapshot)).add(snapshot);
     }
-    let mut sums: Vec<_> = sums.into_values().collect();
-    sums.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-    sums
+
+    /// The sums, in the order of names.
+    #[must_use]
+    pub fn by_name(self) -> Vec<DatasetStats> {
+        let mut sums: Vec<_> = self.0.into_values().collect();
+        sums.sort_by(|a, b| a.dataset.cmp(&b.dataset));
+        sums
+    }
 }

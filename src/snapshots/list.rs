@@ -181,18 +181,6 @@ impl List {
         self.names.iter().map(|(key, name)| dataset_label(*key, name.as_ref()))
     }
 
-    /// All of them, oldest arrival first.
-    #[must_use]
-    pub fn all(&self) -> Vec<Listed> {
-        self.rows.chunks(BATCH).flat_map(|batch| self.read(batch)).filter(|l| self.wanted.fits(l)).collect()
-    }
-
-    /// The first damage that hides something of these snapshots, which are from this list, or hides others.
-    #[must_use]
-    pub fn damage_among<'a>(&'a self, snapshots: &'a [Listed]) -> Option<&'a StoreError> {
-        snapshots.iter().find_map(|listed| listed.manifest.as_ref().err()).or(self.damage.as_ref())
-    }
-
     /// Gives each snapshot to `each`, oldest arrival first or, with `reverse`, newest first. Damage of one hides no other.
     ///
     /// # Errors
