@@ -13,25 +13,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use larder::codec::{Identity, Passphrase};
 use larder::model::{Bits, Body, ChunkId, Entry, FileBody, Name, Timestamp, TreeRef, Xattrs};
-use larder::store::{CacheSize, ClientDirs, NewStore, Store, StoreError, Unlock, Waiting, Writer, create, open};
+use larder::store::{CacheSize, ClientDirs, NewStore, Store, Waiting, Writer, create, open};
 use larder::tree::{MapBuilder, PageWriter, Pages};
+use no_keys::NoKeys;
+
+#[path = "../tests/it/no_keys.rs"]
+mod no_keys;
 
 const ENTRIES: u32 = 100_000;
 const CHUNKS: u32 = 4096;
-
-/// Nothing to unlock with: the store is unencrypted.
-struct NoKeys;
-
-impl Unlock for NoKeys {
-    fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        Ok(None)
-    }
-}
 
 fn new_store(dir: &Path) -> Store {
     let path = dir.join("store");

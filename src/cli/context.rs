@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
 use crate::model::{Kind, Timestamp};
 use crate::store::{self, CacheSize, Store, StoreError, Unlock};
+use crate::tree::Pages;
 
 use super::error::CliError;
 use super::output::Output;
@@ -16,6 +17,9 @@ use super::{Global, files, folders, settings};
 
 /// Bytes that a passphrase command may print.
 const PASSPHRASE_MAX: u64 = 64 << 10;
+
+/// Bytes that decoded pages may take.
+const PAGE_BUDGET: u64 = 32 << 20;
 
 /// The present.
 pub(super) fn now() -> Timestamp {
@@ -60,6 +64,11 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
 /// Opens the store that the user named.
 pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
     open(&store_path(global)?, global)
+}
+
+/// The pages of a store, with the memory that a command may take for them.
+pub(super) fn pages(store: &Store) -> Pages {
+    Pages::new(store, PAGE_BUDGET)
 }
 
 /// Asks on the terminal, or the user's command.

@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::ops::diff::{Change, DiffOptions, Side, Sort, Sums, Tally, What, between, with_folder};
+use crate::ops::diff::{Aspects, Change, DiffOptions, Rewritten, Side, Sort, Sums, Tally, What, between, with_folder};
 
 use super::context;
+use super::entry::PathJson;
 use super::error::CliError;
 use super::leave_out::LeaveOutArgs;
-use super::ls::path_hex;
 use super::output::{Output, human_bytes};
 use super::place::Place;
 use super::progress::Bar;
@@ -46,14 +46,11 @@ pub(super) struct DiffArgs {
     leave_out: LeaveOutArgs,
 }
 
-/// A change, as JSON.
+/// A change; its path is from what was compared, empty for that itself.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ChangeJson {
-    /// Names from what was compared, joined by `/`; empty for that itself.
-    path: String,
-    /// The same in hexadecimal, where it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     /// `added`, `removed`, `type`, `content` or `metadata`.
     change: &'static str,
     /// Which metadata changed: `mode`, `owner`, `mtime`, `xattrs`, `links`, `holes`.
@@ -119,10 +116,11 @@ pub(super) enum DiffJson {
 
 pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let old = Place::parse(&args.old).map_err(|e| folder_first(e, &args.old))?;
-    let folder = as_folder(&args.new);
-    let new =
-        if folder.is_none() { Some(Place::parse(&args.new).map_err(|e| missing_folder(e, &args.new))?) } else { None };
-    if new.is_some() && args.leave_out.is_given() {
+    let new = match as_folder(&args.new) {
+        Some(path) => Newer::Folder(path),
+        None => Newer::Place(Place::parse(&args.new).map_err(|e| missing_folder(e, &args.new))?),
+    };
+    if matches!(new, Newer::Place(_)) && args.leave_out.is_given() {
         return Err(CliError::new(
             Kind::Usage,
             "what is left out is told of a FOLDER; two snapshots are compared whole",
@@ -142,18 +140,17 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
             line(&change, out)
         }
     };
-    let (sums, unreadable) = match (&new, folder) {
-        (Some(new), _) => {
+    let (sums, unreadable) = match new {
+        Newer::Place(new) => {
             let new = new.find(&store).map_err(|e| missing_folder(e, &args.new))?;
             (between(&old.pages, &old.entry, &new.entry, options, &bar, &mut tell)?, 0)
         }
-        (None, Some(path)) => {
+        Newer::Folder(path) => {
             if old.entry.folder().is_none() {
                 return Err(CliError::new(Kind::Usage, "only a folder of a snapshot can be compared with a folder"));
             }
             with_folder(&old.pages, &old.entry, path, &leave_out, options, &bar, &mut tell)?
         }
-        (None, None) => return Ok(Outcome::Done),
     };
     bar.finish();
     let summary = summary(&sums, unreadable);
@@ -165,6 +162,12 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
         out.remark(&in_words(&sums));
     }
     Ok(if unreadable > 0 { Outcome::Partial } else { Outcome::Done })
+}
+
+/// What the older one is compared with.
+enum Newer<'a> {
+    Place(Place),
+    Folder(&'a Path),
 }
 
 /// A folder of the host, if the text is written as one. Snapshots are never written so.
@@ -191,27 +194,43 @@ fn folder_first(error: CliError, text: &OsStr) -> CliError {
     error
 }
 
+/// The sign and the word for what changed.
+pub(super) fn signs(what: What) -> (char, &'static str) {
+    match what {
+        What::Added => ('+', "added"),
+        What::Removed => ('-', "removed"),
+        What::Type => ('T', "type"),
+        What::Content(_) => ('M', "content"),
+        What::Metadata(_) => ('U', "metadata"),
+    }
+}
+
+/// Which metadata changed, to stand behind a path; nothing if more than metadata did.
+pub(super) fn metadata_text(what: What) -> String {
+    match what {
+        What::Metadata(aspects) => format!("  ({})", aspects.words().collect::<Vec<_>>().join(", ")),
+        _ => String::new(),
+    }
+}
+
 fn line(change: &Change, out: &Output) -> Result<(), CliError> {
     let size = |side: Option<Side>| side.map_or(0, |s| s.size);
     let of_file = |side: Option<Side>| match side {
         Some(side) if side.sort == Sort::File => human_bytes(side.size),
         _ => String::new(),
     };
-    let (mark, size) = match change.what {
-        What::Added => ('+', of_file(change.new)),
-        What::Removed => ('-', of_file(change.old)),
-        What::Type => ('T', of_file(change.new)),
-        What::Content(_) => ('M', growth(size(change.old), size(change.new))),
-        What::Metadata(_) => ('U', String::new()),
+    let size = match change.what {
+        What::Added | What::Type => of_file(change.new),
+        What::Removed => of_file(change.old),
+        What::Content(_) => growth(size(change.old), size(change.new)),
+        What::Metadata(_) => String::new(),
     };
-    let mut text = format!("{mark} {size:>10}  ").into_bytes();
+    let mut text = format!("{} {size:>10}  ", signs(change.what).0).into_bytes();
     text.extend_from_slice(&out.name(if change.path.is_empty() { b"." } else { &change.path }));
     if change.new.or(change.old).is_some_and(|s| s.sort == Sort::Folder) {
         text.push(b'/');
     }
-    if let What::Metadata(aspects) = change.what {
-        text.extend_from_slice(format!("  ({})", aspects.words().collect::<Vec<_>>().join(", ")).as_bytes());
-    }
+    text.extend_from_slice(metadata_text(change.what).as_bytes());
     text.push(b'\n');
     out.raw(&text)
 }
@@ -229,8 +248,8 @@ fn in_words(sums: &Sums) -> String {
         human_bytes(sums.added.bytes),
         items(&sums.removed),
         human_bytes(sums.removed.bytes),
-        sums.content.0,
-        growth(sums.content.1, sums.content.2),
+        sums.content.items,
+        growth(sums.content.old_bytes, sums.content.new_bytes),
         sums.metadata,
         sums.types,
     )
@@ -246,18 +265,14 @@ fn as_json(change: &Change) -> ChangeJson {
         },
         size: side.size,
     };
-    let (word, aspects) = match change.what {
-        What::Added => ("added", None),
-        What::Removed => ("removed", None),
-        What::Type => ("type", None),
-        What::Content(aspects) => ("content", Some(aspects)),
-        What::Metadata(aspects) => ("metadata", Some(aspects)),
+    let aspects = match change.what {
+        What::Added | What::Removed | What::Type => None,
+        What::Content(aspects) | What::Metadata(aspects) => Some(aspects),
     };
     ChangeJson {
-        path: String::from_utf8_lossy(&change.path).into_owned(),
-        path_hex: path_hex(&change.path),
-        change: word,
-        metadata: aspects.iter().flat_map(crate::ops::diff::Aspects::words).collect(),
+        path: (&*change.path).into(),
+        change: signs(change.what).1,
+        metadata: aspects.iter().flat_map(Aspects::words).collect(),
         old: change.old.map(side),
         new: change.new.map(side),
     }
@@ -265,7 +280,7 @@ fn as_json(change: &Change) -> ChangeJson {
 
 fn summary(sums: &Sums, unreadable: u64) -> SummaryJson {
     let tally = |t: Tally| TallyJson { files: t.files, folders: t.folders, others: t.others, bytes: t.bytes };
-    let (items, old_bytes, new_bytes) = sums.content;
+    let Rewritten { items, old_bytes, new_bytes } = sums.content;
     SummaryJson {
         added: tally(sums.added),
         removed: tally(sums.removed),

@@ -4,21 +4,17 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Digest, Entry, Kind, Timestamp};
-use crate::ops::find::{Found, Wanted, find};
-use crate::snapshots::{self, List, Listed, SnapshotName, resolve};
-use crate::tree::Pages;
+use crate::model::{Digest, Entry, Kind};
+use crate::ops::find::{Found, Searched, Wanted, find};
+use crate::snapshots::{List, SnapshotName, resolve_row};
 
 use super::context;
+use super::entry::{PathJson, content_digest, kind, mode_text};
 use super::error::CliError;
 use super::filter::FilterArgs;
-use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
 use super::{Global, Outcome};
-
-/// Bytes that decoded pages may take.
-const PAGE_BUDGET: u64 = 64 << 20;
 
 /// Find names in snapshots: in all of them, unless told otherwise
 ///
@@ -58,11 +54,8 @@ pub(super) struct FindArgs {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FoundJson {
     dataset: String,
-    /// Names from the root, joined by `/`.
-    path: String,
-    /// The same in hexadecimal, where it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     /// `file`, `folder`, `symlink`, `fifo`, `character device` or `block device`.
     kind: &'static str,
     mode: String,
@@ -91,14 +84,24 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         wanted.pattern(pattern, args.ignore_case)?;
     }
     let store = context::open_named(global)?;
-    let ids = args.snapshot.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
-    let list = List::find(&store, snapshots::Wanted { ids, ..args.filter.wanted(context::now())? })?;
-    let snapshots = list.all();
-    let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref());
+    let within = args.filter.wanted(context::now())?;
+    let list = if args.snapshot.is_empty() {
+        List::find(&store, within)?
+    } else {
+        let rows = args.snapshot.iter().map(|name| resolve_row(&store, name)).collect::<Result<_, _>>()?;
+        List::among(&store, rows, within)
+    };
+    let (mut snapshots, mut damage) = (Vec::new(), None);
+    list.each(false, |snapshot| {
+        snapshots.extend(Searched::of(&snapshot));
+        // One that is damaged hides no other.
+        damage = damage.take().or(snapshot.manifest.err());
+        Ok::<_, CliError>(())
+    })?;
     let bar = Bar::start(out, "find");
     let mut versions = 0u64;
     let shows_snapshots = snapshots.len() > 1;
-    find(&Pages::new(&store, PAGE_BUDGET), &snapshots, &wanted, &bar, |found| {
+    find(&context::pages(&store), &snapshots, &wanted, &bar, |found| {
         versions += 1;
         if out.json() { out.print_json(&as_json(&found)) } else { line(&found, shows_snapshots, out) }
     })?;
@@ -106,7 +109,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     if versions == 0 {
         out.remark("nothing was found");
     }
-    match damaged {
+    match damage.or(list.damage) {
         Some(why) => Err(CliError::new(Kind::Damage, format!("not every snapshot could be searched: {why}"))),
         None => Ok(Outcome::Done),
     }
@@ -119,23 +122,18 @@ fn sort(text: &str) -> Result<char, String> {
     }
 }
 
-/// A dataset's name as lists show it.
-fn dataset(snapshot: &Listed) -> String {
-    snapshot.dataset.as_ref().map_or_else(|| format!("({})", snapshot.row.dataset), ToString::to_string)
-}
-
 fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliError> {
     let Entry { mtime, .. } = found.entry;
     let mut text =
         format!("{} {:>10}  {}  ", mode_text(&found.entry), human_bytes(found.entry.size()), short_time(mtime))
             .into_bytes();
     if shows_snapshots {
-        text.extend_from_slice(escaped(&dataset(found.first)).as_bytes());
+        text.extend_from_slice(escaped(&found.first.dataset).as_bytes());
         text.push(b':');
     }
     text.extend_from_slice(&out.name(&found.path));
     if shows_snapshots {
-        let seen = |s: &Listed| format!("{} of {}", short_id(s.row.id), short_time(s.row.arrival));
+        let seen = |s: &Searched| format!("{} of {}", short_id(s.row.id), short_time(s.row.arrival));
         let when = if found.count == 1 {
             format!("  in {}", seen(found.first))
         } else {
@@ -148,17 +146,15 @@ fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliErr
 }
 
 fn as_json(found: &Found) -> FoundJson {
-    let time = |t: Timestamp| rfc3339(t);
-    let seen = |s: &Listed| SeenJson { id: s.row.id.to_string(), arrival: time(s.row.arrival) };
+    let seen = |s: &Searched| SeenJson { id: s.row.id.to_string(), arrival: rfc3339(s.row.arrival) };
     FoundJson {
-        dataset: dataset(found.first),
-        path: String::from_utf8_lossy(&found.path).into_owned(),
-        path_hex: path_hex(&found.path),
+        dataset: found.first.dataset.clone(),
+        path: (&*found.path).into(),
         kind: kind(&found.entry).1,
         mode: format!("{:04o}", found.entry.mode),
         size: found.entry.size(),
-        mtime: time(found.entry.mtime),
-        blake3: found.entry.file().and_then(|f| f.content).map(|d| d.to_string()),
+        mtime: rfc3339(found.entry.mtime),
+        blake3: content_digest(&found.entry),
         first: seen(found.first),
         last: seen(found.last),
         snapshots: found.count,

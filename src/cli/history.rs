@@ -8,21 +8,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::ops::diff::What;
-use crate::ops::history::{Version, history};
-use crate::snapshots::List;
-use crate::tree::Pages;
+use crate::ops::history::{History, Version};
+use crate::snapshots::{List, Listed};
 
 use super::context;
+use super::diff;
+use super::entry::{PathJson, content_digest, kind, mode_text};
 use super::error::CliError;
 use super::filter::FilterArgs;
-use super::ls::{kind, mode_text, path_hex};
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::progress::Bar;
 use super::{Global, Outcome};
-
-/// Bytes that decoded pages may take.
-const PAGE_BUDGET: u64 = 64 << 20;
 
 /// Show how a path changed from snapshot to snapshot
 ///
@@ -46,11 +42,8 @@ pub(super) struct VersionJson {
     id: String,
     sequence: u64,
     arrival: String,
-    /// Names from the root, joined by `/`.
-    path: String,
-    /// The same in hexadecimal, where it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     /// `added`, `removed`, `type`, `content` or `metadata`; `below` if only something in a folder changed.
     change: &'static str,
     /// `file`, `folder`, `symlink`, `fifo`, `character device` or `block device`; nothing if it is gone.
@@ -65,17 +58,26 @@ pub(super) struct VersionJson {
 pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
     let list = List::find(&store, args.filter.wanted(context::now())?)?;
-    let snapshots = list.all();
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');
     let bar = Bar::start(out, "history");
-    let mut versions = 0u64;
-    history(&Pages::new(&store, PAGE_BUDGET), &snapshots, &path, &bar, |version| {
-        versions += 1;
-        if out.json() { out.print_json(&as_json(&version, &path)) } else { line(&version, out) }
+    let pages = context::pages(&store);
+    let mut history = History::new(&pages, &path);
+    let (mut versions, mut damage) = (0u64, None);
+    list.each(false, |snapshot| {
+        if let Some(version) = history.next(&snapshot, &bar)? {
+            versions += 1;
+            if out.json() {
+                out.print_json(&as_json(&snapshot, &version, &path))?;
+            } else {
+                line(&snapshot, &version, out)?;
+            }
+        }
+        damage = damage.take().or(snapshot.manifest.err());
+        Ok::<_, CliError>(())
     })?;
     bar.finish();
-    if let Some(why) = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref()) {
+    if let Some(why) = damage.or(list.damage) {
         return Err(CliError::new(Kind::Damage, format!("not every snapshot could be looked at: {why}")));
     }
     if versions == 0 {
@@ -85,20 +87,9 @@ pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<O
     Ok(Outcome::Done)
 }
 
-fn mark(version: &Version) -> (char, &'static str) {
-    match version.change.as_ref().map(|c| c.what) {
-        Some(What::Added) => ('+', "added"),
-        Some(What::Removed) => ('-', "removed"),
-        Some(What::Type) => ('T', "type"),
-        Some(What::Content(_)) => ('M', "content"),
-        Some(What::Metadata(_)) => ('U', "metadata"),
-        None => ('…', "below"),
-    }
-}
-
-fn dataset(version: &Version) -> String {
-    let snapshot = version.snapshot;
-    snapshot.dataset.as_ref().map_or_else(|| format!("({})", snapshot.row.dataset), ToString::to_string)
+/// The sign and the word for what changed.
+fn signs(version: &Version) -> (char, &'static str) {
+    version.change.as_ref().map_or(('…', "below"), |change| diff::signs(change.what))
 }
 
 /// Bytes of a file, or of all files in a folder.
@@ -106,38 +97,34 @@ fn size(version: &Version) -> Option<u64> {
     version.entry.as_ref().map(|e| e.folder().map_or(e.size(), |tree| tree.counts.bytes))
 }
 
-fn line(version: &Version, out: &Output) -> Result<(), CliError> {
-    let row = &version.snapshot.row;
+fn line(snapshot: &Listed, version: &Version, out: &Output) -> Result<(), CliError> {
+    let row = &snapshot.row;
     let now = version.entry.as_ref().map_or_else(String::new, |e| {
         format!("  {} {:>10}  {}", mode_text(e), human_bytes(size(version).unwrap_or(0)), short_time(e.mtime))
     });
-    let metadata = match version.change.as_ref().map(|c| c.what) {
-        Some(What::Metadata(aspects)) => format!("  ({})", aspects.words().collect::<Vec<_>>().join(", ")),
-        _ => String::new(),
-    };
+    let metadata = version.change.as_ref().map_or_else(String::new, |change| diff::metadata_text(change.what));
     out.line(&format!(
         "{}  {}  {}  {}{now}{metadata}",
         short_id(row.id),
         short_time(row.arrival),
-        escaped(&dataset(version)),
-        mark(version).0
+        escaped(&snapshot.dataset_label()),
+        signs(version).0
     ))
 }
 
-fn as_json(version: &Version, path: &[u8]) -> VersionJson {
-    let row = &version.snapshot.row;
+fn as_json(snapshot: &Listed, version: &Version, path: &[u8]) -> VersionJson {
+    let row = &snapshot.row;
     let entry = version.entry.as_ref();
     VersionJson {
-        dataset: dataset(version),
+        dataset: snapshot.dataset_label(),
         id: row.id.to_string(),
         sequence: row.sequence,
         arrival: rfc3339(row.arrival),
-        path: String::from_utf8_lossy(path).into_owned(),
-        path_hex: path_hex(path),
-        change: mark(version).1,
+        path: path.into(),
+        change: signs(version).1,
         kind: entry.map(|e| kind(e).1),
         size: size(version),
         mtime: entry.map(|e| rfc3339(e.mtime)),
-        blake3: entry.and_then(|e| e.file()).and_then(|f| f.content).map(|d| d.to_string()),
+        blake3: entry.and_then(content_digest),
     }
 }

@@ -1,12 +1,10 @@
 //! `larder list`
 
-use std::fmt::Display;
-
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Manifest, SnapshotKind};
+use crate::model::{Manifest, SnapshotKind};
 use crate::snapshots::{List, Listed, Wanted};
 
 use super::context;
@@ -121,16 +119,12 @@ impl Printer<'_> {
 
 /// The widest name of a dataset, so that rows can be printed before all are known.
 fn width(list: &List) -> usize {
-    list.datasets().map(|(key, name)| shown(name, key).chars().count()).max().unwrap_or(0).max(7)
-}
-
-fn shown(name: Option<&DatasetName>, key: impl Display) -> String {
-    name.map_or_else(|| format!("({key})"), |d| escaped(d.as_str()))
+    list.dataset_labels().map(|label| escaped(&label).chars().count()).max().unwrap_or(0).max(7)
 }
 
 fn as_text(listed: &Listed, width: usize) -> String {
     let row = &listed.row;
-    let name = shown(listed.dataset.as_ref(), row.dataset);
+    let name = escaped(&listed.dataset_label());
     let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(row.arrival));
     match &listed.manifest {
         Ok(m) => {

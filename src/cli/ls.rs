@@ -7,11 +7,12 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Body, Entry};
+use crate::model::{Bits, Body, Entry};
 use crate::ops::read;
 use crate::tree::Links;
 
 use super::context;
+use super::entry::{PathJson, content_digest, kind, mode_text, owner};
 use super::error::CliError;
 use super::output::{Output, rfc3339, short_time};
 use super::place::{Found, Place};
@@ -37,14 +38,11 @@ pub(super) struct LsArgs {
     recursive: bool,
 }
 
-/// An entry. There is one for each line; a listing has as many lines as entries, and may have none.
+/// An entry; its path is from the folder that is listed. There is one for each line; a listing has as many lines as entries, and may have none.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EntryJson {
-    /// From the folder that is listed; bytes that are not UTF-8 are replaced.
-    path: String,
-    /// The path's bytes in hexadecimal, if they are not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     kind: &'static str,
     /// Permissions in octal.
     mode: String,
@@ -127,10 +125,6 @@ impl Lister<'_> {
     }
 }
 
-pub(super) fn owner(name: &[u8], id: u32) -> String {
-    if name.is_empty() { id.to_string() } else { super::output::escaped(&String::from_utf8_lossy(name)) }
-}
-
 fn size_text(entry: &Entry) -> String {
     match entry.body {
         Body::CharDevice(major, minor) | Body::BlockDevice(major, minor) => format!("{major}, {minor}"),
@@ -138,43 +132,10 @@ fn size_text(entry: &Entry) -> String {
     }
 }
 
-pub(super) fn kind(entry: &Entry) -> (char, &'static str) {
-    match entry.body {
-        Body::File(_) => ('-', "file"),
-        Body::Folder(_) => ('d', "folder"),
-        Body::Symlink(_) => ('l', "symlink"),
-        Body::Fifo => ('p', "fifo"),
-        Body::Socket => ('s', "socket"),
-        Body::CharDevice(..) => ('c', "character device"),
-        Body::BlockDevice(..) => ('b', "block device"),
-    }
-}
-
-/// The mode as `ls -l` shows it.
-pub(super) fn mode_text(entry: &Entry) -> String {
-    let mode = entry.mode;
-    let mut text = String::from(kind(entry).0);
-    for (shift, special, set) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-        let bits = mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (mode & special != 0, bits & 1 != 0) {
-            (true, true) => set,
-            (true, false) => set.to_ascii_uppercase(),
-            (false, true) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text.push(if entry.bits.has(crate::model::Bits::ACCESS_ACL) { '+' } else { ' ' });
-    text
-}
-
 fn as_json(path: &[u8], entry: &Entry, links: u64) -> EntryJson {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let file = entry.file();
     EntryJson {
-        path: text(path),
-        path_hex: path_hex(path),
+        path: path.into(),
         kind: kind(entry).1,
         mode: format!("{:04o}", entry.mode),
         uid: entry.uid,
@@ -190,13 +151,8 @@ fn as_json(path: &[u8], entry: &Entry, links: u64) -> EntryJson {
             Body::CharDevice(major, minor) | Body::BlockDevice(major, minor) => Some((major, minor)),
             _ => None,
         },
-        blake3: file.and_then(|f| f.content).map(|d| d.to_string()),
-        crc32: file.and_then(|f| f.crc32).map(|c| format!("{c:08x}")),
-        xattrs: entry.bits.has(crate::model::Bits::XATTRS),
+        blake3: content_digest(entry),
+        crc32: entry.file().and_then(|f| f.crc32).map(|c| format!("{c:08x}")),
+        xattrs: entry.bits.has(Bits::XATTRS),
     }
-}
-
-/// A path in hexadecimal, where it is not UTF-8.
-pub(super) fn path_hex(path: &[u8]) -> Option<String> {
-    std::str::from_utf8(path).is_err().then(|| path.iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod context;
 mod diff;
+mod entry;
 mod error;
 mod events;
 mod evidence;

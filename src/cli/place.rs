@@ -8,10 +8,8 @@ use crate::snapshots::{SnapshotName, resolve};
 use crate::store::Store;
 use crate::tree::Pages;
 
+use super::context;
 use super::error::CliError;
-
-/// Bytes that decoded pages may take.
-const PAGE_BUDGET: u64 = 32 << 20;
 
 /// What the user wrote.
 #[derive(Debug, Clone)]
@@ -53,7 +51,7 @@ impl Place {
     pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
         let id = resolve(store, &self.name)?;
         let manifest = store.manifest(&id)?;
-        let pages = Pages::new(store, PAGE_BUDGET);
+        let pages = context::pages(store);
         let entry = if self.path.is_empty() {
             Some(manifest.root.clone())
         } else {

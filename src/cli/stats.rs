@@ -4,8 +4,8 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Kind};
-use crate::ops::stats::{DatasetStats, by_dataset};
+use crate::model::{DatasetName, Kind, SnapshotId, Statistics, Timestamp};
+use crate::ops::stats::{DatasetStats, Stats};
 use crate::snapshots::{List, Listed, Wanted};
 
 use super::context;
@@ -28,6 +28,7 @@ pub(super) struct StatsArgs {
 /// Sums over a dataset.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DatasetJson {
+    /// Its name; its key in brackets where that cannot be read.
     dataset: String,
     snapshots: u64,
     /// When its first snapshot arrived.
@@ -87,17 +88,25 @@ pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Out
     let store = context::open_named(global)?;
     let datasets = args.dataset.iter().cloned().collect();
     let list = List::find(&store, Wanted { datasets, ..Wanted::default() })?;
-    let snapshots = list.all();
-    if let (Some(dataset), []) = (&args.dataset, snapshots.as_slice()) {
+    let (mut stats, mut snapshots, mut damage) = (Stats::default(), Vec::new(), None);
+    list.each(false, |snapshot| {
+        stats.add(&snapshot);
+        if args.dataset.is_some() {
+            snapshots.extend(Added::of(&snapshot));
+        }
+        damage = damage.take().or(snapshot.manifest.err());
+        Ok::<_, CliError>(())
+    })?;
+    let datasets = stats.by_name();
+    if let (Some(dataset), []) = (&args.dataset, datasets.as_slice()) {
         return Err(CliError::new(Kind::NotFound, format!("there is no dataset {dataset}"))
             .hint("`larder stats` shows which there are"));
     }
-    let datasets = by_dataset(&snapshots);
     let (data, tree, index) = store.disk_bytes()?;
     if out.json() {
         out.print_json(&StatsJson {
             datasets: datasets.iter().map(as_json).collect(),
-            snapshots: args.dataset.as_ref().map(|_| snapshots.iter().filter_map(added).collect()),
+            snapshots: args.dataset.as_ref().map(|_| snapshots.iter().map(Added::as_json).collect()),
             disk: DiskJson { data_bytes: data, tree_bytes: tree, index_bytes: index },
         })?;
     } else {
@@ -113,7 +122,7 @@ pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Out
             human_bytes(index)
         ))?;
     }
-    match snapshots.into_iter().find_map(|s| s.manifest.err()).or(list.damage) {
+    match damage.or(list.damage) {
         Some(e) => Err(e.into()),
         None => Ok(Outcome::Done),
     }
@@ -156,18 +165,42 @@ fn table(datasets: &[DatasetStats], out: &Output) -> Result<(), CliError> {
     Ok(())
 }
 
-fn added_table(snapshots: &[Listed], out: &Output) -> Result<(), CliError> {
+/// A snapshot whose manifest can be read, and its figures.
+struct Added {
+    id: SnapshotId,
+    arrival: Timestamp,
+    statistics: Statistics,
+}
+
+impl Added {
+    fn of(snapshot: &Listed) -> Option<Self> {
+        let statistics = snapshot.manifest.as_ref().ok()?.statistics;
+        Some(Self { id: snapshot.row.id, arrival: snapshot.row.arrival, statistics })
+    }
+
+    fn as_json(&self) -> AddedJson {
+        let s = &self.statistics;
+        AddedJson {
+            id: self.id.to_string(),
+            arrival: rfc3339(self.arrival),
+            files: s.files,
+            bytes: s.bytes,
+            unique_bytes: s.new_bytes,
+            stored_bytes: s.stored_bytes,
+        }
+    }
+}
+
+fn added_table(snapshots: &[Added], out: &Output) -> Result<(), CliError> {
     out.line(&format!(
         "\n{:16}  {:19}  {:>9}  {:>10}  {:>10}  {:>10}",
         "ID", "ARRIVED (UTC)", "FILES", "SIZE", "UNIQUE", "STORED"
     ))?;
-    for snapshot in snapshots {
-        let Ok(m) = &snapshot.manifest else { continue };
-        let s = &m.statistics;
+    for Added { id, arrival, statistics: s } in snapshots {
         out.line(&format!(
             "{}  {}  {:>9}  {:>10}  {:>10}  {:>10}",
-            short_id(snapshot.row.id),
-            short_time(snapshot.row.arrival),
+            short_id(*id),
+            short_time(*arrival),
             s.files,
             human_bytes(s.bytes),
             human_bytes(s.new_bytes),
@@ -191,16 +224,4 @@ fn as_json(d: &DatasetStats) -> DatasetJson {
         ratio: d.ratio(),
         damaged: d.damaged,
     }
-}
-
-fn added(snapshot: &Listed) -> Option<AddedJson> {
-    let s = &snapshot.manifest.as_ref().ok()?.statistics;
-    Some(AddedJson {
-        id: snapshot.row.id.to_string(),
-        arrival: rfc3339(snapshot.row.arrival),
-        files: s.files,
-        bytes: s.bytes,
-        unique_bytes: s.new_bytes,
-        stored_bytes: s.stored_bytes,
-    })
 }

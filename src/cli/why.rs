@@ -7,17 +7,20 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::ops::growth::{Share, biggest, brought};
+use crate::ops::growth::{Limits, Share, Shares, biggest, brought};
 
 use super::context;
+use super::entry::PathJson;
 use super::error::CliError;
-use super::ls::path_hex;
 use super::output::{Output, human_bytes};
 use super::place::Place;
 use super::progress::Bar;
 use super::{Global, Outcome};
 
 /// Show which paths make a snapshot big
+///
+/// Counts what files hold, before compression: holes not at all, and a file with several names (hard links) at the first of them in the
+/// snapshot. The same content in several files counts in each.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  larder why-big work\n  larder why-big work:src --percent 1 --depth 2")]
 pub(super) struct WhyBigArgs {
@@ -59,29 +62,37 @@ pub(super) struct WhyJson {
     id: String,
     /// Each folder before what is in it, the biggest first; the whole is the first one.
     paths: Vec<ShareJson>,
+    /// What lies directly in the folders among these paths, and has less than `--percent` asks for.
+    rest: RestJson,
     /// Of why-new: bytes of names, metadata and structure that were new.
     #[serde(skip_serializing_if = "Option::is_none")]
     structure_bytes: Option<u64>,
 }
 
-/// A path and its part of the whole.
+/// Paths that are not shown. Folders at the depth of `--depth` stand for what is in them: that is not among the rest.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RestJson {
+    /// How many; what is below one of them counts with it.
+    paths: u64,
+    bytes: u64,
+}
+
+/// A path, empty for the whole, and its part of it.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ShareJson {
-    /// Names from the root, joined by `/`; empty for the root.
-    path: String,
-    /// The same in hexadecimal, where it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    path: PathJson,
     folder: bool,
+    /// Of why-big: what files hold, at the first name of each; of why-new: new chunks, at the first path of each.
     bytes: u64,
     /// Items counted, all below a folder included.
     items: u64,
 }
 
 impl Shown {
-    fn percent(&self) -> Result<f64, CliError> {
+    fn limits(&self) -> Result<Limits, CliError> {
         if (0.0..=100.0).contains(&self.percent) {
-            Ok(self.percent)
+            Ok(Limits { percent: self.percent, depth: self.depth })
         } else {
             Err(CliError::new(Kind::Usage, "--percent is between 0 and 100"))
         }
@@ -89,54 +100,50 @@ impl Shown {
 }
 
 pub(super) fn big(args: &WhyBigArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let (place, percent) = (Place::parse(&args.what)?, args.shown.percent()?);
+    let (place, limits) = (Place::parse(&args.what)?, args.shown.limits()?);
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
     let bar = Bar::start(out, "why-big");
-    let shares = biggest(&found.pages, &found.entry, percent, &bar)?;
+    let shares = biggest(&found.pages, &found.entry, &found.path, limits, &bar)?;
     bar.finish();
-    show(&found.id.to_string(), shares, None, args.shown.depth, out)
+    show(&found.id.to_string(), &shares, None, out)
 }
 
 pub(super) fn new(args: &WhyNewArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let (place, percent) = (Place::parse(&args.what)?, args.shown.percent()?);
+    let (place, limits) = (Place::parse(&args.what)?, args.shown.limits()?);
     if !place.is_whole() {
         return Err(CliError::new(Kind::Usage, "name a snapshot without a path: what came with it is sorted by paths"));
     }
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
     let bar = Bar::start(out, "why-new");
-    let brought = brought(&store, &found.pages, found.id, &found.manifest, percent, &bar)?;
+    let brought = brought(&found.pages, found.id, &found.manifest, limits, &bar)?;
     bar.finish();
-    show(&found.id.to_string(), brought.shares, Some(brought.structure), args.shown.depth, out)
+    show(&found.id.to_string(), &brought.shares, Some(brought.structure), out)
 }
 
-fn show(
-    id: &str,
-    mut shares: Vec<Share>,
-    structure: Option<u64>,
-    depth: Option<usize>,
-    out: &Output,
-) -> Result<Outcome, CliError> {
-    shares.retain(|s| depth.is_none_or(|most| s.depth <= most));
+fn show(id: &str, shares: &Shares, structure: Option<u64>, out: &Output) -> Result<Outcome, CliError> {
     if out.json() {
-        let paths = shares.iter().map(as_json).collect();
-        out.print_json(&WhyJson { id: id.to_owned(), paths, structure_bytes: structure })?;
+        out.print_json(&WhyJson {
+            id: id.to_owned(),
+            paths: shares.told.iter().map(as_json).collect(),
+            rest: RestJson { paths: shares.rest.paths, bytes: shares.rest.bytes },
+            structure_bytes: structure,
+        })?;
         return Ok(Outcome::Done);
     }
-    let whole = shares.first().map_or(0, |s| s.bytes).max(1);
-    for share in &shares {
+    let whole = shares.told.first().map_or(0, |s| s.bytes).max(1);
+    let columns = |bytes: u64| format!("{:>10} {:>5.1} %  ", human_bytes(bytes), bytes as f64 * 100.0 / whole as f64);
+    for share in &shares.told {
         let name = share.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-        let mut text = format!(
-            "{:>10} {:>5.1} %  {}",
-            human_bytes(share.bytes),
-            share.bytes as f64 * 100.0 / whole as f64,
-            "  ".repeat(share.depth)
-        )
-        .into_bytes();
+        let mut text = columns(share.bytes).into_bytes();
+        text.extend_from_slice("  ".repeat(share.depth).as_bytes());
         text.extend_from_slice(&out.name(if name.is_empty() { b"." } else { name }));
         text.extend_from_slice(if share.folder { b"/\n" } else { b"\n" });
         out.raw(&text)?;
+    }
+    if shares.rest.paths > 0 {
+        out.line(&format!("{}… and {} more", columns(shares.rest.bytes), shares.rest.paths))?;
     }
     if let Some(structure) = structure {
         out.line(&format!("{:>10}          names, metadata and structure", human_bytes(structure)))?;
@@ -145,11 +152,5 @@ fn show(
 }
 
 fn as_json(share: &Share) -> ShareJson {
-    ShareJson {
-        path: String::from_utf8_lossy(&share.path).into_owned(),
-        path_hex: path_hex(&share.path),
-        folder: share.folder,
-        bytes: share.bytes,
-        items: share.files,
-    }
+    ShareJson { path: (&*share.path).into(), folder: share.folder, bytes: share.bytes, items: share.items }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::model::SnapshotId;
 use crate::store::Store;
-use crate::view::tests::{Heard, awkward, capture, file, folder, new_store};
+use crate::tree::samples::new_store;
+use crate::view::tests::{Heard, awkward, capture, file, folder};
 
 use super::{MountError, MountOptions, mount, unmount};
 

@@ -9,39 +9,24 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::model::{Body, DatasetKey, Digest, Entry, Failure, Kind, Progress};
 use crate::snapshots::Listed;
-use crate::store::StoreError;
-use crate::tree::{Pages, Step, join};
+use crate::store::SnapshotRow;
+use crate::tree::{Pages, Step, join, same_but_for_below};
 
-/// Why a search failed.
+use super::query::{QueryError, advance};
+
+/// A pattern that makes no sense.
 #[derive(Debug, thiserror::Error)]
-pub enum FindError {
-    /// The pattern makes no sense.
-    #[error("the pattern {pattern:?} makes no sense: {why}")]
-    Pattern {
-        /// Which one.
-        pattern: String,
-        /// Why.
-        why: String,
-    },
-    /// The user stopped it.
-    #[error("interrupted")]
-    Interrupted,
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+#[error("the pattern {pattern:?} makes no sense: {why}")]
+pub struct PatternError {
+    /// Which one.
+    pub pattern: String,
+    /// Why.
+    pub why: String,
 }
 
-impl Failure for FindError {
+impl Failure for PatternError {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Pattern { .. } => Kind::Usage,
-            Self::Interrupted => Kind::Interrupted,
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        if let Self::Store(e) = self { e.hint() } else { None }
+        Kind::Usage
     }
 }
 
@@ -71,13 +56,13 @@ impl Wanted {
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn pattern(&mut self, pattern: &str, ignore_case: bool) -> Result<(), FindError> {
+    pub fn pattern(&mut self, pattern: &str, ignore_case: bool) -> Result<(), PatternError> {
         let whole_path = pattern.contains('/');
         let glob = GlobBuilder::new(pattern.trim_start_matches('/'))
             .literal_separator(true)
             .case_insensitive(ignore_case)
             .build()
-            .map_err(|e| FindError::Pattern { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
+            .map_err(|e| PatternError { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
         self.patterns.push(Pattern { glob: glob.compile_matcher(), whole_path });
         Ok(())
     }
@@ -100,8 +85,7 @@ impl Wanted {
 }
 
 /// The letter that `find -type` has for a sort of thing.
-#[must_use]
-pub fn sort_letter(entry: &Entry) -> char {
+fn sort_letter(entry: &Entry) -> char {
     match entry.body {
         Body::File(_) => 'f',
         Body::Folder(_) => 'd',
@@ -113,6 +97,25 @@ pub fn sort_letter(entry: &Entry) -> char {
     }
 }
 
+/// A snapshot to be searched: of its manifest, which may be large, no more than that takes.
+#[derive(Debug)]
+pub struct Searched {
+    /// What the log says of it.
+    pub row: SnapshotRow,
+    /// What its dataset is called, as [`Listed::dataset_label`] has it.
+    pub dataset: String,
+    root: Entry,
+}
+
+impl Searched {
+    /// Of a list; nothing if its manifest cannot be read.
+    #[must_use]
+    pub fn of(snapshot: &Listed) -> Option<Self> {
+        let root = snapshot.manifest.as_ref().ok()?.root.clone();
+        Some(Self { row: snapshot.row.clone(), dataset: snapshot.dataset_label(), root })
+    }
+}
+
 /// A version of something found.
 #[derive(Debug)]
 pub struct Found<'a> {
@@ -121,9 +124,9 @@ pub struct Found<'a> {
     /// What stands there. Of a folder, what is in it may differ between the snapshots.
     pub entry: Entry,
     /// The first snapshot that has it.
-    pub first: &'a Listed,
+    pub first: &'a Searched,
     /// The last one.
-    pub last: &'a Listed,
+    pub last: &'a Searched,
     /// How many have it, one after the other.
     pub count: u64,
 }
@@ -133,17 +136,16 @@ pub struct Found<'a> {
 ///
 /// # Errors
 /// If a page cannot be read, `tell` fails, or the user stops it.
-pub fn find<'a, E: From<FindError>>(
+pub fn find<'a, E: From<QueryError>>(
     pages: &Pages,
-    snapshots: &'a [Listed],
+    snapshots: &'a [Searched],
     wanted: &Wanted,
     progress: &dyn Progress,
     mut tell: impl FnMut(Found<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut order = Vec::new();
-    let mut datasets: HashMap<DatasetKey, Vec<&'a Listed>> = HashMap::new();
-    // One whose manifest is damaged hides no other: whoever lists tells of it.
-    for snapshot in snapshots.iter().filter(|s| s.manifest.is_ok()) {
+    let mut datasets: HashMap<DatasetKey, Vec<&'a Searched>> = HashMap::new();
+    for snapshot in snapshots {
         let of_dataset = datasets.entry(snapshot.row.dataset).or_default();
         if of_dataset.is_empty() {
             order.push(snapshot.row.dataset);
@@ -175,27 +177,21 @@ struct Alive {
 }
 
 impl Search<'_> {
-    fn check(&self) -> Result<(), FindError> {
-        self.progress.advance(1, 0);
-        if self.progress.cancelled() { Err(FindError::Interrupted) } else { Ok(()) }
-    }
-
     /// All that is wanted in one tree.
-    fn tree<E: From<FindError>>(
+    fn tree<E: From<QueryError>>(
         &self,
-        snapshot: &Listed,
+        snapshot: &Searched,
         mut found: impl FnMut(Box<[u8]>, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Ok(manifest) = &snapshot.manifest else { return Ok(()) };
-        let Some(tree) = manifest.root.folder() else { return Ok(()) };
-        let mut walk = self.pages.walk(tree, 0).map_err(FindError::from)?;
+        let Some(tree) = snapshot.root.folder() else { return Ok(()) };
+        let mut walk = self.pages.walk(tree, 0).map_err(QueryError::from)?;
         let mut folders: Vec<Box<[u8]>> = vec![Box::default()];
-        while let Some(step) = walk.next().map_err(FindError::from)? {
+        while let Some(step) = walk.next().map_err(QueryError::from)? {
             let Step::Enter(item) = step else {
                 folders.pop();
                 continue;
             };
-            self.check()?;
+            advance(self.progress)?;
             let path = join(folders.last().map_or(&[], |p| p), item.entry.name.as_bytes());
             if item.entry.folder().is_some() {
                 folders.push(path.clone());
@@ -207,28 +203,28 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn series<'a, E: From<FindError>>(
+    fn series<'a, E: From<QueryError>>(
         &self,
-        list: &[&'a Listed],
+        list: &[&'a Searched],
         tell: &mut impl FnMut(Found<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut alive: BTreeMap<Box<[u8]>, Alive> = BTreeMap::new();
         let mut ended: BTreeMap<(Box<[u8]>, usize), (Entry, usize)> = BTreeMap::new();
         let Some(first) = list.first() else { return Ok(()) };
-        self.tree::<FindError>(first, |path, entry| {
+        self.tree::<QueryError>(first, |path, entry| {
             alive.insert(path, Alive { entry, first: 0 });
             Ok(())
         })?;
         for (at, pair) in list.windows(2).enumerate() {
-            let [Ok(old), Ok(new)] = [&pair[0].manifest, &pair[1].manifest] else { continue };
-            let mut differences = self.pages.diff(&[], &old.root, &new.root).map_err(FindError::from)?;
-            while let Some(found) = differences.next().map_err(FindError::from)? {
-                self.check()?;
+            let mut differences = self.pages.diff(&[], &pair[0].root, &pair[1].root).map_err(QueryError::from)?;
+            while let Some(found) = differences.next().map_err(QueryError::from)? {
+                advance(self.progress)?;
                 if found.path.is_empty() {
                     continue;
                 }
                 if let Some(before) = alive.remove(&found.path) {
-                    if found.new.as_ref().is_some_and(|new| is_same_version(&before.entry, new)) {
+                    // What is in a folder is no part of its version.
+                    if found.new.as_ref().is_some_and(|new| same_but_for_below(&before.entry, new)) {
                         alive.insert(found.path, before);
                         continue;
                     }
@@ -249,35 +245,14 @@ impl Search<'_> {
     }
 }
 
-/// True if a search shows two entries as one version: what is in a folder is no part of it.
-fn is_same_version(a: &Entry, b: &Entry) -> bool {
-    match (&a.body, &b.body) {
-        (Body::Folder(_), Body::Folder(_)) => *a == Entry { body: a.body.clone(), ..b.clone() },
-        _ => a == b,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bits, FileBody, Name, Timestamp, Xattrs};
+    use crate::model::FileBody;
+    use crate::tree::samples::entry;
 
     fn file(name: &str, size: u64) -> Entry {
-        Entry {
-            name: Name::new(name.as_bytes()).unwrap(),
-            bits: Bits::default(),
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            user: Box::default(),
-            group: Box::default(),
-            mtime: Timestamp::EPOCH,
-            btime: None,
-            xattrs: Xattrs::None,
-            link: None,
-            body: Body::File(FileBody { size, ..FileBody::empty() }),
-            ext: Vec::new(),
-        }
+        entry(name.as_bytes(), Body::File(FileBody { size, ..FileBody::empty() }))
     }
 
     #[test]

@@ -2,81 +2,57 @@
 
 use std::collections::HashMap;
 
-use crate::model::{DatasetKey, Entry, Failure, Kind, Progress};
+use crate::model::{DatasetKey, Entry, Progress};
 use crate::snapshots::Listed;
-use crate::store::StoreError;
 use crate::tree::{Difference, Pages};
 
 use super::diff::{Change, DiffOptions};
+use super::query::{QueryError, advance};
 
-/// Why a history could not be told.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// The user stopped it.
-    #[error("interrupted")]
-    Interrupted,
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl Failure for HistoryError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Interrupted => Kind::Interrupted,
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        if let Self::Store(e) = self { e.hint() } else { None }
-    }
-}
-
-/// A snapshot that found something else at the path than the one before it in its dataset.
+/// What a snapshot found at the path, unlike the one before it in its dataset.
 #[derive(Debug)]
-pub struct Version<'a> {
-    /// Which snapshot.
-    pub snapshot: &'a Listed,
+pub struct Version {
     /// What stands there now; nothing if it is gone.
     pub entry: Option<Entry>,
     /// What changed; nothing if only what is in a folder did.
     pub change: Option<Change>,
 }
 
-/// Tells every version of what stands at `path` in these snapshots, oldest arrival first, each dataset by itself. O(depth) a snapshot.
-///
-/// # Errors
-/// If a manifest or page cannot be read, `tell` fails, or the user stops it.
-pub fn history<'a, E: From<HistoryError>>(
-    pages: &Pages,
-    snapshots: &'a [Listed],
-    path: &[u8],
-    progress: &dyn Progress,
-    mut tell: impl FnMut(Version<'a>) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut last: HashMap<DatasetKey, Entry> = HashMap::new();
-    for snapshot in snapshots {
-        if progress.cancelled() {
-            return Err(HistoryError::Interrupted.into());
-        }
-        progress.advance(1, 0);
-        // One that is damaged hides no other: whoever lists tells of it.
-        let Ok(manifest) = &snapshot.manifest else { continue };
-        let now = pages.resolve(&manifest.root, path).map_err(HistoryError::from)?.map(|found| found.entry);
+/// Follows a path through snapshots, each dataset by itself. Memory: an entry for each dataset.
+#[derive(Debug)]
+pub struct History<'a> {
+    pages: &'a Pages,
+    path: &'a [u8],
+    last: HashMap<DatasetKey, Entry>,
+}
+
+impl<'a> History<'a> {
+    /// Of a path from the root: names joined by `/`.
+    #[must_use]
+    pub fn new(pages: &'a Pages, path: &'a [u8]) -> Self {
+        Self { pages, path, last: HashMap::new() }
+    }
+
+    /// The version that begins with this snapshot, if one does. Snapshots are given oldest arrival first; one whose manifest is
+    /// damaged has none, and hides no other. O(depth).
+    ///
+    /// # Errors
+    /// If a page cannot be read, or the user stops it.
+    pub fn next(&mut self, snapshot: &Listed, progress: &dyn Progress) -> Result<Option<Version>, QueryError> {
+        advance(progress)?;
+        let Ok(manifest) = &snapshot.manifest else { return Ok(None) };
+        let now = self.pages.resolve(&manifest.root, self.path)?.map(|found| found.entry);
         let before = match &now {
-            Some(entry) => last.insert(snapshot.row.dataset, entry.clone()),
-            None => last.remove(&snapshot.row.dataset),
+            Some(entry) => self.last.insert(snapshot.row.dataset, entry.clone()),
+            None => self.last.remove(&snapshot.row.dataset),
         };
         if before == now {
-            continue;
+            return Ok(None);
         }
-        let found = Difference { path: path.into(), old: before, new: now.clone() };
+        let found = Difference { path: self.path.into(), old: before, new: now.clone() };
         let change = Change::between(found, DiffOptions::default());
         // Of a folder, what is in it may be all that changed.
-        if change.is_some() || now.as_ref().is_some_and(|e| e.folder().is_some()) {
-            tell(Version { snapshot, entry: now, change })?;
-        }
+        let told = change.is_some() || now.as_ref().is_some_and(|e| e.folder().is_some());
+        Ok(told.then_some(Version { entry: now, change }))
     }
-    Ok(())
 }

@@ -6,9 +6,12 @@ pub mod diff;
 pub mod find;
 pub mod growth;
 pub mod history;
+mod query;
 pub mod read;
 pub mod reference;
 pub mod restore;
 mod source;
 pub mod stats;
 pub mod verify;
+
+pub use query::QueryError;

@@ -8,7 +8,7 @@ use crate::snapshots::Listed;
 /// Sums over the snapshots of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetStats {
-    /// Its name; its key where that cannot be read.
+    /// Its name; its key in brackets where that cannot be read.
     pub dataset: String,
     /// How many snapshots.
     pub snapshots: u64,
@@ -39,7 +39,7 @@ impl DatasetStats {
 
     fn new(snapshot: &Listed) -> Self {
         Self {
-            dataset: snapshot.dataset.as_ref().map_or_else(|| snapshot.row.dataset.to_string(), ToString::to_string),
+            dataset: snapshot.dataset_label(),
             snapshots: 0,
             first: snapshot.row.arrival,
             last: snapshot.row.arrival,
@@ -67,14 +67,21 @@ impl DatasetStats {
     }
 }
 
-/// Sums by dataset, in the order of names. Snapshots are given oldest arrival first.
-#[must_use]
-pub fn by_dataset(snapshots: &[Listed]) -> Vec<DatasetStats> {
-    let mut sums: HashMap<DatasetKey, DatasetStats> = HashMap::new();
-    for snapshot in snapshots {
-        sums.entry(snapshot.row.dataset).or_insert_with(|| DatasetStats::new(snapshot)).add(snapshot);
+/// Sums by dataset. Memory: a few hundred bytes for each dataset.
+#[derive(Debug, Default)]
+pub struct Stats(HashMap<DatasetKey, DatasetStats>);
+
+impl Stats {
+    /// Counts a snapshot. They are given oldest arrival first.
+    pub fn add(&mut self, snapshot: &Listed) {
+        self.0.entry(snapshot.row.dataset).or_insert_with(|| DatasetStats::new(snapshot)).add(snapshot);
     }
-    let mut sums: Vec<_> = sums.into_values().collect();
-    sums.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-    sums
+
+    /// The sums, in the order of names.
+    #[must_use]
+    pub fn by_name(self) -> Vec<DatasetStats> {
+        let mut sums: Vec<_> = self.0.into_values().collect();
+        sums.sort_by(|a, b| a.dataset.cmp(&b.dataset));
+        sums
+    }
 }

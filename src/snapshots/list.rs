@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::model::{DatasetKey, DatasetName, Manifest, SnapshotId, SnapshotKind, Timestamp};
+use crate::model::{DatasetKey, DatasetName, Manifest, SnapshotKind, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
 /// Manifests read at a time, by all processors together. They may be of up to 16 MiB each.
@@ -13,8 +13,6 @@ const BATCH: usize = 64;
 /// Which snapshots are wanted: all that a field asks for must hold; of a list one is enough, but of labels all.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// These; all if there are none.
-    pub ids: Vec<SnapshotId>,
     /// Of these datasets; of all if there are none.
     pub datasets: Vec<DatasetName>,
     /// With these labels; with any value where none is said.
@@ -34,10 +32,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    fn dataset_keys(&self, store: &Store) -> Vec<DatasetKey> {
+        self.datasets.iter().map(|d| store.keyring().ids().dataset(d)).collect()
+    }
+
     /// What the log can tell.
     fn fits_row(&self, row: &SnapshotRow, keys: &[DatasetKey]) -> bool {
-        (self.ids.is_empty() || self.ids.contains(&row.id))
-            && (keys.is_empty() || keys.contains(&row.dataset))
+        (keys.is_empty() || keys.contains(&row.dataset))
             && self.since.is_none_or(|since| row.arrival >= since)
             && self.until.is_none_or(|until| row.arrival <= until)
     }
@@ -75,6 +76,18 @@ pub struct Listed {
     pub manifest: Result<Manifest, StoreError>,
 }
 
+impl Listed {
+    /// What its dataset is called where people read it: its name; its key in brackets if the name cannot be read.
+    #[must_use]
+    pub fn dataset_label(&self) -> String {
+        dataset_label(self.row.dataset, self.dataset.as_ref())
+    }
+}
+
+fn dataset_label(key: DatasetKey, name: Option<&DatasetName>) -> String {
+    name.map_or_else(|| format!("({key})"), ToString::to_string)
+}
+
 /// Snapshots that may be wanted, and what of the log could not be read.
 #[derive(Debug)]
 pub struct List {
@@ -93,9 +106,8 @@ impl List {
     /// # Errors
     /// If the log cannot be read at all.
     pub fn find(store: &Store, wanted: Wanted) -> Result<Self, StoreError> {
-        let keys: Vec<_> = wanted.datasets.iter().map(|d| store.keyring().ids().dataset(d)).collect();
-        let (store, names) = (store.clone(), HashMap::new());
-        let mut list = Self { store, wanted, rows: Vec::new(), names, damage: None };
+        let keys = wanted.dataset_keys(store);
+        let mut list = Self::empty(store, wanted);
         if let Some(count) = list.wanted.newest {
             list.find_newest(count, &keys)?;
         } else {
@@ -103,10 +115,30 @@ impl List {
             rows.retain(|row| list.wanted.fits_row(row, &keys));
             (list.rows, list.damage) = (rows, damage);
         }
-        for row in &list.rows {
-            list.names.entry(row.dataset).or_insert_with(|| list.store.dataset_name(row.dataset).ok());
-        }
+        list.read_names();
         Ok(list)
+    }
+
+    /// Those of a few known snapshots that are wanted, each once; `newest` is not heeded. Nothing of the log is read, so its damage is not told.
+    #[must_use]
+    pub fn among(store: &Store, mut rows: Vec<SnapshotRow>, wanted: Wanted) -> Self {
+        let keys = wanted.dataset_keys(store);
+        rows.retain(|row| wanted.fits_row(row, &keys));
+        rows.sort_by_key(|row| row.sequence);
+        rows.dedup_by_key(|row| row.sequence);
+        let mut list = Self { rows, ..Self::empty(store, wanted) };
+        list.read_names();
+        list
+    }
+
+    fn empty(store: &Store, wanted: Wanted) -> Self {
+        Self { store: store.clone(), wanted, rows: Vec::new(), names: HashMap::new(), damage: None }
+    }
+
+    fn read_names(&mut self) {
+        for row in &self.rows {
+            self.names.entry(row.dataset).or_insert_with(|| self.store.dataset_name(row.dataset).ok());
+        }
     }
 
     fn find_newest(&mut self, count: usize, keys: &[DatasetKey]) -> Result<(), StoreError> {
@@ -144,15 +176,9 @@ impl List {
         rows.par_iter().map(read).collect()
     }
 
-    /// The names of the datasets that snapshots of the list belong to; nothing for one whose name cannot be read.
-    pub fn datasets(&self) -> impl Iterator<Item = (DatasetKey, Option<&DatasetName>)> {
-        self.names.iter().map(|(key, name)| (*key, name.as_ref()))
-    }
-
-    /// All of them, oldest arrival first.
-    #[must_use]
-    pub fn all(&self) -> Vec<Listed> {
-        self.rows.chunks(BATCH).flat_map(|batch| self.read(batch)).filter(|l| self.wanted.fits(l)).collect()
+    /// What the datasets are called that snapshots of the list belong to, as [`Listed::dataset_label`] has it.
+    pub fn dataset_labels(&self) -> impl Iterator<Item = String> {
+        self.names.iter().map(|(key, name)| dataset_label(*key, name.as_ref()))
     }
 
     /// Gives each snapshot to `each`, oldest arrival first or, with `reverse`, newest first. Damage of one hides no other.

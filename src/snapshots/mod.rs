@@ -5,5 +5,5 @@ mod resolve;
 mod when;
 
 pub use list::{List, Listed, Wanted};
-pub use resolve::{ResolveError, SnapshotName, resolve};
+pub use resolve::{ResolveError, SnapshotName, resolve, resolve_row};
 pub use when::When;

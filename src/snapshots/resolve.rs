@@ -106,6 +106,14 @@ impl FromStr for SnapshotName {
 /// # Errors
 /// If there is none, or several.
 pub fn resolve(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> {
+    Ok(resolve_row(store, name)?.id)
+}
+
+/// The same, with all that the log says of it.
+///
+/// # Errors
+/// If there is none, or several.
+pub fn resolve_row(store: &Store, name: &SnapshotName) -> Result<SnapshotRow, ResolveError> {
     let found = find(store, name);
     match (store.lost_end(), name, found) {
         // Which one is the newest cannot be told when the newest are gone; an id is an id.
@@ -115,7 +123,7 @@ pub fn resolve(store: &Store, name: &SnapshotName) -> Result<SnapshotId, Resolve
     }
 }
 
-fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> {
+fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotRow, ResolveError> {
     let of = |rows: Vec<SnapshotRow>, key: DatasetKey| -> Vec<SnapshotRow> {
         rows.into_iter().filter(|r| r.dataset == key).collect()
     };
@@ -139,7 +147,7 @@ fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> 
             };
             let mut series = of(rows, row.dataset);
             series.retain(|r| r.sequence <= row.sequence);
-            before_end(&series, *back).map(|r| r.id).ok_or_else(|| {
+            before_end(&series, *back).cloned().ok_or_else(|| {
                 nothing(match series.len() - 1 {
                     0 => format!("{prefix}~{back}: it is the first of its dataset"),
                     1 => format!("{prefix}~{back}: only one came before it in its dataset"),
@@ -159,7 +167,7 @@ fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> 
         }
         SnapshotName::At(dataset, time) => {
             let found = of(store.snapshots()?, key(dataset)).into_iter().rev().find(|r| r.arrival <= *time);
-            found.map(|r| r.id).ok_or_else(|| nothing(format!("of {dataset} that had arrived by then")))
+            found.ok_or_else(|| nothing(format!("of {dataset} that had arrived by then")))
         }
     }
 }
@@ -169,11 +177,11 @@ fn nth_newest(
     store: &Store,
     back: u64,
     fits: impl Fn(&SnapshotRow) -> bool,
-) -> Result<Result<SnapshotId, u64>, StoreError> {
+) -> Result<Result<SnapshotRow, u64>, StoreError> {
     let (mut count, mut found) = (0, None);
     store.newest_snapshots(|row| {
         if fits(&row) {
-            found = (count == back).then_some(row.id);
+            found = (count == back).then_some(row);
             count += 1;
         }
         found.is_none()

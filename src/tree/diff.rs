@@ -106,7 +106,8 @@ impl TreeDiff {
 }
 
 /// True if two entries are equal, of folders without a look at what is in them.
-fn same_but_for_below(old: &Entry, new: &Entry) -> bool {
+#[must_use]
+pub fn same_but_for_below(old: &Entry, new: &Entry) -> bool {
     match (old.folder(), new.folder()) {
         (Some(tree), Some(_)) => {
             let new = Entry { body: crate::model::Body::Folder(*tree), ..new.clone() };
@@ -169,50 +170,14 @@ impl Pair {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::Path;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::{Identity, Passphrase};
-    use crate::model::{Body, FileBody, Name, Timestamp, TreeRef, Xattrs};
-    use crate::store::{CacheSize, ClientDirs, NewStore, Store, Unlock, Waiting, create, open};
+    use crate::model::{Body, FileBody, Name};
+    use crate::store::{Store, Waiting};
+    use crate::tree::samples::{entry, new_store};
     use crate::tree::{MapBuilder, PageWriter};
-
-    struct NoKeys;
-
-    impl Unlock for NoKeys {
-        fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-            Ok(Vec::new())
-        }
-        fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-            Ok(None)
-        }
-    }
-
-    fn store(dir: &Path) -> Store {
-        create(&dir.join("store"), &NewStore { recipients: Vec::new(), now: Timestamp::EPOCH }).unwrap();
-        let dirs = ClientDirs { state: dir.join("state"), cache: dir.join("cache") };
-        open(&dir.join("store"), &NoKeys, &dirs, CacheSize::default()).unwrap()
-    }
-
-    fn entry(name: &str, body: Body) -> Entry {
-        Entry {
-            name: if name.is_empty() { Name::root() } else { Name::new(name.as_bytes()).unwrap() },
-            bits: Bits::default(),
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            user: Box::default(),
-            group: Box::default(),
-            mtime: Timestamp::EPOCH,
-            btime: None,
-            xattrs: Xattrs::None,
-            link: None,
-            body,
-            ext: Vec::new(),
-        }
-    }
 
     /// Names of files and the seconds of their time; a name with `/` is in a folder.
     type Files = BTreeMap<String, i64>;
@@ -224,7 +189,7 @@ mod tests {
             if let Some((folder, rest)) = path.split_once('/') {
                 below.entry(folder.to_owned()).or_default().insert(rest.to_owned(), *time);
             } else {
-                let mut file = entry(path, Body::File(FileBody::empty()));
+                let mut file = entry(path.as_bytes(), Body::File(FileBody::empty()));
                 file.mtime.seconds = *time;
                 items.push(file);
             }
@@ -238,7 +203,7 @@ mod tests {
         let mut map = MapBuilder::default();
         items.into_iter().for_each(|item| map.push(pages, item).unwrap());
         let (page, counts) = map.finish(pages).unwrap();
-        entry("", Body::Folder(TreeRef { page, counts }))
+        entry(b"", Body::Folder(TreeRef { page, counts }))
     }
 
     fn both(store: &Store, old: &Files, new: &Files) -> (Entry, Entry) {
@@ -294,7 +259,7 @@ mod tests {
                 }
             }
             let dir = tempfile::tempdir().unwrap();
-            let store = store(dir.path());
+            let store = new_store(dir.path());
             let trees = both(&store, &old, &new);
             prop_assert_eq!(told(&Pages::new(&store, 64 << 20), &trees), expected(&old, &new));
         }
@@ -303,7 +268,7 @@ mod tests {
     #[test]
     fn only_what_differs_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path());
+        let store = new_store(dir.path());
         let old: Files = (0..20_000).map(|n| (format!("{:03}/{n:06}", n / 5000), 0)).collect();
         let mut new = old.clone();
         new.insert("001/007777".to_owned(), 1);

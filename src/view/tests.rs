@@ -1,31 +1,18 @@
 //! A view over a small tree of everything that is awkward.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::codec::{ContentSum, Identity, Passphrase};
+use crate::codec::ContentSum;
 use crate::format::PageItem;
 use crate::model::{
-    Bits, Body, ChunkRef, Chunks, Entry, Evidence, Extent, FileBody, Holes, LinkItem, LinksRef, LongValue, Name,
-    Notice, Progress, SnapshotId, SnapshotKind, Statistics, Timestamp, TreeRef, Xattrs,
+    Bits, Body, ChunkRef, Chunks, Entry, Evidence, Extent, FileBody, Holes, LinkItem, LinksRef, LongValue, Notice,
+    Progress, SnapshotId, SnapshotKind, Statistics, Timestamp, TreeRef, Xattrs,
 };
-use crate::store::{
-    CacheSize, ClientDirs, NewSnapshot, NewStore, Store, StoreError, Unlock, Waiting, Writer, create, open,
-};
+use crate::store::{NewSnapshot, Store, Waiting, Writer};
+use crate::tree::samples::{entry, new_store};
 use crate::tree::{MapBuilder, PageWriter};
 
 use super::{Kind, NodeId, View, ViewError};
-
-struct NoKeys;
-
-impl Unlock for NoKeys {
-    fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        Ok(None)
-    }
-}
 
 /// Keeps what it is told.
 #[derive(Default)]
@@ -44,29 +31,9 @@ pub(crate) struct Item {
     pieces: Vec<Vec<u8>>,
 }
 
-pub(crate) fn new_store(dir: &Path) -> Store {
-    let store = dir.join("store");
-    create(&store, &NewStore { recipients: Vec::new(), now: Timestamp::EPOCH }).unwrap();
-    let dirs = ClientDirs { state: dir.join("state"), cache: dir.join("cache") };
-    open(&store, &NoKeys, &dirs, CacheSize::default()).unwrap()
-}
-
 fn item(name: &[u8], body: Body) -> Item {
-    let entry = Entry {
-        name: if name.is_empty() { Name::root() } else { Name::new(name).unwrap() },
-        bits: Bits::default(),
-        mode: 0o644,
-        uid: 1,
-        gid: 2,
-        user: Box::default(),
-        group: Box::default(),
-        mtime: Timestamp { seconds: -1_000_000_000, nanos: 123_456_789 },
-        btime: None,
-        xattrs: Xattrs::None,
-        link: None,
-        body,
-        ext: Vec::new(),
-    };
+    let mtime = Timestamp { seconds: -1_000_000_000, nanos: 123_456_789 };
+    let entry = Entry { uid: 1, gid: 2, mtime, ..entry(name, body) };
     Item { entry, inside: Vec::new(), pieces: Vec::new() }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -202,8 +202,72 @@ fn stats_and_what_made_a_snapshot_grow() {
         ["850009 ", "700000 new folder", "700000 new folder/big"]
     );
     assert_eq!(paths(&["why-big", "work:src", "--json", "--depth", "0"]), ["150000 "]);
+    let rest = |arguments: &[&str]| {
+        let rest = &sandbox.larder(arguments).json()["rest"];
+        (rest["paths"].as_u64().unwrap(), rest["bytes"].as_u64().unwrap())
+    };
+    assert_eq!(rest(&["why-big", "work", "--json", "--percent", "50"]), (3, 150_009));
+    assert_eq!(rest(&["why-big", "work", "--json", "--depth", "0"]), (0, 0));
+    assert_eq!(rest(&["why-new", "work~1", "--json", "--percent", "50"]), (1, 150_000));
+    let text = String::from_utf8(sandbox.larder(["why-new", "work~1", "--percent", "50"]).ended(0).stdout).unwrap();
+    assert!(text.contains(" 146.5 KiB  17.6 %  … and 1 more\n"), "{text}");
+    let text = String::from_utf8(sandbox.larder(["why-new", "work~1"]).ended(0).stdout).unwrap();
+    assert!(!text.contains("more"), "{text}");
     sandbox.larder(["why-big", "--percent", "101"]).refused(2, "percent");
     sandbox.larder(["stats", "nowhere"]).refused(10, "nowhere");
+}
+
+#[test]
+fn what_makes_a_snapshot_big_counts_data_once() {
+    let sandbox = Sandbox::with_open_store();
+    let work = sandbox.path("work");
+    for folder in ["b", "c"] {
+        fs::create_dir_all(work.join(folder)).unwrap();
+    }
+    fs::write(work.join("b/first"), noise(1, 300_000)).unwrap();
+    fs::hard_link(work.join("b/first"), work.join("c/second")).unwrap();
+    fs::hard_link(work.join("b/first"), work.join("third")).unwrap();
+    fs::write(work.join("c/twin"), noise(1, 300_000)).unwrap();
+    let disk = fs::File::create(work.join("c/disk")).unwrap();
+    disk.write_all_at(&noise(2, 50_000), 8 << 20).unwrap();
+    disk.set_len(32 << 20).unwrap();
+    drop(disk);
+    sandbox.snapshot(&work, "work").done();
+    let told = |arguments: &[&str]| {
+        let value = sandbox.larder([&["why-big", "--json"], arguments].concat()).json();
+        let list = value["paths"].as_array().unwrap().clone();
+        let share = |p: &Value| format!("{} {} {}", p["path"].as_str().unwrap(), p["bytes"], p["items"]);
+        list.iter().map(share).collect::<Vec<_>>()
+    };
+    // The data of `disk` takes whole blocks of the file system.
+    let data = 53_248;
+    let (whole, c) = (600_000 + data, 300_000 + data);
+    let shares = [
+        format!(" {whole} 7"),
+        format!("c {c} 3"),
+        "c/twin 300000 1".into(),
+        format!("c/disk {data} 1"),
+        "b 300000 1".into(),
+        "b/first 300000 1".into(),
+    ];
+    assert_eq!(told(&["work"]), shares);
+    // What stands elsewhere first counts there, whatever is asked for: the parts make the whole.
+    assert_eq!(told(&["work:c", "--depth", "0"]), [format!(" {c} 3")]);
+    assert_eq!(told(&["work:b"]), [" 300000 1", "first 300000 1"]);
+    assert_eq!(told(&["work:c/disk"]), [format!(" {data} 1")]);
+}
+
+#[test]
+fn a_search_of_snapshots_that_are_named() {
+    let (sandbox, _) = series();
+    let ids = sandbox.larder(["list", "--json"]).ids();
+    let found = |arguments: &[&str]| sandbox.larder([&["find", "README", "--json"], arguments].concat()).lines().len();
+    assert_eq!(found(&["--snapshot", &ids[1][..8], "--snapshot", "other"]), 2);
+    // The same one by two names is one, and the order of arrival counts, not that of the names.
+    assert_eq!(found(&["--snapshot", "work", "--snapshot", "work~1", "--snapshot", &ids[2]]), 2);
+    assert_eq!(found(&["--snapshot", "work", "--dataset", "other"]), 0);
+    assert_eq!(found(&["--snapshot", "work", "--label", "none"]), 0);
+    sandbox.larder(["find", "README", "--snapshot", "nothing"]).refused(10, "nothing");
 }
 
 #[test]

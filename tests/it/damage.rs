@@ -139,21 +139,27 @@ fn damage_to_any_file_of_a_store_is_told_or_does_no_harm() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A store with so many snapshots of a folder, and that folder: its one file is another each time.
+fn captured(snapshots: u64) -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..snapshots {
+        fs::write(source.join("file"), noise(turn, 5000)).unwrap();
+        sandbox.snapshot(&source, "source").done();
+    }
+    (sandbox, source)
+}
+
 /// The MANIFEST that counts.
-fn manifest(store: &Path) -> std::path::PathBuf {
+fn manifest(store: &Path) -> PathBuf {
     let name = fs::read_to_string(store.join("db/CURRENT")).unwrap();
     store.join("db").join(name.trim())
 }
 
 #[test]
 fn rubbish_behind_what_was_synced_of_the_manifest_is_cut_off() {
-    let sandbox = Sandbox::with_open_store();
-    let source = sandbox.path("source");
-    fs::create_dir(&source).unwrap();
-    for turn in 0..3u64 {
-        fs::write(source.join("file"), noise(turn, 5000)).unwrap();
-        sandbox.snapshot(&source, "source").done();
-    }
+    let (sandbox, source) = captured(3);
     for len in [1, 6, 7, 8, 100, 40_000] {
         let ids = sandbox.larder(["list", "--json"]).ids();
         let path = manifest(&sandbox.store());
@@ -170,11 +176,7 @@ fn rubbish_behind_what_was_synced_of_the_manifest_is_cut_off() {
 
 #[test]
 fn a_manifest_damaged_in_its_middle_is_left_as_it_is() {
-    let sandbox = Sandbox::with_open_store();
-    let source = sandbox.path("source");
-    fs::create_dir(&source).unwrap();
-    fs::write(source.join("file"), "content").unwrap();
-    sandbox.snapshot(&source, "source").done();
+    let (sandbox, _) = captured(1);
     let path = manifest(&sandbox.store());
     let whole = fs::read(&path).unwrap();
     for at in [10, whole.len() / 2] {
@@ -190,13 +192,7 @@ fn a_manifest_damaged_in_its_middle_is_left_as_it_is() {
 
 #[test]
 fn a_store_that_lost_its_end_is_damaged_also_for_a_client_that_has_seen_it() {
-    let sandbox = Sandbox::with_open_store();
-    let source = sandbox.path("source");
-    fs::create_dir(&source).unwrap();
-    for turn in 0..3u64 {
-        fs::write(source.join("file"), noise(turn, 5000)).unwrap();
-        sandbox.snapshot(&source, "source").done();
-    }
+    let (sandbox, source) = captured(3);
     let ids = sandbox.larder(["list", "--json"]).ids();
     // Cut so deep that the newest snapshot is gone, and not so deep that nothing opens.
     let path = manifest(&sandbox.store());

@@ -25,6 +25,7 @@ mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
+mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader

@@ -4,21 +4,10 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use larder::codec::{Identity, Passphrase};
-use larder::store::{self, CacheSize, ClientDirs, StoreError, Unlock};
+use larder::store::{self, CacheSize, ClientDirs};
 
+use crate::no_keys::NoKeys;
 use crate::sandbox::{Sandbox, noise};
-
-struct NoKeys;
-
-impl Unlock for NoKeys {
-    fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        Ok(None)
-    }
-}
 
 #[test]
 fn a_reader_never_misses_what_was_acknowledged_before_it_opened() {

@@ -183,12 +183,23 @@ impl Tally {
         match side.sort {
             Sort::File => {
                 self.files += 1;
-                self.bytes += side.size;
+                self.bytes = self.bytes.saturating_add(side.size);
             }
             Sort::Folder => self.folders += 1,
             Sort::Symlink | Sort::Special => self.others += 1,
         }
     }
+}
+
+/// What holds something else, and what it held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rewritten {
+    /// How many.
+    pub items: u64,
+    /// Their bytes before.
+    pub old_bytes: u64,
+    /// Their bytes now.
+    pub new_bytes: u64,
 }
 
 /// Sums over changes.
@@ -198,8 +209,8 @@ pub struct Sums {
     pub added: Tally,
     /// What is gone; the old side of a change of type counts here too.
     pub removed: Tally,
-    /// Files and links that hold something else: how many, bytes before, bytes now.
-    pub content: (u64, u64, u64),
+    /// Files and links that hold something else.
+    pub content: Rewritten,
     /// Items of which only metadata changed.
     pub metadata: u64,
     /// Items that became another sort of thing.
@@ -211,9 +222,9 @@ impl Sums {
         let size = |side: Option<Side>| side.map_or(0, |s| s.size);
         match change.what {
             What::Content(_) => {
-                self.content.0 += 1;
-                self.content.1 += size(change.old);
-                self.content.2 += size(change.new);
+                self.content.items += 1;
+                self.content.old_bytes = self.content.old_bytes.saturating_add(size(change.old));
+                self.content.new_bytes = self.content.new_bytes.saturating_add(size(change.new));
             }
             What::Metadata(_) => self.metadata += 1,
             What::Added | What::Removed | What::Type => {

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::codec::ContentHash;
 use crate::model::{Body, Digest, Entry, FileBody, Notice, Progress};
 use crate::ops::capture::{LeaveOut, Rules};
+use crate::ops::query::advance;
 use crate::ops::source::{self, Meta, Names};
 use crate::store::StoreError;
 use crate::tree::{Listing, Numbered, Pages, in_order, join};
@@ -61,9 +62,7 @@ pub fn with_folder<E: From<DiffError>>(
         || walk.next(),
         |pair: Result<Met, DiffError>| pair.map(|met| met.judge(pages, options)),
         |judged: Result<Judged, DiffError>| -> Result<(), E> {
-            if progress.cancelled() {
-                return Err(DiffError::Interrupted.into());
-            }
+            advance(progress).map_err(DiffError::from)?;
             match judged? {
                 Judged::Same => {}
                 Judged::Change(change) => {
@@ -74,9 +73,8 @@ pub fn with_folder<E: From<DiffError>>(
                     unreadable += 1;
                     progress.notice(Notice::Unreadable { path: String::from_utf8_lossy(&path).into_owned(), why });
                 }
-                Judged::Store(e) => return Err(DiffError::Store(e).into()),
+                Judged::Store(e) => return Err(DiffError::from(e).into()),
             }
-            progress.advance(1, 0);
             Ok(())
         },
     )?;
@@ -150,7 +148,7 @@ impl SideBySide<'_> {
                         }
                         Err(Trouble::Store(e)) => {
                             self.stack.clear();
-                            self.next = Some(Err(DiffError::Store(e)));
+                            self.next = Some(Err(e.into()));
                         }
                     }
                     return Some(Ok(met));

@@ -5,10 +5,11 @@ mod folder;
 
 use crate::model::{Entry, Failure, Kind, Progress};
 use crate::ops::capture::CaptureError;
+use crate::ops::query::{QueryError, advance};
 use crate::store::StoreError;
 use crate::tree::Pages;
 
-pub use change::{Aspects, Change, Side, Sort, Sums, Tally, What};
+pub use change::{Aspects, Change, Rewritten, Side, Sort, Sums, Tally, What};
 pub use folder::with_folder;
 
 /// What is looked at.
@@ -18,7 +19,7 @@ pub struct DiffOptions {
     pub content: bool,
 }
 
-/// Why two things could not be compared.
+/// Why a snapshot and a folder could not be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiffError {
@@ -36,12 +37,15 @@ pub enum DiffError {
     /// A rule for what is left out makes no sense.
     #[error(transparent)]
     Rule(#[from] CaptureError),
-    /// The user stopped it.
-    #[error("interrupted")]
-    Interrupted,
-    /// The store.
+    /// The user stopped it, or the store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Query(#[from] QueryError),
+}
+
+impl From<StoreError> for DiffError {
+    fn from(error: StoreError) -> Self {
+        Self::Query(error.into())
+    }
 }
 
 impl Failure for DiffError {
@@ -50,16 +54,15 @@ impl Failure for DiffError {
             Self::Folder { .. } => Kind::Failed,
             Self::NoFolder(_) => Kind::NotFound,
             Self::Rule(e) => e.kind(),
-            Self::Interrupted => Kind::Interrupted,
-            Self::Store(e) => e.kind(),
+            Self::Query(e) => e.kind(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Store(e) => e.hint(),
+            Self::Query(e) => e.hint(),
             Self::Rule(e) => e.hint(),
-            Self::Folder { .. } | Self::NoFolder(_) | Self::Interrupted => None,
+            Self::Folder { .. } | Self::NoFolder(_) => None,
         }
     }
 }
@@ -68,7 +71,7 @@ impl Failure for DiffError {
 ///
 /// # Errors
 /// If the store fails, `tell` does, or the user stops it.
-pub fn between<E: From<DiffError>>(
+pub fn between<E: From<QueryError>>(
     pages: &Pages,
     old: &Entry,
     new: &Entry,
@@ -77,12 +80,9 @@ pub fn between<E: From<DiffError>>(
     mut tell: impl FnMut(Change) -> Result<(), E>,
 ) -> Result<Sums, E> {
     let mut sums = Sums::default();
-    let mut differences = pages.diff(&[], old, new).map_err(DiffError::from)?;
-    while let Some(found) = differences.next().map_err(DiffError::from)? {
-        if progress.cancelled() {
-            return Err(DiffError::Interrupted.into());
-        }
-        progress.advance(1, 0);
+    let mut differences = pages.diff(&[], old, new).map_err(QueryError::from)?;
+    while let Some(found) = differences.next().map_err(QueryError::from)? {
+        advance(progress)?;
         let Some(change) = Change::between(found, options) else { continue };
         sums.add(&change);
         tell(change)?;
