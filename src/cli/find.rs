@@ -91,7 +91,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         wanted.pattern(pattern, args.ignore_case)?;
     }
     let store = context::open_named(global)?;
-    let ids = args.snapshot.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    let ids = args.snapshot.iter().map(|name| resolve(&store, name, context::now())).collect::<Result<Vec<_>, _>>()?;
     let list = List::find(&store, snapshots::Wanted { ids, ..args.filter.wanted(context::now())? })?;
     let snapshots = list.all();
     let damaged = snapshots.iter().find_map(|s| s.manifest.as_ref().err()).or(list.damage.as_ref());

@@ -99,7 +99,7 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
     };
     let name = wanted.map(|w| w.parse::<SnapshotName>()).transpose()?;
     let store = context::open_named(&global)?;
-    let snapshot = name.map(|n| resolve(&store, &n)).transpose()?;
+    let snapshot = name.map(|n| resolve(&store, &n, context::now())).transpose()?;
     let mut options = MountOptions::new(snapshot, mountpoint.clone());
     options.allow_other = args.allow_other;
     options.extra = args.options;
