@@ -19,6 +19,9 @@ use super::{Global, Outcome};
 /// Mount a snapshot, or the whole store, as a read-only folder
 ///
 /// The whole store shows `snapshots/<id>` and `datasets/<name>/latest`. Ends on Ctrl-C or with `larder unmount`.
+///
+/// Where Larder has mounted something already nothing is mounted over it. What else is at the mount point is hidden as long as
+/// the mount lasts.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder mount /mnt                                    the whole store
