@@ -4,6 +4,7 @@
 //! settled before one runs: the configuration file, progress, colours, the log.
 
 mod cat;
+mod changes;
 mod completions;
 mod config;
 mod context;
@@ -30,6 +31,7 @@ mod pack_file;
 mod place;
 mod profile;
 mod progress;
+mod rehearsal;
 mod report;
 mod restore;
 mod schema;
@@ -38,6 +40,7 @@ mod show;
 mod show_config;
 mod size;
 mod snapshot;
+mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;

@@ -36,3 +36,4 @@ mod schema; // what --json prints against `larder schema`
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
+mod unmatched; // patterns of a restore that fit nothing
