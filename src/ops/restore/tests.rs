@@ -123,7 +123,7 @@ fn everything_comes_back() {
         verify(&sandbox.store, &sandbox.pages(), VerifyOptions { read_data: true, whole_contents: true }, &Quiet);
     let report = report.unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    assert_eq!((report.snapshots, report.files_read), (1, 2));
+    assert_eq!((report.snapshots, report.files, report.long_contents), (1, 7, 2));
 }
 
 #[test]
