@@ -24,7 +24,7 @@ use super::{Global, Outcome};
 ///
 /// A tar carries everything. A zip does not carry owners, attributes, holes, hard links, devices, pipes, nor times below a second;
 /// names that are not UTF-8, or that could lead an extractor or a terminal astray, are written with U+FFFD and the hex digits of each
-/// such byte.
+/// such byte. Names in one folder that differ in letter case alone, or in how accents are written, are one name to Windows and macOS.
 /// What of this a snapshot has is told, and the exit status is 3 unless --accept-loss.
 ///
 /// The same snapshot gives the same bytes: tar for ever, tar.zst and zip with the same version of Larder.
@@ -73,6 +73,7 @@ enum LossArg {
     HardLinks,
     Special,
     Names,
+    Case,
 }
 
 impl LossArg {
@@ -86,6 +87,7 @@ impl LossArg {
             Self::HardLinks => loss == Loss::HardLinks,
             Self::Special => loss == Loss::Special,
             Self::Names => loss == Loss::Names,
+            Self::Case => loss == Loss::Case,
         }
     }
 }
@@ -114,7 +116,7 @@ pub(super) struct ExportJson {
 /// Something that a format cannot carry.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LossJson {
-    /// `owners`, `times`, `attributes`, `holes`, `hard-links`, `special` or `names`.
+    /// `owners`, `times`, `attributes`, `holes`, `hard-links`, `special`, `names` or `case`.
     sort: &'static str,
     /// What becomes of it.
     what: &'static str,

@@ -84,11 +84,12 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         wanted.pattern(pattern, args.ignore_case)?;
     }
     let store = context::open_named(global)?;
-    let within = args.filter.wanted(context::now())?;
+    let now = context::now();
+    let within = args.filter.wanted(now)?;
     let list = if args.snapshot.is_empty() {
         List::find(&store, within)?
     } else {
-        let rows = args.snapshot.iter().map(|name| resolve_row(&store, name)).collect::<Result<_, _>>()?;
+        let rows = args.snapshot.iter().map(|name| resolve_row(&store, name, now)).collect::<Result<_, _>>()?;
         List::among(&store, rows, within)
     };
     let (mut snapshots, mut damage) = (Vec::new(), None);

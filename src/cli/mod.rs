@@ -4,6 +4,7 @@
 //! settled before one runs: the configuration file, progress, colours, the log.
 
 mod cat;
+mod changes;
 mod completions;
 mod config;
 mod context;
@@ -31,6 +32,7 @@ mod pack_file;
 mod place;
 mod profile;
 mod progress;
+mod rehearsal;
 mod report;
 mod restore;
 mod schema;
@@ -39,6 +41,7 @@ mod show;
 mod show_config;
 mod size;
 mod snapshot;
+mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;

@@ -19,6 +19,9 @@ use super::{Global, Outcome};
 /// Mount a snapshot, or the whole store, as a read-only folder
 ///
 /// The whole store shows `snapshots/<id>` and `datasets/<name>/latest`. Ends on Ctrl-C or with `larder unmount`.
+///
+/// Where Larder has mounted something already nothing is mounted over it. What else is at the mount point is hidden as long as
+/// the mount lasts.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder mount /mnt                                    the whole store
@@ -99,7 +102,7 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
     };
     let name = wanted.map(|w| w.parse::<SnapshotName>()).transpose()?;
     let store = context::open_named(&global)?;
-    let snapshot = name.map(|n| resolve(&store, &n)).transpose()?;
+    let snapshot = name.map(|n| resolve(&store, &n, context::now())).transpose()?;
     let mut options = MountOptions::new(snapshot, mountpoint.clone());
     options.allow_other = args.allow_other;
     options.extra = args.options;

@@ -77,6 +77,11 @@ impl Output {
         self.json
     }
 
+    /// True if remarks are not wanted.
+    pub(super) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// True if standard error has colours.
     pub(super) fn color(&self) -> bool {
         self.color

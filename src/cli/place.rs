@@ -49,7 +49,7 @@ impl Place {
 
     /// Finds it.
     pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
-        let id = resolve(store, &self.name)?;
+        let id = resolve(store, &self.name, context::now())?;
         let manifest = store.manifest(&id)?;
         let pages = context::pages(store);
         let entry = if self.path.is_empty() {
@@ -108,6 +108,7 @@ mod tests {
         assert_eq!(parse("home:a:b").1, "a:b");
         assert_eq!(parse("home@2024-01-15T10:30").1, "");
         assert_eq!(parse("home@2024-01-15T10:30:/etc").1, "/etc");
+        assert_eq!(parse("home@1h:src/a").1, "src/a");
         assert_eq!(parse("home~1:x").1, "x");
         assert!(Place::parse(OsStr::new("a/b:c")).is_err());
         assert!(Place::parse(OsStr::new("")).is_err());

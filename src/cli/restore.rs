@@ -4,27 +4,22 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Progress, SnapshotId, SnapshotKind};
 use crate::ops::capture::{CaptureOptions, Captured, LeaveOut, Source, capture};
 use crate::ops::read;
-use crate::ops::restore::{Change, Mark, Overwrite, RestoreError, RestoreOptions, Restored, Select, restore};
+use crate::ops::restore::{Change, Overwrite, RestoreError, RestoreOptions, Restored, Select, restore};
 use crate::store::Store;
-use crate::tree::Pages;
 
+use super::changes::{self, Changes, RestoreJson, RestoreReportJson, Run};
 use super::context;
 use super::error::CliError;
 use super::folders;
-use super::output::{Output, counted, escaped, human_bytes, short_id};
+use super::output::{Output, counted, escaped, short_id};
 use super::place::Place;
 use super::progress::Bar;
 use super::snapshot::who;
 use super::{Global, Outcome, settings};
-
-/// Bytes that decoded pages may take while the safety snapshot is read.
-const PAGE_BUDGET: u64 = 32 << 20;
 
 /// Write a snapshot, or a part of it, into a folder
 ///
@@ -48,7 +43,8 @@ pub(super) struct RestoreArgs {
     /// Where
     #[arg(value_name = "DEST")]
     dest: PathBuf,
-    /// Restore only what matches, a folder with all that is in it (can be repeated)
+    /// Restore only what matches, a folder with all that is in it (can be repeated); a pattern that nothing fits is told,
+    /// and the exit status is 3
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
     /// Leave aside what matches (can be repeated); --delete leaves it aside too
@@ -85,14 +81,6 @@ enum When {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Changes {
-    /// What is done
-    Done,
-    /// Also what is there already
-    All,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Safety {
     /// The restore does not begin if anything of DEST cannot be read
     Whole,
@@ -100,55 +88,9 @@ enum Safety {
     Partial,
 }
 
-/// What a restore did, or with `dry_run` would do.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct RestoreJson {
-    /// The snapshot's id.
-    snapshot: String,
-    /// The folder restored into.
-    dest: String,
-    /// Nothing was changed: the counts are what a restore would do.
-    dry_run: bool,
-    /// Id of the snapshot of `dest` that was taken before.
-    safety: Option<String>,
-    /// Files written, further names of hard links counted too.
-    files: u64,
-    /// Folders made.
-    folders: u64,
-    /// Symlinks, devices and pipes made.
-    others: u64,
-    /// Bytes of the files written, holes counted.
-    bytes: u64,
-    /// Of those written or made: how many took the place of something.
-    replaced: u64,
-    /// Things removed that the snapshot does not have.
-    removed: u64,
-    /// Items that were there already as they should be.
-    unchanged: u64,
-    /// Items that were there but for their metadata, which was put right.
-    adjusted: u64,
-    /// Items that were not overwritten.
-    kept: u64,
-    /// Items left out on purpose: sockets.
-    skipped: u64,
-    /// Items that could not be written, things that could not be removed.
-    failed: u64,
-    /// Items that are damaged in the store.
-    damaged: u64,
-    /// Items that came back without some property.
-    partly: u64,
-    /// Items that read back otherwise than they were written.
-    mismatched: u64,
-    /// Owners were not given back, for want of permission.
-    owners_lost: bool,
-}
-
 pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
     let options = options(args, global)?;
-    if out.json() && args.changes.is_some() {
-        return Err(CliError::new(Kind::Usage, "--changes lists lines, --json prints one object: choose one"));
-    }
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
     if place.is_latest() && found.manifest.kind == SnapshotKind::Safety {
@@ -163,11 +105,10 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
         bar.expect(items, bytes);
     }
     let mut broken = None;
+    let wanted = args.changes.or(args.dry_run.then_some(Changes::Done));
     let mut list = |change: Change| {
-        if let Some(line) = line(args, out, change)
-            && broken.is_none()
-        {
-            Bar::aside(|| broken = out.raw(&line).err());
+        if broken.is_none() {
+            broken = Bar::aside(|| changes::print(&change, wanted, out)).err();
         }
     };
     let done = restore(&found.pages, &found.entry, &args.dest, &options, &bar, &mut list);
@@ -176,12 +117,25 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
     if let Some(error) = broken {
         return Err(error);
     }
+    let unmatched: Vec<_> = options.select.unmatched().map(str::to_owned).collect();
+    unmatched.iter().for_each(|pattern| out.tell(&format!("larder: {}", nothing_fits(pattern))));
+    let (snapshot, dest) = (found.id, &args.dest);
+    let run = Run { snapshot, dest, dry_run: args.dry_run, safety, unmatched: &unmatched };
     if out.json() {
-        out.print_json(&RestoreJson::new(args, found.id, safety, &done))?;
+        out.print_json(&RestoreReportJson::Summary(Box::new(RestoreJson::new(&run, &done))))?;
     } else {
-        out.remark(&summary(args, &done));
+        out.remark(&changes::summary(&run, &done));
     }
-    ended(&done, out)
+    match ended(&done, out)? {
+        Outcome::Done if !unmatched.is_empty() => Ok(Outcome::Partial),
+        outcome => Ok(outcome),
+    }
+}
+
+fn nothing_fits(pattern: &str) -> String {
+    let from_root = "; one that begins with / counts from the root of what is restored";
+    let why = if pattern.starts_with('/') { from_root } else { "" };
+    format!("nothing to restore fits the pattern {pattern:?}{why}")
 }
 
 fn options(args: &RestoreArgs, global: &Global) -> Result<RestoreOptions, RestoreError> {
@@ -239,7 +193,7 @@ fn read_back(store: &Store, safety: &Captured, out: &Output) -> Result<(), CliEr
     store.refresh()?;
     let bar = Bar::start(out, "safety check");
     bar.expect(safety.manifest.root.span(), safety.manifest.statistics.bytes);
-    let checked = read::check(&Pages::new(store, PAGE_BUDGET), &safety.manifest.root, &bar);
+    let checked = read::check(&context::pages(store), &safety.manifest.root, &bar);
     bar.finish();
     checked.map_err(|e| {
         let error = CliError::from(e);
@@ -260,77 +214,6 @@ fn safety_dataset(dest: &Path) -> DatasetName {
     let name = dest.canonicalize().ok().and_then(|path| path.file_name().map(|n| n.to_string_lossy().into_owned()));
     let fits: String = name.unwrap_or_else(|| "root".to_owned()).chars().take(60).collect();
     DatasetName::coerce(&format!("{fits}.safety"), "safety")
-}
-
-/// A change as a line, if the user wants to see it.
-fn line(args: &RestoreArgs, out: &Output, change: Change) -> Option<Vec<u8>> {
-    let wanted = args.changes.or(args.dry_run.then_some(Changes::Done)).filter(|_| !out.json())?;
-    let sign = match change.mark {
-        Mark::Made => b'+',
-        Mark::Replaced => b'~',
-        Mark::Removed => b'-',
-        Mark::Adjusted => b'.',
-        Mark::Kept => b'!',
-        Mark::Same if wanted == Changes::All => b'=',
-        Mark::Same => return None,
-    };
-    let name = if change.path.is_empty() { b".".to_vec() } else { out.name(change.path) };
-    let end: &[u8] = if change.is_folder { b"/\n" } else { b"\n" };
-    Some([&[sign, b' '], &name[..], end].concat())
-}
-
-impl RestoreJson {
-    fn new(args: &RestoreArgs, snapshot: SnapshotId, safety: Option<SnapshotId>, done: &Restored) -> Self {
-        Self {
-            snapshot: snapshot.to_string(),
-            dest: args.dest.to_string_lossy().into_owned(),
-            dry_run: args.dry_run,
-            safety: safety.map(|id| id.to_string()),
-            files: done.files,
-            folders: done.folders,
-            others: done.others,
-            bytes: done.bytes,
-            replaced: done.replaced,
-            removed: done.removed,
-            unchanged: done.unchanged,
-            adjusted: done.adjusted,
-            kept: done.kept,
-            skipped: done.skipped,
-            failed: done.failed,
-            damaged: done.damaged,
-            partly: done.partly,
-            mismatched: done.mismatched,
-            owners_lost: done.owners_lost,
-        }
-    }
-}
-
-fn summary(args: &RestoreArgs, done: &Restored) -> String {
-    let mut text = format!(
-        "{} {}, {}, {} into {}",
-        if args.dry_run { "would restore" } else { "restored" },
-        counted(done.files, "file", "files"),
-        counted(done.folders, "folder", "folders"),
-        human_bytes(done.bytes),
-        args.dest.display()
-    );
-    let extra = [
-        (done.others, "symlink, device or pipe", "symlinks, devices and pipes", ""),
-        (done.replaced, "took the place of something", "took the place of something", ""),
-        (done.removed, "removed", "removed", ""),
-        (done.unchanged, "was there already", "were there already", ""),
-        (done.adjusted, "had only its metadata put right", "had only their metadata put right", ""),
-        (done.kept, "was not overwritten", "were not overwritten", " (--overwrite if-changed)"),
-        (done.skipped, "was left out", "were left out", ""),
-        (done.partly, "came back without some property", "came back without some property", ""),
-        (done.failed, "failed", "failed", ""),
-        (done.damaged, "is damaged in the store", "are damaged in the store", ""),
-        (done.mismatched, "reads back otherwise than it was written", "read back otherwise than they were written", ""),
-    ];
-    for (count, one, many, hint) in extra.iter().filter(|(count, ..)| *count > 0) {
-        text.push_str(&format!("; {}{hint}", counted(*count, one, many)));
-    }
-    text
 }
 
 fn ended(done: &Restored, out: &Output) -> Result<Outcome, CliError> {

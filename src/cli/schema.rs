@@ -10,15 +10,16 @@ use super::error::CliError;
 use super::events::{Event, FailureJson};
 use super::output::{Output, SnapshotJson};
 use super::{
-    Outcome, diff, export, find, history, init, list, ls, mount, restore, show_config, snapshot, stats, verify, why,
+    Outcome, changes, diff, export, find, history, init, list, ls, mount, show_config, snapshot_json, stats, verify,
+    why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
 ///
-/// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls`, `diff`, `find` and
-/// `history` it is one value for each line. A failure prints a value of the schema `error` (in a listing, on the last line) and the exit
-/// status tells its sort. `progress` is what --progress json writes to standard error, a value a line. Members may be added
-/// by later versions; none is taken away or changes its meaning.
+/// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls`, `diff`, `find`,
+/// `history`, `restore` and `snapshot --dry-run` it is one value for each line. A failure prints a value of the schema `error` (in a
+/// listing, on the last line) and the exit status tells its sort. `progress` is what --progress json writes to standard error, a value
+/// a line. Members may be added by later versions; none is taken away or changes its meaning.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder schema                                        the names
@@ -35,7 +36,7 @@ type Named = (&'static str, fn() -> Schema);
 /// All schemas. A command whose output is not here prints no JSON.
 pub(super) const SCHEMAS: &[Named] = &[
     ("init", schema_of::<init::InitJson>),
-    ("snapshot", schema_of::<snapshot::SnapshotReportJson>),
+    ("snapshot", schema_of::<snapshot_json::SnapshotReportJson>),
     ("list", schema_of::<Vec<list::ListedJson>>),
     ("show", schema_of::<SnapshotJson>),
     ("ls", schema_of::<ls::EntryJson>),
@@ -45,7 +46,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("stats", schema_of::<stats::StatsJson>),
     ("why-big", schema_of::<why::WhyJson>),
     ("why-new", schema_of::<why::WhyJson>),
-    ("restore", schema_of::<restore::RestoreJson>),
+    ("restore", schema_of::<changes::RestoreReportJson>),
     ("export", schema_of::<export::ExportJson>),
     ("mount", schema_of::<mount::MountJson>),
     ("unmount", schema_of::<mount::UnmountJson>),

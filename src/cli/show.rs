@@ -16,7 +16,8 @@ use super::{Global, Outcome};
   larder show                                          the newest of all
   larder show home~1 --json | jq .new_bytes")]
 pub(super) struct ShowArgs {
-    /// Which one: an id or its first digits, `latest`, DATASET; any of them with ~1 for the one before; DATASET@TIME
+    /// Which one: an id or its first digits, `latest`, DATASET; any of them with ~1 for the one before; DATASET@TIME, the
+    /// newest that had arrived by then: a day, a minute, RFC 3339, or an age (DATASET@36h: as of 36 hours ago)
     #[arg(value_name = "SNAP", default_value = "latest")]
     snapshot: String,
 }
@@ -24,7 +25,7 @@ pub(super) struct ShowArgs {
 pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let name: SnapshotName = args.snapshot.parse()?;
     let store = context::open_named(global)?;
-    let id = resolve(&store, &name)?;
+    let id = resolve(&store, &name, context::now())?;
     let manifest = store.manifest(&id)?;
     if out.json() {
         out.print_json(&SnapshotJson::new(id, &manifest))?;

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Name, Progress, Quiet};
-use crate::ops::capture::{CaptureOptions, Captured, Estimate, Source, capture, estimate};
-use crate::store::{Store, Waiting};
+use crate::ops::capture::{CaptureOptions, Captured, Source, capture};
+use crate::store::Waiting;
 
 use super::context;
 use super::error::CliError;
@@ -17,6 +15,8 @@ use super::evidence::{EvidenceArgs, read_labels};
 use super::leave_out::LeaveOutArgs;
 use super::output::{Output, SnapshotJson, counted, human_bytes, short_id};
 use super::progress::Bar;
+use super::rehearsal;
+use super::snapshot_json::{CapturedJson, SnapshotReportJson};
 use super::stream::{CommandOutput, StandardInput};
 use super::{Global, Outcome};
 
@@ -29,6 +29,9 @@ const EXAMPLES: &str = "\
 A .larderignore file in a folder of the source leaves out, from there down, what its lines fit, with the rules of \
 .gitignore: the last line that fits decides, ! takes back, a deeper file goes before a higher one, and --exclude goes \
 before all files. The file itself is captured; nothing in a folder that is left out is looked at.
+
+Of file systems that show the kernel's state (proc, sysfs, cgroup, devpts, …) and of Larder's own mounts the mount point \
+alone is captured, unless PATH is in them.
 
 Examples:
   larder snapshot ~/src
@@ -67,7 +70,7 @@ pub(super) struct SnapshotArgs {
     /// anything could not be read or changed meanwhile, now or then, a snapshot is made.
     #[arg(long)]
     skip_if_unchanged: bool,
-    /// Tell what would be captured, read and left out; write nothing to the store
+    /// Tell what would be captured and read, and each item that would be left out; write nothing to the store
     #[arg(long, conflicts_with_all = ["stdin", "stdin_from_command"])]
     dry_run: bool,
     /// Read every file, even those that look unchanged
@@ -91,50 +94,6 @@ pub(super) struct SnapshotArgs {
     evidence: EvidenceArgs,
 }
 
-/// A snapshot that was made, or the one that stands for what has not changed.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct CapturedJson {
-    #[serde(flatten)]
-    snapshot: SnapshotJson,
-    /// No snapshot was made: nothing has changed since this one.
-    skipped: bool,
-    /// Items left out by a rule; what is below a folder that is left out is not counted.
-    left_out: u64,
-}
-
-/// What a capture would find, as far as it can be told without reading files.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DryRunJson {
-    /// Always true.
-    dry_run: bool,
-    dataset: String,
-    files: u64,
-    /// The root not counted.
-    folders: u64,
-    /// Symlinks, devices, pipes.
-    others: u64,
-    /// Sum of the sizes of all files.
-    bytes: u64,
-    /// Files that are new or changed since the last capture of the dataset on this machine.
-    files_to_read: u64,
-    /// Their bytes; some of them the store may have already.
-    bytes_to_read: u64,
-    /// Items left out by a rule; what is below a folder that is left out is not counted.
-    left_out: u64,
-    /// Folders that cannot be read.
-    unreadable: u64,
-}
-
-/// What `larder snapshot --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum SnapshotReportJson {
-    /// Without `--dry-run`.
-    Captured(Box<CapturedJson>),
-    /// With it.
-    DryRun(DryRunJson),
-}
-
 pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let input = input(&args)?;
     let dry_run = args.dry_run;
@@ -149,7 +108,7 @@ pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<O
         }
     }
     if let (true, Input::Paths(paths)) = (dry_run, &input) {
-        return tell_dry_run(&store, paths, &options, &bar, out);
+        return rehearsal::run(&store, paths, &options, &bar, out);
     }
     let source = input.open(&bar, out)?;
     let captured = capture(&store, source, options, &bar, &context::now);
@@ -195,44 +154,6 @@ fn tell(captured: &Captured, out: &Output) -> Result<(), CliError> {
     }
     out.remark(&text);
     Ok(())
-}
-
-fn tell_dry_run(
-    store: &Store,
-    paths: &[PathBuf],
-    options: &CaptureOptions,
-    bar: &Bar,
-    out: &Output,
-) -> Result<Outcome, CliError> {
-    let found = estimate(store, paths, options, bar, &context::now);
-    bar.finish();
-    let Estimate { files, folders, others, bytes, files_to_read, bytes_to_read, left_out, unreadable } = found?;
-    let dataset = options.dataset.to_string();
-    if out.json() {
-        out.print_json(&SnapshotReportJson::DryRun(DryRunJson {
-            dry_run: true,
-            dataset,
-            files,
-            folders,
-            others,
-            bytes,
-            files_to_read,
-            bytes_to_read,
-            left_out,
-            unreadable,
-        }))?;
-    } else {
-        out.line(&format!(
-            "{dataset}: {}, {}, {} would be captured; {} of {} would be read; {} left out",
-            counted(files, "file", "files"),
-            counted(folders, "folder", "folders"),
-            human_bytes(bytes),
-            counted(files_to_read, "file", "files"),
-            human_bytes(bytes_to_read),
-            counted(left_out, "item", "items"),
-        ))?;
-    }
-    Ok(if unreadable > 0 { Outcome::Partial } else { Outcome::Done })
 }
 
 /// Where what is captured comes from.

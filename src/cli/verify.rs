@@ -6,16 +6,13 @@ use serde::Serialize;
 
 use crate::model::Kind;
 use crate::ops::verify::{Verified, VerifyOptions, verify};
-use crate::tree::Pages;
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, escaped, human_bytes, short_id};
+use super::output::{Output, counted, escaped, human_bytes, short_id};
 use super::progress::Bar;
 use super::{Global, Outcome};
 
-/// Bytes that decoded pages may take.
-const PAGE_BUDGET: u64 = 64 << 20;
 /// Paths shown for each snapshot that damage touches.
 const PATHS_SHOWN: usize = 10;
 
@@ -34,14 +31,14 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
-    let pages = Pages::new(&store, PAGE_BUDGET);
+    let pages = context::pages(&store);
     let bar = Bar::start(out, "verify");
     let options = VerifyOptions { read_data: args.read_data, whole_contents: args.read_data };
     let verified = verify(&store, &pages, options, &bar);
     bar.finish();
     let verified = verified?;
     if out.json() {
-        out.print_json(&as_json(&verified))?;
+        out.print_json(&as_json(&verified, args.read_data))?;
     } else {
         print(&verified, args.read_data, out)?;
     }
@@ -73,7 +70,9 @@ fn print(verified: &Verified, read_data: bool, out: &Output) -> Result<(), CliEr
         }
     }
     if verified.findings.is_empty() {
-        let depth = if read_data { "every byte read" } else { "structure and sealed bytes" };
+        let files = counted(verified.files, "file", "files");
+        let depth =
+            if read_data { format!("every byte of {files} read") } else { "structure and sealed bytes".to_owned() };
         out.line(&format!(
             "no damage: {} snapshots, {} entries, {} blocks, {} ({depth})",
             verified.snapshots,
@@ -92,13 +91,18 @@ pub(super) struct VerifyJson {
     damaged: bool,
     snapshots: u64,
     pages: u64,
+    /// Entries of folders. What several snapshots share is counted once.
     entries: u64,
     blocks: u64,
     /// Bytes of those blocks in the store.
     block_bytes: u64,
     index_entries: u64,
-    /// Files whose content was read: none without --read-data.
+    /// Files among the entries of which every byte was read: all of them with --read-data, else none. Damage may have
+    /// hindered some.
     files_read: u64,
+    /// Contents of several chunks that were also read from end to end, each once, whatever number of files has it: none
+    /// without --read-data.
+    long_contents: u64,
     findings: Vec<FindingJson>,
     /// The snapshots that the findings touch.
     touched: Vec<TouchedJson>,
@@ -128,7 +132,7 @@ struct TouchedJson {
     count: u64,
 }
 
-fn as_json(v: &Verified) -> VerifyJson {
+fn as_json(v: &Verified, read_data: bool) -> VerifyJson {
     let findings = v.findings.iter().map(|f| FindingJson {
         object: f.object.clone(),
         why: f.why.clone(),
@@ -149,7 +153,8 @@ fn as_json(v: &Verified) -> VerifyJson {
         blocks: v.blocks,
         block_bytes: v.block_bytes,
         index_entries: v.index_entries,
-        files_read: v.files_read,
+        files_read: if read_data { v.files } else { 0 },
+        long_contents: v.long_contents,
         findings: findings.collect(),
         touched: touched.collect(),
     }

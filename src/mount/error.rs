@@ -1,6 +1,6 @@
 //! What can go wrong with a mount.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::{Failure, Kind};
 use crate::store::StoreError;
@@ -26,6 +26,24 @@ pub enum MountError {
         store: PathBuf,
         /// How they lie.
         how: &'static str,
+    },
+    /// A Larder mount is there.
+    #[error("{} has a mount of {origin} already; nothing was mounted", point.display())]
+    Taken {
+        /// Where it is mounted.
+        point: PathBuf,
+        /// What is mounted: `larder:` and the store's folder.
+        origin: String,
+    },
+    /// A mount is there that no process serves any more.
+    #[error("the mount of {origin} on {} is dead: the process that served it is gone; nothing was mounted", point.display())]
+    Dead {
+        /// Where it is mounted.
+        point: PathBuf,
+        /// What is mounted.
+        origin: String,
+        /// Larder mounted it.
+        ours: bool,
     },
     /// An extra option that is not known.
     #[error("a mount takes no option {0:?}")]
@@ -73,7 +91,11 @@ pub enum MountError {
 impl Failure for MountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotAFolder { .. } | Self::OverStore { .. } | Self::Option(_) => Kind::Usage,
+            Self::NotAFolder { .. }
+            | Self::OverStore { .. }
+            | Self::Taken { .. }
+            | Self::Dead { .. }
+            | Self::Option(_) => Kind::Usage,
             Self::NotMounted(_) => Kind::NotFound,
             Self::View(e) => e.kind(),
             Self::Store(e) => e.kind(),
@@ -85,6 +107,11 @@ impl Failure for MountError {
         Some(match self {
             Self::NotAFolder { .. } => "name an existing folder; an empty one hides nothing".to_owned(),
             Self::OverStore { .. } => "choose a folder that is neither in the store nor above it".to_owned(),
+            Self::Taken { point, .. } => {
+                format!("`larder unmount {}` takes it away; or choose another folder", quoted(point))
+            }
+            Self::Dead { point, ours: true, .. } => format!("`larder unmount {}` clears it", quoted(point)),
+            Self::Dead { point, .. } => format!("`fusermount3 -u -z {}` clears it", quoted(point)),
             Self::Option(_) => "known are suid, dev, noexec, noxattr and allow_other, and their opposites".to_owned(),
             Self::NoFuse(_) => {
                 "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse (mode 0666)".to_owned()
@@ -102,4 +129,11 @@ impl Failure for MountError {
             Self::Io { .. } => return None,
         })
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | ',' | '@');
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

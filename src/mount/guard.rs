@@ -1,22 +1,24 @@
-//! Refusing mount points that would hide the store, or lie in it: found out before anything is touched.
+//! Refusing mount points that would hide the store or a mount of Larder's, or lie in the store: found out before anything is touched.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::MountError;
+use rustix::io::Errno;
 
-/// The mount point's canonical path, if it is a folder that has nothing to do with the store's.
+use crate::ops::mounts::{mount_of, mounted_at};
+
+use super::MountError;
+use super::unmount::resolved;
+
+/// The mount point's canonical path, if it is a folder on which Larder has mounted nothing yet and that has nothing to do with
+/// the store's. Any other mount may be there: it is hidden, as `mount` hides it.
 ///
 /// Compared by canonical path, and upwards by device and inode, so that bind mounts of the store are noticed too.
 pub(super) fn checked(mountpoint: &Path, store: &Path) -> Result<PathBuf, MountError> {
     let bad = |why: String| MountError::NotAFolder { path: mountpoint.to_owned(), why };
-    let failed = |e: std::io::Error| match e.raw_os_error() {
-        Some(code) if rustix::io::Errno::from_raw_os_error(code) == rustix::io::Errno::NOTCONN => {
-            bad("a mount that has died is still there; `larder unmount` removes it".to_owned())
-        }
-        _ => bad(e.to_string()),
-    };
+    let failed = |e: std::io::Error| bad(e.to_string());
+    refuse_taken(mountpoint)?;
     let path = mountpoint.canonicalize().map_err(failed)?;
     if !fs::metadata(&path).map_err(failed)?.is_dir() {
         return Err(bad("it is not a folder".to_owned()));
@@ -34,6 +36,28 @@ pub(super) fn checked(mountpoint: &Path, store: &Path) -> Result<PathBuf, MountE
         return Err(over("would hide"));
     }
     Ok(path)
+}
+
+/// Refuses what lies in a mount that nobody serves any more, and what Larder is mounted on already: a second mount would hide
+/// the first, and each would have to be taken away.
+fn refuse_taken(mountpoint: &Path) -> Result<(), MountError> {
+    let path = resolved(mountpoint);
+    let is_dead = fs::metadata(mountpoint).is_err_and(|e| Errno::from_io_error(&e) == Some(Errno::NOTCONN));
+    let there = if is_dead { mount_of(&path) } else { mounted_at(&path) };
+    match there {
+        Some(mounted) if is_dead && mounted.kind.starts_with("fuse") => {
+            let ours = mounted.is_larder();
+            Err(MountError::Dead { point: mounted.point, origin: mounted.source, ours })
+        }
+        Some(mounted) if mounted.is_larder() => Err(MountError::Taken { point: mounted.point, origin: mounted.source }),
+        _ => Ok(()),
+    }
+}
+
+/// What to tell of a mount point that is not empty.
+pub(super) fn hidden_by(mountpoint: &Path) -> Option<String> {
+    let is_empty = fs::read_dir(mountpoint).is_ok_and(|mut items| items.next().is_none());
+    (!is_empty).then(|| format!("what is in {} is hidden as long as the mount lasts", mountpoint.display()))
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

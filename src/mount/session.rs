@@ -39,6 +39,7 @@ pub fn mount(
     let parsed = options.parse()?;
     let path = guard::checked(&options.mountpoint, store.dir())?;
     check_fuse()?;
+    let hidden = guard::hidden_by(&path);
     let view = View::new(store, options.cache, progress.clone())?;
     let root = options.snapshot.map(|id| view.open(&id)).transpose()?;
     let (alive, gone) = bounded::<()>(0);
@@ -48,6 +49,9 @@ pub fn mount(
     let mut session = start(fs, &path, &config(store, options, parsed))
         .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
     let device = readahead::device(&path);
+    if let Some(hidden) = hidden {
+        progress.notice(Notice::Remark(hidden));
+    }
     if !device.is_some_and(readahead::raise) {
         progress.notice(Notice::Remark("the kernel's read-ahead could not be raised; that takes root".to_owned()));
     }

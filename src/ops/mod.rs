@@ -6,6 +6,7 @@ pub mod diff;
 pub mod find;
 pub mod growth;
 pub mod history;
+pub(crate) mod mounts;
 mod query;
 pub mod read;
 pub mod reference;

@@ -5,7 +5,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Statx, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use crate::model::{Extent, Timestamp};
@@ -82,6 +82,17 @@ pub(super) fn open_root(path: &std::path::Path) -> Result<OwnedFd, Errno> {
 pub(super) fn open_dir(dir: BorrowedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
+/// A name in a folder as a place alone, which nothing can be read from and which opening does not touch.
+pub(super) fn open_path(dir: BorrowedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
+/// The sort of file system that something open is in, as linux/magic.h numbers them.
+pub(super) fn file_system(fd: BorrowedFd) -> Result<FsWord, Errno> {
+    rustix::fs::fstatfs(fd).map(|s| s.f_type)
 }
 
 /// Opens a file in a folder for reading; a symlink is not followed, a pipe that took its place does not block.

@@ -17,12 +17,22 @@ pub enum Loss {
     Special,
     /// Names: they are changed, or their items left out.
     Names,
+    /// That names differ in letter case, or in the way in which accents are written, alone: not every system can tell them apart.
+    Case,
 }
 
 impl Loss {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Owners, Self::Times, Self::Attributes, Self::Holes, Self::HardLinks, Self::Special, Self::Names];
+    pub const ALL: [Self; 8] = [
+        Self::Owners,
+        Self::Times,
+        Self::Attributes,
+        Self::Holes,
+        Self::HardLinks,
+        Self::Special,
+        Self::Names,
+        Self::Case,
+    ];
 
     /// The word for it.
     #[must_use]
@@ -35,6 +45,7 @@ impl Loss {
             Self::HardLinks => "hard-links",
             Self::Special => "special",
             Self::Names => "names",
+            Self::Case => "case",
         }
     }
 
@@ -49,6 +60,7 @@ impl Loss {
             Self::HardLinks => "each further name of a file has the content again",
             Self::Special => "devices, pipes and sockets are left out",
             Self::Names => "names are written otherwise, or too long and left out with their items",
+            Self::Case => "names that are one name to Windows and macOS: only one of the items is extracted there",
         }
     }
 

@@ -5,7 +5,10 @@ use std::str::FromStr;
 use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
-use super::when::When;
+use super::when::{When, age_seconds};
+
+/// Digits of an id that are enough to name a snapshot, if no other has them.
+const ID_DIGITS: usize = 4;
 
 /// What a user may call a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum SnapshotName {
     Back(DatasetName, u64),
     /// A dataset's newest that had arrived by then.
     At(DatasetName, Timestamp),
+    /// A dataset's newest that had arrived so many seconds ago.
+    Ago(DatasetName, i64),
 }
 
 /// Why a snapshot could not be found.
@@ -34,6 +39,9 @@ pub enum ResolveError {
     /// No such snapshot.
     #[error("there is no snapshot {0}")]
     Nothing(String),
+    /// No such dataset, and too few digits for an id.
+    #[error("there is no dataset {0}; if it begins an id, at least {ID_DIGITS} digits are needed")]
+    Short(String),
     /// Several.
     #[error("{text} is the beginning of {count} snapshots' ids")]
     Ambiguous {
@@ -54,7 +62,7 @@ impl Failure for ResolveError {
     fn kind(&self) -> Kind {
         match self {
             Self::Malformed { .. } => Kind::Usage,
-            Self::Nothing(_) | Self::Ambiguous { .. } => Kind::NotFound,
+            Self::Nothing(_) | Self::Short(_) | Self::Ambiguous { .. } => Kind::NotFound,
             Self::Lost(e) | Self::Store(e) => e.kind(),
         }
     }
@@ -62,10 +70,10 @@ impl Failure for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Malformed { .. } => Some(
-                "a snapshot is an id or the first 4 digits or more of it, `latest` or DATASET, any of them with ~1 for the one before, or DATASET@TIME"
+                "a snapshot is an id or the first 4 digits or more of it, `latest` or DATASET, any of them with ~1 for the one before, or DATASET@TIME, where TIME may be an age like 36h"
                     .to_owned(),
             ),
-            Self::Nothing(_) => Some("`larder list` shows what there is".to_owned()),
+            Self::Nothing(_) | Self::Short(_) => Some("`larder list` shows what there is".to_owned()),
             Self::Ambiguous { .. } => Some("give more digits".to_owned()),
             Self::Lost(_) => Some("`larder list` shows what is left; name it by its id".to_owned()),
             Self::Store(e) => e.hint(),
@@ -81,7 +89,11 @@ impl FromStr for SnapshotName {
             |why: &dyn std::fmt::Display| ResolveError::Malformed { text: text.to_owned(), why: why.to_string() };
         let dataset = |name: &str| name.parse::<DatasetName>().map_err(|e| malformed(&e));
         if let Some((name, time)) = text.split_once('@') {
-            return Ok(Self::At(dataset(name)?, When::parse(time).map_err(|e| malformed(&e))?.last));
+            let dataset = dataset(name)?;
+            if let Some(seconds) = age_seconds(time) {
+                return Ok(Self::Ago(dataset, seconds));
+            }
+            return Ok(Self::At(dataset, When::parse(time).map_err(|e| malformed(&e))?.last));
         }
         let (name, back) = match text.rsplit_once('~') {
             None => (text, 0),
@@ -94,27 +106,31 @@ impl FromStr for SnapshotName {
         if name == "latest" {
             return Ok(Self::Latest(back));
         }
-        if name.len() >= 4 && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if name.len() >= ID_DIGITS && name.len() <= 64 && is_hex(name) {
             return Ok(Self::Prefix(name.to_ascii_lowercase(), back));
         }
         Ok(Self::Back(dataset(name)?, back))
     }
 }
 
-/// Finds a snapshot.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Finds a snapshot. Ages count from `now`.
 ///
 /// # Errors
 /// If there is none, or several.
-pub fn resolve(store: &Store, name: &SnapshotName) -> Result<SnapshotId, ResolveError> {
-    Ok(resolve_row(store, name)?.id)
+pub fn resolve(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotId, ResolveError> {
+    Ok(resolve_row(store, name, now)?.id)
 }
 
 /// The same, with all that the log says of it.
 ///
 /// # Errors
 /// If there is none, or several.
-pub fn resolve_row(store: &Store, name: &SnapshotName) -> Result<SnapshotRow, ResolveError> {
-    let found = find(store, name);
+pub fn resolve_row(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRow, ResolveError> {
+    let found = find(store, name, now);
     match (store.lost_end(), name, found) {
         // Which one is the newest cannot be told when the newest are gone; an id is an id.
         (Some(lost), SnapshotName::Prefix(..), Err(ResolveError::Nothing(_))) => Err(ResolveError::Lost(lost)),
@@ -123,7 +139,7 @@ pub fn resolve_row(store: &Store, name: &SnapshotName) -> Result<SnapshotRow, Re
     }
 }
 
-fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotRow, ResolveError> {
+fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRow, ResolveError> {
     let of = |rows: Vec<SnapshotRow>, key: DatasetKey| -> Vec<SnapshotRow> {
         rows.into_iter().filter(|r| r.dataset == key).collect()
     };
@@ -157,19 +173,27 @@ fn find(store: &Store, name: &SnapshotName) -> Result<SnapshotRow, ResolveError>
         }
         SnapshotName::Back(dataset, back) => {
             let key = key(dataset);
-            nth_newest(store, *back, |row| row.dataset == key)?.map_err(|count| {
-                nothing(match count {
-                    0 => format!("of a dataset {dataset}"),
-                    1 => format!("{dataset}~{back}: the dataset has only one"),
-                    n => format!("{dataset}~{back}: the dataset has {n}"),
-                })
+            nth_newest(store, *back, |row| row.dataset == key)?.map_err(|count| match count {
+                0 if dataset.as_str().len() < ID_DIGITS && is_hex(dataset.as_str()) => {
+                    ResolveError::Short(dataset.to_string())
+                }
+                0 => nothing(format!("of a dataset {dataset}")),
+                1 => nothing(format!("{dataset}~{back}: the dataset has only one")),
+                n => nothing(format!("{dataset}~{back}: the dataset has {n}")),
             })
         }
-        SnapshotName::At(dataset, time) => {
-            let found = of(store.snapshots()?, key(dataset)).into_iter().rev().find(|r| r.arrival <= *time);
-            found.ok_or_else(|| nothing(format!("of {dataset} that had arrived by then")))
+        SnapshotName::At(dataset, time) => by(store, dataset, *time),
+        SnapshotName::Ago(dataset, age) => {
+            by(store, dataset, Timestamp { seconds: now.seconds.saturating_sub(*age), ..now })
         }
     }
+}
+
+/// A dataset's newest that had arrived by then. Reads no more of the log than it takes.
+fn by(store: &Store, dataset: &DatasetName, time: Timestamp) -> Result<SnapshotRow, ResolveError> {
+    let key = store.keyring().ids().dataset(dataset);
+    nth_newest(store, 0, |row| row.dataset == key && row.arrival <= time)?
+        .map_err(|_| ResolveError::Nothing(format!("of {dataset} that had arrived by then")))
 }
 
 /// The n-th before the newest of those that fit, or how many there are. Reads no more of the log than that.
@@ -201,7 +225,7 @@ mod tests {
 
     #[test]
     fn names() {
-        use SnapshotName::{Back, Latest, Prefix};
+        use SnapshotName::{Ago, Back, Latest, Prefix};
         let parse = |t: &str| t.parse::<SnapshotName>();
         let home = || "home".parse::<DatasetName>().unwrap();
         let cases = [
@@ -211,13 +235,26 @@ mod tests {
             ("beef~1", Prefix("beef".to_owned(), 1)),
             ("home", Back(home(), 0)),
             ("home~2", Back(home(), 2)),
+            ("abc", Back("abc".parse().unwrap(), 0)),
+            ("home@36h", Ago(home(), 129_600)),
         ];
         for (text, name) in cases {
             assert_eq!(parse(text).unwrap(), name, "{text}");
         }
-        for bad in
-            ["", "home~x", "home~+1", "a/b", "home@yesterday", ".x", "home~", "~1", "latest@2024-01-15", "home~1~1"]
-        {
+        for bad in [
+            "",
+            "home~x",
+            "home~+1",
+            "a/b",
+            "home@yesterday",
+            ".x",
+            "home~",
+            "~1",
+            "home@1y",
+            "home@1h~1",
+            "latest@2024-01-15",
+            "home~1~1",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

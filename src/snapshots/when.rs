@@ -59,7 +59,8 @@ impl When {
     }
 }
 
-fn age_seconds(text: &str) -> Option<i64> {
+/// The seconds of an age; nothing if the text is none.
+pub(super) fn age_seconds(text: &str) -> Option<i64> {
     const UNITS: [(&str, i64); 5] = [("min", 60), ("s", 1), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400)];
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -160,6 +160,52 @@ fn names_that_mislead_terminals_or_windows_are_escaped_and_stay_apart() {
 }
 
 #[test]
+fn names_that_are_one_name_elsewhere_are_told_of_each_folder() {
+    let names = [
+        "Makefile",
+        "makefile",
+        "MAKEFILE",
+        "other",
+        "Sub/x",
+        "sub/X",
+        "sub/x",
+        "caf\u{e9}",
+        "cafe\u{301}",
+        "deep/Makefile",
+    ];
+    let sandbox = captured(|root| {
+        for name in names {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), name).unwrap();
+        }
+        // Left out of a zip, so in nobody's way.
+        Ran::of(Command::new("mkfifo").arg(root.join("OTHER"))).done();
+        // A further name of a file is a name like any.
+        fs::hard_link(root.join("other"), root.join("deep/MAKEFILE")).unwrap();
+        at_whole_seconds(root);
+    });
+    let zip = sandbox.path("t.zip");
+    let export = |more: &[&str]| {
+        sandbox.larder(
+            [&["export", "--bare", "tree", "-o", text(&zip), "--accept-loss=owners,special,hard-links"], more].concat(),
+        )
+    };
+    let ran = export(&["--json"]).ended(3);
+    let told: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let case = told["losses"].as_array().unwrap().iter().find(|loss| loss["sort"] == "case").unwrap();
+    assert_eq!(case["items"], 6, "{case}");
+    assert_eq!(
+        case["examples"],
+        serde_json::json!(["Makefile", "caf\u{e9}", "deep/Makefile", "makefile", "sub"]),
+        "the later one of each pair, a folder for all that is in it"
+    );
+    export(&["--accept-loss=case"]).done();
+    let ran = export(&[]).ended(3);
+    assert!(ran.stderr.contains("one name to Windows and macOS"), "{}", ran.stderr);
+    sandbox.larder(["export", "--bare", "tree", "-o", text(&sandbox.path("t.tar"))]).done();
+}
+
+#[test]
 fn a_zip_may_have_more_members_and_longer_ones_than_32_bits_count() {
     let sandbox = captured(|root| {
         fs::File::create(root.join("sparse")).unwrap().set_len(5 << 30).unwrap();

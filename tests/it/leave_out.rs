@@ -113,7 +113,7 @@ fn rules_leave_out_what_they_say() {
         }
         let capture = |extra: &[&str]| {
             let front = ["snapshot", "--json", source.to_str().unwrap()];
-            sandbox.larder(front.iter().chain(case.arguments).chain(extra)).json()
+            sandbox.larder(front.iter().chain(case.arguments).chain(extra)).lines().pop().unwrap()
         };
         let foretold = capture(&["--dry-run"]);
         let captured = capture(&[]);
@@ -193,4 +193,31 @@ fn a_folder_of_patterns_costs_no_further_look_at_folders_without() {
     };
     let (without, with) = (calls(&["--no-ignore-files"]), calls(&["--gitignore", "--exclude-caches"]));
     assert!(without > 200 && with < without + 50, "{without} and {with} calls for 100 folders");
+}
+
+#[test]
+fn a_dry_run_lists_everything_that_would_be_left_out() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    let names: Vec<_> = (0..120).map(|number| format!("{number:03}.o")).collect();
+    folder(&source, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    folder(&source, &["kept"]);
+    let run = |more: &[&str]| {
+        let front = ["snapshot", "--dry-run", source.to_str().unwrap(), "-e", "*.o"];
+        sandbox.larder(front.iter().chain(more)).ended(0)
+    };
+    let text = run(&[]);
+    let lines: Vec<_> = std::str::from_utf8(&text.stdout).unwrap().lines().collect();
+    assert_eq!(lines.len(), 121, "{lines:?}");
+    for (line, name) in lines.iter().zip(&names) {
+        assert_eq!(*line, format!("left out {}: a pattern fits it", source.join(name).display()));
+    }
+    assert!(lines[120].contains("120 items left out") && !text.stderr.contains("left out"), "{}", text.stderr);
+    assert_eq!(run(&["-q"]).stdout.split(|b| *b == b'\n').count(), 2, "the sums alone");
+    let values = run(&["--json"]).lines();
+    assert_eq!((values.len(), &values[120]["left_out"]), (121, &120.into()));
+    let of =
+        |name: &str| serde_json::json!({"type": "left_out", "path": source.join(name), "why": "a pattern fits it"});
+    assert_eq!(values[..2], [of("000.o"), of("001.o")]);
+    assert_eq!(run(&["--json", "-q"]).json()["left_out"], 120);
 }

@@ -25,7 +25,9 @@ mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
+mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
+mod pseudo; // file systems of which a capture takes the mount point alone
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
@@ -35,3 +37,4 @@ mod schema; // what --json prints against `larder schema`
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
+mod unmatched; // patterns of a restore that fit nothing

@@ -65,7 +65,8 @@ fn patterns_say_what_comes_back() {
     {
         let dest = c.sandbox.path(format!("dest{at}"));
         let ran = c.sandbox.larder([&["restore", "tree", text(&dest), "--verify"], arguments].concat());
-        ran.done();
+        // That nothing fits is an outcome of its own.
+        let _ran = ran.ended(if wanted.is_empty() { 3 } else { 0 });
         assert_eq!(paths(&dest).join(" "), wanted, "{arguments:?}");
     }
     // The first name of the three is left aside: the content came with the next, and the one after is linked to it.
@@ -164,7 +165,8 @@ fn a_rehearsal_tells_what_the_restore_does_and_changes_nothing() {
             let done = run(&["--json"]);
             assert_eq!((foreseen.status, lines.status), (done.status, done.status), "{case}");
             let counts = |ran: &Ran| {
-                let mut value: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+                let last = ran.stdout.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap();
+                let mut value: serde_json::Value = serde_json::from_slice(last).unwrap();
                 value["dry_run"].take();
                 value
             };

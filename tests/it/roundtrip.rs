@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::mounting::Mounted;
 use crate::sandbox::{Ran, Sandbox};
 
 fn python(script: &str) -> Command {
@@ -116,46 +117,6 @@ fn the_independent_reader_extracts_the_captured_tree() {
     reader.arg(c.sandbox.store()).arg("--identity").arg(c.sandbox.client().identity());
     Ran::of(reader.args(["extract", &id, text(&dest)])).done();
     same(&c.expected, &describe(&dest));
-}
-
-/// A mount that ends with the test, whatever happens.
-struct Mounted<'a> {
-    process: Child,
-    point: PathBuf,
-    sandbox: &'a Sandbox,
-}
-
-impl<'a> Mounted<'a> {
-    fn new(sandbox: &'a Sandbox, name: &str, arguments: &[&str]) -> Self {
-        assert!(Path::new("/dev/fuse").exists(), "mount tests need /dev/fuse");
-        let point = sandbox.path(name);
-        fs::create_dir(&point).unwrap();
-        let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
-        command.arg("--store").arg(sandbox.store()).arg("mount").args(arguments).arg(&point);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mounted = Self { process, point, sandbox };
-        let begun = Instant::now();
-        while !fs::read_to_string("/proc/self/mounts").unwrap().contains(text(&mounted.point)) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "the mount did not come up");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        mounted
-    }
-
-    fn end(mut self) {
-        self.sandbox.larder(["unmount", text(&self.point)]).done();
-        assert!(self.process.wait().unwrap().success());
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        if matches!(self.process.try_wait(), Ok(None)) {
-            let _ = Command::new("umount").arg("-l").arg(&self.point).status();
-            let _ = self.process.kill();
-            let _ = self.process.wait();
-        }
-    }
 }
 
 #[test]

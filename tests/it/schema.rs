@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{Ran, Sandbox, noise};
 
 /// Holds a value against a schema. Knows the keywords that our schemas have; another one fails, so that none is passed over.
 /// A member that the schema does not describe fails too.
@@ -181,6 +181,24 @@ fn failures_and_findings_are_as_their_schemas_say() {
 }
 
 #[test]
+fn verify_counts_every_file_that_it_read() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for (name, content) in [("empty", Vec::new()), ("short", b"short".to_vec()), ("long", noise(1, 3_000_000))] {
+        fs::write(source.join(name), content).unwrap();
+    }
+    fs::copy(source.join("long"), source.join("twin")).unwrap();
+    sandbox.snapshot(&source, "d").done();
+    let whole = sandbox.larder(["verify", "--read-data", "--json"]).json();
+    assert_eq!((&whole["files_read"], &whole["long_contents"]), (&4.into(), &1.into()), "{whole}");
+    let sealed = sandbox.larder(["verify", "--json"]).json();
+    assert_eq!((&sealed["files_read"], &sealed["long_contents"]), (&0.into(), &0.into()), "{sealed}");
+    let text = String::from_utf8(sandbox.larder(["verify", "--read-data"]).ended(0).stdout).unwrap();
+    assert!(text.contains("every byte of 4 files read"), "{text}");
+}
+
+#[test]
 fn progress_is_as_its_schema_says() {
     let sandbox = Sandbox::with_store();
     let source = sandbox.path("source");
@@ -202,6 +220,44 @@ fn progress_is_as_its_schema_says() {
     let ran = sandbox.larder(["show", "nothing", "--progress", "json"]).ended(10);
     assert_eq!(hold(&sandbox, "progress", &ran.stderr), 2, "an error and done: {}", ran.stderr);
     assert!(ran.stdout.is_empty());
+}
+
+#[test]
+fn listings_of_what_would_be_done_are_as_their_schemas_say() {
+    let sandbox = Sandbox::with_store();
+    let (source, dest) = (sandbox.path("source"), sandbox.path("dest"));
+    for file in [source.join("folder/file"), source.join("same"), source.join("left.o"), dest.join("extra")] {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "content").unwrap();
+    }
+    sandbox.snapshot(&source, "d").done();
+    let run = |words: &[&str]| {
+        let ran = sandbox.larder(words.iter().copied().chain(["--json"])).ended(0);
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let (source, dest) = (source.to_str().unwrap(), dest.to_str().unwrap());
+    assert_eq!(hold(&sandbox, "snapshot", &run(&["snapshot", "--dry-run", source, "-e", "*.o"])), 2);
+    let restore = |more: &[&str]| run(&[&["restore", "d", dest, "--delete"], more].concat());
+    let foretold = restore(&["--dry-run"]);
+    let done = restore(&["--changes"]);
+    let again = restore(&["--changes=all"]);
+    for (text, words) in [
+        (&foretold, &["made left.o", "made same", "removed extra", "made folder", "made folder/file"][..]),
+        (&done, &["made left.o", "made same", "removed extra", "made folder", "made folder/file"]),
+        (&again, &["same folder/file", "same left.o"]),
+    ] {
+        hold(&sandbox, "restore", text);
+        let values: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let (last, changes) = values.split_last().unwrap();
+        assert_eq!(last["type"], "summary");
+        let word = |v: &Value| format!("{} {}", v["change"].as_str().unwrap(), v["path"].as_str().unwrap());
+        let told: Vec<_> = changes.iter().map(word).collect();
+        for word in words {
+            assert!(told.iter().any(|t| t == word), "{word}: {told:?}");
+        }
+        assert!(changes.iter().all(|v| v["folder"] == (v["path"] == "folder" || v["path"] == "")), "{text}");
+    }
+    assert_eq!(hold(&sandbox, "restore", &restore(&[])), 1);
 }
 
 #[test]

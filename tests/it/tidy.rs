@@ -42,6 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rpassword", &["cli/"]),
     ("tar", &["packs/"]),
     ("zip", &["packs/"]),
+    ("unicode_normalization", &["packs/"]),
     ("ignore", &["ops/"]),
     ("globset", &["ops/"]),
     ("toml", &["cli/"]),

@@ -30,6 +30,8 @@ pub(super) struct Frame {
     looked_ahead: usize,
     /// The names that are captured, if not all.
     pub(super) only: Option<Only>,
+    /// The device that it is on.
+    pub(super) device: (u32, u32),
     /// Bytes of its path.
     pub(super) path_len: usize,
     /// Whether the old cache knows it and is in it.
@@ -37,7 +39,13 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(listing: Listing, only: Option<Only>, path_len: usize, in_cache: bool) -> Self {
+    pub(super) fn new(
+        listing: Listing,
+        only: Option<Only>,
+        device: (u32, u32),
+        path_len: usize,
+        in_cache: bool,
+    ) -> Self {
         Self {
             fd: listing.fd,
             names: listing.names,
@@ -48,6 +56,7 @@ impl Frame {
             folders_ahead: VecDeque::new(),
             looked_ahead: 0,
             only,
+            device,
             path_len,
             in_cache,
         }

@@ -10,6 +10,7 @@ mod cache;
 mod error;
 mod estimate;
 mod exclude;
+mod file_systems;
 mod frame;
 mod group;
 mod ignore_files;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +11,7 @@ use crate::ops::source;
 use crate::store::lies_in;
 
 use super::CaptureError;
+use super::file_systems::FileSystems;
 
 /// Which names of a folder are captured: all, or a few, with the same said of each.
 #[derive(Debug, Clone, Default)]
@@ -120,14 +122,21 @@ impl Only {
 /// Counts what there is to capture, for a progress bar: roughly, with excluded items, and no longer than the walk itself takes.
 pub(super) fn count(paths: &[PathBuf], progress: &dyn crate::model::Progress, stop: &AtomicBool) {
     let (mut items, mut bytes) = (0u64, 0u64);
-    let mut folders = paths.to_vec();
-    while let Some(folder) = folders.pop() {
+    let mut file_systems = FileSystems::default();
+    let device_of = |path: PathBuf| path.symlink_metadata().map(|meta| (meta.dev(), path));
+    let mut folders: Vec<_> = paths.iter().cloned().flat_map(device_of).collect();
+    while let Some((device, folder)) = folders.pop() {
         let Ok(list) = std::fs::read_dir(&folder) else { continue };
         for item in list.flatten() {
             let Ok(meta) = item.metadata() else { continue };
             items += 1;
             if meta.is_dir() {
-                folders.push(item.path());
+                let (path, at) = (item.path(), meta.dev());
+                let number = (rustix::fs::major(at), rustix::fs::minor(at));
+                let sort = || rustix::fs::statfs(&path).map(|s| s.f_type);
+                if at == device || file_systems.name(number, sort).is_none() {
+                    folders.push((at, path));
+                }
             } else if meta.is_file() {
                 bytes = bytes.saturating_add(meta.len());
             }

@@ -1,6 +1,7 @@
 //! The walk: folders in preorder, names sorted; what is left out, what the cache knows, and what must be read.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use rustix::io::Errno;
 
 use crate::format::HostMark;
 use crate::model::{Bits, Body, Entry, LinkGroup, Name, Notice, Xattrs};
+use crate::ops::mounts::mounted_at;
 use crate::ops::source::{self, Meta};
 
 use super::cache::OldCache;
+use super::file_systems::FileSystems;
 use super::frame::Frame;
 use super::group::GONE;
 use super::ignore_files::RulesAbove;
@@ -59,6 +62,7 @@ pub(super) struct Walk<'s, T> {
     owners: Owners,
     links: HashMap<Inode, Linked>,
     root_dev: (u32, u32),
+    file_systems: FileSystems,
     store: Option<Inode>,
     base: PathBuf,
 }
@@ -85,6 +89,7 @@ impl<'s, T: Taker> Walk<'s, T> {
             owners: Owners::default(),
             links: HashMap::new(),
             root_dev: (0, 0),
+            file_systems: FileSystems::default(),
             store,
             base: PathBuf::new(),
         }
@@ -102,7 +107,7 @@ impl<'s, T: Taker> Walk<'s, T> {
         let listing = Listing::read(roots.root, roots.only.as_ref(), &self.look_for).map_err(fail)?;
         self.taker.take(Event::Enter(root, None))?;
         let in_cache = self.old.is_some();
-        self.enter(listing, roots.only, in_cache);
+        self.enter(listing, roots.only, meta.dev, in_cache);
         while !self.frames.is_empty() {
             if self.setting.progress.cancelled() {
                 return Err(CaptureError::Interrupted);
@@ -114,7 +119,7 @@ impl<'s, T: Taker> Walk<'s, T> {
     }
 
     /// Goes into the folder whose path is at hand.
-    fn enter(&mut self, mut listing: Listing, only: Option<Only>, in_cache: bool) {
+    fn enter(&mut self, mut listing: Listing, only: Option<Only>, device: (u32, u32), in_cache: bool) {
         let path_len = self.path.len();
         for trouble in listing.troubles.drain(..) {
             let line = trouble.line.map_or_else(String::new, |n| format!(":{n}"));
@@ -129,7 +134,7 @@ impl<'s, T: Taker> Walk<'s, T> {
         if let Some(rules) = listing.rules.take() {
             self.rules.enter(path_len, rules);
         }
-        self.frames.push(Frame::new(listing, only, path_len, in_cache));
+        self.frames.push(Frame::new(listing, only, device, path_len, in_cache));
     }
 
     fn entry(&mut self, name: Name, meta: &Meta, body: Body, xattrs: Xattrs, bits: Bits) -> Entry {
@@ -152,7 +157,7 @@ impl<'s, T: Taker> Walk<'s, T> {
 
     /// The path at hand as a user knows it.
     fn shown(&self) -> String {
-        self.base.join(Path::new(std::ffi::OsStr::from_bytes(&self.path))).display().to_string()
+        self.base.join(Path::new(OsStr::from_bytes(&self.path))).display().to_string()
     }
 
     fn lost(&mut self, why: &dyn std::fmt::Display) -> Result<(), CaptureError> {
@@ -167,7 +172,17 @@ impl<'s, T: Taker> Walk<'s, T> {
             self.skipped(GONE);
             return Ok(());
         }
+        if self.is_closed_mount(error) {
+            self.skipped("it is a mount of a Larder store");
+            return Ok(());
+        }
         self.lost(&error)
+    }
+
+    /// True if the item at hand is a mount of Larder's that lets nobody but its user in, or is dead.
+    fn is_closed_mount(&self, error: Errno) -> bool {
+        let path = || self.base.join(Path::new(OsStr::from_bytes(&self.path)));
+        matches!(error, Errno::ACCESS | Errno::NOTCONN) && mounted_at(&path()).is_some_and(|m| m.is_larder())
     }
 
     fn skipped(&self, why: &str) {
@@ -247,6 +262,10 @@ impl<'s, T: Taker> Walk<'s, T> {
             self.skipped("it is a socket");
             return Ok(());
         }
+        if let Some(name) = self.file_system_of_file(&name, meta) {
+            self.skipped(&format!("it is in a {name} file system"));
+            return Ok(());
+        }
         let is_dir = meta.kind == FileType::Directory;
         let in_cache = self.frames.last().is_some_and(|f| f.in_cache);
         let cached = self.old.as_mut().filter(|_| in_cache).and_then(|old| old.find(name.as_bytes()));
@@ -257,6 +276,12 @@ impl<'s, T: Taker> Walk<'s, T> {
         let mark = HostMark { ctime: meta.ctime, dev: meta.dev, ino: meta.ino };
         let cached = cached.filter(|(m, _)| *m == mark).map(|(_, entry)| entry).filter(|e| same_kind(e, meta));
         if is_dir { self.folder(at, name, meta, mark, cached, was_folder) } else { self.leaf(name, meta, mark, cached) }
+    }
+
+    /// The name of the file system that a file is in, if nothing in that is captured. What the user named is.
+    fn file_system_of_file(&mut self, name: &Name, meta: &Meta) -> Option<&'static str> {
+        let frame = self.frames.last().filter(|frame| frame.only.is_none())?;
+        self.file_systems.of_file(&frame.fd, name.as_bytes(), meta, frame.device)
     }
 
     fn folder(
@@ -276,10 +301,17 @@ impl<'s, T: Taker> Walk<'s, T> {
         let foreign = self.setting.options.one_file_system && meta.dev != self.root_dev;
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         let only = frame.only.as_ref().and_then(|o| o.0.get(name.as_bytes()).cloned().flatten());
+        // What the user named is captured, whatever it is in.
+        let (above, is_named) = (frame.device, frame.only.is_some());
+        let mut pseudo = None;
         let listed = frame.listed_ahead(at).unwrap_or_else(|| {
             source::open_dir(frame.fd.as_fd(), name.as_bytes()).and_then(|fd| {
+                if !foreign && !is_named {
+                    pseudo = self.file_systems.begun_by(&fd, meta.dev, above);
+                }
                 let nothing = Only::default();
-                Listing::read(fd, if foreign { Some(&nothing) } else { only.as_ref() }, &self.look_for)
+                let none = foreign || pseudo.is_some();
+                Listing::read(fd, if none { Some(&nothing) } else { only.as_ref() }, &self.look_for)
             })
         });
         let looked = (self.setting.clock)();
@@ -303,7 +335,10 @@ impl<'s, T: Taker> Walk<'s, T> {
         };
         let entry = self.entry(name, meta, no_tree(), xattrs, bits);
         self.taker.take(Event::Enter(entry, settled(mark, looked)))?;
-        self.enter(listing, only, in_cache);
+        if let Some(name) = pseudo {
+            self.skipped(&format!("it is a {name} file system, of which the mount point alone is captured"));
+        }
+        self.enter(listing, only, meta.dev, in_cache);
         Ok(())
     }
 
@@ -377,10 +412,13 @@ impl<'s, T: Taker> Walk<'s, T> {
         }
         let one_fs = self.setting.options.one_file_system;
         let (root_dev, store, exclude, rules) = (self.root_dev, self.store, self.setting.exclude, &self.rules);
+        let device = frame.device;
         let above = &self.path[..frame.path_len.min(self.path.len())];
         frame.list_ahead(&self.pool, &self.look_for, |name, meta| {
             let foreign = one_fs && meta.dev != root_dev;
-            if meta.kind != FileType::Directory || foreign || store == Some((meta.dev, meta.ino)) {
+            // Another file system may be one that is better not listed.
+            if meta.kind != FileType::Directory || foreign || meta.dev != device || store == Some((meta.dev, meta.ino))
+            {
                 return false;
             }
             let mut path = above.to_vec();

@@ -46,7 +46,7 @@ pub fn with_folder<E: From<DiffError>>(
     let meta = source::stat_fd(root.as_fd()).map_err(fail)?;
     let store = std::fs::File::open(pages.store().dir()).ok().and_then(|f| source::identity(&f));
     let mut rules = Rules::new(leave_out).map_err(DiffError::from)?;
-    let top_names = rules.enter(&[], root).map_err(fail)?;
+    let top_names = rules.enter(&[], meta.dev, root).map_err(fail)?;
     let top = Aspects { links: false, ..aspects(&meta, folder, false) };
     let mut sums = Sums::default();
     if !top.is_empty() && !options.content {
@@ -136,7 +136,8 @@ impl SideBySide<'_> {
                     if met.new.as_ref().is_some_and(|new| new.1.kind == FileType::Socket || is_store(new)) {
                         continue;
                     }
-                    if self.rules.leave_out(&met.path, met.is_folder(), met.new.as_ref().map(|(_, meta)| meta)) {
+                    let host = met.new.as_ref().map(|(dir, meta)| (&**dir, meta));
+                    if self.rules.leave_out(&met.path, met.is_folder(), host) {
                         continue;
                     }
                     match self.descend(&met) {
@@ -166,7 +167,7 @@ impl SideBySide<'_> {
         }
         let name = met.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
         let new = match new {
-            Some((dir, _)) => Some(self.rules.enter(&met.path, source::open_dir(dir.as_fd(), name)?)?),
+            Some((dir, meta)) => Some(self.rules.enter(&met.path, meta.dev, source::open_dir(dir.as_fd(), name)?)?),
             None => None,
         };
         let pair = Pair::open(self.pages, met.path.clone(), old, new).map_err(Trouble::Store)?;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -26,6 +27,15 @@ struct Include {
     patterns: Gitignore,
     /// Where each pattern can match at all; nothing if one of them can anywhere.
     anchored: Option<Vec<Vec<GlobMatcher>>>,
+    each: Vec<Single>,
+}
+
+/// A pattern by itself, and whether anything was taken that it fits.
+#[derive(Debug)]
+struct Single {
+    text: String,
+    pattern: Gitignore,
+    met: AtomicBool,
 }
 
 impl Select {
@@ -47,7 +57,13 @@ impl Select {
             Ok((!list.is_empty()).then_some(built))
         };
         let anchored = include.iter().map(|pattern| anchor(pattern)).collect();
-        let include = patterns(include)?.map(|patterns| Include { patterns, anchored });
+        let mut each = Vec::new();
+        for text in include {
+            if let Some(pattern) = patterns(std::slice::from_ref(text))? {
+                each.push(Single { text: text.clone(), pattern, met: AtomicBool::new(false) });
+            }
+        }
+        let include = patterns(include)?.map(|patterns| Include { patterns, anchored, each });
         Ok(Self { exclude: patterns(exclude)?, include })
     }
 
@@ -55,6 +71,28 @@ impl Select {
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.exclude.is_none() && self.include.is_none()
+    }
+
+    /// After a restore: the inclusions that fitted nothing that was taken. Of `!` patterns beside others nothing is told.
+    pub fn unmatched(&self) -> impl Iterator<Item = &str> {
+        let each = || self.include.iter().flat_map(|include| &include.each);
+        let takes_back = |one: &Single| one.text.starts_with('!');
+        let all_do = each().all(takes_back);
+        each()
+            .filter(move |one| (all_do || !takes_back(one)) && !one.met.load(Ordering::Relaxed))
+            .map(|one| one.text.as_str())
+    }
+
+    /// Takes note of which inclusions fit an item of the snapshot that is taken.
+    fn note(&self, path: &[u8], is_folder: bool) {
+        let path = Path::new(OsStr::from_bytes(path));
+        let unmet =
+            self.include.iter().flat_map(|include| &include.each).filter(|one| !one.met.load(Ordering::Relaxed));
+        for one in unmet {
+            if one.pattern.matched(path, is_folder).is_ignore() {
+                one.met.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// What is done with an item. `inside`: it is in a folder that was taken itself.
@@ -146,6 +184,9 @@ impl<'a> Chooser<'a> {
             return Choice::Take;
         }
         let choice = self.select.choose(&node.path, is_folder, self.inside());
+        if choice == Choice::Take {
+            self.select.note(&node.path, is_folder);
+        }
         if is_folder && choice != Choice::Aside {
             self.inside.push(choice == Choice::Take);
         }

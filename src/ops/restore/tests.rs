@@ -2,25 +2,13 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::codec::{Identity, Passphrase};
 use crate::model::{Quiet, Timestamp};
 use crate::ops::capture::{CaptureOptions, Source, capture};
 use crate::ops::verify::{VerifyOptions, verify};
-use crate::store::{CacheSize, ClientDirs, NewStore, Store, StoreError, Unlock, Waiting, create, open};
+use crate::store::{Store, Waiting};
+use crate::tree::samples::new_store;
 
 use super::*;
-
-struct NoKeys;
-
-impl Unlock for NoKeys {
-    fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {
-        Ok(None)
-    }
-}
 
 /// A store with one snapshot of what `fill` puts into a folder.
 struct Sandbox {
@@ -35,10 +23,7 @@ impl Sandbox {
         let source = dir.path().join("source");
         fs::create_dir(&source).unwrap();
         fill(&source);
-        let place = dir.path().join("store");
-        create(&place, &NewStore { recipients: Vec::new(), now: Timestamp::EPOCH }).unwrap();
-        let dirs = ClientDirs { state: dir.path().join("state"), cache: dir.path().join("cache") };
-        let store = open(&place, &NoKeys, &dirs, CacheSize::default()).unwrap();
+        let store = new_store(dir.path());
         let mut options = CaptureOptions::new("test".parse().unwrap());
         options.waiting = Waiting::NoWait;
         let info = capture(&store, Source::Paths(vec![source]), options, &Quiet, &|| Timestamp::EPOCH).unwrap();
@@ -123,7 +108,7 @@ fn everything_comes_back() {
         verify(&sandbox.store, &sandbox.pages(), VerifyOptions { read_data: true, whole_contents: true }, &Quiet);
     let report = report.unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    assert_eq!((report.snapshots, report.files_read), (1, 2));
+    assert_eq!((report.snapshots, report.files, report.long_contents), (1, 7, 2));
 }
 
 #[test]

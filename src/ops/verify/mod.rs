@@ -56,8 +56,11 @@ pub struct Verified {
     pub block_bytes: u64,
     /// Index entries.
     pub index_entries: u64,
-    /// Files read whole.
-    pub files_read: u64,
+    /// Files among the entries.
+    pub files: u64,
+    /// Contents of several chunks that were read from end to end, each once; with [`VerifyOptions::whole_contents`]. A content of
+    /// one chunk is checked with its block: the chunk's id is the content's.
+    pub long_contents: u64,
     /// Damaged objects.
     pub findings: Vec<Finding>,
     /// Snapshots that the damage touches.
@@ -118,8 +121,8 @@ pub fn verify(
     let structure = structure.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let (inspected, damaged_blocks) = or_found(blocks, &mut verified.findings)?;
     (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
-    (verified.snapshots, verified.pages, verified.entries) =
-        (structure.manifests.len() as u64, structure.pages, structure.entries);
+    (verified.snapshots, verified.pages) = (structure.manifests.len() as u64, structure.pages);
+    (verified.entries, verified.files) = (structure.entries, structure.files);
     verified.findings.extend(damaged_blocks);
     let damaged_copies = or_found(store.check_copies(), &mut verified.findings)?;
     verified.findings.extend(damaged_copies);
@@ -132,7 +135,7 @@ pub fn verify(
     let mut told = HashSet::new();
     verified.findings.retain(|f| told.insert((f.object.clone(), f.why.clone())));
     if options.whole_contents && !progress.cancelled() {
-        verified.files_read =
+        verified.long_contents =
             content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
     }
     if progress.cancelled() {

@@ -40,6 +40,7 @@ pub(super) struct Structure<'a> {
     pub(super) lost: Vec<SnapshotId>,
     pub(super) pages: u64,
     pub(super) entries: u64,
+    pub(super) files: u64,
     pub(super) findings: Vec<Finding>,
     pub(super) bad: Bad,
 }
@@ -55,6 +56,7 @@ impl<'a> Structure<'a> {
             lost: Vec::new(),
             pages: 0,
             entries: 0,
+            files: 0,
             findings: Vec::new(),
             bad: Bad::default(),
         };
@@ -106,6 +108,7 @@ impl<'a> Structure<'a> {
             }
             self.map::<Entry>(tree.page, tree.counts, &mut |here, entry| {
                 here.entries += 1;
+                here.files += u64::from(entry.file().is_some());
                 here.entry(entry);
                 todo.extend(entry.folder());
             });

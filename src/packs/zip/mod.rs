@@ -2,12 +2,13 @@
 //!
 //! Members in preorder, folders as members of their own, the root's left out; everything deflated; sizes in front of each content,
 //! of long files behind it, zip64 where it is needed; modes and symlinks as Unix zips have them, times in DOS's form (UTC) and
-//! to the second. What a zip cannot carry is counted ([`Losses`](super::Losses)).
+//! to the second. What a zip cannot carry is counted ([`Losses`](super::Losses)), and names that not every system can tell apart.
 //!
 //! Short files are deflated by several threads, a batch at a time into a small zip in memory, and these are taken in whole, in
 //! order; long files are deflated as they are read. The
 //! directory of a zip is written last and held until then: a few hundred bytes and the name for each member.
 
+mod alike;
 mod headers;
 mod member;
 mod name;
@@ -20,10 +21,11 @@ use std::ops::RangeInclusive;
 use zip::write::StreamWriter;
 use zip::{ZipWriter, result::ZipError};
 
-use crate::model::{Entry, Progress};
+use crate::model::{Entry, Notice, Progress};
 use crate::tree::{Flow, LongCheck, Pages, Visit, in_order};
 
 use super::{PackError, Packing};
+use alike::Alike;
 use member::{Own, Prepared, Step, prepare};
 
 /// Levels of deflate.
@@ -51,14 +53,22 @@ pub(super) fn export(
         long: LongCheck::default(),
         packing: Packing::default(),
     };
-    let mut jobs = Jobs { pages, flow: Flow::new(pages, apart(starts)), rest: VecDeque::new(), again: None };
+    let flow = Flow::new(pages, apart(starts));
+    let mut jobs = Jobs { pages, flow, rest: VecDeque::new(), again: None, alike: Alike::default() };
     let written = in_order(|| jobs.next(), |batch| prepare(pages, batch, level), |prepared| writing.take(prepared?));
     if let Err(error) = written {
         // A writer that is dropped ends the zip. This one must not look as if it were whole.
         broken.set(true);
         return Err(error);
     }
-    let Writing { zip, packing, .. } = writing;
+    let Writing { zip, mut packing, .. } = writing;
+    packing.losses.append(jobs.alike.losses);
+    if jobs.alike.passed_over > 0 {
+        progress.notice(Notice::Remark(format!(
+            "there were too many names to compare all: {} may be one name with another to Windows and macOS and were not counted as such",
+            jobs.alike.passed_over
+        )));
+    }
     let finished = zip.finish().map_err(failed).and_then(|out| {
         let mut out = out.into_inner();
         out.flush().map_err(PackError::Write)
@@ -91,6 +101,7 @@ struct Jobs<'a> {
     rest: VecDeque<Visit>,
     /// A further name that is being read.
     again: Option<Flow>,
+    alike: Alike,
 }
 
 impl Jobs<'_> {
@@ -107,6 +118,7 @@ impl Jobs<'_> {
         }
         let mut batch = Vec::new();
         while let Some(visit) = self.rest.pop_front() {
+            self.alike.visit(&visit);
             if let Visit::Enter { node, first: Some(_), .. } = &visit {
                 self.again = Some(Flow::new(self.pages, vec![(node.path.clone(), node.entry.clone())]));
                 // The name itself goes ahead, to be counted.
