@@ -12,7 +12,23 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A mount that ends with the test, whatever happens.
+/// Something mounted that goes with the test.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    pub(crate) fn new(arguments: &[&str], at: PathBuf) -> Self {
+        Ran::of(Command::new("mount").args(arguments).arg(&at)).done();
+        Self(at)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A mount of Larder's that ends with the test, whatever happens.
 pub(crate) struct Mounted<'a> {
     process: Child,
     pub(crate) point: PathBuf,
@@ -50,8 +66,9 @@ impl<'a> Mounted<'a> {
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
+        // It may be gone, or dead; then this fails, or clears it.
+        let _ = Command::new("umount").arg("-l").arg(&self.point).stderr(Stdio::null()).status();
         if matches!(self.process.try_wait(), Ok(None)) {
-            let _ = Command::new("umount").arg("-l").arg(&self.point).stderr(Stdio::null()).status();
             let _ = self.process.kill();
             let _ = self.process.wait();
         }
@@ -112,7 +129,7 @@ fn what_a_mount_hides_is_told() {
     let (empty, full) = (sandbox.path("empty"), sandbox.path("full"));
     fs::create_dir_all(full.join("something")).unwrap();
     fs::create_dir(&empty).unwrap();
-    Ran::of(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&empty)).done();
+    let _tmpfs = Mount::new(&["-t", "tmpfs", "none"], empty.clone());
     for (at, told) in [(&empty, false), (&full, true)] {
         let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
         command.args(["--store", text(&sandbox.store()), "mount", text(at)]).stderr(Stdio::piped());
@@ -123,5 +140,4 @@ fn what_a_mount_hides_is_told() {
         assert!(process.wait().unwrap().success());
         assert_eq!(before.iter().any(|line| line.contains("is hidden as long as")), told, "{before:?}");
     }
-    Ran::of(Command::new("umount").arg(&empty)).done();
 }

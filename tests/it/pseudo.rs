@@ -2,29 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::mounting::Mounted;
+use crate::mounting::{Mount, Mounted};
 use crate::sandbox::{Ran, Sandbox};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-/// Something mounted that goes with the test.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(arguments: &[&str], at: PathBuf) -> Self {
-        Ran::of(Command::new("mount").args(arguments).arg(&at)).done();
-        Self(at)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// The paths of a dataset's newest snapshot, one after the other.
