@@ -9,19 +9,19 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::codec::ContentHash;
-use crate::model::{Chunks, FileBody, Holes};
-use crate::store::StoreError;
+use crate::codec::ContentDigest;
+use crate::model::{ChunkRef, Chunks, FileBody, Holes};
+use crate::store::{Item, StoreError};
 
 use super::content::ContentPiece;
 use super::flow::{Node, Part};
 use super::pages::Pages;
 
-/// Jobs under way or waiting to be taken, for each thread.
-const JOBS_A_THREAD: usize = 3;
+/// Jobs under way or waiting to be taken, for each processor.
+const JOBS_A_PROCESSOR: usize = 3;
 
-/// Threads that work at a time.
-fn threads() -> usize {
+/// Processors that are used.
+fn processors() -> usize {
     thread::available_parallelism().map_or(2, usize::from).clamp(2, 16)
 }
 
@@ -36,12 +36,13 @@ pub fn in_order<J: Send, R: Send, E>(
     work: impl Fn(J) -> R + Sync,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let window = threads() * JOBS_A_THREAD;
+    let window = processors() * JOBS_A_PROCESSOR;
     let (to_work, jobs) = bounded::<(J, Sender<R>)>(window);
     let (to_order, order) = bounded::<Receiver<R>>(window);
     let stopped = AtomicBool::new(false);
     thread::scope(|scope| {
-        for _ in 0..threads() {
+        // One more than processors: now and then one waits for the disk, or for another that writes to the same file.
+        for _ in 0..=processors() {
             let (jobs, work, stopped) = (jobs.clone(), &work, &stopped);
             scope.spawn(move || {
                 for (job, done) in jobs {
@@ -82,7 +83,10 @@ pub enum Stretch<'a> {
 }
 
 impl Pages {
-    /// Gives the bytes of a part to `to`, in order, each chunk's id checked.
+    /// Gives the bytes of a part to `to`, in order, each chunk's id checked; those that stand together in a block in one slice.
+    ///
+    /// The ids prove the bytes: the list of them is in an entry whose page has been checked by its own id. That they together are
+    /// what the file's digest says is a matter of the capture, and of [`WholeCheck`].
     ///
     /// # Errors
     /// If the content is damaged, or `to` fails.
@@ -91,25 +95,39 @@ impl Pages {
         part: &mut Part,
         mut to: impl FnMut(Stretch) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut run: Option<Item> = None;
         for piece in &part.pieces {
-            match piece {
-                ContentPiece::Hole(len) => to(Stretch::Hole(*len))?,
-                ContentPiece::Data { chunk, skip, len } => {
-                    let item = self.store().chunk(&chunk.id)?;
-                    let wanted = *skip as usize..(*skip + *len) as usize;
-                    let bytes = item.get(wanted).filter(|_| item.len() == chunk.len as usize);
-                    let wrong = || {
-                        StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says")
-                    };
-                    to(Stretch::Data(bytes.ok_or_else(wrong)?))?;
-                }
+            let next = match piece {
+                ContentPiece::Data { chunk, skip, len } => Some(self.piece(chunk, *skip, *len)?),
+                ContentPiece::Hole(_) => None,
+            };
+            if run.as_mut().zip(next.as_ref()).is_some_and(|(run, next)| run.join(next)) {
+                continue;
             }
+            if let Some(run) = std::mem::replace(&mut run, next) {
+                to(Stretch::Data(&run))?;
+            }
+            if let ContentPiece::Hole(len) = piece {
+                to(Stretch::Hole(*len))?;
+            }
+        }
+        if let Some(run) = run {
+            to(Stretch::Data(&run))?;
         }
         part.broken.take().map_or(Ok(()), |e| Err(e.into()))
     }
+
+    fn piece(&self, chunk: &ChunkRef, skip: u32, len: u32) -> Result<Item, StoreError> {
+        let item = self.store().chunk(&chunk.id)?;
+        let fits = item.len() == chunk.len as usize;
+        let wanted = skip as usize..skip as usize + len as usize;
+        item.cut(wanted).filter(|_| fits).ok_or_else(|| {
+            StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says")
+        })
+    }
 }
 
-/// Checks contents that are longer than a batch against their digests: parts come here in order, after they were worked on.
+/// Checks contents that are longer than a part against their digests: parts come here in order, after they were worked on.
 #[derive(Debug, Default)]
 pub struct LongCheck {
     file: Option<(Arc<Node>, WholeCheck)>,
@@ -138,10 +156,12 @@ impl LongCheck {
     }
 }
 
-/// Compares a whole content with its digest, where the ids of its chunks do not say it already.
+/// Compares a whole content with its digest, where that is not the id of its one chunk.
+///
+/// No reader needs it, since the ids prove each byte. It tells whether the capture listed the chunks of what it summed up.
 #[derive(Debug)]
 pub struct WholeCheck {
-    hash: Option<ContentHash>,
+    hash: Option<ContentDigest>,
 }
 
 impl WholeCheck {
@@ -156,7 +176,7 @@ impl WholeCheck {
         };
         let mostly_holes = holes > (64 << 20) + 2 * file.size.saturating_sub(holes);
         let needed = file.content.is_some() && !matches!(file.chunks, Chunks::Whole | Chunks::None) && !mostly_holes;
-        Self { hash: needed.then(ContentHash::default) }
+        Self { hash: needed.then(ContentDigest::default) }
     }
 
     /// True if it wants the bytes.
@@ -180,7 +200,7 @@ impl WholeCheck {
     /// If the digest is another.
     pub fn finish(self, file: &FileBody) -> Result<(), StoreError> {
         let (Some(hash), Some(content)) = (self.hash, file.content) else { return Ok(()) };
-        if hash.finish().blake3 == content {
+        if hash.finish() == content {
             Ok(())
         } else {
             Err(StoreError::damage("a content", "its chunks together are not what its digest says"))
