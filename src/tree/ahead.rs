@@ -1,13 +1,8 @@
-//! Reading ahead: jobs done by several threads, their outcomes taken in order, with few under way at a time.
+//! The bytes of parts, for whoever reads contents on several threads; and whether they together are what was captured.
 //!
-//! Threads of its own, not rayon's: jobs wait for disks and for each other's blocks, and the caller may be one of rayon's
-//! workers. Two jobs that need the same block decode it once: the store's cache makes the second wait for the first.
+//! Two that need the same block decode it once: the store's cache makes the second wait for the first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::codec::ContentDigest;
 use crate::model::{ChunkRef, Chunks, FileBody, Holes};
@@ -16,62 +11,6 @@ use crate::store::{Item, StoreError};
 use super::content::ContentPiece;
 use super::flow::{Node, Part};
 use super::pages::Pages;
-
-/// Jobs under way or waiting to be taken, for each processor.
-const JOBS_A_PROCESSOR: usize = 3;
-
-/// Processors that are used.
-fn processors() -> usize {
-    thread::available_parallelism().map_or(2, usize::from).clamp(2, 16)
-}
-
-/// Runs `work` on what `next` gives, on several threads, and gives the outcomes to `take` on this one, in order.
-///
-/// `next` runs ahead on a thread of its own by at most a few jobs.
-///
-/// # Errors
-/// The first that `take` gives; what is under way is finished, what waits is dropped.
-pub fn in_order<J: Send, R: Send, E>(
-    mut next: impl FnMut() -> Option<J> + Send,
-    work: impl Fn(J) -> R + Sync,
-    mut take: impl FnMut(R) -> Result<(), E>,
-) -> Result<(), E> {
-    let window = processors() * JOBS_A_PROCESSOR;
-    let (to_work, jobs) = bounded::<(J, Sender<R>)>(window);
-    let (to_order, order) = bounded::<Receiver<R>>(window);
-    let stopped = AtomicBool::new(false);
-    thread::scope(|scope| {
-        // One more than processors: now and then one waits for the disk, or for another that writes to the same file.
-        for _ in 0..=processors() {
-            let (jobs, work, stopped) = (jobs.clone(), &work, &stopped);
-            scope.spawn(move || {
-                for (job, done) in jobs {
-                    if !stopped.load(Ordering::Relaxed) {
-                        let _ = done.send(work(job));
-                    }
-                }
-            });
-        }
-        drop(jobs);
-        scope.spawn(move || {
-            while let Some(job) = next() {
-                let (done, outcome) = bounded(1);
-                if to_order.send(outcome).is_err() || to_work.send((job, done)).is_err() {
-                    return;
-                }
-            }
-        });
-        for outcome in order {
-            // An outcome that never comes is that of a thread that panicked; the scope passes the panic on.
-            let Ok(outcome) = outcome.recv() else { break };
-            if let Err(e) = take(outcome) {
-                stopped.store(true, Ordering::Relaxed);
-                return Err(e);
-            }
-        }
-        Ok(())
-    })
-}
 
 /// Some bytes of a content.
 #[derive(Debug, Clone, Copy)]

@@ -27,6 +27,7 @@ mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
+mod restore_beside; // restores beside others, by others than root, and over what a kill left
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees

@@ -137,7 +137,7 @@ impl Context<'_> {
     }
 
     /// What exists must not be overwritten: is it what would be written?
-    fn left_alone(&self, folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
+    pub(super) fn left_alone(&self, folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
         if looks_same(folder, entry, stat).unwrap_or(false) {
             let fits = self.carrier.owner_and_mode_fit(entry, Met::of(stat));
             return if fits { Outcome::Same(Vec::new()) } else { Outcome::Unlike };
