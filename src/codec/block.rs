@@ -1,5 +1,8 @@
 //! Sections 7.4 and 10: building and opening blocks and sealed values.
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use crate::format::{BlockHeader, BlockKind, BlockTable, Codec, DecodeError, MAX_BLOCK, SealedHeader};
 use crate::model::{Digest, EpochId};
 
@@ -46,10 +49,16 @@ impl OpenBlock {
     /// An item's bytes.
     #[must_use]
     pub fn item(&self, ordinal: u32) -> Option<&[u8]> {
+        self.content.get(self.range(ordinal)?)
+    }
+
+    /// Where an item's bytes are in the content.
+    #[must_use]
+    pub fn range(&self, ordinal: u32) -> Option<Range<usize>> {
         let at = ordinal as usize;
         let end = *self.ends.get(at)? as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
-        self.content.get(start..end)
+        Some(start..end)
     }
 
     /// How many items.
@@ -148,17 +157,14 @@ pub fn open_block(block: &[u8], page: Option<&DataKey>, content: Option<&DataKey
     let (page, key) = (page.ok_or(SealError::DoesNotOpen)?, content.ok_or(SealError::DoesNotOpen)?);
     let (header, table) = open_table(block, page)?;
     let (_, _, sealed) = BlockHeader::parse(block)?;
-    let body = key.open(header.content_nonce, &bound(&header, 2), sealed)?;
-    let padding = table.padding as usize;
-    let body = body.len().checked_sub(padding).map(|len| &body[..len]);
-    let body = body.ok_or_else(|| DecodeError::malformed("block", "more padding than content"))?;
-    let length = table.length as usize;
-    debug_assert!(length <= MAX_BLOCK);
-    let content = match table.codec {
-        Codec::Raw if body.len() == length => body.to_vec(),
-        Codec::Raw => return Err(DecodeError::malformed("block", "content of another length").into()),
-        Codec::Zstd => decompress(body, length)?,
-    };
+    let content = BODY.with_borrow_mut(|body| {
+        key.open_into(header.content_nonce, &bound(&header, 2), sealed, body)?;
+        let content = unpacked(body, &table);
+        if body.len() > BODY_KEPT {
+            *body = Vec::new();
+        }
+        content
+    })?;
     let mut end = 0;
     let ends = table
         .items
@@ -169,6 +175,27 @@ pub fn open_block(block: &[u8], page: Option<&DataKey>, content: Option<&DataKey
         })
         .collect();
     Ok(OpenBlock { content, ends })
+}
+
+thread_local! {
+    /// Where a block is opened before it is unpacked. Used again: memory that is new to a process costs more than what is done there.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes of a body beyond which its memory is given back: nearly all blocks have fewer.
+const BODY_KEPT: usize = 4 << 20;
+
+/// The content in an opened block.
+fn unpacked(body: &[u8], table: &BlockTable) -> Result<Vec<u8>, BlockError> {
+    let body = body.len().checked_sub(table.padding as usize).map(|len| &body[..len]);
+    let body = body.ok_or_else(|| DecodeError::malformed("block", "more padding than content"))?;
+    let length = table.length as usize;
+    debug_assert!(length <= MAX_BLOCK);
+    match table.codec {
+        Codec::Raw if body.len() == length => Ok(body.to_vec()),
+        Codec::Raw => Err(DecodeError::malformed("block", "content of another length").into()),
+        Codec::Zstd => Ok(decompress(body, length)?),
+    }
 }
 
 fn value_bound(header: &SealedHeader, family: &str, key: &[u8]) -> Vec<u8> {

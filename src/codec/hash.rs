@@ -192,18 +192,43 @@ impl ContentSum {
     }
 }
 
+/// The digest of a content that comes piece by piece.
+#[derive(Debug, Clone, Default)]
+pub struct ContentDigest(Box<blake3::Hasher>);
+
 /// Sums a content up piece by piece.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ContentHash {
     crc32: crc32fast::Hasher,
-    blake3: Box<blake3::Hasher>,
+    blake3: ContentDigest,
 }
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-impl Default for ContentHash {
-    fn default() -> Self {
-        Self { crc32: crc32fast::Hasher::new(), blake3: Box::new(blake3::Hasher::new()) }
+/// Gives so many zeros to `to`, in slices.
+fn zeros(mut len: u64, mut to: impl FnMut(&[u8])) {
+    while len > 0 {
+        let step = len.min(ZEROS.len() as u64);
+        to(&ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())]);
+        len -= step;
+    }
+}
+
+impl ContentDigest {
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// So many zeros (a hole).
+    pub fn zeros(&mut self, len: u64) {
+        zeros(len, |bytes| self.update(bytes));
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest::from_bytes(*self.0.finalize().as_bytes())
     }
 }
 
@@ -215,18 +240,14 @@ impl ContentHash {
     }
 
     /// So many zeros (a hole).
-    pub fn zeros(&mut self, mut len: u64) {
-        while len > 0 {
-            let step = len.min(ZEROS.len() as u64);
-            self.update(&ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())]);
-            len -= step;
-        }
+    pub fn zeros(&mut self, len: u64) {
+        zeros(len, |bytes| self.update(bytes));
     }
 
     /// The sums.
     #[must_use]
     pub fn finish(self) -> ContentSum {
-        ContentSum { crc32: self.crc32.finalize(), blake3: Digest::from_bytes(*self.blake3.finalize().as_bytes()) }
+        ContentSum { crc32: self.crc32.finalize(), blake3: self.blake3.finish() }
     }
 }
 
@@ -241,6 +262,10 @@ mod tests {
         piecewise.zeros(100_000);
         let whole = [&b"abc"[..], &vec![0; 100_000]].concat();
         assert_eq!(piecewise.finish(), ContentSum::of(&whole));
+        let mut alone = ContentDigest::default();
+        alone.update(b"abc");
+        alone.zeros(100_000);
+        assert_eq!(alone.finish(), digest(&whole));
     }
 
     #[test]

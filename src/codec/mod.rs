@@ -15,7 +15,9 @@ pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open
 pub use cache::CacheKey;
 pub use compress::{CompressError, Effort, FrameWriter};
 pub use cut::Cutter;
-pub use hash::{ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed};
+pub use hash::{
+    ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
+};
 pub use seal::{Class, DataKey, SealError, random_bytes};
 pub use sha256::Sha256;
 pub use wrap::{

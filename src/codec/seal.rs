@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce, Tag};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -101,13 +102,30 @@ impl DataKey {
 
     /// Opens what [`Self::seal`] sealed.
     pub(super) fn open(&self, counter: u64, bound: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let Some(cipher) = &self.cipher else { return Ok(Zeroizing::new(sealed.to_vec())) };
+        let mut bytes = Zeroizing::new(Vec::new());
+        self.open_into(counter, bound, sealed, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same into a buffer, whose memory is used again. After an error what is in it means nothing.
+    pub(super) fn open_into(
+        &self,
+        counter: u64,
+        bound: &[u8],
+        sealed: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        let Some(cipher) = &self.cipher else {
+            out.clear();
+            out.extend_from_slice(sealed);
+            return Ok(());
+        };
         let (body, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(SealError::DoesNotOpen)?;
-        let mut bytes = body.to_vec();
+        out.resize(body.len(), 0);
+        let buffer = InOutBuf::new(body, out).map_err(|_| SealError::DoesNotOpen)?;
         cipher
-            .decrypt_inout_detached(&Nonce::from(nonce(counter)), bound, bytes.as_mut_slice().into(), &Tag::from(*tag))
-            .map_err(|_| SealError::DoesNotOpen)?;
-        Ok(Zeroizing::new(bytes))
+            .decrypt_inout_detached(&Nonce::from(nonce(counter)), bound, buffer, &Tag::from(*tag))
+            .map_err(|_| SealError::DoesNotOpen)
     }
 }
 
@@ -126,6 +144,10 @@ mod tests {
         assert!(key.open(counter + 1, b"bound", &bytes).is_err());
         assert!(key.open(counter, b"other", &bytes).is_err());
         assert!(DataKey::new(&[8; 32]).open(counter, b"bound", &bytes).is_err());
+        for mut used in [vec![7; 3], vec![7; 300]] {
+            key.open_into(counter, b"bound", &bytes, &mut used).unwrap();
+            assert_eq!(used, b"some plain bytes");
+        }
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 1;

@@ -1,11 +1,10 @@
 //! Looking into a snapshot: listing a folder, giving out a file.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use crate::model::{Body, Entry, Failure, Kind, Progress};
 use crate::store::StoreError;
-use crate::tree::{Flow, LongCheck, Node, Pages, Part, Step, Stretch, Visit, Walk, WholeCheck, in_order};
+use crate::tree::{Flow, Node, Pages, Part, Step, Stretch, Visit, Walk, in_order};
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -102,19 +101,13 @@ impl Lister {
     }
 }
 
-/// A part of a file, decoded.
-struct Loaded {
-    node: Arc<Node>,
-    part: Part,
-    stretches: Vec<Own>,
-}
-
+/// Some of a file, decoded.
 enum Own {
     Data(Vec<u8>),
     Hole(u64),
 }
 
-/// Writes a file's content to `out`, holes as zeros. Every chunk is checked before it is written, the whole at the end.
+/// Writes a file's content to `out`, holes as zeros. Every chunk is checked before it is written.
 ///
 /// # Errors
 /// If it is no file, is damaged, or cannot be written.
@@ -130,23 +123,18 @@ pub fn cat(
     }
     let fail = |source| ReadError::Store { path: path.to_owned(), source };
     let mut flow = Flow::new(pages, vec![(path.as_bytes().into(), entry.clone())]);
-    let mut long = LongCheck::default();
     in_order(
         || flow.next(),
         |visit| match visit {
-            Visit::Enter { node, part: Some(part), .. } | Visit::Part(node, part) => load(pages, node, part).map(Some),
-            _ => Ok(None),
+            Visit::Enter { part: Some(part), .. } | Visit::Part(_, part) => load(pages, part),
+            _ => Ok(Vec::new()),
         },
-        |loaded: Result<Option<Loaded>, StoreError>| {
-            let Some(mut loaded) = loaded.map_err(fail)? else { return Ok(()) };
-            for stretch in &loaded.stretches {
+        |stretches: Result<Vec<Own>, StoreError>| {
+            for stretch in stretches.map_err(fail)? {
                 match stretch {
-                    Own::Data(bytes) => out.write_all(bytes).map_err(ReadError::Write)?,
-                    Own::Hole(len) => write_zeros(out, *len).map_err(ReadError::Write)?,
+                    Own::Data(bytes) => out.write_all(&bytes).map_err(ReadError::Write)?,
+                    Own::Hole(len) => write_zeros(out, len).map_err(ReadError::Write)?,
                 }
-            }
-            if !(loaded.part.offset == 0 && loaded.part.last) {
-                long.add(pages, &loaded.node, &mut loaded.part).map_err(fail)?;
             }
             if progress.cancelled() { Err(ReadError::Interrupted) } else { Ok(()) }
         },
@@ -184,24 +172,16 @@ fn check_one(pages: &Pages, visit: Visit, progress: &dyn Progress) -> Result<(),
     }
 }
 
-fn load(pages: &Pages, node: Arc<Node>, mut part: Part) -> Result<Loaded, StoreError> {
+fn load(pages: &Pages, mut part: Part) -> Result<Vec<Own>, StoreError> {
     let mut stretches = Vec::new();
-    let whole = node.entry.file().filter(|_| part.offset == 0 && part.last);
-    let mut check = whole.map(WholeCheck::new);
     pages.read_part::<StoreError>(&mut part, |stretch| {
-        if let Some(check) = &mut check {
-            check.update(stretch);
-        }
         stretches.push(match stretch {
             Stretch::Data(bytes) => Own::Data(bytes.to_vec()),
             Stretch::Hole(len) => Own::Hole(len),
         });
         Ok(())
     })?;
-    if let Some((check, file)) = check.zip(whole) {
-        check.finish(file)?;
-    }
-    Ok(Loaded { node, part, stretches })
+    Ok(stretches)
 }
 
 fn write_zeros(out: &mut dyn Write, mut len: u64) -> std::io::Result<()> {

@@ -1,5 +1,6 @@
 //! Reading items: index, block, decode, check.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use quick_cache::Weighter;
@@ -19,7 +20,7 @@ pub struct CacheSize(pub u64);
 
 impl Default for CacheSize {
     fn default() -> Self {
-        Self(128 << 20)
+        Self(96 << 20)
     }
 }
 
@@ -60,11 +61,12 @@ impl Blocks {
     }
 }
 
-/// The bytes of a chunk or page, its id checked. Keeps its block in memory while it lives.
+/// The bytes of a chunk or page, its id checked; or a part of them, or of several that stand one behind the other. Keeps its
+/// block in memory while it lives.
 #[derive(Debug, Clone)]
 pub struct Item {
     decoded: Arc<Decoded>,
-    ordinal: u32,
+    range: Range<usize>,
 }
 
 impl Item {
@@ -73,12 +75,31 @@ impl Item {
     pub fn block(&self) -> u64 {
         self.decoded.number
     }
+
+    /// Some of its bytes; nothing if it has not so many.
+    #[must_use]
+    pub fn cut(mut self, range: Range<usize>) -> Option<Self> {
+        let (start, end) = (self.range.start.checked_add(range.start)?, self.range.start.checked_add(range.end)?);
+        let fits = start <= end && end <= self.range.end;
+        self.range = start..end;
+        fits.then_some(self)
+    }
+
+    /// Takes in the bytes of another that follow in the same block. False, and nothing done, if they stand elsewhere.
+    #[must_use]
+    pub fn join(&mut self, next: &Self) -> bool {
+        let follows = Arc::ptr_eq(&self.decoded, &next.decoded) && self.range.end == next.range.start;
+        if follows {
+            self.range.end = next.range.end;
+        }
+        follows
+    }
 }
 
 impl std::ops::Deref for Item {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        self.decoded.block.item(self.ordinal).unwrap_or_default()
+        self.decoded.block.content.get(self.range.clone()).unwrap_or_default()
     }
 }
 
@@ -212,10 +233,11 @@ impl Store {
     /// The item at a place if its id is this one.
     fn item_at(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
-        let Some(slot) = decoded.ids.get(place.ordinal as usize) else {
+        let found = decoded.ids.get(place.ordinal as usize).zip(decoded.block.range(place.ordinal));
+        let Some((slot, range)) = found else {
             return Err(StoreError::damage(format!("block {}", place.block), "it has fewer items than the index says"));
         };
-        let item = Item { decoded: decoded.clone(), ordinal: place.ordinal };
+        let item = Item { decoded: decoded.clone(), range };
         let ids = self.inner.keyring.ids();
         let actual = slot.get_or_init(|| match sort {
             Sort::Chunk => *ids.chunk(&item).as_bytes(),

@@ -1,76 +1,16 @@
-//! Reading ahead: jobs done by several threads, their outcomes taken in order, with few under way at a time.
+//! The bytes of parts, for whoever reads contents on several threads; and whether they together are what was captured.
 //!
-//! Threads of its own, not rayon's: jobs wait for disks and for each other's blocks, and the caller may be one of rayon's
-//! workers. Two jobs that need the same block decode it once: the store's cache makes the second wait for the first.
+//! Two that need the same block decode it once: the store's cache makes the second wait for the first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
-use crate::codec::ContentHash;
-use crate::model::{Chunks, FileBody, Holes};
-use crate::store::StoreError;
+use crate::codec::ContentDigest;
+use crate::model::{ChunkRef, Chunks, FileBody, Holes};
+use crate::store::{Item, StoreError};
 
 use super::content::ContentPiece;
 use super::flow::{Node, Part};
 use super::pages::Pages;
-
-/// Jobs under way or waiting to be taken, for each thread.
-const JOBS_A_THREAD: usize = 3;
-
-/// Threads that work at a time.
-fn threads() -> usize {
-    thread::available_parallelism().map_or(2, usize::from).clamp(2, 16)
-}
-
-/// Runs `work` on what `next` gives, on several threads, and gives the outcomes to `take` on this one, in order.
-///
-/// `next` runs ahead on a thread of its own by at most a few jobs.
-///
-/// # Errors
-/// The first that `take` gives; what is under way is finished, what waits is dropped.
-pub fn in_order<J: Send, R: Send, E>(
-    mut next: impl FnMut() -> Option<J> + Send,
-    work: impl Fn(J) -> R + Sync,
-    mut take: impl FnMut(R) -> Result<(), E>,
-) -> Result<(), E> {
-    let window = threads() * JOBS_A_THREAD;
-    let (to_work, jobs) = bounded::<(J, Sender<R>)>(window);
-    let (to_order, order) = bounded::<Receiver<R>>(window);
-    let stopped = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..threads() {
-            let (jobs, work, stopped) = (jobs.clone(), &work, &stopped);
-            scope.spawn(move || {
-                for (job, done) in jobs {
-                    if !stopped.load(Ordering::Relaxed) {
-                        let _ = done.send(work(job));
-                    }
-                }
-            });
-        }
-        drop(jobs);
-        scope.spawn(move || {
-            while let Some(job) = next() {
-                let (done, outcome) = bounded(1);
-                if to_order.send(outcome).is_err() || to_work.send((job, done)).is_err() {
-                    return;
-                }
-            }
-        });
-        for outcome in order {
-            // An outcome that never comes is that of a thread that panicked; the scope passes the panic on.
-            let Ok(outcome) = outcome.recv() else { break };
-            if let Err(e) = take(outcome) {
-                stopped.store(true, Ordering::Relaxed);
-                return Err(e);
-            }
-        }
-        Ok(())
-    })
-}
 
 /// Some bytes of a content.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +22,10 @@ pub enum Stretch<'a> {
 }
 
 impl Pages {
-    /// Gives the bytes of a part to `to`, in order, each chunk's id checked.
+    /// Gives the bytes of a part to `to`, in order, each chunk's id checked; those that stand together in a block in one slice.
+    ///
+    /// The ids prove the bytes: the list of them is in an entry whose page has been checked by its own id. That they together are
+    /// what the file's digest says is a matter of the capture, and of [`WholeCheck`].
     ///
     /// # Errors
     /// If the content is damaged, or `to` fails.
@@ -91,25 +34,39 @@ impl Pages {
         part: &mut Part,
         mut to: impl FnMut(Stretch) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut run: Option<Item> = None;
         for piece in &part.pieces {
-            match piece {
-                ContentPiece::Hole(len) => to(Stretch::Hole(*len))?,
-                ContentPiece::Data { chunk, skip, len } => {
-                    let item = self.store().chunk(&chunk.id)?;
-                    let wanted = *skip as usize..(*skip + *len) as usize;
-                    let bytes = item.get(wanted).filter(|_| item.len() == chunk.len as usize);
-                    let wrong = || {
-                        StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says")
-                    };
-                    to(Stretch::Data(bytes.ok_or_else(wrong)?))?;
-                }
+            let next = match piece {
+                ContentPiece::Data { chunk, skip, len } => Some(self.piece(chunk, *skip, *len)?),
+                ContentPiece::Hole(_) => None,
+            };
+            if run.as_mut().zip(next.as_ref()).is_some_and(|(run, next)| run.join(next)) {
+                continue;
             }
+            if let Some(run) = std::mem::replace(&mut run, next) {
+                to(Stretch::Data(&run))?;
+            }
+            if let ContentPiece::Hole(len) = piece {
+                to(Stretch::Hole(*len))?;
+            }
+        }
+        if let Some(run) = run {
+            to(Stretch::Data(&run))?;
         }
         part.broken.take().map_or(Ok(()), |e| Err(e.into()))
     }
+
+    fn piece(&self, chunk: &ChunkRef, skip: u32, len: u32) -> Result<Item, StoreError> {
+        let item = self.store().chunk(&chunk.id)?;
+        let fits = item.len() == chunk.len as usize;
+        let wanted = skip as usize..skip as usize + len as usize;
+        item.cut(wanted).filter(|_| fits).ok_or_else(|| {
+            StoreError::damage(format!("chunk {}", chunk.id), "it has another length than its list says")
+        })
+    }
 }
 
-/// Checks contents that are longer than a batch against their digests: parts come here in order, after they were worked on.
+/// Checks contents that are longer than a part against their digests: parts come here in order, after they were worked on.
 #[derive(Debug, Default)]
 pub struct LongCheck {
     file: Option<(Arc<Node>, WholeCheck)>,
@@ -138,10 +95,12 @@ impl LongCheck {
     }
 }
 
-/// Compares a whole content with its digest, where the ids of its chunks do not say it already.
+/// Compares a whole content with its digest, where that is not the id of its one chunk.
+///
+/// No reader needs it, since the ids prove each byte. It tells whether the capture listed the chunks of what it summed up.
 #[derive(Debug)]
 pub struct WholeCheck {
-    hash: Option<ContentHash>,
+    hash: Option<ContentDigest>,
 }
 
 impl WholeCheck {
@@ -156,7 +115,7 @@ impl WholeCheck {
         };
         let mostly_holes = holes > (64 << 20) + 2 * file.size.saturating_sub(holes);
         let needed = file.content.is_some() && !matches!(file.chunks, Chunks::Whole | Chunks::None) && !mostly_holes;
-        Self { hash: needed.then(ContentHash::default) }
+        Self { hash: needed.then(ContentDigest::default) }
     }
 
     /// True if it wants the bytes.
@@ -180,7 +139,7 @@ impl WholeCheck {
     /// If the digest is another.
     pub fn finish(self, file: &FileBody) -> Result<(), StoreError> {
         let (Some(hash), Some(content)) = (self.hash, file.content) else { return Ok(()) };
-        if hash.finish().blake3 == content {
+        if hash.finish() == content {
             Ok(())
         } else {
             Err(StoreError::damage("a content", "its chunks together are not what its digest says"))

@@ -30,6 +30,7 @@ mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
+mod restore_beside; // restores beside others, by others than root, and over what a kill left
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
 
-use crate::codec::ContentHash;
+use crate::codec::ContentDigest;
 use crate::model::{Body, Digest, Entry};
 use crate::tree::Node;
 
@@ -137,7 +137,7 @@ impl Context<'_> {
     }
 
     /// What exists must not be overwritten: is it what would be written?
-    fn left_alone(&self, folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
+    pub(super) fn left_alone(&self, folder: &Folder, entry: &Entry, stat: &Stat) -> Outcome {
         if looks_same(folder, entry, stat).unwrap_or(false) {
             let fits = self.carrier.owner_and_mode_fit(entry, Met::of(stat));
             return if fits { Outcome::Same(Vec::new()) } else { Outcome::Unlike };
@@ -192,11 +192,11 @@ pub(super) fn is_one_file(folder: &Folder, name: &[u8], other: &Stat) -> bool {
 pub(super) fn digest_of(folder: &Folder, name: &[u8]) -> Result<Digest, Errno> {
     let fd = rustix::fs::openat(folder, name, READ, Mode::empty())?;
     let _ = rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::DontNeed);
-    let mut hash = ContentHash::default();
+    let mut hash = ContentDigest::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match rustix::io::read(&fd, &mut buffer[..]) {
-            Ok(0) => return Ok(hash.finish().blake3),
+            Ok(0) => return Ok(hash.finish()),
             Ok(len) => hash.update(&buffer[..len]),
             Err(Errno::INTR) => {}
             Err(e) => return Err(e),

@@ -11,7 +11,7 @@ use crate::tree::Node;
 use super::existing::{Standing, is_one_file};
 use super::folders::{Folder, Origin};
 use super::item::SOCKET;
-use super::metadata::{Before, On, has_xattrs};
+use super::metadata::{Before, On, has_xattrs, unmark};
 use super::outcome::Outcome;
 use super::place::parted;
 use super::{Context, Overwrite};
@@ -23,6 +23,9 @@ impl Context<'_> {
         let there = matches!(folder.origin, Origin::Existed | Origin::Empty);
         if folder.origin == Origin::Existed && self.overwrite == Overwrite::Never {
             // The target itself is the user's choice.
+            if folder.marked && !self.dry {
+                self.unmark(folder, node);
+            }
             let fits = node.path.is_empty() || self.carrier.owner_and_mode_fit(&node.entry, folder.met);
             return if fits { Outcome::Same(Vec::new()) } else { Outcome::Unlike };
         }
@@ -36,10 +39,21 @@ impl Context<'_> {
             Vec::new()
         } else {
             let existed = there || folder.origin == Origin::Unfinished;
-            let before = Before { existed, marked: folder.origin != Origin::Existed, ..Before::of(folder.as_fd()) };
+            let before = Before {
+                existed,
+                marked: folder.marked || folder.origin != Origin::Existed,
+                ..Before::of(folder.as_fd())
+            };
             self.carrier.put(on, &node.entry, &xattrs, before)
         };
         if adjusted { Outcome::Adjusted(lost) } else { folder_outcome(folder.origin, lost) }
+    }
+
+    /// Takes the mark off a folder that was finished but for that.
+    fn unmark(&self, folder: &Folder, node: &Node) {
+        if let Ok(xattrs) = self.pages.xattrs(&node.entry) {
+            unmark(folder.as_fd(), &xattrs);
+        }
     }
 
     /// What would become of an item. `first`: another name of it that is there, and whether it would be written anew.

@@ -1,11 +1,14 @@
 //! Folders of the target: made in preorder, few of them open at a time.
 
 use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, XattrFlags, makedev};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, StatxAttributes, StatxFlags, XattrFlags, makedev,
+};
 use rustix::io::Errno;
 
 use crate::tree::Node;
@@ -24,7 +27,7 @@ const FAR: usize = 64;
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The mode of a folder until it is finished. The sticky bit says nothing where only the owner may enter: here it tells a later
-/// restore, without a call more for each folder, which may be of one that was cut short. Those that are have [`MARK`] too.
+/// restore which may be of one that was cut short. Those that are have [`MARK`] too, or nothing in them yet.
 const UNFINISHED: u32 = 0o1700;
 
 /// How a folder came to be there.
@@ -49,6 +52,8 @@ pub(super) struct Folder {
     pub(super) origin: Origin,
     /// What it had before anything was changed in it.
     pub(super) met: Met,
+    /// It was there before, with [`MARK`].
+    pub(super) marked: bool,
     /// True if new items get its group.
     pub(super) gives_group: bool,
     /// True if new items get ACLs from its default ACL.
@@ -72,7 +77,8 @@ impl Folder {
         let mode = u32::from(stat.stx_mode);
         let made = matches!(origin, Origin::Made | Origin::Replaced);
         let ours = stat.stx_uid == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
-        let unfinished = origin == Origin::Existed && mode & 0o5777 == UNFINISHED && ours && is_marked(&fd);
+        let mark = (origin == Origin::Existed).then(|| FoundMark::of(&fd));
+        let unfinished = mode & 0o5777 == UNFINISHED && ours && mark.is_some_and(|mark| mark.tells(&fd));
         let met = Met {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
@@ -84,6 +90,7 @@ impl Folder {
         Ok(Self {
             origin: if unfinished { Origin::Unfinished } else { origin },
             met,
+            marked: mark == Some(FoundMark::There),
             gives_group: mode & 0o2000 != 0,
             gives_acl: !made && rustix::fs::fgetxattr_query(&fd, DEFAULT_ACL).is_ok_and(|len| len > 0),
             beyond: parent.is_some_and(|parent| parent.beyond || mounted || parent.device != device),
@@ -118,9 +125,11 @@ impl Folder {
 
     /// What has a name in it, if anything. Nothing can be in a folder that was just made.
     pub(super) fn look(&self, name: &[u8]) -> Result<Option<Stat>, Outcome> {
-        if self.is_new() {
-            return Ok(None);
-        }
+        if self.is_new() { Ok(None) } else { self.look_again(name) }
+    }
+
+    /// The same, where somebody else turns out to be at work too.
+    pub(super) fn look_again(&self, name: &[u8]) -> Result<Option<Stat>, Outcome> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -142,9 +151,44 @@ fn mark(folder: &OwnedFd) {
     let _ = rustix::fs::fsetxattr(folder, MARK, b"1", XattrFlags::empty());
 }
 
-/// True if a folder of that mode is one that a restore did not finish. Where there are no attributes the mode alone must tell.
-fn is_marked(folder: &OwnedFd) -> bool {
-    matches!(rustix::fs::fgetxattr(folder, MARK, &mut [0; 8][..]), Ok(_) | Err(Errno::OPNOTSUPP))
+/// What is found of [`MARK`] on a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FoundMark {
+    There,
+    Absent,
+    /// The file system has no attributes.
+    Unsupported,
+}
+
+impl FoundMark {
+    fn of(folder: &OwnedFd) -> Self {
+        match rustix::fs::fgetxattr(folder, MARK, &mut [0; 8][..]) {
+            Ok(_) => Self::There,
+            Err(Errno::OPNOTSUPP) => Self::Unsupported,
+            Err(_) => Self::Absent,
+        }
+    }
+
+    /// True if a folder with the mode of an unfinished one is one.
+    fn tells(self, folder: &OwnedFd) -> bool {
+        match self {
+            // Without attributes the mode alone must tell.
+            Self::There | Self::Unsupported => true,
+            // A restore may have been killed between making and marking it.
+            Self::Absent => is_empty(folder).unwrap_or(false),
+        }
+    }
+}
+
+fn is_empty(folder: &OwnedFd) -> Result<bool, Errno> {
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut items = RawDir::new(folder, &mut buffer);
+    let mut empty = true;
+    while let Some(item) = items.next().filter(|_| empty) {
+        empty = matches!(item?.file_name().to_bytes(), b"." | b"..");
+    }
+    rustix::fs::seek(folder, SeekFrom::Start(0))?;
+    Ok(empty)
 }
 
 pub(super) const ACCESS_ACL: &str = "system.posix_acl_access";
@@ -386,7 +430,7 @@ fn open(above: &Folder, node: &Node, _: bool, rules: Rules) -> Result<Got, Outco
 fn make_or_open(above: &Folder, node: &Node, inside: bool, rules: Rules) -> Result<Got, Outcome> {
     let name = node.entry.name.as_bytes();
     let Some(stat) = above.look(name)? else {
-        return make(above, name, Origin::Made, rules, "cannot make the folder");
+        return make(above, node, Origin::Made, rules, "cannot make the folder");
     };
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return open(above, node, inside, rules);
@@ -410,13 +454,17 @@ fn make_or_open(above: &Folder, node: &Node, inside: bool, rules: Rules) -> Resu
         let removed = rustix::fs::unlinkat(above, name, AtFlags::empty());
         removed.map_err(|e| Outcome::failed("cannot remove what stands in its place", e))?;
     }
-    make(above, name, Origin::Replaced, rules, "cannot make a folder of what stood in its place")
+    make(above, node, Origin::Replaced, rules, "cannot make a folder of what stood in its place")
 }
 
-fn make(above: &Folder, name: &[u8], origin: Origin, rules: Rules, what: &str) -> Result<Got, Outcome> {
+fn make(above: &Folder, node: &Node, origin: Origin, rules: Rules, what: &str) -> Result<Got, Outcome> {
     if rules.dry {
         return Ok(Got::Foreseen(origin));
     }
-    let made = above.make(name, origin).map_err(|e| Outcome::failed(what, e))?;
-    Ok(Got::Folder(Arc::new(made)))
+    match above.make(node.entry.name.as_bytes(), origin) {
+        Ok(made) => Ok(Got::Folder(Arc::new(made))),
+        // Another restore came first.
+        Err(Errno::EXIST) => open(above, node, false, rules),
+        Err(e) => Err(Outcome::failed(what, e)),
+    }
 }

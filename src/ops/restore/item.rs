@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 
 use crate::model::{Body, Entry, Xattrs};
-use crate::tree::{Flow, LongCheck, Node, Part, Stretch, Visit, WholeCheck};
+use crate::tree::{Flow, Node, Part, Stretch, Visit};
 
 use super::Context;
 use super::existing::Standing;
@@ -31,6 +31,8 @@ pub(super) struct Opened {
 #[derive(Debug, Default)]
 pub(super) struct LongFile {
     opened: OnceLock<Option<Opened>>,
+    /// Held by the one that writes. The system lets only one write to a file, and has the others spin.
+    writing: Mutex<()>,
     settled: Mutex<Option<Outcome>>,
 }
 
@@ -47,14 +49,10 @@ impl LongFile {
 impl Context<'_> {
     /// A file that is in one part.
     pub(super) fn put_file(&self, folder: &Arc<Folder>, node: &Node, part: &mut Part) -> Outcome {
-        let Some(file) = node.entry.file() else { return Outcome::Done };
-        let opened = match self.open_file(folder, node) {
-            Ok(opened) => opened,
-            Err(outcome) => return outcome,
-        };
-        let mut check = WholeCheck::new(file);
-        let filled = fill(self, &opened, node, part, |stretch| check.update(stretch));
-        self.close(node, &opened, filled.and_then(|()| Ok(check.finish(file)?)))
+        match self.open_file(folder, node) {
+            Ok(opened) => self.close(node, &opened, fill(self, &opened, node, part, None)),
+            Err(outcome) => outcome,
+        }
     }
 
     /// A part of a file that has several. Whichever thread comes first opens it.
@@ -62,25 +60,14 @@ impl Context<'_> {
         let opened =
             long.opened.get_or_init(|| self.open_file(folder, node).map_err(|outcome| long.settle(outcome)).ok());
         if let Some(opened) = opened.as_ref().filter(|_| !long.is_settled())
-            && let Err(outcome) = fill(self, opened, node, part, |_| {})
+            && let Err(outcome) = fill(self, opened, node, part, Some(&long.writing))
         {
             long.settle(outcome);
         }
     }
 
     /// The same part once all before it are written: the last one finishes the file.
-    pub(super) fn finish_part(
-        &self,
-        node: &Arc<Node>,
-        part: &mut Part,
-        long: &LongFile,
-        check: &mut LongCheck,
-    ) -> Outcome {
-        if !long.is_settled()
-            && let Err(e) = check.add(self.pages, node, part)
-        {
-            long.settle(e.into());
-        }
+    pub(super) fn finish_part(&self, node: &Node, part: &Part, long: &LongFile) -> Outcome {
         if !part.last {
             return Outcome::Done;
         }
@@ -94,7 +81,7 @@ impl Context<'_> {
     /// An item that was to be linked to another name of it, which is not there.
     pub(super) fn put_alone(&self, folder: &Arc<Folder>, node: &Node) -> Outcome {
         let mut flow = Flow::new(self.pages, vec![(node.path.clone(), node.entry.clone())]);
-        let (long, mut check, mut outcome) = (LongFile::default(), LongCheck::default(), Outcome::Done);
+        let (long, mut outcome) = (LongFile::default(), Outcome::Done);
         while let Some(visit) = flow.next() {
             let (Visit::Enter { node, part: Some(mut part), .. } | Visit::Part(node, mut part)) = visit else {
                 return self.put_other(folder, node);
@@ -103,7 +90,7 @@ impl Context<'_> {
                 return self.put_file(folder, &node, &mut part);
             }
             self.put_part(folder, &node, &mut part, &long);
-            outcome = self.finish_part(&node, &mut part, &long, &mut check);
+            outcome = self.finish_part(&node, &part, &long);
         }
         outcome
     }
@@ -163,23 +150,23 @@ fn make_other(folder: &Folder, name: &[u8], entry: &Entry, mode: Mode) -> Result
     }
 }
 
-/// Writes a part. Holes are left out; one at the end needs the length set.
+/// Writes a part; `writing` is held meanwhile. Holes are left out; one at the end needs the length set.
 fn fill(
     context: &Context,
     opened: &Opened,
     node: &Node,
     part: &mut Part,
-    mut seen: impl FnMut(Stretch),
+    writing: Option<&Mutex<()>>,
 ) -> Result<(), Outcome> {
     let mut at = part.offset;
     let mut ends_in_hole = false;
     let fail = |e| Outcome::failed("cannot write", e);
     context.pages.read_part::<Outcome>(part, |stretch| {
-        seen(stretch);
         ends_in_hole = matches!(stretch, Stretch::Hole(_));
         match stretch {
             Stretch::Hole(len) => at += len,
             Stretch::Data(mut bytes) => {
+                let _alone = writing.map(|writing| writing.lock().unwrap_or_else(PoisonError::into_inner));
                 while !bytes.is_empty() {
                     match rustix::io::pwrite(&opened.fd, bytes, at) {
                         Ok(0) => return Err(fail(Errno::IO)),

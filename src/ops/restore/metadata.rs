@@ -120,11 +120,14 @@ impl Carrier {
         if let Err(e) = set_time(on, entry.mtime) {
             tell("its time", e);
         }
-        // Mark and mode last of all: a folder that a kill left unfinished is known by them. Once it has its mode the mark might not
-        // come off any more.
-        if let (true, On::Open(fd)) = (before.marked, on) {
-            let _ = rustix::fs::fremovexattr(fd, MARK);
-        }
+        // Mode and mark last of all, in this order: a folder that a kill left unfinished is known by both, and one that has its mode
+        // only loses the mark. Under a mode that forbids writing the mark would not come off any more.
+        let frozen = !self.root && mode & 0o200 == 0;
+        let take_mark_off = |now| match on {
+            On::Open(fd) if before.marked && now => unmark(fd, xattrs),
+            _ => {}
+        };
+        take_mark_off(frozen);
         let is_symlink = matches!(entry.body, Body::Symlink(_));
         if !is_symlink
             && (before.mode.map(u32::from) != Some(mode) || !xattrs.is_empty())
@@ -132,6 +135,7 @@ impl Carrier {
         {
             tell("its mode", e);
         }
+        take_mark_off(!frozen);
         lost
     }
 
@@ -150,6 +154,13 @@ impl Carrier {
         // One's own groups may be given without being root.
         let group = if before.gid == Some(entry.gid) { Ok(()) } else { set(None, Some(entry.gid)) };
         Ok(entry.uid == self.uid && group.is_ok())
+    }
+}
+
+/// Takes the mark of what is not finished off a folder, unless its entry has it.
+pub(super) fn unmark(folder: BorrowedFd, wanted: &[(Vec<u8>, Vec<u8>)]) {
+    if !wanted.iter().any(|(name, _)| name == MARK.as_bytes()) {
+        let _ = rustix::fs::fremovexattr(folder, MARK);
     }
 }
 

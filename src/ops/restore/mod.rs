@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::random_bytes;
 use crate::model::{Entry, Progress};
-use crate::tree::{Flow, LongCheck, Node, Pages, in_order};
+use crate::tree::{Flow, Node, Pages, in_order};
 
 use finish::folder_outcome;
 use folders::{Folder, Folders, Rules};
@@ -149,13 +149,12 @@ pub fn restore(
         long: None,
         aside: HashSet::new(),
     };
-    let mut long = LongCheck::default();
     in_order(
         || Some(planner.tasks(&mut flow)).filter(|tasks| !tasks.is_empty()),
         |tasks: Vec<Task>| tasks.into_iter().map(|task| context.work(task)).collect::<Vec<_>>(),
         |worked| {
             for mut one in worked {
-                context.finish(&mut one, &mut long, &mut tally);
+                context.finish(&mut one, &mut tally);
                 context.tell_removed(&mut tally);
                 tally.count(&one.task, one.outcome, one.written)?;
             }
@@ -190,10 +189,10 @@ impl Context<'_> {
     }
 
     /// What must wait for all before it.
-    fn finish(&self, one: &mut Worked, check: &mut LongCheck, tally: &mut Tally) {
+    fn finish(&self, one: &mut Worked, tally: &mut Tally) {
         match &mut one.task {
             Task::Item { node, part: Some(part), long: Some(long), .. } | Task::Part { node, part, long, .. } => {
-                one.outcome = self.finish_part(node, part, long, check);
+                one.outcome = self.finish_part(node, part, long);
             }
             Task::Link { folder, node, first, absent } => {
                 let link = |first: &Arc<Node>| self.base.as_ref().and_then(|base| self.link(base, folder, node, first));

@@ -62,9 +62,7 @@ impl Context<'_> {
         let put = || rustix::fs::renameat(folder, from, folder, to);
         if standing == Standing::Nothing {
             match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) if self.overwrite == Overwrite::Never => {
-                    return Err(Outcome::Kept("it came to be there meanwhile".to_owned()));
-                }
+                Err(Errno::EXIST) if self.overwrite == Overwrite::Never => return Err(self.met_late(folder, node)),
                 // Not every file system knows the flag.
                 Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => put().map_err(fail)?,
                 placed => placed.map_err(fail)?,
@@ -74,6 +72,15 @@ impl Context<'_> {
         }
         beside.placed.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What became of an item in whose place something came to be meanwhile: another restore may have put the same there.
+    fn met_late(&self, folder: &Folder, node: &Node) -> Outcome {
+        match folder.look_again(node.entry.name.as_bytes()) {
+            Ok(Some(stat)) => self.left_alone(folder, &node.entry, &stat),
+            Ok(None) => Outcome::Failed("something was in its place, and is gone".to_owned()),
+            Err(outcome) => outcome,
+        }
     }
 
     /// A further name of a file that was restored under another one; nothing if that one is not where it should be.
@@ -86,8 +93,13 @@ impl Context<'_> {
         };
         let link = |name: &[u8]| rustix::fs::linkat(&from, old, folder, name, AtFlags::empty());
         if standing == Standing::Nothing {
-            return match link(node.entry.name.as_bytes()) {
+            let name = node.entry.name.as_bytes();
+            return match link(name) {
                 Err(Errno::NOENT) => None,
+                Err(Errno::EXIST) => Some(match folder.look_again(name) {
+                    Ok(Some(stat)) if is_one_file(&from, old, &stat) => Outcome::Same(Vec::new()),
+                    _ => self.met_late(folder, node),
+                }),
                 Err(e) => Some(Outcome::failed("cannot link it to its other name", e)),
                 Ok(()) => Some(Outcome::Made(Vec::new())),
             };

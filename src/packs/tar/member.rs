@@ -6,7 +6,7 @@ use tar::EntryType;
 
 use crate::model::{Body, Extent, FileBody};
 use crate::store::StoreError;
-use crate::tree::{Node, Pages, Part, Stretch, Visit, WholeCheck};
+use crate::tree::{Node, Pages, Part, Stretch, Visit};
 
 use super::acl::acl_text;
 use super::header::{Member, pad, put_headers};
@@ -19,13 +19,11 @@ pub(super) struct Packed {
     pub(super) members: u64,
     pub(super) content: u64,
     pub(super) losses: Losses,
-    /// Parts of files that are longer than a batch, to be summed up in order.
-    pub(super) long: Vec<(Arc<Node>, Part)>,
 }
 
 /// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again).
 pub(super) fn pack(pages: &Pages, batch: Vec<Visit>, bytes: Vec<u8>) -> Result<Packed, PackError> {
-    let mut packed = Packed { bytes, members: 0, content: 0, losses: Losses::default(), long: Vec::new() };
+    let mut packed = Packed { bytes, members: 0, content: 0, losses: Losses::default() };
     for visit in batch {
         match visit {
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
@@ -106,8 +104,6 @@ impl Packed {
     /// A part of a file's content, and what fills the last block behind the last part.
     fn content(&mut self, pages: &Pages, node: &Arc<Node>, mut part: Part) -> Result<(), PackError> {
         let Some(file) = node.entry.file() else { return Ok(()) };
-        let whole = part.offset == 0 && part.last;
-        let mut check = WholeCheck::new(file);
         let mut at = part.offset;
         let bytes = &mut self.bytes;
         let read = pages.read_part::<StoreError>(&mut part, |stretch| {
@@ -122,20 +118,12 @@ impl Packed {
                     len
                 }
             };
-            if whole {
-                check.update(stretch);
-            }
             Ok(())
         });
         read.map_err(PackError::of(node))?;
         if part.last {
             self.content += file.size;
             pad(&mut self.bytes, stored_len(pages, file).map_err(PackError::of(node))?);
-        }
-        if whole {
-            check.finish(file).map_err(PackError::of(node))?;
-        } else if check.is_needed() {
-            self.long.push((node.clone(), part));
         }
         Ok(())
     }

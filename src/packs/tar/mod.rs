@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::{Entry, Progress};
-use crate::tree::{Flow, LongCheck, Pages, in_order};
+use crate::tree::{Flow, Pages, in_order};
 
 use super::{PackError, Packing};
 use member::{Packed, pack};
@@ -35,15 +35,11 @@ pub fn export(
     let spare: Mutex<Vec<Vec<u8>>> = Mutex::default();
     let take_buffer = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
     let mut packing = Packing::default();
-    let mut long = LongCheck::default();
     in_order(
         || Some(flow.batch()).filter(|batch| !batch.is_empty()),
         |batch| pack(pages, batch, take_buffer()),
         |packed| {
             let mut packed: Packed = packed?;
-            for (node, mut part) in packed.long.drain(..) {
-                long.add(pages, &node, &mut part).map_err(PackError::of(&node))?;
-            }
             packing.losses.append(std::mem::take(&mut packed.losses));
             out.write_all(&packed.bytes).map_err(PackError::Write)?;
             packing.bytes += packed.bytes.len() as u64;
