@@ -10,10 +10,11 @@ use super::super::error::StoreError;
 use super::options::holds_blocks;
 use super::{Db, Opened, fail};
 
-/// As many of the newest files of blocks that are shorter than one of these become one: so a block is written anew at most
-/// once for each, and files as long as the last are left alone.
-const SIZES: [usize; 4] = [64 << 10, 512 << 10, 4 << 20, 32 << 20];
+/// So many of the newest files of blocks become one, if none of them is longer than all that are newer together. So their number grows,
+/// and a block is written anew, with the logarithm of what was added alone.
 const MOST_FILES: usize = 8;
+/// Files of that many bytes are left alone.
+const LONG_FILE: usize = 32 << 20;
 /// A family of rows is merged when that many of its files have not been …
 const MANY_FILES: u64 = 12;
 /// … or that many, while a long capture goes on.
@@ -72,10 +73,14 @@ impl Opened {
 
 /// Of files by age, the first of those at the end that are to be merged.
 fn first_to_merge(sizes: &[usize]) -> Option<usize> {
-    SIZES.iter().find_map(|limit| {
-        let small = sizes.iter().rev().take_while(|size| *size < limit).count();
-        (small >= MOST_FILES).then(|| sizes.len() - small)
-    })
+    let mut newer = 0;
+    let fits = |size: &&usize| {
+        let fits = **size < LONG_FILE && (newer == 0 || **size <= newer);
+        newer += **size;
+        fits
+    };
+    let run = sizes.iter().rev().take_while(fits).count();
+    (run >= MOST_FILES).then(|| sizes.len() - run)
 }
 
 #[cfg(test)]
@@ -83,28 +88,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_stay_few_and_long_ones_stay() {
-        let (mut files, mut written, mut added) = (Vec::new(), 0, 0);
-        for turn in 0..10_000 {
-            // Mostly a few KiB, now and then more, rarely very much.
-            let size = match turn {
-                n if n % 1000 == 999 => 100 << 20,
-                n if n % 50 == 49 => 2 << 20,
-                _ => 9 << 10,
-            };
-            files.push(size);
-            added += size;
-            if let Some(first) = first_to_merge(&files) {
-                let sum = files.drain(first..).sum();
-                assert!(sum < MOST_FILES * SIZES[3]);
-                files.push(sum);
-                written += sum;
+    fn files_stay_few_and_little_is_written_anew() {
+        let turns: [fn(usize) -> usize; 4] = [
+            |_| 9 << 10,
+            |turn| if turn % 50 == 49 { 2 << 20 } else { 9 << 10 },
+            |turn| if turn % 1000 == 999 { 100 << 20 } else { 300 << 10 },
+            |turn| (turn.wrapping_mul(0x9E37_79B9) % (4 << 20)) + 1,
+        ];
+        for size_at in turns {
+            let (mut files, mut written, mut added) = (Vec::new(), 0, 0);
+            for size in (0..10_000).map(size_at) {
+                files.push(size);
+                added += size;
+                if let Some(first) = first_to_merge(&files) {
+                    let sum: usize = files.drain(first..).sum();
+                    assert!(sum < MOST_FILES * LONG_FILE);
+                    files.push(sum);
+                    written += sum;
+                }
             }
+            assert_eq!(files.iter().sum::<usize>(), added);
+            let long = files.iter().filter(|size| **size >= LONG_FILE).count();
+            assert!(files.len() - long < 100 && long <= added / LONG_FILE, "{} files, {long} long", files.len());
+            assert!(written < 12 * added, "{written} bytes written anew for {added}");
         }
-        assert_eq!(files.iter().sum::<usize>(), added);
-        assert!(files.len() < 100, "{} files", files.len());
-        assert!(written < 3 * added, "{written} bytes written anew for {added}");
         assert_eq!(first_to_merge(&[5; 7]), None);
         assert_eq!(first_to_merge(&[40 << 20, 5, 5, 5, 5, 5, 5, 5, 5]), Some(1));
+        assert_eq!(first_to_merge(&[100, 5, 5, 5, 5, 5, 5, 5]), None);
     }
 }
