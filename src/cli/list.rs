@@ -136,12 +136,13 @@ fn as_text(listed: &Listed, width: usize) -> String {
     }
 }
 
-/// What sets a snapshot apart from others: its kind unless it is the usual one, labels, the reason.
+/// What sets a snapshot apart from others: what it lacks, its kind unless it is the usual one, labels, the reason.
 fn note(m: &Manifest) -> String {
+    let lacks = (m.statistics.unreadable > 0).then(|| format!("lacks {} unreadable", m.statistics.unreadable));
     let kind = (m.kind != SnapshotKind::Manual).then(|| m.kind.to_string());
     let labels = m.labels.iter().map(|(key, value)| escaped(&format!("{key}={value}")));
     let reason = m.reason.as_deref().map(escaped);
-    kind.into_iter().chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
+    lacks.into_iter().chain(kind).chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
 }
 
 fn as_json(listed: &Listed) -> ListedJson {

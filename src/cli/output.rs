@@ -109,7 +109,8 @@ impl Output {
 
     /// Prints bytes of data as they are.
     pub(super) fn raw(&self, bytes: &[u8]) -> Result<(), CliError> {
-        io::stdout().lock().write_all(bytes).map_err(|e| CliError::output(&e))
+        let write = || io::stdout().lock().write_all(bytes).map_err(|e| CliError::output(&e));
+        if self.terminal { stderr::aside(write) } else { write() }
     }
 
     /// Prints a value as one line of JSON.

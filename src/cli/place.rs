@@ -42,11 +42,6 @@ impl Place {
         self.clean_path().is_empty()
     }
 
-    /// True if the user wrote `latest`.
-    pub(super) fn is_latest(&self) -> bool {
-        self.name == SnapshotName::Latest(0)
-    }
-
     /// Finds it.
     pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
         let id = resolve(store, &self.name, context::now())?;

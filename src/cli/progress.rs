@@ -173,7 +173,7 @@ fn new_bar(out: &Output, what: &'static str) -> ProgressBar {
     let shown = out.progress() == ProgressMode::Bar;
     let target = if shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);
-    bar.set_style(style("{prefix} {elapsed} · {msg} · {decimal_bytes} · {decimal_bytes_per_sec}"));
+    bar.set_style(style("{prefix} {elapsed} · {msg} · {binary_bytes} · {binary_bytes_per_sec}"));
     bar.set_prefix(what);
     if shown {
         stderr::beside(&bar);
@@ -193,7 +193,7 @@ impl Progress for Bar {
             self.bar.set_length(bytes);
             let bar = if self.out.color() { "{wide_bar:.cyan/blue}" } else { "{wide_bar}" };
             self.bar.set_style(style(&format!(
-                "{{prefix}} {{elapsed}} {bar} {{decimal_bytes}}/{{decimal_total_bytes}} · {{msg}} · {{decimal_bytes_per_sec}} · {{eta}} left"
+                "{{prefix}} {{elapsed}} {bar} {{binary_bytes}}/{{binary_total_bytes}} · {{msg}} · {{binary_bytes_per_sec}} · {{eta}} left"
             )));
         }
     }

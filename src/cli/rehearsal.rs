@@ -49,13 +49,18 @@ fn tell(found: &Estimate, dataset: String, out: &Output) -> Result<(), CliError>
         })));
     }
     out.line(&format!(
-        "{dataset}: {}, {}, {} would be captured; {} of {} would be read; {} left out",
+        "{dataset}: {}, {}, {} would be captured; {} of {} would be read; {} left out by rules{}",
         counted(files, "file", "files"),
         counted(folders, "folder", "folders"),
         human_bytes(bytes),
         counted(files_to_read, "file", "files"),
         human_bytes(bytes_to_read),
         counted(left_out, "item", "items"),
+        if unreadable > 0 {
+            format!("; {} cannot be read", counted(unreadable, "folder", "folders"))
+        } else {
+            String::new()
+        },
     ))
 }
 

@@ -1,5 +1,6 @@
 //! `larder restore`
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use super::context;
 use super::error::CliError;
 use super::folders;
 use super::output::{Output, counted, escaped, short_id};
-use super::place::Place;
+use super::place::{Found, Place};
 use super::progress::Bar;
 use super::snapshot::who;
 use super::{Global, Outcome, settings};
@@ -54,8 +55,14 @@ pub(super) struct RestoreArgs {
     #[arg(long, value_enum, value_name = "WHEN")]
     overwrite: Option<When>,
     /// Remove what DEST has and the snapshot has not; never in another file system, never what patterns leave aside
+    ///
+    /// That includes what rules left out of the capture (--safety keeps it). Of several paths that were captured together, only in them: the
+    /// folders above keep what else they have.
     #[arg(long)]
     delete: bool,
+    /// Let --delete remove what the snapshot lacks only because it could not be read
+    #[arg(long, requires = "delete")]
+    incomplete: bool,
     /// Change nothing; list what would be done
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -90,14 +97,20 @@ enum Safety {
 
 pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
-    let options = options(args, global)?;
+    let mut options = options(args, global)?;
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
-    if place.is_latest() && found.manifest.kind == SnapshotKind::Safety {
-        return Err(CliError::new(Kind::Usage, "latest is the safety snapshot that was taken before a restore").hint(
-            format!("name the one you mean by its id or dataset; the safety snapshot is {}", short_id(found.id)),
-        ));
+    let lacks = found.manifest.statistics.unreadable;
+    if lacks > 0 {
+        let lacking =
+            format!("snapshot {} lacks {} that could not be read", short_id(found.id), counted(lacks, "item", "items"));
+        if args.delete && !args.incomplete {
+            return Err(CliError::new(Kind::Usage, format!("{lacking}: --delete could remove the only copy"))
+                .hint("restore without --delete, or with --incomplete if you are sure"));
+        }
+        out.remark(&format!("larder: {lacking} when it was captured"));
     }
+    options.passed = passed(&found)?;
     let safety = safety_snapshot(args, &store, out)?;
     let bar = Bar::start(out, "restore");
     if options.select.is_all() {
@@ -150,7 +163,37 @@ fn options(args: &RestoreArgs, global: &Global) -> Result<RestoreOptions, Restor
         Some(When::Always) => Overwrite::Always,
     };
     let select = Select::new(&args.include, &args.exclude)?;
-    Ok(RestoreOptions { overwrite, verify: args.verify, select, delete: args.delete, dry_run: args.dry_run, guarded })
+    let (verify, delete, dry_run) = (args.verify, args.delete, args.dry_run);
+    Ok(RestoreOptions { overwrite, verify, select, delete, dry_run, guarded, passed: HashSet::new() })
+}
+
+/// The folders above the sources, where these stand at their absolute paths: as paths from what is restored.
+fn passed(found: &Found) -> Result<HashSet<Box<[u8]>>, CliError> {
+    let sources: Vec<_> = found.manifest.sources.iter().map(|path| path.strip_prefix(b"/").unwrap_or(path)).collect();
+    let at_their_paths = match sources.as_slice() {
+        [] => false,
+        // A folder that was captured alone is the root itself.
+        [one] => found.pages.resolve(&found.manifest.root, one)?.is_some_and(|node| node.entry.folder().is_none()),
+        _ => true,
+    };
+    let mut passed = HashSet::new();
+    for source in sources.iter().filter(|_| at_their_paths) {
+        for (end, _) in source.iter().enumerate().filter(|(_, b)| **b == b'/') {
+            passed.insert(source[..end].to_vec());
+        }
+        passed.insert(Vec::new());
+    }
+    // What is in a source is no way to another.
+    let inside = |folder: &[u8]| {
+        sources.iter().any(|s| folder == *s || folder.strip_prefix(*s).is_some_and(|r| r.first() == Some(&b'/')))
+    };
+    passed.retain(|folder| !inside(folder));
+    let below = |folder: Vec<u8>| match folder.strip_prefix(&found.path[..])? {
+        rest if found.path.is_empty() || rest.is_empty() => Some(Box::from(rest)),
+        [b'/', rest @ ..] => Some(Box::from(rest)),
+        _ => None,
+    };
+    Ok(passed.into_iter().filter_map(below).collect())
 }
 
 /// Captures what is in the target, if there is anything and the user wants it.

@@ -45,8 +45,8 @@ struct DatasetJson {
     unique_bytes: u64,
     /// What those take, compressed and sealed.
     stored_bytes: u64,
-    /// Logical bytes for each stored one; 0 if nothing is stored.
-    ratio: f64,
+    /// Logical bytes for each stored one; nothing if none was stored.
+    ratio: Option<f64>,
     /// Snapshots whose manifest cannot be read.
     damaged: u64,
 }
@@ -136,14 +136,14 @@ fn table(datasets: &[DatasetStats], out: &Output) -> Result<(), CliError> {
     ))?;
     let row = |d: &DatasetStats, name: &str, newest: &str| {
         out.line(&format!(
-            "{name:width$}  {:>9}  {newest:>19}  {:>9}  {:>10}  {:>10}  {:>10}  {:>10}  {:>7.1}",
+            "{name:width$}  {:>9}  {newest:>19}  {:>9}  {:>10}  {:>10}  {:>10}  {:>10}  {:>7}",
             d.snapshots,
             d.files,
             human_bytes(d.bytes),
             human_bytes(d.logical),
             human_bytes(d.unique),
             human_bytes(d.stored),
-            d.ratio()
+            d.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}"))
         ))
     };
     for d in datasets {

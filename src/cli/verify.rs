@@ -74,10 +74,10 @@ fn print(verified: &Verified, read_data: bool, out: &Output) -> Result<(), CliEr
         let depth =
             if read_data { format!("every byte of {files} read") } else { "structure and sealed bytes".to_owned() };
         out.line(&format!(
-            "no damage: {} snapshots, {} entries, {} blocks, {} ({depth})",
-            verified.snapshots,
-            verified.entries,
-            verified.blocks,
+            "no damage: {}, {}, {}, {} ({depth})",
+            counted(verified.snapshots, "snapshot", "snapshots"),
+            counted(verified.entries, "entry", "entries"),
+            counted(verified.blocks, "block", "blocks"),
             human_bytes(verified.block_bytes)
         ))?;
     }

@@ -121,8 +121,7 @@ fn config(store: &Store, options: &MountOptions, parsed: Parsed) -> Config {
     let mut config = Config::default();
     config.mount_options = parsed.fuser(&format!("larder:{}", store.dir().display()));
     // The kernel checks permissions; fuser's own check would not see what the kernel answers from memory.
-    let all = parsed.allow_other || rustix::process::geteuid().is_root();
-    config.acl = if all { SessionACL::All } else { SessionACL::Owner };
+    config.acl = if parsed.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(options.threads.clamp(2, 64));
     config.clone_fd = true;
     config

@@ -33,8 +33,8 @@ pub struct DatasetStats {
 impl DatasetStats {
     /// Logical bytes for each stored one.
     #[must_use]
-    pub fn ratio(&self) -> f64 {
-        if self.stored == 0 { 0.0 } else { self.logical as f64 / self.stored as f64 }
+    pub fn ratio(&self) -> Option<f64> {
+        (self.stored > 0).then(|| self.logical as f64 / self.stored as f64)
     }
 
     fn new(snapshot: &Listed) -> Self {

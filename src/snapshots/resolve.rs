@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, SnapshotKind, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::when::{When, age_seconds};
@@ -146,7 +146,7 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
     let key = |dataset: &DatasetName| store.keyring().ids().dataset(dataset);
     let nothing = |text: String| ResolveError::Nothing(text);
     match name {
-        SnapshotName::Latest(back) => nth_newest(store, *back, |_| true)?.map_err(|count| {
+        SnapshotName::Latest(back) => nth_newest(store, *back, |row| is_no_safety_copy(store, row))?.map_err(|count| {
             nothing(match count {
                 0 => "at all in this store".to_owned(),
                 1 => format!("latest~{back}: the store has only one"),
@@ -187,6 +187,11 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
             by(store, dataset, Timestamp { seconds: now.seconds.saturating_sub(*age), ..now })
         }
     }
+}
+
+/// True unless a snapshot was taken of what a restore was about to change: nobody means that one by `latest`.
+fn is_no_safety_copy(store: &Store, row: &SnapshotRow) -> bool {
+    store.manifest(&row.id).map_or(true, |manifest| manifest.kind != SnapshotKind::Safety)
 }
 
 /// A dataset's newest that had arrived by then. Reads no more of the log than it takes.

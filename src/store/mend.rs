@@ -1,8 +1,9 @@
-//! What a power cut can leave of the database that RocksDB does not take, put right under the writer lock before it is opened.
+//! What a power cut or a failing disk can leave of the database that RocksDB does not take, put right under the writer lock before it is opened.
 //!
-//! Two things are known. A MANIFEST whose end had not been synced can hold anything there: it is cut back to the last
-//! record with which the database opens and holds all that the tip says was acknowledged. A file that a failed ingest took
-//! back, though the MANIFEST may name it, still lies in `tmp/`: a writer's open puts it back.
+//! Two things are known. A MANIFEST whose end could not be synced can hold anything there, rubbish or the names of files that
+//! RocksDB then took back, flushed, ingested or merged ones: it is cut back to the last record with which the database opens, lacks
+//! no file and holds all that the tip says was acknowledged. And a file that a failed ingest took back still lies in `tmp/`: if cutting
+//! does not help, a writer's open puts it back.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,19 +22,40 @@ const MOST_TRIES: usize = 50;
 
 /// Opens the database for reading; if it is damaged and we may write, what is known is mended first.
 pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
-    let damaged = match Db::open_read(&dir.join("db")) {
-        Err(e) if e.is_damage() => e,
-        opened => return opened,
-    };
-    let Ok(_lock) = WriterLock::take(dir, Waiting::NoWait, &|| false) else { return Err(damaged) };
+    let opened = Db::open_read(&dir.join("db"));
+    if !is_damaged(&opened) {
+        return opened;
+    }
+    match WriterLock::take(dir, Waiting::NoWait, &|| false) {
+        Ok(_lock) => open_locked(dir, acknowledged),
+        Err(_) => opened,
+    }
+}
+
+/// The same for who holds the writer lock. What cannot be mended is opened as it is, if it opens: part of it can be read.
+pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
+    let opened = Db::open_read(&dir.join("db"));
+    if !is_damaged(&opened) {
+        return opened;
+    }
     if let Some(db) = cut_manifest(dir, acknowledged) {
+        log::info!("the end of the MANIFEST, which had not been made durable, was cut off");
         return Ok(db);
     }
-    if !std::fs::read_dir(dir.join("tmp")).is_ok_and(|mut items| items.next().is_some()) {
-        return Err(damaged);
+    // A database that opens removes files when it is opened for writing; then there is nothing to put back either.
+    if opened.is_ok() || !std::fs::read_dir(dir.join("tmp")).is_ok_and(|mut items| items.next().is_some()) {
+        return opened;
     }
     drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
     Db::open_read(&dir.join("db"))
+}
+
+/// True if it does not open, or lacks files that its MANIFEST names: RocksDB looks at most of them only when they are read.
+fn is_damaged(opened: &Result<Db, StoreError>) -> bool {
+    match opened {
+        Ok(db) => db.lacks_files(),
+        Err(e) => e.is_damage(),
+    }
 }
 
 /// Cuts the MANIFEST back, if that gives a database that lacks nothing; else leaves all as it was.
@@ -51,7 +73,8 @@ fn cut_manifest(dir: &Path, acknowledged: Option<&Tip>) -> Option<Db> {
     for end in record_ends(&bytes).into_iter().rev().filter(|end| *end < bytes.len()).take(MOST_TRIES) {
         write_whole(&cut, &bytes[..end]).ok()?;
         std::fs::rename(&cut, &manifest).ok()?;
-        let Ok(db) = Db::open_read(&database) else { continue };
+        let opened = Db::open_read(&database);
+        let Some(db) = opened.ok().filter(|db| !db.lacks_files()) else { continue };
         if tip::check(Some(acknowledged), |n| db.with(Family::Log, &number_key(n), digest)).is_ok() {
             found = Some(db);
         }

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::codec::{Cutter, MacLabel};
-use crate::format::{Cipher, Family, Header, number_key};
+use crate::format::{Cipher, Family, Header, Tip, number_key};
 use crate::model::{SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
@@ -121,7 +121,7 @@ impl Store {
 
     /// Compares the log with the tip. What is left of a store that lost its end can still be read: the loss is kept in mind,
     /// told by [`Self::lost_end`] and [`Self::log`], and nothing is written on top of it.
-    fn check_tip(&self, tip: Option<crate::format::Tip>) -> Result<(), StoreError> {
+    fn check_tip(&self, tip: Option<Tip>) -> Result<(), StoreError> {
         let db = self.db();
         let lost = match tip::check(tip, |n| db.with(Family::Log, &number_key(n), crate::codec::digest)) {
             Ok(()) => None,
@@ -183,8 +183,12 @@ impl Store {
     /// # Errors
     /// If it cannot be opened again.
     pub fn refresh(&self) -> Result<(), StoreError> {
+        self.refresh_by(|dir, _| Db::open_read(&dir.join("db")))
+    }
+
+    fn refresh_by(&self, open: impl FnOnce(&Path, Option<&Tip>) -> Result<Db, StoreError>) -> Result<(), StoreError> {
         let tip = tip::read(&self.inner.dir, self.inner.keyring.ids())?;
-        self.inner.replace_db(Arc::new(Db::open_read(&self.inner.dir.join("db"))?));
+        self.inner.replace_db(Arc::new(open(&self.inner.dir, tip.as_ref())?));
         self.check_tip(tip)?;
         self.check_pin()
     }

@@ -117,10 +117,10 @@ impl Writer {
         }
         let lock = WriterLock::take(dir, waiting, keep_waiting)?;
         log::info!("the writer lock of {} is ours", dir.display());
-        // An open for writing removes files that the MANIFEST does not name: of a store that lost its end that would be the end
-        // of what could still be had back.
-        if store.db().is_outdated() {
-            store.refresh()?;
+        // An open for writing removes files that the MANIFEST does not name: of a store that lost its end, or whose last writer
+        // failed while it merged, that would be the end of what could still be had back.
+        if store.db().is_outdated() || store.db().lacks_files() {
+            store.refresh_by(super::mend::open_locked)?;
         }
         if let Some(lost) = store.lost_end() {
             return Err(lost);

@@ -264,10 +264,15 @@ impl Stage {
 
     /// How many operations the capture has when nothing goes wrong.
     fn count(&self) -> u64 {
+        self.operations().len() as u64
+    }
+
+    /// What they are.
+    fn operations(&self) -> Vec<String> {
         let trial = Trial::begin(self);
         let (ran, log) = run_shimmed(&trial.client, &trial.store, &self.arguments(), "count", 0, 0, &trial.image);
         ran.done();
-        log.len() as u64
+        log
     }
 
     /// Puts the capture into trouble at a point and checks what is left. Gives what is wrong.
@@ -474,6 +479,17 @@ fn a_failing_or_full_disk_harms_no_acknowledged_snapshot() {
 #[test]
 fn trouble_while_files_are_merged_harms_no_acknowledged_snapshot() {
     troubled_snapshots(&Stage::before_merge(), &TROUBLES, 40);
+}
+
+/// RocksDB takes back the files that a record of the MANIFEST names if that cannot be made durable, though the record may stay.
+#[test]
+fn a_manifest_that_cannot_be_synced_harms_no_acknowledged_snapshot() {
+    let stage = Stage::before_merge();
+    let operations = stage.operations();
+    let syncs = operations.iter().zip(1..).filter(|(what, _)| what.contains("sync") && what.contains("MANIFEST"));
+    let points: Vec<_> = syncs.map(|(_, at)| (Trouble::Fails { errno: EIO, once: true }, at)).collect();
+    assert!(points.len() >= 5, "{operations:?}");
+    try_all(&points, |_| Vec::new(), |trouble, at, cuts| stage.try_point(trouble, at, cuts));
 }
 
 /// An init in trouble: afterwards the store is usable, or init can be run again.

@@ -29,6 +29,7 @@ mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
+mod removal; // what a restore must not take away
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod restore_beside; // restores beside others, by others than root, and over what a kill left
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader

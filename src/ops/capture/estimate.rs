@@ -50,6 +50,7 @@ pub fn estimate(
 ) -> Result<Estimate, CaptureError> {
     let exclude = Exclude::new(&options.leave_out.patterns)?;
     let roots = Roots::open(paths, store.dir())?;
+    let missing = roots.tell_missing(progress);
     let file = CacheFile::new(store, &options.dataset);
     let old = (!options.force_read)
         .then(|| OldCache::open(store, &file, |sequence| store.log_hash(sequence), store.gc_generation()))
@@ -58,7 +59,7 @@ pub fn estimate(
     let counting = Counting { found: Estimate::default(), depth: 0, linked: HashMap::new(), progress };
     let (counted, left_out) = Walk::new(setting, counting, old).run(roots)?;
     tell_unmet(&exclude, progress);
-    Ok(Estimate { left_out, ..counted.found })
+    Ok(Estimate { left_out, unreadable: counted.found.unreadable + missing, ..counted.found })
 }
 
 /// Counts what the walk finds.

@@ -79,13 +79,14 @@ pub fn capture(
         Source::Paths(paths) => Plan::Walk(roots::Roots::open(&paths, store.dir())?),
         Source::Stream(name, reader) => Plan::Stream(name, reader),
     };
-    let (sources, git_revision) = match &plan {
-        Plan::Walk(roots) => (roots.sources(), roots.git_revision()),
-        Plan::Stream(..) => (Vec::new(), None),
+    let (sources, git_revision, missing) = match &plan {
+        Plan::Walk(roots) => (roots.sources(), roots.git_revision(), roots.tell_missing(progress)),
+        Plan::Stream(..) => (Vec::new(), None, 0),
     };
     let mut writer = writer(store, &options, progress)?;
     writer.set_check(options.check_blocks);
     let newest = options.skip_if_unchanged.then(|| unchanged::Newest::find(&writer, &options.dataset)).flatten();
+    tell_other_source(&writer, &options, &sources, progress);
     let cache_file = cache::CacheFile::new(store, &options.dataset);
     let open_cache = || OldCache::open(store, &cache_file, |n| writer.log_hash(n), writer.gc_generation());
     let old = if options.force_read { None } else { open_cache() };
@@ -103,7 +104,8 @@ pub fn capture(
         return Err(CaptureError::Interrupted);
     }
     tell_unmet(&exclude, progress);
-    let TreeOutcome { root, links, statistics, cache } = outcome;
+    let TreeOutcome { root, links, mut statistics, cache } = outcome;
+    statistics.unreadable += missing;
     if let Some(newest) = newest.filter(|newest| newest.equals(&root, links.as_ref(), &statistics)) {
         let log_hash = writer.log_hash(newest.manifest.sequence)?;
         drop(writer);
@@ -146,6 +148,18 @@ fn writer(store: &Store, options: &CaptureOptions, progress: &dyn Progress) -> R
         }
         !progress.cancelled()
     })?)
+}
+
+/// Tells that the dataset's newest snapshot is of another source: two folders of one name make one series by mistake.
+fn tell_other_source(writer: &Writer, options: &CaptureOptions, sources: &[Vec<u8>], progress: &dyn Progress) {
+    let Ok(Some((_, before))) = writer.newest(&options.dataset) else { return };
+    if before.sources == sources && before.host == options.who.0 {
+        return;
+    }
+    let shown: Vec<_> = before.sources.iter().map(|path| String::from_utf8_lossy(path)).collect();
+    let what = if shown.is_empty() { "a stream".to_owned() } else { shown.join(", ") };
+    let text = format!("the snapshot before in the dataset {} is of {what} on {}", options.dataset, before.host);
+    progress.notice(Notice::Remark(text));
 }
 
 /// Only time is lost if the cache could not be kept.

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::model::{Notice, Progress};
 use crate::ops::source;
 use crate::store::lies_in;
 
@@ -23,6 +24,8 @@ pub(super) struct Roots {
     pub(super) root: OwnedFd,
     pub(super) path: PathBuf,
     sources: Vec<PathBuf>,
+    /// Those of several paths that cannot be captured, and why.
+    missing: Vec<(PathBuf, std::io::Error)>,
     pub(super) only: Option<Only>,
 }
 
@@ -45,26 +48,35 @@ impl Roots {
         {
             let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
             let absolute = path.canonicalize().map_err(fail(path))?;
-            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], only: None });
+            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], missing: Vec::new(), only: None });
         }
         let mut only = Only::default();
         let mut sources = Vec::new();
+        let mut missing = Vec::new();
         for path in paths {
-            path.symlink_metadata().map_err(fail(path))?;
-            // The last name stays as it is: a symlink is captured, not followed.
-            let absolute = match (path.parent(), path.file_name()) {
-                (Some(parent), Some(name)) => {
-                    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                    parent.canonicalize().map_err(fail(path))?.join(name)
+            match absolute(path) {
+                Ok(absolute) => {
+                    only.add(&absolute);
+                    sources.push(absolute);
                 }
-                _ => path.canonicalize().map_err(fail(path))?,
-            };
-            only.add(&absolute);
-            sources.push(absolute);
+                Err(e) => missing.push((path.clone(), e)),
+            }
+        }
+        // One that is gone keeps no other from being captured.
+        if let Some((path, e)) = missing.pop_if(|_| sources.is_empty()) {
+            return Err(fail(&path)(e));
         }
         let root = source::open_root(Path::new("/")).map_err(|e| fail(Path::new("/"))(e.into()))?;
         let only = (!only.0.is_empty()).then_some(only);
-        Ok(Self { root, path: PathBuf::from("/"), sources, only })
+        Ok(Self { root, path: PathBuf::from("/"), sources, missing, only })
+    }
+
+    /// Tells which paths cannot be captured, and gives their number.
+    pub(super) fn tell_missing(&self, progress: &dyn Progress) -> u64 {
+        for (path, why) in &self.missing {
+            progress.notice(Notice::Unreadable { path: path.display().to_string(), why: why.to_string() });
+        }
+        self.missing.len() as u64
     }
 
     /// The paths as captured.
@@ -100,6 +112,18 @@ impl Roots {
     }
 }
 
+/// The path of something that exists, from the root. The last name stays as it is: a symlink is captured, not followed.
+fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    path.symlink_metadata()?;
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(parent.canonicalize()?.join(name))
+        }
+        _ => path.canonicalize(),
+    }
+}
+
 impl Only {
     fn add(&mut self, path: &Path) {
         let names: Vec<_> = path.iter().filter(|n| *n != "/").map(|n| n.as_bytes().to_vec()).collect();
@@ -120,7 +144,7 @@ impl Only {
 }
 
 /// Counts what there is to capture, for a progress bar: roughly, with excluded items, and no longer than the walk itself takes.
-pub(super) fn count(paths: &[PathBuf], progress: &dyn crate::model::Progress, stop: &AtomicBool) {
+pub(super) fn count(paths: &[PathBuf], progress: &dyn Progress, stop: &AtomicBool) {
     let (mut items, mut bytes) = (0u64, 0u64);
     let mut file_systems = FileSystems::default();
     let device_of = |path: PathBuf| path.symlink_metadata().map(|meta| (meta.dev(), path));

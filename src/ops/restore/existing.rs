@@ -76,7 +76,10 @@ impl Context<'_> {
         let Some(stat) = folder.look(node.entry.name.as_bytes())? else { return Ok(Standing::Nothing) };
         match FileType::from_raw_mode(stat.st_mode) {
             _ if is_linked(&stat) => Err(Outcome::Same(Vec::new())),
-            _ if self.overwrite == Overwrite::Never => Err(self.left_alone(folder, &node.entry, &stat)),
+            _ if self.overwrite == Overwrite::Never => Err(match self.left_alone(folder, &node.entry, &stat) {
+                Outcome::Same(_) => Outcome::Kept("it is a file of its own, not linked to its other name".to_owned()),
+                other => other,
+            }),
             FileType::Directory => self.may_clear(folder, &stat),
             _ => self.may_replace(&stat),
         }

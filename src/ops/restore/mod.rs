@@ -74,6 +74,9 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// Files and folders that are never replaced, entered or removed, beside the store.
     pub guarded: Vec<PathBuf>,
+    /// Folders of what is restored, by path, of which the capture took only what leads on to its sources: what else the target has in
+    /// them is no stranger.
+    pub passed: HashSet<Box<[u8]>>,
 }
 
 /// What all threads of one restore share.
@@ -123,7 +126,8 @@ pub fn restore(
             .map_err(|e| RestoreError::Target { path: target.to_owned(), source: std::io::Error::other(e) })?,
     );
     let base = Folders::target(target, options.dry_run, start.folder().is_some())?;
-    let remover = Remover { pages, select: &options.select, guarded: &guarded, dry: options.dry_run };
+    let remover =
+        Remover { pages, select: &options.select, guarded: &guarded, passed: &options.passed, dry: options.dry_run };
     let context = Context {
         pages,
         overwrite: options.overwrite,

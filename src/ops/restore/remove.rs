@@ -24,6 +24,8 @@ pub(super) struct Remover<'a> {
     pub(super) pages: &'a Pages,
     pub(super) select: &'a Select,
     pub(super) guarded: &'a Guarded,
+    /// Folders in which nothing is a stranger.
+    pub(super) passed: &'a HashSet<Box<[u8]>>,
     /// Nothing is removed, only told.
     pub(super) dry: bool,
 }
@@ -52,7 +54,7 @@ impl Remover<'_> {
         ours: &HashSet<Vec<u8>>,
         tell: Tell,
     ) -> Result<(), Outcome> {
-        if folder.beyond {
+        if folder.beyond || self.passed.contains(&node.path) {
             return Ok(());
         }
         let there = Names::read(folder.as_fd()).map_err(|e| Outcome::failed("cannot list what is there", e))?;

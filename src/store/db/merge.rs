@@ -27,6 +27,7 @@ impl Db {
         let files = opened.db.live_files().map_err(|e| fail(&e))?;
         for family in Family::ALL.into_iter().filter(|f| holds_blocks(f.name())) {
             opened.merge_blocks(family, &files)?;
+            opened.no_error_yet()?;
         }
         if opened.merge_rows(MANY_FILES)? {
             opened.db.wait_for_compact(&WaitForCompactOptions::default()).map_err(|e| fail(&e))?;
@@ -55,6 +56,15 @@ impl Opened {
             }
         }
         Ok(any)
+    }
+
+    /// Merging blocks gives no status. On a disk that fails nothing more is merged: it would take old files away.
+    fn no_error_yet(&self) -> Result<(), StoreError> {
+        let errors = self.db.property_int_value("rocksdb.background-errors").map_err(|e| fail(&e))?;
+        if errors.is_none_or(|errors| errors > 0) {
+            return Err(StoreError::Database("merging has failed".to_owned()));
+        }
+        Ok(())
     }
 
     fn merge_blocks(&self, family: Family, files: &[LiveFile]) -> Result<(), StoreError> {

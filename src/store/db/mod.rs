@@ -6,6 +6,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -191,6 +193,16 @@ impl Db {
     /// True if a writer was at work since this view was opened.
     pub(in crate::store) fn is_outdated(&self) -> bool {
         self.opened_at != self.mark()
+    }
+
+    /// True if files are gone that the MANIFEST names, and no writer is at work, who may have merged them meanwhile.
+    pub(in crate::store) fn lacks_files(&self) -> bool {
+        let opened = self.opened();
+        let Ok(named) = opened.db.live_files() else { return true };
+        let Ok(items) = std::fs::read_dir(&self.dir) else { return true };
+        let there: HashSet<_> = items.flatten().map(|item| item.file_name()).collect();
+        let gone = |name: &str| !there.contains(OsStr::new(name.trim_start_matches('/')));
+        named.iter().any(|file| gone(&file.name)) && opened.mark == fingerprint(&self.dir)
     }
 
     fn opened(&self) -> Arc<Opened> {
