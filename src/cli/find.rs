@@ -19,7 +19,8 @@ use super::{Global, Outcome};
 /// Find names in snapshots: in all of them, unless told otherwise
 ///
 /// A pattern without `/` is compared with names, one with `/` with paths from the root. `*` and `?` stay within a name, `**`
-/// goes over folders. Versions of a path that are equal are told once, with the first and last snapshot that has them.
+/// goes over folders. A version of a path is told once for each series of snapshots that have it, with the first and last of them.
+/// Times are UTC.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  larder find '*.key'\n  larder find 'src/**/*.rs' --snapshot work~1\n  larder find --dataset work --type f --min-size 100M"

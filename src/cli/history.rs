@@ -23,7 +23,8 @@ use super::{Global, Outcome};
 /// Show how a path changed from snapshot to snapshot
 ///
 /// Each line has the snapshot that first found it so, `+` for what was added, `-` gone, `M` holds something else, `T` became another sort of
-/// thing, `U` only metadata changed, and what stands there since. A folder also has a line when something in it changed: `…`.
+/// thing, `U` only metadata changed, and what stands there since. A folder also has a line when only something
+/// in it changed: `…`. Times are UTC.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  larder history src/main.rs\n  larder history --dataset host /etc/passwd")]
 pub(super) struct HistoryArgs {

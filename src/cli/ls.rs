@@ -20,7 +20,7 @@ use super::{Global, Outcome};
 
 /// List what a snapshot holds
 ///
-/// With --json each entry is an object on a line of its own.
+/// With --json each entry is an object on a line of its own. Times are UTC.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder ls                                            the newest snapshot of all

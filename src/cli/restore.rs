@@ -171,17 +171,18 @@ fn options(args: &RestoreArgs, global: &Global) -> Result<RestoreOptions, Restor
 fn passed(found: &Found) -> Result<HashSet<Box<[u8]>>, CliError> {
     let sources: Vec<_> = found.manifest.sources.iter().map(|path| path.strip_prefix(b"/").unwrap_or(path)).collect();
     let at_their_paths = match sources.as_slice() {
-        [] => false,
+        // A stream stands in no folder of its own.
+        [] => true,
         // A folder that was captured alone is the root itself.
         [one] => found.pages.resolve(&found.manifest.root, one)?.is_some_and(|node| node.entry.folder().is_none()),
         _ => true,
     };
     let mut passed = HashSet::new();
-    for source in sources.iter().filter(|_| at_their_paths) {
-        for (end, _) in source.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            passed.insert(source[..end].to_vec());
-        }
+    if at_their_paths {
         passed.insert(Vec::new());
+        for source in &sources {
+            passed.extend((0..source.len()).filter(|at| source[*at] == b'/').map(|end| source[..end].to_vec()));
+        }
     }
     // What is in a source is no way to another.
     let inside = |folder: &[u8]| {

@@ -15,8 +15,8 @@ use super::{Global, Outcome};
 
 /// Show what a store, its datasets and their snapshots take
 ///
-/// LOGICAL is the sum of all snapshots' files; UNIQUE what of it was not in the store when it came; STORED what that takes, compressed and
-/// sealed; RATIO is logical to stored.
+/// FILES and SIZE are those of the newest snapshot. LOGICAL is the sum of all snapshots' files; UNIQUE what was not in the store when it came,
+/// names and structure counted too; STORED what that takes, compressed and sealed; RATIO is logical to stored.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  larder stats\n  larder stats work          # what each snapshot of it added")]
 pub(super) struct StatsArgs {
