@@ -104,7 +104,8 @@ impl Output {
 
     /// Prints a line of data.
     pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
-        self.raw(text.as_bytes()).and_then(|()| self.raw(b"\n"))
+        // In one piece: a progress bar could come in between.
+        self.raw(&[text.as_bytes(), b"\n"].concat())
     }
 
     /// Prints bytes of data as they are.
