@@ -33,7 +33,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
     let store = context::open_named(global)?;
     let pages = context::pages(&store);
     let bar = Bar::start(out, "verify");
-    let options = VerifyOptions { read_data: args.read_data, whole_contents: args.read_data };
+    let options = VerifyOptions { read_data: args.read_data };
     let verified = verify(&store, &pages, options, &bar);
     bar.finish();
     let verified = verified?;

@@ -1,9 +1,13 @@
 //! Looking at all blocks, for verify.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::codec::{Class, digest, open_table};
 use crate::format::{BlockHeader, BlockKind, Family, Place, from_bytes, number_key, sum_parts};
+use crate::model::{Digest, Progress};
 
 use super::Store;
 use super::error::StoreError;
@@ -55,82 +59,136 @@ pub struct Inspected {
     pub bytes: u64,
 }
 
-impl Store {
-    /// Checks every block: present, unchanged, and with [`BlockCheck::Items`] holding what the index says it holds.
-    ///
-    /// `done` is called with the sealed bytes of each block as it is finished, from several threads.
+/// A look at every block: present, unchanged, and with [`BlockCheck::Items`] holding what the index says it holds.
+///
+/// Each is looked at once: by whoever reads contents, while the block is in memory, or at the end.
+pub struct BlockLook<'a> {
+    store: &'a Store,
+    check: BlockCheck,
+    progress: &'a dyn Progress,
+    /// In the order of their numbers.
+    rows: Vec<SumRow>,
+    bytes: AtomicU64,
+    findings: Mutex<Vec<Finding>>,
+}
+
+impl std::fmt::Debug for BlockLook<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("BlockLook")
+            .field("check", &self.check)
+            .field("blocks", &self.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A block that the store must have.
+struct SumRow {
+    number: u64,
+    kind: BlockKind,
+    sum: Digest,
+    looked: AtomicBool,
+}
+
+/// Whether a block's decoded bytes come from and stay in the store's cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cached {
+    Yes,
+    No,
+}
+
+impl<'a> BlockLook<'a> {
+    /// Begins with none looked at. `progress` is told the sealed bytes of each block that was.
     ///
     /// # Errors
     /// If the database cannot be read; what is damaged is a finding, not an error.
-    pub fn check_blocks(
-        &self,
-        check: BlockCheck,
-        done: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Inspected, Vec<Finding>), StoreError> {
-        let db = self.db();
-        let mut sums = Vec::new();
-        let mut findings = Vec::new();
-        db.scan(Family::Sums, &[], |key, value| {
+    pub fn new(store: &'a Store, check: BlockCheck, progress: &'a dyn Progress) -> Result<Self, StoreError> {
+        let (mut rows, mut findings) = (Vec::new(), Vec::new());
+        let scanned = store.db().scan(Family::Sums, &[], |key, value| {
             match (key.try_into().map(u64::from_be_bytes), sum_parts(value)) {
-                (Ok(number), Ok((kind, sum))) => sums.push((number, kind, sum)),
+                (Ok(number), Ok((kind, sum))) => {
+                    rows.push(SumRow { number, kind, sum, looked: AtomicBool::new(false) });
+                }
                 _ => findings.push(Finding::from_error(&StoreError::damage("a row of sums", "it is malformed"))),
             }
             Ok(true)
-        })?;
-        let results: Vec<_> = sums
-            .par_iter()
-            .map(|(number, kind, sum)| {
-                let sort = if *kind == BlockKind::Data { Sort::Chunk } else { Sort::Page };
-                let looked = db.with(sort.blocks(), &number_key(*number), |value| {
-                    done(value.len() as u64);
-                    if digest(value) != *sum {
-                        return (value.len() as u64, Err("its bytes have changed".to_owned()));
-                    }
-                    (value.len() as u64, Ok(()))
-                });
-                let outcome = match looked {
-                    Ok(None) => (0, Err("it is missing".to_owned())),
-                    Ok(Some((len, Ok(())))) if check == BlockCheck::Items => (len, self.check_items(sort, *number)),
-                    Ok(Some(outcome)) => outcome,
-                    Err(e) => (0, Err(e.to_string())),
-                };
-                (*number, sort, outcome)
-            })
-            .collect();
-        let mut inspected = Inspected::default();
-        for (number, sort, (len, outcome)) in results {
-            inspected.blocks += 1;
-            inspected.bytes += len;
-            if let Err(why) = outcome {
-                let is_data = sort == Sort::Chunk;
-                findings.push(Finding {
-                    object: format!("block {number} ({})", if is_data { "content" } else { "structure" }),
-                    why,
-                    data_block: is_data.then_some(number),
-                    tree_block: (!is_data).then_some(number),
-                });
-            }
+        });
+        match scanned {
+            Err(e) if e.is_damage() => findings.push(Finding::from_error(&e)),
+            scanned => scanned?,
         }
-        Ok((inspected, findings))
+        Ok(Self { store, check, progress, rows, bytes: AtomicU64::new(0), findings: Mutex::new(findings) })
     }
 
+    /// Looks at a block of chunks now, if nobody has: whoever read from it has just decoded it.
+    pub fn read(&self, number: u64) {
+        let row = self.rows.binary_search_by_key(&number, |row| row.number).ok().map(|at| &self.rows[at]);
+        if let Some(row) = row.filter(|row| row.kind == BlockKind::Data) {
+            self.look(row, Cached::Yes);
+        }
+    }
+
+    /// Looks at all that are left, unless it is stopped.
+    #[must_use]
+    pub fn finish(self) -> (Inspected, Vec<Finding>) {
+        self.rows.par_iter().for_each(|row| self.look(row, Cached::No));
+        let mut findings = self.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
+        findings.sort_by_key(|finding| finding.data_block.or(finding.tree_block));
+        (Inspected { blocks: self.rows.len() as u64, bytes: self.bytes.into_inner() }, findings)
+    }
+
+    fn look(&self, row: &SumRow, cached: Cached) {
+        if self.progress.cancelled() || row.looked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let sort = if row.kind == BlockKind::Data { Sort::Chunk } else { Sort::Page };
+        let looked = self
+            .store
+            .db()
+            .with(sort.blocks(), &number_key(row.number), |value| (value.len() as u64, digest(value) == row.sum));
+        let outcome = match looked {
+            Ok(None) => Err("it is missing".to_owned()),
+            Ok(Some((len, same))) => {
+                self.bytes.fetch_add(len, Ordering::Relaxed);
+                let items = match (same, self.check) {
+                    (false, _) => Err("its bytes have changed".to_owned()),
+                    (true, BlockCheck::Items) => self.store.check_items(sort, row.number, cached),
+                    (true, BlockCheck::Digest) => Ok(()),
+                };
+                self.progress.advance(0, len);
+                items
+            }
+            Err(e) => Err(e.to_string()),
+        };
+        if let Err(why) = outcome {
+            let is_data = sort == Sort::Chunk;
+            let finding = Finding {
+                object: format!("block {} ({})", row.number, if is_data { "content" } else { "structure" }),
+                why,
+                data_block: is_data.then_some(row.number),
+                tree_block: (!is_data).then_some(row.number),
+            };
+            self.findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+        }
+    }
+}
+
+impl Store {
     /// Opens a block and checks that the index finds each of its items here.
-    fn check_items(&self, sort: Sort, number: u64) -> Result<(), String> {
+    fn check_items(&self, sort: Sort, number: u64, cached: Cached) -> Result<(), String> {
         let db = self.db();
-        let opened = match self.open_block(&db, sort, number) {
-            Ok(opened) => opened,
+        let decoded = match cached {
+            Cached::Yes => self.decoded(&db, sort, number),
+            Cached::No => self.decode(&db, sort, number).map(Arc::new),
+        };
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
             // A catalog holder checks the table and leaves the content to an owner.
             Err(StoreError::Closed(_)) => return self.check_table(sort, number),
             Err(e) => return Err(e.to_string()),
         };
-        let ids = self.inner.keyring.ids();
-        for ordinal in 0..opened.len() {
-            let place = Place { block: number, ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX) };
-            let item = opened.item(place.ordinal).unwrap_or_default();
-            let id = match sort {
-                Sort::Chunk => *ids.chunk(item).as_bytes(),
-                Sort::Page => *ids.page(item).as_bytes(),
-            };
+        for ordinal in 0..decoded.len() {
+            let place = Place { block: number, ordinal };
+            let id = self.id_at(&decoded, sort, ordinal).ok_or("it has fewer items than its table says")?;
             let places = super::read::places(&db, sort, &id).map_err(|e| e.to_string())?;
             if !places.contains(&place) {
                 return Err(format!("the index does not know its item {ordinal} under the id of its bytes"));

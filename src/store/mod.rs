@@ -30,7 +30,7 @@ use crate::model::{SnapshotId, StoreId};
 pub use create::{NewStore, create};
 pub use error::StoreError;
 pub use files::lies_in;
-pub use inspect::{BlockCheck, Finding};
+pub use inspect::{BlockCheck, BlockLook, Finding};
 pub use keyring::Keyring;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};

@@ -26,10 +26,17 @@ impl Default for CacheSize {
 
 /// A decoded block, and the ids of those of its items that were asked for.
 #[derive(Debug)]
-struct Decoded {
+pub(super) struct Decoded {
     number: u64,
     block: OpenBlock,
     ids: Box<[OnceLock<[u8; 32]>]>,
+}
+
+impl Decoded {
+    /// How many items it has.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -233,29 +240,32 @@ impl Store {
     /// The item at a place if its id is this one.
     fn item_at(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
-        let found = decoded.ids.get(place.ordinal as usize).zip(decoded.block.range(place.ordinal));
-        let Some((slot, range)) = found else {
+        let actual = self.id_at(&decoded, sort, place.ordinal);
+        let Some((actual, range)) = actual.zip(decoded.block.range(place.ordinal)) else {
             return Err(StoreError::damage(format!("block {}", place.block), "it has fewer items than the index says"));
         };
-        let item = Item { decoded: decoded.clone(), range };
+        Ok((actual == *id).then_some(Item { decoded, range }))
+    }
+
+    /// The id of an item's bytes, made once while its block is in memory; nothing if the block has not so many.
+    pub(super) fn id_at(&self, decoded: &Decoded, sort: Sort, ordinal: u32) -> Option<[u8; 32]> {
+        let slot = decoded.ids.get(ordinal as usize)?;
+        let bytes = decoded.block.item(ordinal)?;
         let ids = self.inner.keyring.ids();
-        let actual = slot.get_or_init(|| match sort {
-            Sort::Chunk => *ids.chunk(&item).as_bytes(),
-            Sort::Page => *ids.page(&item).as_bytes(),
-        });
-        Ok((actual == id).then_some(item))
+        Some(*slot.get_or_init(|| match sort {
+            Sort::Chunk => *ids.chunk(bytes).as_bytes(),
+            Sort::Page => *ids.page(bytes).as_bytes(),
+        }))
     }
 
-    fn decoded(&self, db: &Arc<Db>, sort: Sort, block: u64) -> Result<Arc<Decoded>, StoreError> {
-        self.inner.blocks.cache.get_or_insert_with(&(sort.cache(), block), || {
-            let opened = self.open_block(db, sort, block)?;
-            let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
-            Ok(Arc::new(Decoded { number: block, block: opened, ids }))
-        })
+    /// A decoded block, from the cache if it is there.
+    pub(super) fn decoded(&self, db: &Arc<Db>, sort: Sort, block: u64) -> Result<Arc<Decoded>, StoreError> {
+        let cache = &self.inner.blocks.cache;
+        cache.get_or_insert_with(&(sort.cache(), block), || self.decode(db, sort, block).map(Arc::new))
     }
 
-    /// Reads, opens and decodes a block; nothing is cached.
-    pub(super) fn open_block(&self, db: &Db, sort: Sort, block: u64) -> Result<OpenBlock, StoreError> {
+    /// Reads, opens and decodes a block past the cache.
+    pub(super) fn decode(&self, db: &Db, sort: Sort, block: u64) -> Result<Decoded, StoreError> {
         let what = || format!("block {block}");
         let opened = db.with(sort.blocks(), &number_key(block), |value| {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| StoreError::damage(what(), e))?;
@@ -267,7 +277,9 @@ impl Store {
             }))?;
             open_block(value, key(Class::Page)?.as_deref(), Some(&content)).map_err(|e| StoreError::damage(what(), e))
         })?;
-        opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))
+        let opened = opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))?;
+        let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
+        Ok(Decoded { number: block, block: opened, ids })
     }
 }
 

@@ -15,8 +15,8 @@ use super::pages::Pages;
 /// Some bytes of a content.
 #[derive(Debug, Clone, Copy)]
 pub enum Stretch<'a> {
-    /// These.
-    Data(&'a [u8]),
+    /// These; the item tells which block they are in.
+    Data(&'a Item),
     /// So many zeros, a hole.
     Hole(u64),
 }

@@ -165,7 +165,8 @@ fn fill(
         ends_in_hole = matches!(stretch, Stretch::Hole(_));
         match stretch {
             Stretch::Hole(len) => at += len,
-            Stretch::Data(mut bytes) => {
+            Stretch::Data(item) => {
+                let mut bytes: &[u8] = item;
                 let _alone = writing.map(|writing| writing.lock().unwrap_or_else(PoisonError::into_inner));
                 while !bytes.is_empty() {
                     match rustix::io::pwrite(&opened.fd, bytes, at) {

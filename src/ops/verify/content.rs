@@ -1,4 +1,4 @@
-//! Whole contents: files of several chunks, each compared with its digest once.
+//! Whole contents: files of several chunks, each compared with its digest once, and the blocks that they are in.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,25 +6,32 @@ use std::sync::Arc;
 use crate::codec::digest;
 use crate::format::to_bytes;
 use crate::model::{Chunks, Digest, FileBody, Manifest, Progress, SnapshotId};
-use crate::store::{Finding, StoreError};
-use crate::tree::{Flow, LongCheck, Node, Pages, Part, Visit, WholeCheck, in_order};
+use crate::store::{BlockLook, Finding, StoreError};
+use crate::tree::{Flow, LongCheck, Node, Pages, Part, Stretch, Visit, WholeCheck, in_order};
 
-use super::structure::Bad;
+/// What reading all long contents gave.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// How many there were.
+    pub(super) count: u64,
+    /// Those that are not what their digests say, or cannot be read.
+    pub(super) bad: HashSet<Digest>,
+    pub(super) findings: Vec<Finding>,
+}
 
-/// Reads every file that has several chunks; gives how many there were.
+/// Reads every file that has several chunks, and looks at each block while it is in memory for that.
 pub(super) fn read_whole(
     pages: &Pages,
     manifests: &[(SnapshotId, Manifest)],
-    bad: &mut Bad,
-    findings: &mut Vec<Finding>,
+    blocks: &BlockLook,
     progress: &dyn Progress,
-) -> u64 {
+) -> Contents {
     let starts = manifests.iter().map(|(_, manifest)| (Box::default(), manifest.root.clone())).collect();
     let mut flow = Flow::new(pages, starts);
     let mut seen: HashSet<Digest> = HashSet::new();
     let mut reading = None;
     let mut long = LongCheck::default();
-    let mut files = 0;
+    let mut contents = Contents::default();
     let _stopped: Result<(), ()> = in_order(
         || {
             let batch = flow.batch();
@@ -46,7 +53,7 @@ pub(super) fn read_whole(
         },
         |parts: Vec<(Arc<Node>, Part)>| {
             let read = parts.into_iter().map(|(node, mut part)| {
-                let outcome = read_one(pages, &node, &mut part);
+                let outcome = read_one(pages, blocks, &node, &mut part);
                 (node, part, outcome)
             });
             read.collect::<Vec<_>>()
@@ -56,17 +63,17 @@ pub(super) fn read_whole(
                 if !(part.offset == 0 && part.last) && outcome.is_ok() {
                     outcome = long.add(pages, &node, &mut part);
                 }
-                files += u64::from(part.last);
+                contents.count += u64::from(part.last);
                 if let (Err(e), Some(content)) = (outcome, wanted(&node))
-                    && bad.contents.insert(content)
+                    && contents.bad.insert(content)
                 {
-                    findings.push(Finding::from_error(&e));
+                    contents.findings.push(Finding::from_error(&e));
                 }
             }
             if progress.cancelled() { Err(()) } else { Ok(()) }
         },
     );
-    files
+    contents
 }
 
 /// What a file is known by that needs to be read for it.
@@ -79,12 +86,15 @@ pub(super) fn body_digest(file: &FileBody) -> Digest {
     digest(&to_bytes(file))
 }
 
-fn read_one(pages: &Pages, node: &Node, part: &mut Part) -> Result<(), StoreError> {
+fn read_one(pages: &Pages, blocks: &BlockLook, node: &Node, part: &mut Part) -> Result<(), StoreError> {
     let Some(file) = node.entry.file() else { return Ok(()) };
-    // Of a longer file this only has its blocks decoded; it is summed up in order afterwards.
+    // Of a longer file this only has its blocks looked at; it is summed up in order afterwards.
     let mut check = WholeCheck::new(file);
     let whole = part.offset == 0 && part.last;
     pages.read_part::<StoreError>(part, |stretch| {
+        if let Stretch::Data(item) = stretch {
+            blocks.read(item.block());
+        }
         if whole {
             check.update(stretch);
         }

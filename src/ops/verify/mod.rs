@@ -1,8 +1,8 @@
 //! Verify: everything that a store promises, looked at; for each damaged object, the snapshots and paths it touches.
 //!
-//! Two looks at once: the structure (log, manifests, every reachable page, every chunk's index entry) on one thread, all
-//! blocks on the others. Equal subtrees are looked at once. What is found is traced to paths in a second walk, which passes over subtrees that
-//! it has seen to be whole.
+//! Two looks at once: the structure (log, manifests, every reachable page, every chunk's index entry) on one thread; long
+//! contents, then all blocks that these did not pass by, on the others. Equal subtrees are looked at once. What is found is
+//! traced to paths in a second walk, which passes over subtrees that it has seen to be whole.
 
 mod content;
 mod structure;
@@ -11,7 +11,7 @@ mod trace;
 use std::collections::HashSet;
 
 use crate::model::{Failure, Kind, Notice, Progress, SnapshotId};
-use crate::store::{BlockCheck, Finding, Store, StoreError};
+use crate::store::{BlockCheck, BlockLook, Finding, Store, StoreError};
 use crate::tree::Pages;
 
 use structure::Structure;
@@ -22,10 +22,9 @@ const PATHS_TOLD: usize = 100;
 /// How closely to look.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VerifyOptions {
-    /// Opens every block and recomputes every id.
+    /// Opens every block and recomputes every id; also compares the whole content of every file that has several chunks with
+    /// its digest.
     pub read_data: bool,
-    /// Also reads every file that has several chunks and compares its whole content with its digest.
-    pub whole_contents: bool,
 }
 
 /// A snapshot that damage touches.
@@ -58,7 +57,7 @@ pub struct Verified {
     pub index_entries: u64,
     /// Files among the entries.
     pub files: u64,
-    /// Contents of several chunks that were read from end to end, each once; with [`VerifyOptions::whole_contents`]. A content of
+    /// Contents of several chunks that were read from end to end, each once; with [`VerifyOptions::read_data`]. A content of
     /// one chunk is checked with its block: the chunk's id is the content's.
     pub long_contents: u64,
     /// Damaged objects.
@@ -113,16 +112,23 @@ pub fn verify(
     let check = if options.read_data { BlockCheck::Items } else { BlockCheck::Digest };
     let (data, tree, _) = store.disk_bytes()?;
     progress.expect(0, data + tree);
-    let (structure, blocks) = std::thread::scope(|scope| {
-        let structure = scope.spawn(|| Structure::look(store, pages, progress));
-        let blocks = store.check_blocks(check, &|bytes| progress.advance(0, bytes));
-        (structure.join(), blocks)
+    let mut structure = Structure::begin(store, pages, progress)?;
+    let manifests = std::mem::take(&mut structure.manifests);
+    let blocks = BlockLook::new(store, check, progress)?;
+    let (contents, inspected) = std::thread::scope(|scope| {
+        scope.spawn(|| structure.look(&manifests));
+        let contents = if options.read_data {
+            content::read_whole(pages, &manifests, &blocks, progress)
+        } else {
+            content::Contents::default()
+        };
+        (contents, blocks.finish())
     });
-    let structure = structure.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let (inspected, damaged_blocks) = or_found(blocks, &mut verified.findings)?;
+    let (inspected, damaged_blocks) = inspected;
     (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
-    (verified.snapshots, verified.pages) = (structure.manifests.len() as u64, structure.pages);
+    (verified.snapshots, verified.pages) = (manifests.len() as u64, structure.pages);
     (verified.entries, verified.files) = (structure.entries, structure.files);
+    verified.long_contents = contents.count;
     verified.findings.extend(damaged_blocks);
     let damaged_copies = or_found(store.check_copies(), &mut verified.findings)?;
     verified.findings.extend(damaged_copies);
@@ -131,18 +137,16 @@ pub fn verify(
     verified.findings.extend(damaged_index);
     let mut bad = structure.bad;
     bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
+    bad.contents = contents.bad;
     verified.findings.extend(structure.findings);
+    verified.findings.extend(contents.findings);
     let mut told = HashSet::new();
     verified.findings.retain(|f| told.insert((f.object.clone(), f.why.clone())));
-    if options.whole_contents && !progress.cancelled() {
-        verified.long_contents =
-            content::read_whole(pages, &structure.manifests, &mut bad, &mut verified.findings, progress);
-    }
     if progress.cancelled() {
         return Err(VerifyError::Interrupted);
     }
     if !bad.is_empty() {
-        verified.touched = trace::trace(pages, &structure.manifests, &bad);
+        verified.touched = trace::trace(pages, &manifests, &bad);
     }
     for snapshot in structure.lost {
         verified.touched.push(Touched { snapshot, dataset: None, paths: vec![Vec::new()], count: 1 });

@@ -46,7 +46,8 @@ pub(super) struct Structure<'a> {
 }
 
 impl<'a> Structure<'a> {
-    pub(super) fn look(store: &'a Store, tree: &'a Pages, progress: &'a dyn Progress) -> Result<Self, StoreError> {
+    /// Reads the log and the manifests.
+    pub(super) fn begin(store: &'a Store, tree: &'a Pages, progress: &'a dyn Progress) -> Result<Self, StoreError> {
         let mut here = Self {
             store,
             tree,
@@ -80,17 +81,20 @@ impl<'a> Structure<'a> {
                 }
             }
         }
-        let roots: Vec<_> = here.manifests.iter().map(|(_, m)| (m.root.clone(), m.links)).collect();
-        for (root, links) in roots {
-            here.entry(&root);
-            if let Some(tree) = root.folder() {
-                here.folders(*tree);
+        Ok(here)
+    }
+
+    /// Looks at all that these manifests hold.
+    pub(super) fn look(&mut self, manifests: &[(SnapshotId, Manifest)]) {
+        for (_, manifest) in manifests {
+            self.entry(&manifest.root);
+            if let Some(tree) = manifest.root.folder() {
+                self.folders(*tree);
             }
-            if let Some(links) = links {
-                here.map::<LinkItem>(links.page, links.counts, &mut |_, _| {});
+            if let Some(links) = manifest.links {
+                self.map::<LinkItem>(links.page, links.counts, &mut |_, _| {});
             }
         }
-        Ok(here)
     }
 
     fn found(&mut self, error: &StoreError) {
