@@ -55,8 +55,8 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
             _ => error,
         }
     })?;
-    if let Some(lost) = store.lost_end() {
-        global.output().tell(&format!("larder: {lost}; what is left can be read, not added to"));
+    if let Some(damage) = store.lost_end().or_else(|| store.trouble()) {
+        global.output().tell(&format!("larder: {damage}; what is left can be read, not added to"));
     }
     Ok(store)
 }

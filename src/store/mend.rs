@@ -20,15 +20,20 @@ use super::tip;
 /// Ends of records that are tried, from the end of a MANIFEST: each takes an open, and what was not synced are a few.
 const MOST_TRIES: usize = 50;
 
-/// Opens the database for reading; if it is damaged and we may write, what is known is mended first.
+/// Opens the database for reading; if it is damaged and we may write, what is known is mended first. What cannot be opened
+/// whole is opened as far as it goes.
 pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
-    let opened = Db::open_read(&dir.join("db"));
-    if !is_damaged(&opened) {
-        return opened;
+    let mut opened = Db::open_read(&dir.join("db"));
+    if is_damaged(&opened)
+        && let Ok(_lock) = WriterLock::take(dir, Waiting::NoWait, &|| false)
+    {
+        opened = open_locked(dir, acknowledged);
     }
-    match WriterLock::take(dir, Waiting::NoWait, &|| false) {
-        Ok(_lock) => open_locked(dir, acknowledged),
-        Err(_) => opened,
+    match opened {
+        Err(StoreError::Damage { what, why }) => {
+            Db::open_damaged(&dir.join("db"), why.clone()).map_err(|_| StoreError::Damage { what, why })
+        }
+        opened => opened,
     }
 }
 

@@ -139,6 +139,12 @@ impl Store {
         lost.as_ref().map(|(what, why)| StoreError::damage(what.clone(), why))
     }
 
+    /// What is damaged, if the database could not be opened whole: what the damage does not touch can be read.
+    #[must_use]
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.db().trouble().map(|why| StoreError::damage("the database", why))
+    }
+
     /// Compares the log with what this client saw last, and remembers what it sees now. A store whose own tip says that its end is
     /// lost is damaged, not set back, and that is told already: what is left can be read, and the pin stays as it is.
     fn check_pin(&self) -> Result<(), StoreError> {

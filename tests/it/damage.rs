@@ -210,3 +210,36 @@ fn a_store_that_lost_its_end_is_damaged_also_for_a_client_that_has_seen_it() {
     fs::write(&path, &whole).unwrap();
     assert_eq!(sandbox.larder(["list", "--json"]).ids(), ids);
 }
+
+#[test]
+fn one_file_that_cannot_be_opened_takes_nothing_else_along() {
+    let (sandbox, source) = captured(3);
+    let ids = sandbox.larder(["list", "--json"]).ids();
+    // Those that hold contents are longer than one content is.
+    let mut files: Vec<_> = fs::read_dir(sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "sst") && fs::metadata(p).unwrap().len() > 5000);
+    assert_eq!(files.len(), 3);
+    let mut lost = Vec::new();
+    for file in &files {
+        let whole = fs::read(file).unwrap();
+        for damage in [Damage::FlipAt(whole.len() as u64 - 1), Damage::CutTo(100), Damage::Remove] {
+            apply(file, damage);
+            assert_eq!(sandbox.larder(["list", "--json"]).ids(), ids, "{damage:?}");
+            let cats = ids.iter().map(|id| sandbox.larder(["cat", &format!("{id}:file")]));
+            let cats: Vec<_> = cats.collect();
+            let bad: Vec<_> = (0..3).filter(|at| cats[*at].status != 0).collect();
+            assert_eq!(bad.len(), 1, "{damage:?}: {}", cats[bad[0]].stderr);
+            for (turn, cat) in cats.iter().enumerate().filter(|(turn, _)| *turn != bad[0]) {
+                assert!(cat.stdout == noise(turn as u64, 5000), "{damage:?}: wrong bytes");
+            }
+            let _ran = sandbox.larder(["verify"]).ended(13);
+            fs::write(source.join("file"), noise(9, 5000)).unwrap();
+            let _ran = sandbox.larder(["snapshot", source.to_str().unwrap()]).ended(13);
+            fs::write(file, &whole).unwrap();
+            lost.push(bad[0]);
+        }
+    }
+    lost.dedup();
+    assert_eq!(lost.len(), 3, "each file holds another snapshot's content");
+    sandbox.larder(["verify", "--read-data"]).done();
+}

@@ -109,6 +109,7 @@ pub fn verify(
     progress: &dyn Progress,
 ) -> Result<Verified, VerifyError> {
     let mut verified = Verified::default();
+    verified.findings.extend(store.trouble().map(|e| Finding::from_error(&e)));
     let check = if options.read_data { BlockCheck::Items } else { BlockCheck::Digest };
     let (data, tree, _) = store.disk_bytes()?;
     progress.expect(0, data + tree);

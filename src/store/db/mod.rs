@@ -32,6 +32,8 @@ pub(in crate::store) struct Db {
     dir: PathBuf,
     /// What it was when it was opened for reading, by whoever holds this; opening it again by itself does not change that.
     opened_at: Option<Fingerprint>,
+    /// Why it cannot be opened whole.
+    trouble: Option<String>,
 }
 
 /// One open of the database.
@@ -98,7 +100,7 @@ fn descriptors(names: Vec<String>) -> Vec<ColumnFamilyDescriptor> {
 impl Opened {
     /// A plain read-only open beside a flushing writer can miss acknowledged rows without an error. So the open counts
     /// only if CURRENT and the length of the MANIFEST were the same before and after it.
-    fn for_reading(dir: &Path) -> Result<Self, StoreError> {
+    fn for_reading(dir: &Path, options: &Options) -> Result<Self, StoreError> {
         let mut last = None;
         for attempt in 0..200 {
             if attempt > 0 {
@@ -106,7 +108,7 @@ impl Opened {
             }
             let before = fingerprint(dir);
             let opened = family_names(dir).and_then(|names| {
-                DB::open_cf_descriptors_read_only(&database_options(), dir, descriptors(names), false)
+                DB::open_cf_descriptors_read_only(options, dir, descriptors(names), false)
                     .map_err(|e| fail(&e))
             });
             let steady = before == fingerprint(dir);
@@ -177,12 +179,26 @@ impl Db {
     }
 
     fn new(dir: &Path, opened: Opened) -> Self {
-        Self { opened_at: opened.mark.clone(), now: RwLock::new(Arc::new(opened)), dir: dir.to_owned() }
+        Self { opened_at: opened.mark.clone(), now: RwLock::new(Arc::new(opened)), dir: dir.to_owned(), trouble: None }
     }
 
     /// Opens for reading, without the lock, beside a writer or not.
     pub(in crate::store) fn open_read(dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self::new(dir, Opened::for_reading(dir)?))
+        Ok(Self::new(dir, Opened::for_reading(dir, &database_options())?))
+    }
+
+    /// The same of a database that cannot be opened whole, for `trouble`: RocksDB looks into the first few files of each
+    /// family at once, and one that is damaged would close all the others. Here the damage is met by whoever reads from it.
+    pub(in crate::store) fn open_damaged(dir: &Path, trouble: String) -> Result<Self, StoreError> {
+        let mut options = database_options();
+        options.set_paranoid_checks(false);
+        let opened = Opened::for_reading(dir, &options)?;
+        Ok(Self { trouble: Some(trouble), ..Self::new(dir, opened) })
+    }
+
+    /// Why it could not be opened whole, if part of it may be read all the same.
+    pub(in crate::store) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// What it is now: another one than before if a writer was at work meanwhile.
@@ -219,7 +235,7 @@ impl Db {
                 return None;
             }
             log::info!("a file that a writer merged is gone; the database is opened again");
-            *now = Arc::new(Opened::for_reading(&self.dir).ok()?);
+            *now = Arc::new(Opened::for_reading(&self.dir, &database_options()).ok()?);
         }
         Some(now.clone())
     }
