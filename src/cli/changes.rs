@@ -90,7 +90,7 @@ pub(super) struct RestoreJson {
     damaged: u64,
     /// Items that came back without some property.
     partly: u64,
-    /// Items that read back otherwise than they were written.
+    /// Items that read back otherwise than the snapshot has them, also such as were there already.
     mismatched: u64,
     /// Owners were not given back, for want of permission.
     owners_lost: bool,
@@ -193,7 +193,7 @@ pub(super) fn summary(run: &Run, done: &Restored) -> String {
         (done.partly, "came back without some property", "came back without some property", ""),
         (done.failed, "failed", "failed", ""),
         (done.damaged, "is damaged in the store", "are damaged in the store", ""),
-        (done.mismatched, "reads back otherwise than it was written", "read back otherwise than they were written", ""),
+        (done.mismatched, "is not what the snapshot has", "are not what the snapshot has", ""),
     ];
     for (count, one, many, hint) in extra.iter().filter(|(count, ..)| *count > 0) {
         text.push_str(&format!("; {}{hint}", counted(*count, one, many)));

@@ -58,6 +58,12 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
     if let Some(damage) = store.lost_end().or_else(|| store.trouble()) {
         global.output().tell(&format!("larder: {damage}; what is left can be read, not added to"));
     }
+    if let Some(why) = store.unpinned() {
+        let out = global.output();
+        out.remark(&format!(
+            "larder: what was seen of the store cannot be remembered: {why}; should it be set back, nothing will tell"
+        ));
+    }
     Ok(store)
 }
 

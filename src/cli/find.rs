@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Digest, Entry, Kind};
-use crate::ops::find::{Found, Searched, Wanted, find};
+use crate::ops::find::{Criteria, Found, Searched, find};
 use crate::snapshots::{List, SnapshotName, resolve_row};
 
 use super::context;
@@ -78,11 +78,11 @@ struct SeenJson {
 }
 
 pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let mut wanted = Wanted::default();
-    wanted.sorts.clone_from(&args.r#type);
-    (wanted.content, wanted.min_size, wanted.max_size) = (args.blake3, args.min_size, args.max_size);
+    let mut criteria = Criteria::default();
+    criteria.sorts.clone_from(&args.r#type);
+    (criteria.content, criteria.min_size, criteria.max_size) = (args.blake3, args.min_size, args.max_size);
     for pattern in &args.patterns {
-        wanted.pattern(pattern, args.ignore_case)?;
+        criteria.pattern(pattern, args.ignore_case)?;
     }
     let store = context::open_named(global)?;
     let now = context::now();
@@ -103,7 +103,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     let bar = Bar::start(out, "find");
     let mut versions = 0u64;
     let shows_snapshots = snapshots.len() > 1;
-    find(&context::pages(&store), &snapshots, &wanted, &bar, |found| {
+    find(&context::pages(&store), &snapshots, &criteria, &bar, |found| {
         versions += 1;
         if out.json() { out.print_json(&as_json(&found)) } else { line(&found, shows_snapshots, out) }
     })?;

@@ -71,7 +71,7 @@ struct IdentityJson {
 }
 
 /// The default identity, and whether it was just made.
-struct Default {
+struct DefaultIdentity {
     recipient: String,
     file: PathBuf,
     fresh: bool,
@@ -167,7 +167,7 @@ fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
 }
 
 /// Reads the recipient of the default identity; makes the identity the first time.
-fn default_identity() -> Result<Default, CliError> {
+fn default_identity() -> Result<DefaultIdentity, CliError> {
     let file = folders::default_identity();
     let fail =
         |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
@@ -180,7 +180,7 @@ fn default_identity() -> Result<Default, CliError> {
             )
             .hint("name the recipient with --recipient")
         })?;
-        return Ok(Default { recipient, file, fresh: false });
+        return Ok(DefaultIdentity { recipient, file, fresh: false });
     }
     let (secret, recipient) = generate_identity();
     let dir = file.parent().map(PathBuf::from).unwrap_or_default();
@@ -197,7 +197,7 @@ fn default_identity() -> Result<Default, CliError> {
         .and_then(|()| std::fs::File::open(&dir)?.sync_all());
     let _ = std::fs::remove_file(&beside);
     match made {
-        Ok(()) => Ok(Default { recipient, file, fresh: true }),
+        Ok(()) => Ok(DefaultIdentity { recipient, file, fresh: true }),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => default_identity(),
         Err(e) => Err(fail(e)),
     }

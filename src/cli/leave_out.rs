@@ -1,5 +1,6 @@
 //! What is left out of folders: options that `snapshot` and `diff` share.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -17,6 +18,9 @@ pub(super) struct LeaveOutArgs {
     /// Leave out what matches, as in .gitignore; a leading / is the root of the snapshot (can be repeated)
     #[arg(long, short = 'e', value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Those of them that stand on the command line, not in the configuration.
+    #[arg(skip)]
+    pub(super) given: HashSet<String>,
     /// Leave out what matches the patterns in a file, a line each (can be repeated)
     #[arg(long, value_name = "FILE")]
     exclude_from: Vec<PathBuf>,
@@ -63,6 +67,7 @@ impl LeaveOutArgs {
         };
         Ok(LeaveOut {
             patterns,
+            expected: self.given,
             ignore_files: !self.no_ignore_files,
             gitignore: self.gitignore,
             if_present: self.exclude_if_present.iter().map(tag).collect::<Result<_, _>>()?,

@@ -10,7 +10,8 @@ use crate::snapshots::{List, Listed, Wanted};
 use super::context;
 use super::error::CliError;
 use super::filter::FilterArgs;
-use super::output::{Output, SnapshotJson, escaped, human_bytes, rfc3339, short_id, short_time};
+use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
+use super::snapshot_json::SnapshotJson;
 use super::{Global, Outcome};
 
 /// List snapshots, oldest arrival first
@@ -101,8 +102,8 @@ impl Printer<'_> {
         let width = self.width;
         if first {
             self.out.line(&format!(
-                "{:16}  {:19}  {:width$}  {:>10}  {:>10}  {}",
-                "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED"
+                "{:16}  {:19}  {:width$}  {:>10}  {:>10}  {:10}  {}",
+                "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED", "NOTES"
             ))?;
         }
         self.out.line(&as_text(listed, width))

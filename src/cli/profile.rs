@@ -142,7 +142,9 @@ pub(super) fn filled(
         let place = config.file.as_ref().map_or_else(String::new, |f| format!("with what {} says: ", f.display()));
         CliError::new(Kind::Usage, format!("{place}{}", reason(&e)))
     };
-    parsed.and_then(|m| SnapshotArgs::from_arg_matches(&m)).map_err(refuse)
+    let mut args = parsed.and_then(|m| SnapshotArgs::from_arg_matches(&m)).map_err(refuse)?;
+    args.leave_out.given = given.get_many::<String>("exclude").into_iter().flatten().cloned().collect();
+    Ok(args)
 }
 
 fn has(given: &ArgMatches, id: &str) -> bool {

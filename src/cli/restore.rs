@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::model::{DatasetName, Kind, Progress, SnapshotId, SnapshotKind};
+use crate::model::{DatasetName, Kind, Progress, SnapshotId, SnapshotKind, shell_word};
 use crate::ops::capture::{CaptureOptions, Captured, LeaveOut, Source, capture};
 use crate::ops::read;
-use crate::ops::restore::{Change, Overwrite, RestoreError, RestoreOptions, Restored, Select, restore};
+use crate::ops::restore::{Change, Overwrite, RestoreError, RestoreOptions, Restored, Select, passed, restore};
 use crate::store::Store;
 
 use super::changes::{self, Changes, RestoreJson, RestoreReportJson, Run};
@@ -17,7 +17,7 @@ use super::context;
 use super::error::CliError;
 use super::folders;
 use super::output::{Output, counted, escaped, short_id};
-use super::place::{Found, Place};
+use super::place::Place;
 use super::progress::Bar;
 use super::snapshot::who;
 use super::{Global, Outcome, settings};
@@ -110,7 +110,7 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
         }
         out.remark(&format!("larder: {lacking} when it was captured"));
     }
-    options.passed = passed(&found)?;
+    options.passed = passed(&found.pages, &found.manifest, &found.path)?;
     let safety = safety_snapshot(args, &store, out)?;
     let bar = Bar::start(out, "restore");
     if options.select.is_all() {
@@ -167,36 +167,6 @@ fn options(args: &RestoreArgs, global: &Global) -> Result<RestoreOptions, Restor
     Ok(RestoreOptions { overwrite, verify, select, delete, dry_run, guarded, passed: HashSet::new() })
 }
 
-/// The folders above the sources, where these stand at their absolute paths: as paths from what is restored.
-fn passed(found: &Found) -> Result<HashSet<Box<[u8]>>, CliError> {
-    let sources: Vec<_> = found.manifest.sources.iter().map(|path| path.strip_prefix(b"/").unwrap_or(path)).collect();
-    let at_their_paths = match sources.as_slice() {
-        // A stream stands in no folder of its own.
-        [] => true,
-        // A folder that was captured alone is the root itself.
-        [one] => found.pages.resolve(&found.manifest.root, one)?.is_some_and(|node| node.entry.folder().is_none()),
-        _ => true,
-    };
-    let mut passed = HashSet::new();
-    if at_their_paths {
-        passed.insert(Vec::new());
-        for source in &sources {
-            passed.extend((0..source.len()).filter(|at| source[*at] == b'/').map(|end| source[..end].to_vec()));
-        }
-    }
-    // What is in a source is no way to another.
-    let inside = |folder: &[u8]| {
-        sources.iter().any(|s| folder == *s || folder.strip_prefix(*s).is_some_and(|r| r.first() == Some(&b'/')))
-    };
-    passed.retain(|folder| !inside(folder));
-    let below = |folder: Vec<u8>| match folder.strip_prefix(&found.path[..])? {
-        rest if found.path.is_empty() || rest.is_empty() => Some(Box::from(rest)),
-        [b'/', rest @ ..] => Some(Box::from(rest)),
-        _ => None,
-    };
-    Ok(passed.into_iter().filter_map(below).collect())
-}
-
 /// Captures what is in the target, if there is anything and the user wants it.
 fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Option<SnapshotId>, CliError> {
     let Some(safety) = args.safety.filter(|_| !args.dry_run) else { return Ok(None) };
@@ -250,7 +220,7 @@ fn read_back(store: &Store, safety: &Captured, out: &Output) -> Result<(), CliEr
 fn undo(id: &str, dest: &Path) -> Option<String> {
     let dest = dest.canonicalize().ok()?;
     let dest = dest.to_str().filter(|path| escaped(path) == *path)?;
-    Some(format!("larder restore {id} '{}' --delete", dest.replace('\'', r"'\''")))
+    Some(format!("larder restore {id} {} --delete", shell_word(dest)))
 }
 
 /// A series of its own: the dataset that has the folder's name stays what it is.
@@ -269,6 +239,12 @@ fn ended(done: &Restored, out: &Output) -> Result<Outcome, CliError> {
                 .hint("larder verify --read-data tells everything that is affected")
                 .told(out.json()))
         }
-        Some(kind) => Err(CliError::new(kind, "what was written does not read back the same").told(out.json())),
+        Some(kind) => {
+            let error = CliError::new(kind, "not all reads back as the snapshot has it");
+            let hint =
+                "what was there already with the same size and time was not written; --overwrite always writes all";
+            let error = if done.unchanged + done.adjusted > 0 { error.hint(hint) } else { error };
+            Err(error.told(out.json()))
+        }
     }
 }

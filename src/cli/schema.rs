@@ -8,7 +8,8 @@ use crate::model::Kind;
 
 use super::error::CliError;
 use super::events::{Event, FailureJson};
-use super::output::{Output, SnapshotJson};
+use super::output::Output;
+use super::snapshot_json::SnapshotJson;
 use super::{
     Outcome, changes, diff, export, find, history, init, list, ls, mount, show_config, snapshot_json, stats, verify,
     why,

@@ -7,7 +7,8 @@ use crate::snapshots::{SnapshotName, resolve};
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, SnapshotJson, escaped, human_bytes, rfc3339};
+use super::output::{Output, escaped, human_bytes, rfc3339};
+use super::snapshot_json::SnapshotJson;
 use super::{Global, Outcome};
 
 /// Show everything that is known of a snapshot
@@ -17,7 +18,7 @@ use super::{Global, Outcome};
   larder show home~1 --json | jq .new_bytes")]
 pub(super) struct ShowArgs {
     /// Which one: an id or its first digits, `latest`, DATASET; any of them with ~1 for the one before; DATASET@TIME, the
-    /// newest that had arrived by then: a day, a minute, RFC 3339, or an age (DATASET@36h: as of 36 hours ago)
+    /// newest that had arrived by then: a day, a minute, RFC 3339, or an age (DATASET@36h: as of 36 hours ago; latest@36h: the newest of all)
     #[arg(value_name = "SNAP", default_value = "latest")]
     snapshot: String,
 }

@@ -13,10 +13,10 @@ use super::context;
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
 use super::leave_out::LeaveOutArgs;
-use super::output::{Output, SnapshotJson, counted, human_bytes, short_id};
+use super::output::{Output, counted, human_bytes, short_id};
 use super::progress::Bar;
 use super::rehearsal;
-use super::snapshot_json::{CapturedJson, SnapshotReportJson};
+use super::snapshot_json::{CapturedJson, SnapshotJson, SnapshotReportJson};
 use super::stream::{CommandOutput, StandardInput};
 use super::{Global, Outcome};
 
@@ -83,7 +83,7 @@ pub(super) struct SnapshotArgs {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    leave_out: LeaveOutArgs,
+    pub(super) leave_out: LeaveOutArgs,
     /// Why it is made
     #[arg(long, value_name = "TEXT", help_heading = "What the snapshot says about itself")]
     reason: Option<String>,

@@ -1,9 +1,147 @@
-//! What `larder snapshot` prints as JSON.
+//! A snapshot as JSON, and what `larder snapshot` prints.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::output::SnapshotJson;
+use crate::model::{Manifest, SnapshotId};
+
+use super::output::rfc3339;
+
+/// A snapshot: the one shape that `snapshot`, `list` and `show` share.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SnapshotJson {
+    /// 64 hexadecimal digits.
+    id: String,
+    /// Which entry of the arrival log it is.
+    sequence: u64,
+    dataset: String,
+    /// When the store acknowledged it; RFC 3339, UTC.
+    arrival: String,
+    /// manual, scheduled, import, safety, pre or post.
+    kind: &'static str,
+    /// The id of the snapshot before it in its dataset.
+    parent: Option<String>,
+    /// The id of the root's first page: equal trees have equal ones.
+    tree: String,
+    files: u64,
+    /// The root not counted.
+    folders: u64,
+    /// Symlinks, devices, pipes.
+    others: u64,
+    /// Sum of the sizes of all files.
+    bytes: u64,
+    /// Bytes that the store did not have before, before compression.
+    new_bytes: u64,
+    /// What these take in the store.
+    stored_bytes: u64,
+    /// Items left out because they could not be read.
+    unreadable: u64,
+    /// Files that changed while they were read.
+    changed: u64,
+    /// When the capture began, by the clock of the machine that captured; RFC 3339, UTC.
+    client_time: String,
+    /// The machine that captured.
+    host: String,
+    /// The user who captured.
+    user: String,
+    /// The program that captured, with its version.
+    program: String,
+    /// The paths that were captured; none of a stream. Bytes that are not UTF-8 are replaced.
+    sources: Vec<String>,
+    /// The commit that was checked out in the source, where it is a git work tree.
+    git_revision: Option<String>,
+    reason: Option<String>,
+    labels: std::collections::BTreeMap<String, String>,
+    /// Things outside the store that the snapshot speaks of.
+    references: Vec<ReferenceJson>,
+    /// What it is about.
+    scope: Option<String>,
+    /// Which one of those.
+    scope_ref: Option<String>,
+    /// Who asked for it.
+    initiator: Option<String>,
+    /// What set it off.
+    trigger_source: Option<String>,
+    analyzer_version: Option<String>,
+    rule_version: Option<String>,
+    /// Where the subject came from.
+    source_ref: Option<String>,
+    /// It was asked at capture that it be kept for good.
+    immutable: bool,
+    /// Which retention policy applies.
+    retention_class: Option<String>,
+    /// Figures.
+    metrics: Option<serde_json::Value>,
+    /// Anything else.
+    payload: Option<serde_json::Value>,
+}
+
+/// Something outside the store that a snapshot speaks of.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReferenceJson {
+    /// Its name within the snapshot.
+    key: String,
+    uri: String,
+    /// As `sha256=` and hexadecimal digits.
+    hash: Option<String>,
+    /// True if the hash was compared at capture, and held.
+    verified: Option<bool>,
+}
+
+impl SnapshotJson {
+    pub(super) fn new(id: SnapshotId, m: &Manifest) -> Self {
+        let json = |text: &Option<String>| {
+            text.as_ref().map(|t| serde_json::from_str(t).unwrap_or_else(|_| serde_json::Value::String(t.clone())))
+        };
+        let s = &m.statistics;
+        Self {
+            id: id.to_string(),
+            sequence: m.sequence,
+            dataset: m.dataset.to_string(),
+            arrival: rfc3339(m.arrival),
+            kind: m.kind.as_str(),
+            parent: m.parent.map(|p| p.to_string()),
+            tree: m.root.folder().map_or_else(String::new, |t| t.page.to_string()),
+            files: s.files,
+            folders: s.folders,
+            others: s.others,
+            bytes: s.bytes,
+            new_bytes: s.new_bytes,
+            stored_bytes: s.stored_bytes,
+            unreadable: s.unreadable,
+            changed: s.changed,
+            client_time: rfc3339(m.client_time),
+            host: m.host.clone(),
+            user: m.user.clone(),
+            program: m.program.clone(),
+            sources: m.sources.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect(),
+            git_revision: m.git_revision.clone(),
+            reason: m.reason.clone(),
+            labels: m.labels.iter().cloned().collect(),
+            references: m
+                .references
+                .iter()
+                .map(|r| ReferenceJson {
+                    key: r.key.clone(),
+                    uri: r.uri.clone(),
+                    hash: r.hash.clone(),
+                    verified: r.verified,
+                })
+                .collect(),
+            scope: m.evidence.scope.clone(),
+            scope_ref: m.evidence.scope_ref.clone(),
+            initiator: m.evidence.initiator.clone(),
+            trigger_source: m.evidence.trigger_source.clone(),
+            analyzer_version: m.evidence.analyzer_version.clone(),
+            rule_version: m.evidence.rule_version.clone(),
+            source_ref: m.evidence.source_ref.clone(),
+            immutable: m.evidence.immutable,
+            retention_class: m.evidence.retention_class.clone(),
+            metrics: json(&m.evidence.metrics),
+            payload: json(&m.evidence.payload),
+        }
+    }
+}
 
 /// A snapshot that was made, or the one that stands for what has not changed.
 #[derive(Debug, Serialize, JsonSchema)]

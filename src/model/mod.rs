@@ -14,7 +14,7 @@ pub use dataset::{DatasetName, InvalidDatasetName};
 pub use entry::{
     Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
 };
-pub use failure::{Failure, Kind};
+pub use failure::{Failure, Kind, shell_word};
 pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
 pub use link::LinkItem;
 pub use manifest::{

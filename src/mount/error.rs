@@ -1,8 +1,8 @@
 //! What can go wrong with a mount.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::model::{Failure, Kind};
+use crate::model::{Failure, Kind, shell_word};
 use crate::store::StoreError;
 use crate::view::ViewError;
 
@@ -108,10 +108,10 @@ impl Failure for MountError {
             Self::NotAFolder { .. } => "name an existing folder; an empty one hides nothing".to_owned(),
             Self::OverStore { .. } => "choose a folder that is neither in the store nor above it".to_owned(),
             Self::Taken { point, .. } => {
-                format!("`larder unmount {}` takes it away; or choose another folder", quoted(point))
+                format!("`larder unmount {}` takes it away; or choose another folder", shell_word(&point.to_string_lossy()))
             }
-            Self::Dead { point, ours: true, .. } => format!("`larder unmount {}` clears it", quoted(point)),
-            Self::Dead { point, .. } => format!("`fusermount3 -u -z {}` clears it", quoted(point)),
+            Self::Dead { point, ours: true, .. } => format!("`larder unmount {}` clears it", shell_word(&point.to_string_lossy())),
+            Self::Dead { point, .. } => format!("`fusermount3 -u -z {}` clears it", shell_word(&point.to_string_lossy())),
             Self::Option(_) => "known are suid, dev, noexec, noxattr and allow_other, and their opposites".to_owned(),
             Self::NoFuse(_) => {
                 "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse (mode 0666)".to_owned()
@@ -129,11 +129,4 @@ impl Failure for MountError {
             Self::Io { .. } => return None,
         })
     }
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | ',' | '@');
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -32,7 +32,7 @@ impl Failure for PatternError {
 
 /// What is searched for: all that is given must hold.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct Criteria {
     patterns: Vec<Pattern>,
     /// Which sorts of things: letters as `find -type` has them. Empty: all.
     pub sorts: Vec<char>,
@@ -50,7 +50,7 @@ struct Pattern {
     whole_path: bool,
 }
 
-impl Wanted {
+impl Criteria {
     /// Adds a pattern; one of them must match. One without `/` is compared with names, one with `/` with paths from the root:
     /// `*` and `?` stay within a name, `**` goes over folders, `[a-z]` and `{a,b}` are choices.
     ///
@@ -139,7 +139,7 @@ pub struct Found<'a> {
 pub fn find<'a, E: From<QueryError>>(
     pages: &Pages,
     snapshots: &'a [Searched],
-    wanted: &Wanted,
+    criteria: &Criteria,
     progress: &dyn Progress,
     mut tell: impl FnMut(Found<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -154,7 +154,7 @@ pub fn find<'a, E: From<QueryError>>(
     }
     for dataset in order {
         let list = datasets.remove(&dataset).unwrap_or_default();
-        let search = Search { pages, wanted, progress };
+        let search = Search { pages, criteria, progress };
         if let [one] = list[..] {
             search.tree(one, |path, entry| tell(Found { path, entry, first: one, last: one, count: 1 }))?;
         } else {
@@ -166,7 +166,7 @@ pub fn find<'a, E: From<QueryError>>(
 
 struct Search<'s> {
     pages: &'s Pages,
-    wanted: &'s Wanted,
+    criteria: &'s Criteria,
     progress: &'s dyn Progress,
 }
 
@@ -177,7 +177,7 @@ struct Alive {
 }
 
 impl Search<'_> {
-    /// All that is wanted in one tree.
+    /// All that is criteria in one tree.
     fn tree<E: From<QueryError>>(
         &self,
         snapshot: &Searched,
@@ -196,7 +196,7 @@ impl Search<'_> {
             if item.entry.folder().is_some() {
                 folders.push(path.clone());
             }
-            if self.wanted.holds(&path, &item.entry) {
+            if self.criteria.holds(&path, &item.entry) {
                 found(path, item.entry)?;
             }
         }
@@ -230,7 +230,7 @@ impl Search<'_> {
                     }
                     ended.insert((found.path.clone(), before.first), (before.entry, at));
                 }
-                if let Some(entry) = found.new.filter(|e| self.wanted.holds(&found.path, e)) {
+                if let Some(entry) = found.new.filter(|e| self.criteria.holds(&found.path, e)) {
                     alive.insert(found.path, Alive { entry, first: at + 1 });
                 }
             }
@@ -271,23 +271,23 @@ mod tests {
             ("MAIN.C", "main.c", false),
         ];
         for (pattern, path, expected) in cases {
-            let mut wanted = Wanted::default();
-            wanted.pattern(pattern, false).unwrap();
+            let mut criteria = Criteria::default();
+            criteria.pattern(pattern, false).unwrap();
             let name = path.rsplit('/').next().unwrap();
-            assert_eq!(wanted.holds(path.as_bytes(), &file(name, 1)), expected, "{pattern} {path}");
+            assert_eq!(criteria.holds(path.as_bytes(), &file(name, 1)), expected, "{pattern} {path}");
         }
-        let mut wanted = Wanted::default();
-        wanted.pattern("MAIN.C", true).unwrap();
-        assert!(wanted.holds(b"main.c", &file("main.c", 1)));
-        assert!(Wanted::default().pattern("[a", false).is_err());
+        let mut criteria = Criteria::default();
+        criteria.pattern("MAIN.C", true).unwrap();
+        assert!(criteria.holds(b"main.c", &file("main.c", 1)));
+        assert!(Criteria::default().pattern("[a", false).is_err());
     }
 
     #[test]
     fn sorts_and_sizes() {
-        let wanted = Wanted { sorts: vec!['f'], min_size: Some(10), max_size: Some(20), ..Wanted::default() };
-        assert!(wanted.holds(b"a", &file("a", 10)));
-        assert!(wanted.holds(b"a", &file("a", 20)));
-        assert!(!wanted.holds(b"a", &file("a", 21)));
-        assert!(!Wanted { sorts: vec!['d'], ..Wanted::default() }.holds(b"a", &file("a", 1)));
+        let criteria = Criteria { sorts: vec!['f'], min_size: Some(10), max_size: Some(20), ..Criteria::default() };
+        assert!(criteria.holds(b"a", &file("a", 10)));
+        assert!(criteria.holds(b"a", &file("a", 20)));
+        assert!(!criteria.holds(b"a", &file("a", 21)));
+        assert!(!Criteria { sorts: vec!['d'], ..Criteria::default() }.holds(b"a", &file("a", 1)));
     }
 }

@@ -5,10 +5,13 @@ use std::str::FromStr;
 use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, SnapshotKind, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
-use super::when::{When, age_seconds};
+use super::when::{When, age_seconds, no_time_and_no_age};
 
 /// Digits of an id that are enough to name a snapshot, if no other has them.
 const ID_DIGITS: usize = 4;
+
+/// What the newest of all datasets is called.
+const LATEST: &str = "latest";
 
 /// What a user may call a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +22,10 @@ pub enum SnapshotName {
     Prefix(String, u64),
     /// A dataset's newest, or the n-th before it.
     Back(DatasetName, u64),
-    /// A dataset's newest that had arrived by then.
-    At(DatasetName, Timestamp),
-    /// A dataset's newest that had arrived so many seconds ago.
-    Ago(DatasetName, i64),
+    /// The newest of a dataset, or of all, that had arrived by then.
+    At(Option<DatasetName>, Timestamp),
+    /// The same, by so many seconds ago.
+    Ago(Option<DatasetName>, i64),
 }
 
 /// Why a snapshot could not be found.
@@ -70,7 +73,7 @@ impl Failure for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Malformed { .. } => Some(
-                "a snapshot is an id or the first 4 digits or more of it, `latest` or DATASET, any of them with ~1 for the one before, or DATASET@TIME, where TIME may be an age like 36h"
+                "a snapshot is an id or the first 4 digits or more of it, `latest` or DATASET, any of them with ~1 for the one before, or DATASET@TIME or latest@TIME, where TIME may be an age like 36h"
                     .to_owned(),
             ),
             Self::Nothing(_) | Self::Short(_) => Some("`larder list` shows what there is".to_owned()),
@@ -89,11 +92,14 @@ impl FromStr for SnapshotName {
             |why: &dyn std::fmt::Display| ResolveError::Malformed { text: text.to_owned(), why: why.to_string() };
         let dataset = |name: &str| name.parse::<DatasetName>().map_err(|e| malformed(&e));
         if let Some((name, time)) = text.split_once('@') {
-            let dataset = dataset(name)?;
+            let dataset = if name == LATEST { None } else { Some(dataset(name)?) };
             if let Some(seconds) = age_seconds(time) {
                 return Ok(Self::Ago(dataset, seconds));
             }
-            return Ok(Self::At(dataset, When::parse(time).map_err(|e| malformed(&e))?.last));
+            return Ok(Self::At(
+                dataset,
+                When::parse(time).map_err(|e| malformed(&no_time_and_no_age(time, &e)))?.last,
+            ));
         }
         let (name, back) = match text.rsplit_once('~') {
             None => (text, 0),
@@ -103,7 +109,7 @@ impl FromStr for SnapshotName {
                 (name, back.ok_or_else(|| malformed(&"behind ~ stands how many snapshots to go back"))?)
             }
         };
-        if name == "latest" {
+        if name == LATEST {
             return Ok(Self::Latest(back));
         }
         if name.len() >= ID_DIGITS && name.len() <= 64 && is_hex(name) {
@@ -182,9 +188,9 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
                 n => nothing(format!("{dataset}~{back}: the dataset has {n}")),
             })
         }
-        SnapshotName::At(dataset, time) => by(store, dataset, *time),
+        SnapshotName::At(dataset, time) => by(store, dataset.as_ref(), *time),
         SnapshotName::Ago(dataset, age) => {
-            by(store, dataset, Timestamp { seconds: now.seconds.saturating_sub(*age), ..now })
+            by(store, dataset.as_ref(), Timestamp { seconds: now.seconds.saturating_sub(*age), ..now })
         }
     }
 }
@@ -194,11 +200,14 @@ fn is_no_safety_copy(store: &Store, row: &SnapshotRow) -> bool {
     store.manifest(&row.id).map_or(true, |manifest| manifest.kind != SnapshotKind::Safety)
 }
 
-/// A dataset's newest that had arrived by then. Reads no more of the log than it takes.
-fn by(store: &Store, dataset: &DatasetName, time: Timestamp) -> Result<SnapshotRow, ResolveError> {
-    let key = store.keyring().ids().dataset(dataset);
-    nth_newest(store, 0, |row| row.dataset == key && row.arrival <= time)?
-        .map_err(|_| ResolveError::Nothing(format!("of {dataset} that had arrived by then")))
+/// The newest of a dataset, or of all, that had arrived by then. Reads no more of the log than it takes.
+fn by(store: &Store, dataset: Option<&DatasetName>, time: Timestamp) -> Result<SnapshotRow, ResolveError> {
+    let key = dataset.map(|dataset| store.keyring().ids().dataset(dataset));
+    let fits = |row: &SnapshotRow| key.map_or_else(|| is_no_safety_copy(store, row), |key| row.dataset == key);
+    nth_newest(store, 0, |row| row.arrival <= time && fits(row))?.map_err(|_| {
+        let of = dataset.map_or_else(String::new, |dataset| format!("of {dataset} "));
+        ResolveError::Nothing(format!("{of}that had arrived by then"))
+    })
 }
 
 /// The n-th before the newest of those that fit, or how many there are. Reads no more of the log than that.
@@ -241,25 +250,15 @@ mod tests {
             ("home", Back(home(), 0)),
             ("home~2", Back(home(), 2)),
             ("abc", Back("abc".parse().unwrap(), 0)),
-            ("home@36h", Ago(home(), 129_600)),
+            ("home@36h", Ago(Some(home()), 129_600)),
+            ("latest@36h", Ago(None, 129_600)),
         ];
         for (text, name) in cases {
             assert_eq!(parse(text).unwrap(), name, "{text}");
         }
-        for bad in [
-            "",
-            "home~x",
-            "home~+1",
-            "a/b",
-            "home@yesterday",
-            ".x",
-            "home~",
-            "~1",
-            "home@1y",
-            "home@1h~1",
-            "latest@2024-01-15",
-            "home~1~1",
-        ] {
+        for bad in
+            ["", "home~x", "home~+1", "a/b", "home@yesterday", ".x", "home~", "~1", "home@1y", "home@1h~1", "home~1~1"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

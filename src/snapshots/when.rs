@@ -53,9 +53,21 @@ impl When {
             let moment = Timestamp { seconds: now.seconds.saturating_sub(age), nanos: now.nanos };
             return Ok(Self { first: moment, last: moment });
         }
-        Self::parse(text).map_err(|e| {
-            format!("{text:?} is no time like 2024-01-15, 2024-01-15T10:30 or 2024-01-15T10:30:00+02:00, and no age like 36h, 7d or 2w: {e}")
-        })
+        Self::parse(text).map_err(|e| no_time_and_no_age(text, &e))
+    }
+}
+
+/// What is wrong with a text that is neither, where `why` it is no time.
+pub(super) fn no_time_and_no_age(text: &str, why: &str) -> String {
+    let neither = format!(
+        "{text:?} is no time like 2024-01-15, 2024-01-15T10:30 or 2024-01-15T10:30:00+02:00, and no age like 36h, 7d or 2w"
+    );
+    // Of what was meant as an age the reader of times has nothing to say that helps.
+    match text.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
+        Some(number) if number.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            format!("{neither}; units of age are s, min, h, d and w")
+        }
+        _ => format!("{neither}: {why}"),
     }
 }
 
@@ -98,6 +110,7 @@ mod tests {
         {
             assert_eq!(before(text), seconds, "{text}");
         }
+        assert!(When::parse_or_age("1m", now).unwrap_err().ends_with("s, min, h, d and w"));
         for bad in ["", "d", "7", "7m", "-7d", "7 d", "99999999999999999999d", "9223372036854775807w", "yesterday"] {
             assert!(When::parse_or_age(bad, now).is_err(), "{bad}");
         }

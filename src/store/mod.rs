@@ -21,7 +21,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::codec::{Cutter, MacLabel};
 use crate::format::{Cipher, Family, Header, Tip, number_key};
@@ -63,6 +63,8 @@ struct Inner {
     lost_end: Mutex<Option<(String, String)>>,
     /// This process has committed since `db` was opened.
     stale: AtomicBool,
+    /// Why the pin could not be kept.
+    unpinned: OnceLock<String>,
 }
 
 impl Inner {
@@ -115,6 +117,7 @@ impl Store {
             dirs: dirs.clone(),
             lost_end: Mutex::default(),
             stale: AtomicBool::new(false),
+            unpinned: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -163,13 +166,22 @@ impl Store {
         let hash = if last == 0 { None } else { hash_at(last)? };
         let zeros = crate::model::Digest::from_bytes([0; 32]);
         // A client whose state folder cannot be written to still works; it only cannot notice a store set back.
-        let _ = pin.remember(
+        let kept = pin.remember(
             &self.inner.header.commitment,
             &self.inner.keyring.recipients_hash(),
             last,
             &hash.unwrap_or(zeros),
         );
+        if let Err(e) = kept {
+            self.inner.unpinned.get_or_init(|| e.to_string());
+        }
         Ok(())
+    }
+
+    /// Why this client cannot remember what it saw, if it cannot: then it will not notice that the store was set back.
+    #[must_use]
+    pub fn unpinned(&self) -> Option<&str> {
+        self.inner.unpinned.get().map(String::as_str)
     }
 
     fn db(&self) -> Arc<Db> {

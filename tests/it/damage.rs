@@ -216,7 +216,8 @@ fn one_file_that_cannot_be_opened_takes_nothing_else_along() {
     let (sandbox, source) = captured(3);
     let ids = sandbox.larder(["list", "--json"]).ids();
     // Those that hold contents are longer than one content is.
-    let mut files: Vec<_> = fs::read_dir(sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path()).collect();
     files.retain(|p| p.extension().is_some_and(|e| e == "sst") && fs::metadata(p).unwrap().len() > 5000);
     assert_eq!(files.len(), 3);
     let mut lost = Vec::new();
@@ -242,4 +243,33 @@ fn one_file_that_cannot_be_opened_takes_nothing_else_along() {
     lost.dedup();
     assert_eq!(lost.len(), 3, "each file holds another snapshot's content");
     sandbox.larder(["verify", "--read-data"]).done();
+}
+
+#[test]
+fn a_capture_that_meets_damage_tells_what_is_damaged() {
+    let (sandbox, source) = captured(2);
+    for turn in 0..600u64 {
+        fs::write(source.join(format!("f{turn}")), noise(turn, 3000)).unwrap();
+    }
+    sandbox.snapshot(&source, "source").done();
+    let mut files: Vec<_> = fs::read_dir(sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "sst"));
+    let mut stopped = 0;
+    for (at, file) in (1..).zip(&files) {
+        // Some are merged while others are tried.
+        let Ok(whole) = fs::read(file) else { continue };
+        apply(file, Damage::FlipAt(40));
+        for turn in 0..600u64 {
+            fs::write(source.join(format!("f{turn}")), noise(at * 1000 + turn, 3000)).unwrap();
+        }
+        let ran = sandbox.larder(["snapshot", source.to_str().unwrap()]);
+        if ran.status != 0 {
+            stopped += 1;
+            assert!(ran.status == 13 && ran.stderr.contains("damaged: "), "{}: {}", file.display(), ran.stderr);
+        }
+        if file.exists() {
+            fs::write(file, &whole).unwrap();
+        }
+    }
+    assert!(stopped > 0, "no damage stood in the way of a capture");
 }

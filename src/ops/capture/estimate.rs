@@ -58,7 +58,7 @@ pub fn estimate(
     let setting = Setting { store, progress, clock, options, exclude: &exclude };
     let counting = Counting { found: Estimate::default(), depth: 0, linked: HashMap::new(), progress };
     let (counted, left_out) = Walk::new(setting, counting, old).run(roots)?;
-    tell_unmet(&exclude, progress);
+    tell_unmet(&exclude, &options.leave_out.expected, progress);
     Ok(Estimate { left_out, unreadable: counted.found.unreadable + missing, ..counted.found })
 }
 

@@ -1,5 +1,6 @@
 //! What the user says to leave out: patterns in the form of .gitignore.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -67,10 +68,11 @@ impl Exclude {
         }
     }
 
-    /// The patterns that fitted nothing: mostly typing errors. Of `!` patterns nothing is told: they are there for what may come.
-    pub(super) fn unmet(&self) -> impl Iterator<Item = &str> {
+    /// Those of the expected patterns that fitted nothing: mostly typing errors. Of `!` patterns nothing is told: they are
+    /// there for what may come.
+    pub(super) fn unmet<'a>(&'a self, expected: &'a HashSet<String>) -> impl Iterator<Item = &'a str> {
         let met = |p: &&Pattern| p.met.load(Ordering::Relaxed) || p.text.starts_with('!');
-        self.each.iter().filter(move |p| !met(p)).map(|p| p.text.as_str())
+        self.each.iter().filter(move |p| !met(p)).map(|p| p.text.as_str()).filter(|text| expected.contains(*text))
     }
 }
 
@@ -110,7 +112,7 @@ mod tests {
     fn no_patterns_and_broken_ones() {
         for list in [&[][..], &["# a comment", ""]] {
             let none = exclude(list).unwrap();
-            assert_eq!((none.says(b"x", false), none.unmet().count()), (None, 0));
+            assert_eq!((none.says(b"x", false), none.unmet(&HashSet::new()).count()), (None, 0));
         }
         let error = exclude(&["a{b"]).unwrap_err().to_string();
         assert_eq!(error.matches("a{b").count(), 1, "{error}");
@@ -118,9 +120,11 @@ mod tests {
 
     #[test]
     fn a_pattern_that_a_later_one_overrules_has_fitted_all_the_same() {
-        let exclude = exclude(&["*.o", "a.o", "!a.o", "*.obj", "!kept", "# *.x"]).unwrap();
+        let list = ["*.o", "a.o", "!a.o", "*.obj", "!kept", "# *.x", "of a file"];
+        let exclude = exclude(&list).unwrap();
         assert_eq!(exclude.says(b"d/a.o", false), Some(false));
         exclude.note(b"d/a.o", false);
-        assert_eq!(exclude.unmet().collect::<Vec<_>>(), ["*.obj"]);
+        let expected = list[..6].iter().map(|p| (*p).to_owned()).collect();
+        assert_eq!(exclude.unmet(&expected).collect::<Vec<_>>(), ["*.obj"]);
     }
 }

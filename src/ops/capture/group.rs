@@ -50,6 +50,9 @@ pub(super) struct ReadFile {
     pub(super) changed: bool,
 }
 
+/// What a piece of a long file owes: its chunks.
+pub(super) type Piece = Receiver<Result<Vec<ChunkRef>, StoreError>>;
+
 /// Why an item that went away after its folder was listed is not missed: it is as if it had never been there.
 pub(super) const GONE: &str = "it went away meanwhile";
 
@@ -143,10 +146,7 @@ impl<'t, 's> Reading<'t, 's> {
         self.results.send(outcomes).map_err(|_| CaptureError::Died("the tree thread"))?;
         let (pipeline, leftover, cutter) = (self.pipeline, self.leftover, self.cutter.clone());
         self.tasks.spawn(move |_| {
-            // If storing fails, the sender is dropped unsent: the tree thread stops, the writer knows the reason.
-            if let Ok(files) = read_group(pipeline, leftover, &cutter, &jobs) {
-                let _ = done.send(files);
-            }
+            let _ = done.send(read_group(pipeline, leftover, &cutter, &jobs));
             let _ = token.recv();
         });
         Ok(())
@@ -430,15 +430,13 @@ fn store_streamed(writer: &Writer, leftover: &Leftover, gathered: Gathered) -> R
 
 impl Reading<'_, '_> {
     /// A task that stores one piece; its chunks come through the channel.
-    pub(super) fn spawn_piece(&self, bytes: Vec<u8>, lens: Vec<u32>) -> Result<Receiver<Vec<ChunkRef>>, CaptureError> {
+    pub(super) fn spawn_piece(&self, bytes: Vec<u8>, lens: Vec<u32>) -> Result<Piece, CaptureError> {
         let token = self.token()?;
         let (done, chunks) = bounded(1);
         let (pipeline, leftover) = (self.pipeline, self.leftover);
         self.tasks.spawn(move |_| {
             let ids = pipeline.setting.store.keyring().ids();
-            if let Ok(list) = store_piece(ids, pipeline.writer, leftover, bytes, &lens) {
-                let _ = done.send(list);
-            }
+            let _ = done.send(store_piece(ids, pipeline.writer, leftover, bytes, &lens));
             let _ = token.recv();
         });
         Ok(chunks)

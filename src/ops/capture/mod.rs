@@ -27,13 +27,14 @@ mod tree;
 mod unchanged;
 mod walk;
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::model::{Body, Counts, Manifest, Name, Notice, Progress, SnapshotId, Timestamp, TreeRef};
-use crate::store::{NewSnapshot, Store, Writer};
+use crate::store::{NewSnapshot, Store, StoreError, Writer};
 
 pub use error::CaptureError;
 pub use estimate::{Estimate, estimate};
@@ -85,8 +86,12 @@ pub fn capture(
     };
     let mut writer = writer(store, &options, progress)?;
     writer.set_check(options.check_blocks);
-    let newest = options.skip_if_unchanged.then(|| unchanged::Newest::find(&writer, &options.dataset)).flatten();
-    tell_other_source(&writer, &options, &sources, progress);
+    // One that cannot be read is as good as none here; verify tells of it.
+    let newest = writer.newest(&options.dataset).ok().flatten();
+    if let Some((_, before)) = &newest {
+        tell_other_source(before, &options, &sources, progress);
+    }
+    let newest = newest.filter(|_| options.skip_if_unchanged).map(|newest| unchanged::Newest::new(&writer, newest));
     let cache_file = cache::CacheFile::new(store, &options.dataset);
     let open_cache = || OldCache::open(store, &cache_file, |n| writer.log_hash(n), writer.gc_generation());
     let old = if options.force_read { None } else { open_cache() };
@@ -103,7 +108,7 @@ pub fn capture(
     if progress.cancelled() {
         return Err(CaptureError::Interrupted);
     }
-    tell_unmet(&exclude, progress);
+    tell_unmet(&exclude, &options.leave_out.expected, progress);
     let TreeOutcome { root, links, mut statistics, cache } = outcome;
     statistics.unreadable += missing;
     if let Some(newest) = newest.filter(|newest| newest.equals(&root, links.as_ref(), &statistics)) {
@@ -151,8 +156,7 @@ fn writer(store: &Store, options: &CaptureOptions, progress: &dyn Progress) -> R
 }
 
 /// Tells that the dataset's newest snapshot is of another source: two folders of one name make one series by mistake.
-fn tell_other_source(writer: &Writer, options: &CaptureOptions, sources: &[Vec<u8>], progress: &dyn Progress) {
-    let Ok(Some((_, before))) = writer.newest(&options.dataset) else { return };
+fn tell_other_source(before: &Manifest, options: &CaptureOptions, sources: &[Vec<u8>], progress: &dyn Progress) {
     if before.sources == sources && before.host == options.who.0 {
         return;
     }
@@ -170,8 +174,8 @@ fn keep_cache(kept: std::io::Result<()>, progress: &dyn Progress) {
 }
 
 /// Tells which patterns fitted nothing.
-fn tell_unmet(exclude: &Exclude, progress: &dyn Progress) {
-    for pattern in exclude.unmet() {
+fn tell_unmet(exclude: &Exclude, expected: &HashSet<String>, progress: &dyn Progress) {
+    for pattern in exclude.unmet(expected) {
         let why = if pattern.starts_with('/') {
             "; a pattern that begins with / counts from the root of the snapshot"
         } else {
@@ -239,7 +243,8 @@ impl Pipeline<'_> {
             walked_all.store(true, Ordering::Relaxed);
             let built = tree.join().map_err(|_| CaptureError::Died("the tree thread"))?;
             match (walked, built) {
-                // The tree thread's error is the cause of the walk's.
+                // The tree thread's error is the cause of the walk's, unless it found only that the walk had ended.
+                (Err(e), Err(CaptureError::Died(_))) => Err(e),
                 (_, Err(e)) => Err(e),
                 (Err(e), _) => Err(e),
                 (Ok(left_out), Ok(built)) => Ok((built.ok_or(CaptureError::Died("the walk"))?, left_out)),
@@ -255,4 +260,4 @@ fn no_tree() -> Body {
     Body::Folder(TreeRef { page: crate::model::PageId::from_bytes([0; 32]), counts: Counts::default() })
 }
 
-type Outcomes = Receiver<Vec<Result<group::ReadFile, group::Unread>>>;
+type Outcomes = Receiver<Result<Vec<Result<group::ReadFile, group::Unread>>, StoreError>>;

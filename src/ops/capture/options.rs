@@ -1,5 +1,6 @@
 //! What a capture is told.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ impl std::fmt::Debug for Source {
 pub struct LeaveOut {
     /// Patterns as in .gitignore, counted from the root. What they say goes before all else.
     pub patterns: Vec<String>,
+    /// Those of them that someone wrote for this one capture: it is told if nothing fits them.
+    pub expected: HashSet<String>,
     /// Honour the `.larderignore` files of the source.
     pub ignore_files: bool,
     /// Honour its `.gitignore` files too.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -114,7 +114,9 @@ impl Roots {
 
 /// The path of something that exists, from the root. The last name stays as it is: a symlink is captured, not followed.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    path.symlink_metadata()?;
+    if path.symlink_metadata()?.file_type().is_socket() {
+        return Err(std::io::Error::other("it is a socket, which has no content"));
+    }
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };

@@ -4,15 +4,12 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crossbeam_channel::Receiver;
-
 use crate::codec::ContentHash;
-use crate::model::{ChunkRef, Chunks, Extent, FileBody, Holes};
+use crate::model::{Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
-use crate::store::StoreError;
 
 use super::CaptureError;
-use super::group::{Reading, finish_sum};
+use super::group::{Piece, Reading, finish_sum};
 use super::lists::{ChunkLister, keep_holes};
 
 /// A block of a long file holds at least this many bytes.
@@ -108,7 +105,7 @@ impl Reading<'_, '_> {
     pub(super) fn stream(&mut self, content: &mut dyn Content) -> Result<FileBody, CaptureError> {
         let writer = self.pipeline.writer;
         let mut chunks = ChunkLister::new(writer);
-        let mut under_way: VecDeque<Receiver<Vec<ChunkRef>>> = VecDeque::new();
+        let mut under_way: VecDeque<Piece> = VecDeque::new();
         let (mut holes, mut sum) = (Vec::<Extent>::new(), ContentHash::default());
         let (mut buffer, mut at) = (Vec::with_capacity(READ_BYTES * 4), 0u64);
         let mut ended = false;
@@ -156,7 +153,7 @@ impl Reading<'_, '_> {
         &self,
         buffer: &mut Vec<u8>,
         ended: bool,
-        under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>,
+        under_way: &mut VecDeque<Piece>,
     ) -> Result<(), CaptureError> {
         loop {
             let (mut end, mut lens) = (0, Vec::new());
@@ -179,10 +176,9 @@ impl Reading<'_, '_> {
     }
 }
 
-fn take_front(under_way: &mut VecDeque<Receiver<Vec<ChunkRef>>>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
+fn take_front(under_way: &mut VecDeque<Piece>, chunks: &mut ChunkLister) -> Result<(), CaptureError> {
     let Some(front) = under_way.pop_front() else { return Ok(()) };
-    // Unsent: storing failed, and the writer knows why.
-    let list = front.recv().map_err(|_| StoreError::Database("writing has failed before".to_owned()))?;
-    list.into_iter().try_for_each(|chunk| chunks.push(chunk))?;
+    let list = front.recv().map_err(|_| CaptureError::Died("a reader"))?;
+    list?.into_iter().try_for_each(|chunk| chunks.push(chunk))?;
     Ok(())
 }

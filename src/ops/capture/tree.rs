@@ -161,9 +161,8 @@ impl<'a> TreeThread<'a> {
         keep: Option<LinkGroup>,
     ) -> Result<(), CaptureError> {
         while self.outcomes.is_empty() {
-            // A group that sends nothing could not be stored; the writer knows why.
-            let failed = |_| StoreError::Database("writing has failed before".to_owned());
-            self.outcomes = self.groups.recv().and_then(|group| group.recv()).map_err(failed)?.into();
+            let read = self.groups.recv().and_then(|group| group.recv()).map_err(|_| CaptureError::Died("the walk"))?;
+            self.outcomes = read?.into();
         }
         match self.outcomes.pop_front() {
             None => Ok(()),

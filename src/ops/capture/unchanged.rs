@@ -1,6 +1,6 @@
 //! Whether a capture came to what the dataset's newest snapshot has already.
 
-use crate::model::{DatasetName, Entry, LinksRef, Manifest, Name, SnapshotId, Statistics};
+use crate::model::{Entry, LinksRef, Manifest, Name, SnapshotId, Statistics};
 use crate::store::Writer;
 use crate::tree::Pages;
 
@@ -16,11 +16,10 @@ pub(super) struct Newest {
 }
 
 impl Newest {
-    /// Finds it. Where it cannot be read it is not one to be content with: then there is nothing to compare with.
-    pub(super) fn find(writer: &Writer, dataset: &DatasetName) -> Option<Self> {
-        let (id, manifest) = writer.newest(dataset).ok().flatten()?;
+    /// With what is needed to compare.
+    pub(super) fn new(writer: &Writer, (id, manifest): (SnapshotId, Manifest)) -> Self {
         let file = if manifest.sources.is_empty() { only_file(writer, &manifest) } else { None };
-        Some(Self { id, manifest, file })
+        Self { id, manifest, file }
     }
 
     /// The file of this name, if it is the only one in a snapshot of a stream.

@@ -72,13 +72,13 @@ fn compare(folder: &Folder, node: &Node) -> Result<(), String> {
     match &node.entry.body {
         Body::File(file) => match file.content {
             Some(content) if digest_of(folder, name).map_err(fail)? != content => {
-                Err("reads back otherwise than it was written".to_owned())
+                Err("its content is not the snapshot's".to_owned())
             }
             _ => Ok(()),
         },
         Body::Symlink(target) => {
             let there = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(fail)?;
-            if there.as_bytes() == &target[..] { Ok(()) } else { Err("reads back with another target".to_owned()) }
+            if there.as_bytes() == &target[..] { Ok(()) } else { Err("its target is not the snapshot's".to_owned()) }
         }
         _ => Ok(()),
     }

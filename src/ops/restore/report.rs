@@ -40,7 +40,7 @@ pub struct Restored {
     pub damaged: u64,
     /// Items of which some property could not be given back.
     pub partly: u64,
-    /// Items that read back otherwise than they were written.
+    /// Items that read back otherwise than the snapshot has them.
     pub mismatched: u64,
     /// True if owners were not given back, for want of permission.
     pub owners_lost: bool,
@@ -248,7 +248,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Tells of an item that does not read back as it was written.
+    /// Tells of an item that does not read back as the snapshot has it.
     pub(super) fn mismatch(&mut self, node: &Node, why: &str) {
         self.restored.mismatched += 1;
         self.progress.notice(Notice::Unreadable { path: node.display(), why: why.to_owned() });

@@ -10,10 +10,11 @@ mod trace;
 
 use std::collections::HashSet;
 
-use crate::model::{Failure, Kind, Notice, Progress, SnapshotId};
+use crate::model::{Kind, Notice, Progress, SnapshotId};
 use crate::store::{BlockCheck, BlockLook, Finding, Store, StoreError};
 use crate::tree::Pages;
 
+use super::query::QueryError;
 use structure::Structure;
 
 /// Paths told for each snapshot that damage touches.
@@ -74,30 +75,6 @@ impl Verified {
     }
 }
 
-/// Why verify could not be finished.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The store cannot be read at all.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The user stopped it.
-    #[error("stopped; not everything was verified, and nothing was changed")]
-    Interrupted,
-}
-
-impl Failure for VerifyError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Store(e) => e.kind(),
-            Self::Interrupted => Kind::Interrupted,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        if let Self::Store(e) = self { e.hint() } else { None }
-    }
-}
-
 /// Verifies a store.
 ///
 /// # Errors
@@ -107,7 +84,7 @@ pub fn verify(
     pages: &Pages,
     options: VerifyOptions,
     progress: &dyn Progress,
-) -> Result<Verified, VerifyError> {
+) -> Result<Verified, QueryError> {
     let mut verified = Verified::default();
     verified.findings.extend(store.trouble().map(|e| Finding::from_error(&e)));
     let check = if options.read_data { BlockCheck::Items } else { BlockCheck::Digest };
@@ -144,7 +121,7 @@ pub fn verify(
     let mut told = HashSet::new();
     verified.findings.retain(|f| told.insert((f.object.clone(), f.why.clone())));
     if progress.cancelled() {
-        return Err(VerifyError::Interrupted);
+        return Err(QueryError::Interrupted);
     }
     if !bad.is_empty() {
         verified.touched = trace::trace(pages, &manifests, &bad);

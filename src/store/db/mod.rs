@@ -108,8 +108,7 @@ impl Opened {
             }
             let before = fingerprint(dir);
             let opened = family_names(dir).and_then(|names| {
-                DB::open_cf_descriptors_read_only(options, dir, descriptors(names), false)
-                    .map_err(|e| fail(&e))
+                DB::open_cf_descriptors_read_only(options, dir, descriptors(names), false).map_err(|e| fail(&e))
             });
             let steady = before == fingerprint(dir);
             match opened {
