@@ -183,20 +183,20 @@ pub(super) fn summary(run: &Run, done: &Restored) -> String {
         run.dest.display()
     );
     let extra = [
-        (done.others, "symlink, device or pipe", "symlinks, devices and pipes", ""),
-        (done.replaced, "took the place of something", "took the place of something", ""),
-        (done.removed, "removed", "removed", ""),
-        (done.unchanged, "was there already", "were there already", ""),
-        (done.adjusted, "had only its metadata put right", "had only their metadata put right", ""),
-        (done.kept, "was not overwritten", "were not overwritten", " (--overwrite if-changed)"),
-        (done.skipped, "was left out", "were left out", ""),
-        (done.partly, "came back without some property", "came back without some property", ""),
-        (done.failed, "failed", "failed", ""),
-        (done.damaged, "is damaged in the store", "are damaged in the store", ""),
-        (done.mismatched, "is not what the snapshot has", "are not what the snapshot has", ""),
+        (done.others, "symlink, device or pipe", "symlinks, devices and pipes"),
+        (done.replaced, "took the place of something", "took the place of something"),
+        (done.removed, "removed", "removed"),
+        (done.unchanged, "was there already", "were there already"),
+        (done.adjusted, "had only its metadata put right", "had only their metadata put right"),
+        (done.kept, "was not overwritten", "were not overwritten"),
+        (done.skipped, "was left out", "were left out"),
+        (done.partly, "came back without some property", "came back without some property"),
+        (done.failed, "failed", "failed"),
+        (done.damaged, "is damaged in the store", "are damaged in the store"),
+        (done.mismatched, "is not what the snapshot has", "are not what the snapshot has"),
     ];
-    for (count, one, many, hint) in extra.iter().filter(|(count, ..)| *count > 0) {
-        text.push_str(&format!("; {}{hint}", counted(*count, one, many)));
+    for (count, one, many) in extra.iter().filter(|(count, ..)| *count > 0) {
+        text.push_str(&format!("; {}", counted(*count, one, many)));
     }
     text
 }

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::model::Kind;
+
 use super::Outcome;
 use super::error::CliError;
 use super::output::Output;
@@ -27,6 +29,9 @@ enum Shell {
 
 pub(super) fn run(args: &CompletionsArgs, mut definition: clap::Command, out: &Output) -> Result<Outcome, CliError> {
     use clap_complete::{generate, shells};
+    if out.json() {
+        return Err(CliError::new(Kind::Usage, "completions are a script, which is no JSON").hint("leave --json out"));
+    }
     let mut script = Vec::new();
     match args.shell {
         Shell::Bash => generate(shells::Bash, &mut definition, "larder", &mut script),

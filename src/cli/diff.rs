@@ -43,8 +43,14 @@ pub(super) struct DiffArgs {
     /// Only sums
     #[arg(long)]
     summary: bool,
+    /// Leave out of FOLDER what a snapshot with this profile of the configuration would; its [defaults] count in any case
+    #[arg(long, value_name = "NAME", help_heading = "What is left out")]
+    profile: Option<String>,
     #[command(flatten)]
     leave_out: LeaveOutArgs,
+    /// The same with what the configuration adds.
+    #[arg(skip)]
+    pub(super) configured: LeaveOutArgs,
 }
 
 /// A change; its path is from what was compared, empty for that itself.
@@ -121,13 +127,13 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
         Some(path) => Newer::Folder(path),
         None => Newer::Place(Place::parse(&args.new).map_err(|e| missing_folder(e, &args.new))?),
     };
-    if matches!(new, Newer::Place(_)) && args.leave_out.is_given() {
+    if matches!(new, Newer::Place(_)) && (args.leave_out.is_given() || args.profile.is_some()) {
         return Err(CliError::new(
             Kind::Usage,
             "what is left out is told of a FOLDER; two snapshots are compared whole",
         ));
     }
-    let leave_out = args.leave_out.clone().read()?;
+    let leave_out = args.configured.clone().read()?;
     let store = context::open_named(global)?;
     let old = old.find(&store).map_err(|e| folder_first(e, &args.old))?;
     let options = DiffOptions { content: args.content };

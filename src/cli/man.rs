@@ -50,6 +50,9 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 pub(super) fn run(args: &ManArgs, definition: Command, out: &Output) -> Result<Outcome, CliError> {
+    if out.json() {
+        return Err(CliError::new(Kind::Usage, "man writes manual pages, which are no JSON").hint("leave --json out"));
+    }
     let mut root = definition.disable_help_subcommand(true);
     root.build();
     let Some(dir) = &args.output_dir else {

@@ -232,13 +232,18 @@ fn prepare(cli: &mut Cli, matches: &ArgMatches) -> Result<(), CliError> {
     let options = SnapshotOptions::new();
     let profile = named_profile(matches);
     settings::settle(&mut cli.global, matches, &options, profile)?;
-    if let (Command::Snapshot(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
-        **args = profile::filled(given, &cli.global.settings.config, profile, &options)?;
+    let config = &cli.global.settings.config;
+    match (&mut cli.command, matches.subcommand()) {
+        (Command::Snapshot(args), Some((_, given))) => **args = profile::filled(given, config, profile, &options)?,
+        (Command::Diff(args), Some((_, given))) => {
+            args.configured = profile::left_out(given, config, profile, &options)?;
+        }
+        _ => {}
     }
     Ok(())
 }
 
-/// The profile that was named, in `snapshot` or in `config show`.
+/// The profile that was named, in `snapshot`, `diff` or `config show`.
 fn named_profile(matches: &ArgMatches) -> Option<&str> {
     let (name, mut below) = matches.subcommand()?;
     if name == "config" {

@@ -101,7 +101,12 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
         _ => return Err(CliError::new(Kind::Usage, "no mount point was named")),
     };
     let name = wanted.map(|w| w.parse::<SnapshotName>()).transpose()?;
-    let store = context::open_named(&global)?;
+    let store = context::open_named(&global).map_err(|e| match args.places.as_slice() {
+        [word, point] if e.kind == Kind::NotFound && names_a_snapshot(word) => {
+            e.hint(format!("if {} is a snapshot: `larder mount --snapshot {0} {}`", word.display(), point.display()))
+        }
+        _ => e,
+    })?;
     let snapshot = name.map(|n| resolve(&store, &n, context::now())).transpose()?;
     let mut options = MountOptions::new(snapshot, mountpoint.clone());
     options.allow_other = args.allow_other;
@@ -115,6 +120,11 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
         }
     })?;
     Ok(Outcome::Done)
+}
+
+/// True if a word in the store's place has the form of a snapshot's name.
+fn names_a_snapshot(word: &Path) -> bool {
+    !word.exists() && word.to_str().is_some_and(|text| text.parse::<SnapshotName>().is_ok())
 }
 
 /// `STORE#SNAP`; a folder whose name has a # in it stays whole.

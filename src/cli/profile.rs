@@ -15,6 +15,7 @@ use crate::model::Kind;
 
 use super::config::{Choice, Chosen, Config, Options, Profile, Settable, Sort};
 use super::error::CliError;
+use super::leave_out::LeaveOutArgs;
 use super::snapshot::SnapshotArgs;
 
 /// Options that make sense for one run alone.
@@ -112,19 +113,7 @@ pub(super) fn filled(
     options: &SnapshotOptions,
 ) -> Result<SnapshotArgs, CliError> {
     let settings = profile.map(|name| config.profile(name)).transpose()?;
-    let mut words = vec![OsString::from("snapshot")];
-    let labels: Vec<String> = given.get_many::<String>("label").into_iter().flatten().cloned().collect();
-    let keys: Vec<String> = labels.iter().filter_map(|l| l.split_once('=')).map(|(key, _)| key.to_owned()).collect();
-    for mut chosen in chosen(config, settings, options) {
-        let arg = options.command.get_arguments().find(|a| a.get_long() == Some(&chosen.option));
-        let is_given = arg.is_some_and(|a| is_given(given, a));
-        if is_given && !options.adds_up(&chosen.option) {
-            continue;
-        }
-        drop_labels(&mut chosen, &keys);
-        words.extend(as_words(&chosen));
-    }
-    words.extend(options.command.get_arguments().filter(|a| !a.is_positional()).flat_map(|a| given_words(given, a)));
+    let mut words = words(given, config, settings, options, &options.command);
     let positional = options.command.get_positionals().find(|a| is_given(given, a));
     if let Some(paths) = positional {
         words.push("--".into());
@@ -138,13 +127,52 @@ pub(super) fn filled(
         words.extend(paths.value.iter().map(OsString::from));
     }
     let parsed = options.command.clone().try_get_matches_from(words);
-    let refuse = |e: clap::Error| {
-        let place = config.file.as_ref().map_or_else(String::new, |f| format!("with what {} says: ", f.display()));
-        CliError::new(Kind::Usage, format!("{place}{}", reason(&e)))
-    };
-    let mut args = parsed.and_then(|m| SnapshotArgs::from_arg_matches(&m)).map_err(refuse)?;
+    let mut args = parsed.and_then(|m| SnapshotArgs::from_arg_matches(&m)).map_err(|e| refused(&e, config))?;
     args.leave_out.given = given.get_many::<String>("exclude").into_iter().flatten().cloned().collect();
     Ok(args)
+}
+
+/// What is left out of a folder that is compared: as of one that is captured with the same words and profile.
+pub(super) fn left_out(
+    given: &ArgMatches,
+    config: &Config,
+    profile: Option<&str>,
+    options: &SnapshotOptions,
+) -> Result<LeaveOutArgs, CliError> {
+    let settings = profile.map(|name| config.profile(name)).transpose()?;
+    let command = LeaveOutArgs::augment_args(Command::new("diff"));
+    let words = words(given, config, settings, options, &command);
+    let parsed = command.try_get_matches_from(words);
+    parsed.and_then(|m| LeaveOutArgs::from_arg_matches(&m)).map_err(|e| refused(&e, config))
+}
+
+fn refused(error: &clap::Error, config: &Config) -> CliError {
+    let place = config.file.as_ref().map_or_else(String::new, |f| format!("with what {} says: ", f.display()));
+    CliError::new(Kind::Usage, format!("{place}{}", reason(error)))
+}
+
+/// The words that give `command` the options which the configuration chooses, then those that were given.
+fn words(
+    given: &ArgMatches,
+    config: &Config,
+    profile: Option<&Profile>,
+    options: &SnapshotOptions,
+    command: &Command,
+) -> Vec<OsString> {
+    let mut words = vec![OsString::from(command.get_name())];
+    let labels = given.try_get_many::<String>("label").ok().flatten();
+    let keys: Vec<String> =
+        labels.into_iter().flatten().filter_map(|l| l.split_once('=')).map(|(key, _)| key.to_owned()).collect();
+    for mut chosen in chosen(config, profile, options) {
+        let Some(arg) = command.get_arguments().find(|a| a.get_long() == Some(&chosen.option)) else { continue };
+        if is_given(given, arg) && !options.adds_up(&chosen.option) {
+            continue;
+        }
+        drop_labels(&mut chosen, &keys);
+        words.extend(as_words(&chosen));
+    }
+    words.extend(command.get_arguments().filter(|a| !a.is_positional()).flat_map(|a| given_words(given, a)));
+    words
 }
 
 fn has(given: &ArgMatches, id: &str) -> bool {

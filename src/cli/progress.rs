@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::model::{Notice, Progress};
 
 use super::events::{self, Event, NoticeSort};
-use super::output::{Output, ProgressMode, escaped};
+use super::output::{Output, ProgressMode, escaped, human_bytes};
 use super::stderr;
 
 /// Remarks that are told in full; a program that reads them as JSON is told all.
@@ -150,9 +150,18 @@ impl Bar {
     }
 
     fn show_items(&self, done: u64) {
-        let (expected, _) = self.counts.expected();
-        let total = if expected > 0 { format!("/{expected}") } else { String::new() };
-        self.bar.set_message(format!("{done}{total} items"));
+        let (expected, bytes_expected) = self.counts.expected();
+        let bytes = self.counts.bytes.load(Ordering::Relaxed);
+        let mut text = match (done, expected) {
+            (0, 0) => String::new(),
+            (done, 0) => format!(" · {done} items"),
+            (done, expected) => format!(" · {done}/{expected} items"),
+        };
+        // A bar shows them itself.
+        if bytes > 0 && bytes_expected == 0 {
+            text.push_str(&format!(" · {}", human_bytes(bytes)));
+        }
+        self.bar.set_message(text);
     }
 }
 
@@ -173,7 +182,7 @@ fn new_bar(out: &Output, what: &'static str) -> ProgressBar {
     let shown = out.progress() == ProgressMode::Bar;
     let target = if shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);
-    bar.set_style(style("{prefix} {elapsed} · {msg} · {binary_bytes} · {binary_bytes_per_sec}"));
+    bar.set_style(style("{prefix} {elapsed}{msg}"));
     bar.set_prefix(what);
     if shown {
         stderr::beside(&bar);
@@ -193,7 +202,7 @@ impl Progress for Bar {
             self.bar.set_length(bytes);
             let bar = if self.out.color() { "{wide_bar:.cyan/blue}" } else { "{wide_bar}" };
             self.bar.set_style(style(&format!(
-                "{{prefix}} {{elapsed}} {bar} {{binary_bytes}}/{{binary_total_bytes}} · {{msg}} · {{binary_bytes_per_sec}} · {{eta}} left"
+                "{{prefix}} {{elapsed}} {bar} {{binary_bytes}}/{{binary_total_bytes}}{{msg}} · {{binary_bytes_per_sec}} · {{eta}} left"
             )));
         }
     }

@@ -181,6 +181,7 @@ fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Op
         who: who(),
         ..CaptureOptions::new(safety_dataset(&args.dest))
     };
+    let before = before_same_restore(store, &options);
     let bar = Bar::start(out, "safety");
     let info = capture(store, Source::Paths(vec![args.dest.clone()]), options, &bar, &context::now);
     bar.finish();
@@ -198,8 +199,18 @@ fn safety_snapshot(args: &RestoreArgs, store: &Store, out: &Output) -> Result<Op
     if !out.json() {
         let way = undo(&id, &args.dest).map(|undo| format!("; `{undo}` leads back")).unwrap_or_default();
         out.tell(&format!("safety snapshot {id}{way}"));
+        if let Some(before) = before {
+            out.tell(&format!("the one before it, {}, was taken before the same restore began", short_id(before)));
+        }
     }
     Ok(Some(info.id))
+}
+
+/// The safety snapshot before, if it was taken before the same restore: that may have been cut short, and this one goes on.
+fn before_same_restore(store: &Store, options: &CaptureOptions) -> Option<SnapshotId> {
+    let record = store.dataset_record(store.keyring().ids().dataset(&options.dataset)).ok()??;
+    let before = store.manifest(&record.manifest).ok()?;
+    (before.reason == options.reason).then_some(record.manifest)
 }
 
 /// Reads the safety snapshot whole: what it shares with older ones may be damaged, and what is removed now would be the last copy.
@@ -211,6 +222,11 @@ fn read_back(store: &Store, safety: &Captured, out: &Output) -> Result<(), CliEr
     bar.finish();
     checked.map_err(|e| {
         let error = CliError::from(e);
+        if error.kind == Kind::Interrupted {
+            let message =
+                format!("stopped; nothing was restored, and the safety snapshot {} is kept", short_id(safety.id));
+            return CliError { message, ..error };
+        }
         let what = format!("the safety snapshot {} cannot be read back: {}", short_id(safety.id), error.message);
         CliError { message: format!("{what}; nothing was restored"), ..error }
     })

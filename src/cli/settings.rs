@@ -1,4 +1,5 @@
-//! What holds for this run, and why: flag, else variable, else profile, else defaults of the file, else built in.
+//! What holds for this run, and why: flag, else variable, else profile, else defaults of the file, else built in. Of the store
+//! a profile that is named says more than a variable, which may have been set for other work.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -80,9 +81,12 @@ pub(super) fn settle(
         if global.config.is_some() { given("config", "--config", "LARDER_CONFIG") } else { Origin::BuiltIn };
     let profile = profile.map(|name| config.profile(name)).transpose()?;
     let from_file = |at: &At<PathBuf>| Sourced::new(at.value.clone(), Origin::File(config.place(at.line)));
-    let store = match &global.store {
-        Some(path) => Some(Sourced::new(path.clone(), given("store", "--store", "LARDER_STORE"))),
-        None => profile.and_then(|p| p.store.as_ref()).or(config.store.as_ref()).map(from_file),
+    let of_profile = || profile.and_then(|p| p.store.as_ref()).map(from_file);
+    let given_store =
+        global.store.as_ref().map(|path| Sourced::new(path.clone(), given("store", "--store", "LARDER_STORE")));
+    let store = match given_store {
+        Some(flag @ Sourced { origin: Origin::Flag(_), .. }) => Some(flag),
+        variable => of_profile().or(variable).or_else(|| config.store.as_ref().map(from_file)),
     };
     let progress = match (global.progress, &config.defaults.progress) {
         (Some(mode), _) => Sourced::new(mode, given("progress", "--progress", "LARDER_PROGRESS")),

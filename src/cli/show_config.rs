@@ -47,7 +47,7 @@ does not belong in the file.
 What is nearer wins: options of the command line, then the variables
 LARDER_STORE, LARDER_IDENTITY, LARDER_PASSPHRASE_COMMAND, LARDER_PROGRESS,
 then the profile, then the file's store, stores and defaults, then what is
-built in. Options that can be repeated (exclude, labels …) add up instead;
+built in; but the store of a profile that is named goes before LARDER_STORE. Options that can be repeated (exclude, labels …) add up instead;
 of two labels of one key the nearer wins. A flag that the file sets cannot
 be unset on the command line: give --config /dev/null.
 

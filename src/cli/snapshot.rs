@@ -31,7 +31,7 @@ A .larderignore file in a folder of the source leaves out, from there down, what
 before all files. The file itself is captured; nothing in a folder that is left out is looked at.
 
 Of file systems that show the kernel's state (proc, sysfs, cgroup, devpts, …) and of Larder's own mounts the mount point \
-alone is captured, unless PATH is in them.
+alone is captured, unless PATH is in them. The store and Larder's own cache and state folders are left out.
 
 Examples:
   larder snapshot ~/src
@@ -44,7 +44,8 @@ Examples:
 #[derive(Debug, Clone, Default, Args)]
 #[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(super) struct SnapshotArgs {
-    /// One folder: its contents are the root. Several paths, or a file: each at its absolute path. With
+    /// One folder: its contents are the root. Several paths, or a file: each at its absolute path; a symlink as a link,
+    /// unless a / stands behind it. With
     /// --stdin-from-command: the command and its arguments
     #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "profile"], value_parser = word())]
     paths: Vec<PathBuf>,
@@ -71,7 +72,7 @@ pub(super) struct SnapshotArgs {
     #[arg(long)]
     skip_if_unchanged: bool,
     /// Tell what would be captured and read, and each item that would be left out; write nothing to the store
-    #[arg(long, conflicts_with_all = ["stdin", "stdin_from_command"])]
+    #[arg(long, short = 'n', conflicts_with_all = ["stdin", "stdin_from_command"])]
     dry_run: bool,
     /// Read every file, even those that look unchanged
     #[arg(long)]
@@ -234,7 +235,10 @@ fn options(args: SnapshotArgs, input: &Input) -> Result<CaptureOptions, CliError
 fn default_dataset(input: &Input) -> DatasetName {
     let name = match input {
         Input::Paths(paths) if paths.len() == 1 => {
-            paths[0].canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()))
+            // `.` and `..` have no last name of their own.
+            let named = paths[0].file_name().map(std::ffi::OsStr::to_owned);
+            let name = named.or_else(|| paths[0].canonicalize().ok()?.file_name().map(std::ffi::OsStr::to_owned));
+            name.map(|n| n.to_string_lossy().into_owned())
         }
         _ => None,
     };

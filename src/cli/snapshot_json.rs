@@ -204,6 +204,6 @@ pub(super) struct DryRunJson {
     pub(super) bytes_to_read: u64,
     /// Items left out by a rule; what is below a folder that is left out is not counted.
     pub(super) left_out: u64,
-    /// Folders that cannot be read.
+    /// Folders that cannot be read, and files that may not be.
     pub(super) unreadable: u64,
 }

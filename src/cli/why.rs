@@ -12,7 +12,7 @@ use crate::ops::growth::{Limits, Share, Shares, biggest, brought};
 use super::context;
 use super::entry::PathJson;
 use super::error::CliError;
-use super::output::{Output, human_bytes};
+use super::output::{Output, counted, human_bytes};
 use super::place::Place;
 use super::progress::Bar;
 use super::{Global, Outcome};
@@ -143,7 +143,11 @@ fn show(id: &str, shares: &Shares, structure: Option<u64>, out: &Output) -> Resu
         out.raw(&text)?;
     }
     if shares.rest.paths > 0 {
-        out.line(&format!("{}… and {} more", columns(shares.rest.bytes), shares.rest.paths))?;
+        out.line(&format!(
+            "{}in {} of these folders",
+            columns(shares.rest.bytes),
+            counted(shares.rest.paths, "smaller path", "smaller paths")
+        ))?;
     }
     if let Some(structure) = structure {
         out.line(&format!("{:>10}          names, metadata and structure", human_bytes(structure)))?;

@@ -7,6 +7,7 @@ pub mod find;
 pub mod growth;
 pub mod history;
 pub(crate) mod mounts;
+mod own;
 mod query;
 pub mod read;
 pub mod reference;

@@ -73,6 +73,12 @@ pub(super) fn is_gone(dir: BorrowedFd, name: &[u8], error: Errno) -> bool {
     error == Errno::NOENT && exists() == Err(Errno::NOENT)
 }
 
+/// Whether a name of a folder may be read, without opening it.
+pub(super) fn may_read(dir: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EACCESS;
+    rustix::fs::accessat(dir, OsStr::from_bytes(name), Access::READ_OK, flags)
+}
+
 /// Opens a folder of the user's by path, following symlinks.
 pub(super) fn open_root(path: &std::path::Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

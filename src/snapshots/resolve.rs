@@ -90,6 +90,9 @@ impl FromStr for SnapshotName {
     fn from_str(text: &str) -> Result<Self, ResolveError> {
         let malformed =
             |why: &dyn std::fmt::Display| ResolveError::Malformed { text: text.to_owned(), why: why.to_string() };
+        if let Some((_, path)) = text.split_once(':').filter(|(name, _)| !name.contains('@')) {
+            return Err(malformed(&format!("a whole snapshot is wanted here, without the path {path:?}")));
+        }
         let dataset = |name: &str| name.parse::<DatasetName>().map_err(|e| malformed(&e));
         if let Some((name, time)) = text.split_once('@') {
             let dataset = if name == LATEST { None } else { Some(dataset(name)?) };

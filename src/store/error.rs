@@ -38,6 +38,12 @@ pub enum StoreError {
     /// No identity fits.
     #[error("none of the identities at hand opens the store at {}", .0.display())]
     WrongKey(PathBuf),
+    /// The passphrase that was given fits none of the key objects.
+    #[error("the passphrase does not open the store at {}", .0.display())]
+    WrongPassphrase(PathBuf),
+    /// No identity fits, a passphrase would, and there is none to be had.
+    #[error("the store at {} wants a passphrase, and there is no terminal to ask for it on", .0.display())]
+    NoPassphrase(PathBuf),
     /// The keys are not those this client knows.
     #[error("the keys of the store at {} are not those this client has seen before: {what} changed", path.display())]
     KeysChanged {
@@ -138,7 +144,11 @@ impl Failure for StoreError {
             Self::Newer { .. } => Kind::Newer,
             Self::Locked(_) => Kind::Locked,
             Self::Interrupted => Kind::Interrupted,
-            Self::WrongKey(_) | Self::KeysChanged { .. } | Self::Closed(_) => Kind::WrongKey,
+            Self::WrongKey(_)
+            | Self::WrongPassphrase(_)
+            | Self::NoPassphrase(_)
+            | Self::KeysChanged { .. }
+            | Self::Closed(_) => Kind::WrongKey,
             Self::SetBack { .. } | Self::BadPin { .. } | Self::Damage { .. } => Kind::Damage,
             Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. } | WrapError::PublicKey(_)) => {
                 Kind::Usage
@@ -156,6 +166,13 @@ impl Failure for StoreError {
             Self::Locked(_) => "wait for it, or leave --no-wait out and larder waits for you".to_owned(),
             Self::WrongKey(_) => {
                 "name the right identity with --identity FILE or LARDER_IDENTITY, or give the passphrase".to_owned()
+            }
+            Self::WrongPassphrase(_) => {
+                "try again; or name an identity that opens it with --identity FILE or LARDER_IDENTITY".to_owned()
+            }
+            Self::NoPassphrase(_) => {
+                "name a command that prints it in LARDER_PASSPHRASE_COMMAND, or an identity with --identity FILE"
+                    .to_owned()
             }
             Self::KeysChanged { pin, .. } => format!(
                 "somebody may have replaced the store; if the change is yours, remove {} and try again",

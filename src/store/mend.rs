@@ -1,17 +1,17 @@
 //! What a power cut or a failing disk can leave of the database that RocksDB does not take, put right under the writer lock before it is opened.
 //!
-//! Two things are known. A MANIFEST whose end could not be synced can hold anything there, rubbish or the names of files that
+//! Three things are known. A MANIFEST whose end could not be synced can hold anything there, rubbish or the names of files that
 //! RocksDB then took back, flushed, ingested or merged ones: it is cut back to the last record with which the database opens, lacks
 //! no file and holds all that the tip says was acknowledged. And a file that a failed ingest took back still lies in `tmp/`: if cutting
-//! does not help, a writer's open puts it back.
+//! does not help, a writer's open puts it back. And rubbish behind what was synced of a write-ahead log can be such that RocksDB would
+//! read it for ever: it is cut off.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::codec::digest;
 use crate::format::{Family, Tip, number_key};
 
-use super::db::Db;
+use super::db::{Db, current_manifest, endless_at, record_ends, write_ahead_logs};
 use super::error::StoreError;
 use super::files::{sync_dir, write_whole};
 use super::lock::{Waiting, WriterLock};
@@ -39,7 +39,11 @@ pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db
 
 /// The same for who holds the writer lock. What cannot be mended is opened as it is, if it opens: part of it can be read.
 pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
-    let opened = Db::open_read(&dir.join("db"));
+    let mut opened = Db::open_read_locked(&dir.join("db"));
+    if opened.is_err() && cut_logs(&dir.join("db")) {
+        log::info!("the end of a write-ahead log, which had not been made durable, was cut off");
+        opened = Db::open_read_locked(&dir.join("db"));
+    }
     if !is_damaged(&opened) {
         return opened;
     }
@@ -52,7 +56,7 @@ pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, 
         return opened;
     }
     drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
-    Db::open_read(&dir.join("db"))
+    Db::open_read_locked(&dir.join("db"))
 }
 
 /// True if it does not open, or lacks files that its MANIFEST names: RocksDB looks at most of them only when they are read.
@@ -61,6 +65,24 @@ fn is_damaged(opened: &Result<Db, StoreError>) -> bool {
         Ok(db) => db.lacks_files(),
         Err(e) => e.is_damage(),
     }
+}
+
+/// Cuts rubbish off that RocksDB would read for ever, behind the last whole record before it; true if there was any. What is
+/// acknowledged has been flushed and depends on no log.
+fn cut_logs(db: &Path) -> bool {
+    let mut cut = false;
+    for path in write_ahead_logs(db) {
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Some(rubbish) = endless_at(&bytes) else { continue };
+        let end = record_ends(&bytes).into_iter().rfind(|end| *end <= rubbish).unwrap_or(0);
+        let shorten = || {
+            let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+            file.set_len(end as u64)?;
+            file.sync_all()
+        };
+        cut |= shorten().is_ok();
+    }
+    cut
 }
 
 /// Cuts the MANIFEST back, if that gives a database that lacks nothing; else leaves all as it was.
@@ -78,7 +100,7 @@ fn cut_manifest(dir: &Path, acknowledged: Option<&Tip>) -> Option<Db> {
     for end in record_ends(&bytes).into_iter().rev().filter(|end| *end < bytes.len()).take(MOST_TRIES) {
         write_whole(&cut, &bytes[..end]).ok()?;
         std::fs::rename(&cut, &manifest).ok()?;
-        let opened = Db::open_read(&database);
+        let opened = Db::open_read_locked(&database);
         let Some(db) = opened.ok().filter(|db| !db.lacks_files()) else { continue };
         if tip::check(Some(acknowledged), |n| db.with(Family::Log, &number_key(n), digest)).is_ok() {
             found = Some(db);
@@ -93,70 +115,4 @@ fn cut_manifest(dir: &Path, acknowledged: Option<&Tip>) -> Option<Db> {
     }
     sync_dir(&database).ok()?;
     found
-}
-
-/// The MANIFEST that CURRENT names.
-fn current_manifest(db: &Path) -> io::Result<PathBuf> {
-    let name = std::fs::read_to_string(db.join("CURRENT"))?;
-    let name = name.trim();
-    let good = name.strip_prefix("MANIFEST-").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    if good { Ok(db.join(name)) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-/// Where whole records end in a file in RocksDB's log format, as far as its form goes on.
-///
-/// Blocks of 32 KiB; in them fragments: checksum (4 bytes), length (2, little endian), type (1: whole, 2: first, 3: middle,
-/// 4: last), bytes; fewer than 7 bytes at the end of a block are padding. (The format is RocksDB's `db/log_format.h`.)
-fn record_ends(bytes: &[u8]) -> Vec<usize> {
-    const BLOCK: usize = 32 << 10;
-    const HEAD: usize = 7;
-    let mut ends = Vec::new();
-    let mut at = 0;
-    loop {
-        let left = BLOCK - at % BLOCK;
-        if left < HEAD {
-            at += left;
-        }
-        let Some([_, _, _, _, low, high, sort]) = bytes.get(at..at + HEAD) else { return ends };
-        let len = usize::from(u16::from_le_bytes([*low, *high]));
-        let end = at + HEAD + len;
-        if end > bytes.len() || at % BLOCK + HEAD + len > BLOCK || !(1..=4).contains(sort) {
-            return ends;
-        }
-        if matches!(sort, 1 | 4) {
-            ends.push(end);
-        }
-        at = end;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fragment(sort: u8, len: u16) -> Vec<u8> {
-        let mut bytes = vec![0, 0, 0, 0];
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.push(sort);
-        bytes.resize(7 + usize::from(len), 0xee);
-        bytes
-    }
-
-    #[test]
-    fn ends_of_records() {
-        let two = [fragment(1, 10), fragment(1, 0)].concat();
-        assert_eq!(record_ends(&two), [17, 24]);
-        assert_eq!(record_ends(&two[..20]), [17]);
-        // A record over two blocks: 17 bytes, then 32,744 which fill the block, then the rest of it.
-        let long = [fragment(1, 10), fragment(2, 32_744), fragment(4, 5)].concat();
-        assert_eq!(record_ends(&long), [17, (32 << 10) + 12]);
-        // Three bytes are left in the block: padding.
-        let padded = [fragment(1, 32_758), vec![0; 3], fragment(1, 1)].concat();
-        assert_eq!(record_ends(&padded), [32_765, (32 << 10) + 8]);
-        let rubbish = [fragment(1, 10), fragment(9, 3), fragment(1, 1)].concat();
-        assert_eq!(record_ends(&rubbish), [17]);
-        let too_long = [fragment(1, 10), fragment(1, 60_000)].concat();
-        assert_eq!(record_ends(&too_long), [17]);
-        assert_eq!(record_ends(&[]), [0; 0]);
-    }
 }

@@ -94,21 +94,24 @@ fn key_record(dir: &Path, header: &Header, unlock: &dyn Unlock, pin: &PinFile) -
         }
         None
     };
-    let mut record = if identities.is_empty() { None } else { try_open(&identities, false) };
-    if record.is_none()
-        && objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped))
-        && let Some(passphrase) = unlock.passphrase()?
-    {
-        record = try_open(&[Identity::passphrase(passphrase)], true);
-    }
-    if let Some(record) = record {
+    if let Some(record) = if identities.is_empty() { None } else { try_open(&identities, false) } {
         return Ok(record);
+    }
+    let mut wrong = StoreError::WrongKey(dir.to_owned());
+    if objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped)) {
+        match unlock.passphrase()? {
+            Some(passphrase) => match try_open(&[Identity::passphrase(passphrase)], true) {
+                Some(record) => return Ok(record),
+                None => wrong = StoreError::WrongPassphrase(dir.to_owned()),
+            },
+            None => wrong = StoreError::NoPassphrase(dir.to_owned()),
+        }
     }
     // A header with another commitment than the one we know explains why a good key object does not fit.
     if forged.is_some() {
         pin.check_keys(&header.commitment, None)?;
     }
-    Err(forged.or(broken).unwrap_or_else(|| StoreError::WrongKey(dir.to_owned())))
+    Err(forged.or(broken).unwrap_or(wrong))
 }
 
 /// Takes a key record only if it is this store's: its id and its id key's commitment are those of the header.

@@ -44,7 +44,7 @@ fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
     fs::write(source.join("file"), "content").unwrap();
     sandbox.larder(["snapshot", text(&source)]).done();
     let caches = sandbox.client().cache().join("larder");
-    let folder = fs::read_dir(caches).unwrap().next().unwrap().unwrap().path();
+    let folder = fs::read_dir(caches).unwrap().map(|item| item.unwrap().path()).find(|path| path.is_dir()).unwrap();
     let cache = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(&cache).unwrap();
     fifo(&cache);
@@ -181,4 +181,27 @@ fn files_that_go_away_meanwhile_are_no_failure() {
             assert_eq!((&shown["unreadable"], &shown["changed"]), (&unreadable.into(), &0.into()), "{calls}: {shown}");
         }
     }
+}
+
+#[test]
+fn a_symlink_among_several_paths_is_told_and_followed_if_a_slash_says_so() {
+    let sandbox = Sandbox::with_open_store();
+    let (real, link, file) = (sandbox.path("real"), sandbox.path("link"), sandbox.path("file"));
+    fs::create_dir(&real).unwrap();
+    fs::write(real.join("inside"), "data").unwrap();
+    fs::write(&file, "x").unwrap();
+    std::os::unix::fs::symlink("real", &link).unwrap();
+    let capture = |named: &str| {
+        let ran = sandbox.larder(["snapshot", "-d", "d", named, file.to_str().unwrap()]).ended(0);
+        let listed = sandbox.larder(["ls", "-R", "d"]).ended(0);
+        (ran.stderr, String::from_utf8(listed.stdout).unwrap())
+    };
+    let (told, listed) = capture(link.to_str().unwrap());
+    assert!(told.contains("link is a symlink") && !listed.contains("inside"), "{told} {listed}");
+    let (told, listed) = capture(&format!("{}/", link.display()));
+    assert!(!told.contains("is a symlink") && listed.contains("real/inside"), "{told} {listed}");
+    // Alone it is followed, and the series is called as the user calls it.
+    sandbox.larder(["snapshot", link.to_str().unwrap()]).done();
+    let listed = sandbox.larder(["ls", "-R", "link"]).ended(0);
+    assert_eq!(String::from_utf8(listed.stdout).unwrap().trim(), "inside");
 }

@@ -48,6 +48,8 @@ fn the_nearest_word_on_the_store_wins() {
     let profile = ["config", "show", "--json", "--profile", "p"];
     assert_eq!(shown(&mut larder(&sandbox, &profile), "store"), ("/profile".into(), "file".to_owned(), at(3)));
     let variable = shown(larder(&sandbox, &profile).env("LARDER_STORE", "/variable"), "store");
+    assert_eq!(variable, ("/profile".into(), "file".to_owned(), at(3)), "who names a profile means its store");
+    let variable = shown(larder(&sandbox, &show).env("LARDER_STORE", "/variable"), "store");
     assert_eq!(variable, ("/variable".into(), "variable".to_owned(), "LARDER_STORE".to_owned()));
     let mut flag = larder(&sandbox, &profile);
     let flag = shown(flag.env("LARDER_STORE", "/variable").args(["--store", "/flag"]), "store");
@@ -134,7 +136,9 @@ fn a_passphrase_comes_from_a_command_and_never_from_the_file() {
     let shown = run(&sandbox, &["config", "show"]).ended(0);
     assert!(!String::from_utf8(shown.stdout).unwrap().contains("horse"), "the command may hold a secret");
     configure(&sandbox, &text);
-    run(&sandbox, &["list"]).refused(12, "opens the store");
+    run(&sandbox, &["list"]).refused(12, "wants a passphrase, and there is no terminal");
+    let wrong = Ran::of(larder(&sandbox, &["list"]).env("LARDER_PASSPHRASE_COMMAND", "echo another horse")).ended(12);
+    assert!(wrong.stderr.contains("the passphrase does not open the store"), "{}", wrong.stderr);
     configure(&sandbox, &format!("{text}passphrase = 'correct horse'\n"));
     let refused = run(&sandbox, &["list"]).ended(2);
     assert!(refused.stderr.contains("passphrase-command") && !refused.stderr.contains("horse"), "{}", refused.stderr);
@@ -169,4 +173,35 @@ fn a_file_that_is_named_must_be_there() {
     let store = shown(larder(&sandbox, &show).env("LARDER_CONFIG", &other), "store");
     assert_eq!(store.0, "/other");
     run(&sandbox, &["--config", "/dev/null", "list"]).refused(2, "no store was named");
+}
+
+#[test]
+fn a_folder_is_compared_by_the_rules_of_its_captures() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("work");
+    fs::create_dir(&source).unwrap();
+    for name in ["kept", "a.bak", "b.log", "c.tmp"] {
+        fs::write(source.join(name), name).unwrap();
+    }
+    let (store, folder) = (sandbox.store(), source.to_str().unwrap());
+    let text = format!(
+        "store = '{}'\n[defaults]\nexclude = ['*.bak']\n[profiles.p]\npaths = ['{folder}']\nexclude = ['*.log']\nreason = 'x'\n",
+        store.to_str().unwrap()
+    );
+    configure(&sandbox, &text);
+    run(&sandbox, &["snapshot", "--profile", "p", "-e", "*.tmp"]).done();
+    let differs = |words: &[&str]| {
+        let ran = run(&sandbox, &[&["diff", "work", folder], words].concat()).ended(0);
+        let lines = String::from_utf8(ran.stdout).unwrap();
+        lines
+            .lines()
+            .filter(|l| l.starts_with('+'))
+            .map(|l| l.rsplit(' ').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(differs(&[]), ["b.log", "c.tmp"]);
+    assert_eq!(differs(&["--profile", "p"]), ["c.tmp"]);
+    assert!(differs(&["--profile", "p", "-e", "*.tmp"]).is_empty());
+    run(&sandbox, &["diff", "work", "work", "--profile", "p"]).refused(2, "of a FOLDER");
+    run(&sandbox, &["diff", "work", folder, "--profile", "q"]).refused(2, "no profile \"q\"");
 }

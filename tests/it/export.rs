@@ -238,14 +238,14 @@ fn there_is_never_half_a_pack() {
     fs::create_dir(sandbox.path("out")).unwrap();
     for name in ["t.zip", "t.tar.zst", "t.tar"] {
         let output = sandbox.path("out").join(name);
-        let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
+        let mut command = sandbox.client().alone();
         command
             .arg("--store")
             .arg(sandbox.store())
             .args(["export", "--bare", "tree", "--level", "9", "-o"])
             .arg(&output);
         if name == "t.tar" {
-            command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
+            command = sandbox.client().alone();
             command.arg("--store").arg(sandbox.store()).args(["export", "--bare", "tree", "-o"]).arg(&output);
         }
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();

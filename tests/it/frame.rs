@@ -11,9 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::{Ran, Sandbox, noise};
 
-/// The program alone: signals reach it, and its exit status is its own.
 fn alone(sandbox: &Sandbox, words: &[&str]) -> Command {
-    let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
+    let mut command = sandbox.client().alone();
     command.arg("--store").arg(sandbox.store()).args(words).stdin(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -210,14 +210,13 @@ fn a_dry_run_lists_everything_that_would_be_left_out() {
     let lines: Vec<_> = std::str::from_utf8(&text.stdout).unwrap().lines().collect();
     assert_eq!(lines.len(), 121, "{lines:?}");
     for (line, name) in lines.iter().zip(&names) {
-        assert_eq!(*line, format!("left out {}: a pattern fits it", source.join(name).display()));
+        assert_eq!(*line, format!("left out {}: the pattern \"*.o\" fits it", source.join(name).display()));
     }
     assert!(lines[120].contains("120 items left out") && !text.stderr.contains("left out"), "{}", text.stderr);
     assert_eq!(run(&["-q"]).stdout.split(|b| *b == b'\n').count(), 2, "the sums alone");
     let values = run(&["--json"]).lines();
     assert_eq!((values.len(), &values[120]["left_out"]), (121, &120.into()));
-    let of =
-        |name: &str| serde_json::json!({"type": "left_out", "path": source.join(name), "why": "a pattern fits it"});
+    let of = |name: &str| serde_json::json!({"type": "left_out", "path": source.join(name), "why": "the pattern \"*.o\" fits it"});
     assert_eq!(values[..2], [of("000.o"), of("001.o")]);
     assert_eq!(run(&["--json", "-q"]).json()["left_out"], 120);
 }

@@ -63,6 +63,14 @@ impl Client {
         command
     }
 
+    /// The program alone, so that its exit status is its own; Ctrl-C reaches it though the tests may run where it is ignored, in
+    /// the background of a shell.
+    pub(crate) fn alone(&self) -> Command {
+        let mut command = self.command("env");
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_larder")]);
+        command
+    }
+
     /// The CLI on a store, ready for arguments.
     pub(crate) fn larder(&self, store: &Path) -> Command {
         // Whatever hangs is to be seen as such: exit 124.

@@ -59,7 +59,7 @@ fn arguments_that_make_no_sense_together_are_refused() {
 
 /// Starts a capture that does not end soon, waits until some of it is stored, sends the signal and waits.
 fn interrupted(sandbox: &Sandbox, signal: &str, arguments: &[&str], input: Stdio, seed: u64) -> Ran {
-    let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
+    let mut command = sandbox.client().alone();
     command.arg("--store").arg(sandbox.store()).arg("snapshot").args(arguments);
     let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let feed = child.stdin.take().map(|mut stdin| {

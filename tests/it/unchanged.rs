@@ -177,3 +177,27 @@ fn a_dry_run_tells_what_would_be_read() {
     assert_eq!((told("files_to_read"), told("bytes_to_read")), (1, 6));
     sandbox.larder(["snapshot", "--dry-run", "--stdin", "x"]).refused(2, "cannot be used with");
 }
+
+#[test]
+fn a_dry_run_tells_which_files_may_not_be_read() {
+    let sandbox = Sandbox::with_store();
+    let source = source(&sandbox);
+    fs::set_permissions(source.join("sub/other"), fs::Permissions::from_mode(0o0)).unwrap();
+    let mut command = powerless(&sandbox);
+    let ran = Ran::of(command.args(["snapshot", "-n", source.to_str().unwrap()])).ended(3);
+    assert!(ran.stderr.contains("cannot read") && ran.stderr.contains("/other: Permission denied"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_larder_itself_keeps_is_no_change_of_a_home() {
+    let sandbox = Sandbox::with_store();
+    let home = sandbox.client().home().to_owned();
+    fs::write(home.join("file"), "mine").unwrap();
+    let capture = || snapshot(&sandbox, &home, &["--skip-if-unchanged"])["skipped"].as_bool().unwrap();
+    assert_eq!((capture(), capture()), (false, true));
+    let listed = String::from_utf8(sandbox.larder(["ls", "-R", "latest"]).ended(0).stdout).unwrap();
+    assert!(listed.contains("file") && listed.contains("identity.txt"), "{listed}");
+    assert!(!listed.contains("pins") && !listed.contains(".cache/larder"), "{listed}");
+    let tag = fs::read(home.join(".cache/larder/CACHEDIR.TAG")).unwrap();
+    assert!(tag.starts_with(b"Signature: 8a477f597d28d172789f06886806bc55"));
+}

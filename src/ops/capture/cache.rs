@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::codec::{CacheKey, random_bytes};
 use crate::format::{CacheHead, CacheRecord, HostMark, from_bytes, to_bytes};
@@ -160,12 +160,22 @@ pub(super) struct NewCache {
     gc_generation: u64,
 }
 
+/// Marks the folder of caches for programs that leave those out, by the rules of <https://bford.info/cachedir/>.
+fn tag(caches: &Path) {
+    let path = caches.join("CACHEDIR.TAG");
+    if !path.exists() {
+        // Without it some captures are longer than they need be.
+        let _ = fs::write(path, super::listing::CACHE_SIGNATURE);
+    }
+}
+
 impl NewCache {
     /// Begins a cache file; nothing if none can be written.
     pub(super) fn create(writer: &Writer, file: &CacheFile) -> Option<Self> {
         let store = writer.store();
         let dir = file.path.parent()?;
         fs::create_dir_all(dir).ok()?;
+        tag(&store.client_dirs().cache);
         let beside = file.path.with_extension(format!("{}.new", std::process::id()));
         clear_leftovers(dir);
         let salt = random_bytes().ok()?;

@@ -1,10 +1,11 @@
 //! The dry run: what a capture would find and read. Nothing is read but folders and metadata, nothing is written.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use crate::model::{Bits, Body, Entry, LinkGroup, Progress, Xattrs};
-use crate::ops::source::XattrList;
+use crate::model::{Bits, Body, Entry, LinkGroup, Notice, Progress, Xattrs};
+use crate::ops::source::{self, XattrList};
 use crate::store::Store;
 
 use super::cache::{CacheFile, OldCache};
@@ -33,7 +34,7 @@ pub struct Estimate {
     pub bytes_to_read: u64,
     /// Items left out by a rule; what is below a folder that is left out is not counted.
     pub left_out: u64,
-    /// Folders that cannot be read.
+    /// Folders that cannot be read, and files that may not be.
     pub unreadable: u64,
 }
 
@@ -120,6 +121,11 @@ impl Taker for Counting<'_> {
     }
 
     fn file(&mut self, file: NewFile) -> Result<(), CaptureError> {
+        if let Err(e) = source::may_read(file.dir.as_fd(), file.entry.name.as_bytes()) {
+            self.progress.notice(Notice::Unreadable { path: file.shown, why: e.to_string() });
+            self.found.unreadable += 1;
+            return Ok(());
+        }
         let size = file.meta.size;
         self.linked.extend(file.keep.map(|group| (group, size)));
         self.found.files_to_read += 1;

@@ -58,6 +58,12 @@ impl Exclude {
         }
     }
 
+    /// The pattern that decides on a path, for messages.
+    pub(super) fn deciding(&self, path: &[u8], is_dir: bool) -> Option<&str> {
+        let matched = self.all.as_ref()?.matched(Path::new(OsStr::from_bytes(path)), is_dir);
+        matched.inner().map(|glob| glob.original())
+    }
+
     /// Takes note of which patterns fit a path that [`Self::says`] spoke of: the last one decides, but others may fit too.
     pub(super) fn note(&self, path: &[u8], is_dir: bool) {
         let path = Path::new(OsStr::from_bytes(path));

@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 use rustix::fs::FileType;
 
 use crate::ops::source::{self, Names};
@@ -68,13 +68,9 @@ impl FolderRules {
         (!files.is_empty()).then_some(Self { files })
     }
 
-    /// Whether the item at this path, from the folder, is to be left out; nothing if no pattern speaks of it.
-    fn says(&self, path: &Path, is_dir: bool) -> Option<bool> {
-        self.files.iter().find_map(|file| match file.matched(path, is_dir) {
-            Match::None => None,
-            Match::Ignore(_) => Some(true),
-            Match::Whitelist(_) => Some(false),
-        })
+    /// The pattern that speaks of the item at this path, from the folder; it is taken back by one that begins with `!`.
+    fn says(&self, path: &Path, is_dir: bool) -> Match<&Glob> {
+        self.files.iter().map(|file| file.matched(path, is_dir)).find(|m| !m.is_none()).unwrap_or(Match::None)
     }
 }
 
@@ -101,7 +97,7 @@ fn parse(text: &[u8], name: &'static str, troubles: &mut Vec<Trouble>) -> Gitign
         match std::str::from_utf8(line) {
             Err(_) => broken("it is not UTF-8".to_owned()),
             Ok(line) => {
-                if let Err(e) = builder.add_line(None, line) {
+                if let Err(e) = builder.add_line(Some(PathBuf::from(name)), line) {
                     broken(format!("{:?}: {}", line.trim_end(), reason(&e, &[line, line.trim_end()])));
                 }
             }
@@ -139,14 +135,27 @@ impl RulesAbove {
 
     /// True if the item at this path (from the root) is to be left out: the innermost folder that speaks of it decides.
     pub(super) fn leave_out(&self, path: &[u8], is_dir: bool) -> bool {
+        self.says(path, is_dir).is_some_and(|(_, said)| said.is_ignore())
+    }
+
+    /// The file, by its path from the root, and the pattern in it that decide on an item, for messages.
+    pub(super) fn deciding(&self, path: &[u8], is_dir: bool) -> Option<(PathBuf, &str)> {
+        let (len, said) = self.says(path, is_dir)?;
+        let glob = said.inner()?;
+        let folder = Path::new(OsStr::from_bytes(path.get(..len)?));
+        Some((folder.join(glob.from()?), glob.original()))
+    }
+
+    /// What decides on an item, and the length of the path of the folder that says it.
+    fn says(&self, path: &[u8], is_dir: bool) -> Option<(usize, Match<&Glob>)> {
         if self.folders.is_empty() || self.which.is_one(path.rsplit(|b| *b == b'/').next().unwrap_or(path)) {
-            return false;
+            return None;
         }
-        let said = self.folders.iter().rev().find_map(|(len, rules)| {
+        self.folders.iter().rev().find_map(|(len, rules)| {
             let below = if *len == 0 { path } else { path.get(len + 1..)? };
-            rules.says(Path::new(OsStr::from_bytes(below)), is_dir)
-        });
-        said.unwrap_or(false)
+            let said = rules.says(Path::new(OsStr::from_bytes(below)), is_dir);
+            (!said.is_none()).then_some((*len, said))
+        })
     }
 }
 
@@ -181,6 +190,9 @@ mod tests {
         for (path, is_dir, out) in cases {
             assert_eq!(above.leave_out(path, is_dir), out, "{}", String::from_utf8_lossy(path));
         }
+        let by = |path: &[u8]| above.deciding(path, false).map(|(file, pattern)| (file, pattern.to_owned()));
+        assert_eq!(by(b"sub/here"), Some(("sub/.larderignore".into(), "/here".to_owned())));
+        assert_eq!(by(b"sub/x.o"), Some((".larderignore".into(), "*.o".to_owned())));
         above.leave(3);
         assert!(above.leave_out(b"sub/keep.o", false));
         above.leave(0);
@@ -194,7 +206,7 @@ mod tests {
         assert_eq!(troubles[0].line, Some(4));
         assert_eq!(troubles[0].why.matches("a{b").count(), 1, "{}", troubles[0].why);
         for name in ["x.o", "x.tmp"] {
-            assert_eq!(found.says(Path::new(name), false), Some(true), "{name}");
+            assert!(found.says(Path::new(name), false).is_ignore(), "{name}");
         }
     }
 }

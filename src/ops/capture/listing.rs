@@ -17,7 +17,7 @@ pub(super) const BATCH: usize = 512;
 
 /// The tag of a cache folder, and how its content begins (<https://bford.info/cachedir/>).
 const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
-const CACHE_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
+pub(super) const CACHE_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// Metadata of some names.
 pub(super) type Stats = Vec<Result<Meta, Errno>>;

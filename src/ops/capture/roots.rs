@@ -26,6 +26,8 @@ pub(super) struct Roots {
     sources: Vec<PathBuf>,
     /// Those of several paths that cannot be captured, and why.
     missing: Vec<(PathBuf, std::io::Error)>,
+    /// Those of them that are symlinks.
+    links: Vec<PathBuf>,
     pub(super) only: Option<Only>,
 }
 
@@ -48,14 +50,24 @@ impl Roots {
         {
             let root = source::open_root(path).map_err(|e| fail(path)(e.into()))?;
             let absolute = path.canonicalize().map_err(fail(path))?;
-            return Ok(Self { root, path: absolute.clone(), sources: vec![absolute], missing: Vec::new(), only: None });
+            return Ok(Self {
+                root,
+                path: absolute.clone(),
+                sources: vec![absolute],
+                missing: Vec::new(),
+                links: Vec::new(),
+                only: None,
+            });
         }
         let mut only = Only::default();
         let mut sources = Vec::new();
-        let mut missing = Vec::new();
+        let (mut missing, mut links) = (Vec::new(), Vec::new());
         for path in paths {
             match absolute(path) {
                 Ok(absolute) => {
+                    if absolute.is_symlink() {
+                        links.push(absolute.clone());
+                    }
                     only.add(&absolute);
                     sources.push(absolute);
                 }
@@ -68,13 +80,18 @@ impl Roots {
         }
         let root = source::open_root(Path::new("/")).map_err(|e| fail(Path::new("/"))(e.into()))?;
         let only = (!only.0.is_empty()).then_some(only);
-        Ok(Self { root, path: PathBuf::from("/"), sources, missing, only })
+        Ok(Self { root, path: PathBuf::from("/"), sources, missing, links, only })
     }
 
-    /// Tells which paths cannot be captured, and gives their number.
+    /// Tells which paths cannot be captured, and gives their number; also of which no more is captured than a link.
     pub(super) fn tell_missing(&self, progress: &dyn Progress) -> u64 {
         for (path, why) in &self.missing {
             progress.notice(Notice::Unreadable { path: path.display().to_string(), why: why.to_string() });
+        }
+        for link in &self.links {
+            let text =
+                format!("{} is a symlink: it is captured, what it leads to is not; {0}/ would be", link.display());
+            progress.notice(Notice::Remark(text));
         }
         self.missing.len() as u64
     }
@@ -112,8 +129,12 @@ impl Roots {
     }
 }
 
-/// The path of something that exists, from the root. The last name stays as it is: a symlink is captured, not followed.
+/// The path of something that exists, from the root. The last name stays as it is: a symlink is captured, not followed, unless
+/// a `/` stands behind it.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return path.canonicalize();
+    }
     if path.symlink_metadata()?.file_type().is_socket() {
         return Err(std::io::Error::other("it is a socket, which has no content"));
     }

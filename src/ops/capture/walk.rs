@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::format::HostMark;
 use crate::model::{Bits, Body, Entry, LinkGroup, Name, Notice, Xattrs};
 use crate::ops::mounts::mounted_at;
+use crate::ops::own::OwnFolders;
 use crate::ops::source::{self, Meta};
 
 use super::cache::OldCache;
@@ -63,8 +64,16 @@ pub(super) struct Walk<'s, T> {
     links: HashMap<Inode, Linked>,
     root_dev: (u32, u32),
     file_systems: FileSystems,
-    store: Option<Inode>,
+    own: OwnFolders,
     base: PathBuf,
+}
+
+/// What leaves an item out.
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    Pattern,
+    File,
+    Size,
 }
 
 impl<'s, T: Taker> Walk<'s, T> {
@@ -74,7 +83,6 @@ impl<'s, T: Taker> Walk<'s, T> {
             .thread_name(|n| format!("walk-{n}"))
             .build()
             .expect("threads can be started");
-        let store = std::fs::File::open(setting.store.dir()).ok().and_then(|f| source::identity(&f));
         let look_for = LookFor::new(&setting.options.leave_out);
         Self {
             setting,
@@ -90,7 +98,7 @@ impl<'s, T: Taker> Walk<'s, T> {
             links: HashMap::new(),
             root_dev: (0, 0),
             file_systems: FileSystems::default(),
-            store,
+            own: OwnFolders::of(setting.store),
             base: PathBuf::new(),
         }
     }
@@ -232,8 +240,8 @@ impl<'s, T: Taker> Walk<'s, T> {
         }
     }
 
-    /// Why a rule leaves the item at hand out, if one does.
-    fn rule_against(&self, meta: &Meta) -> Option<&'static str> {
+    /// Which rule leaves the item at hand out, if one does.
+    fn rule_against(&self, meta: &Meta) -> Option<Rule> {
         let is_dir = meta.kind == FileType::Directory;
         let exclude = self.setting.exclude;
         let said = exclude.says(&self.path, is_dir);
@@ -242,20 +250,37 @@ impl<'s, T: Taker> Walk<'s, T> {
         }
         let larger_than = self.setting.options.leave_out.larger_than.filter(|_| meta.kind == FileType::RegularFile);
         if said == Some(true) {
-            Some("a pattern fits it")
+            Some(Rule::Pattern)
         } else if said.is_none() && self.rules.leave_out(&self.path, is_dir) {
-            Some("a file of patterns says so")
+            Some(Rule::File)
         } else if larger_than.is_some_and(|max| meta.size > max) {
-            Some("it is too large")
+            Some(Rule::Size)
         } else {
             None
         }
     }
 
+    /// Why the item at hand is left out.
+    fn in_words(&self, rule: Rule, is_dir: bool) -> String {
+        match rule {
+            Rule::Pattern => {
+                let pattern = self.setting.exclude.deciding(&self.path, is_dir).unwrap_or_default();
+                format!("the pattern {pattern:?} fits it")
+            }
+            Rule::File => {
+                let (file, pattern) = self.rules.deciding(&self.path, is_dir).unwrap_or_default();
+                format!("{:?} in {} fits it", pattern, self.base.join(file).display())
+            }
+            Rule::Size => "it is too large".to_owned(),
+        }
+    }
+
     fn item(&mut self, at: usize, name: Name, meta: &Meta) -> Result<(), CaptureError> {
-        if let Some(why) = self.rule_against(meta) {
+        if let Some(rule) = self.rule_against(meta) {
             self.left_out += 1;
-            self.tell_left_out(why);
+            if !self.taker.reads() {
+                self.skipped(&self.in_words(rule, meta.kind == FileType::Directory));
+            }
             return Ok(());
         }
         if meta.kind == FileType::Socket {
@@ -293,9 +318,9 @@ impl<'s, T: Taker> Walk<'s, T> {
         cached: Option<Entry>,
         in_cache: bool,
     ) -> Result<(), CaptureError> {
-        if self.store == Some((meta.dev, meta.ino)) {
+        if let Some(why) = self.own.why(meta) {
             self.leave_cache(in_cache);
-            self.skipped("it is the store itself");
+            self.skipped(why);
             return Ok(());
         }
         let foreign = self.setting.options.one_file_system && meta.dev != self.root_dev;
@@ -411,14 +436,13 @@ impl<'s, T: Taker> Walk<'s, T> {
             return;
         }
         let one_fs = self.setting.options.one_file_system;
-        let (root_dev, store, exclude, rules) = (self.root_dev, self.store, self.setting.exclude, &self.rules);
+        let (root_dev, own, exclude, rules) = (self.root_dev, &self.own, self.setting.exclude, &self.rules);
         let device = frame.device;
         let above = &self.path[..frame.path_len.min(self.path.len())];
         frame.list_ahead(&self.pool, &self.look_for, |name, meta| {
             let foreign = one_fs && meta.dev != root_dev;
             // Another file system may be one that is better not listed.
-            if meta.kind != FileType::Directory || foreign || meta.dev != device || store == Some((meta.dev, meta.ino))
-            {
+            if meta.kind != FileType::Directory || foreign || meta.dev != device || own.why(meta).is_some() {
                 return false;
             }
             let mut path = above.to_vec();

@@ -1,7 +1,7 @@
 //! A snapshot's folder compared with one of the host, name by name.
 //!
 //! A file whose size and time are the same is taken to be the same, as a capture does; with another time it is read. With
-//! [`DiffOptions::content`] every file is read. Sockets, the store itself and what rules leave out is not compared, on either side.
+//! [`DiffOptions::content`] every file is read. Sockets, Larder's own folders and what rules leave out is not compared, on either side.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::codec::ContentHash;
 use crate::model::{Body, Digest, Entry, FileBody, Notice, Progress};
 use crate::ops::capture::{LeaveOut, Rules};
+use crate::ops::own::OwnFolders;
 use crate::ops::query::advance;
 use crate::ops::source::{self, Meta, Names};
 use crate::store::StoreError;
@@ -44,7 +45,7 @@ pub fn with_folder<E: From<DiffError>>(
     };
     let root = source::open_root(path).map_err(fail)?;
     let meta = source::stat_fd(root.as_fd()).map_err(fail)?;
-    let store = std::fs::File::open(pages.store().dir()).ok().and_then(|f| source::identity(&f));
+    let own = OwnFolders::of(pages.store());
     let mut rules = Rules::new(leave_out).map_err(DiffError::from)?;
     let top_names = rules.enter(&[], meta.dev, root).map_err(fail)?;
     let top = Aspects { links: false, ..aspects(&meta, folder, false) };
@@ -56,7 +57,7 @@ pub fn with_folder<E: From<DiffError>>(
         tell(change)?;
     }
     let top = Pair::open(pages, Box::default(), Some(folder), Some(top_names)).map_err(DiffError::from)?;
-    let mut walk = SideBySide { pages, store, rules, stack: vec![top], next: None };
+    let mut walk = SideBySide { pages, own, rules, stack: vec![top], next: None };
     let mut unreadable = 0;
     in_order(
         || walk.next(),
@@ -108,7 +109,7 @@ enum Judged {
 /// Goes through both sides in preorder.
 struct SideBySide<'a> {
     pages: &'a Pages,
-    store: Option<((u32, u32), u64)>,
+    own: OwnFolders,
     rules: Rules,
     stack: Vec<Pair>,
     /// What is to be told before the walk goes on.
@@ -132,8 +133,8 @@ impl SideBySide<'_> {
                     }
                 }
                 Ok(Some(met)) => {
-                    let is_store = |(_, meta): &(_, Meta)| Some((meta.dev, meta.ino)) == self.store;
-                    if met.new.as_ref().is_some_and(|new| new.1.kind == FileType::Socket || is_store(new)) {
+                    let is_no_part = |meta: &Meta| meta.kind == FileType::Socket || self.own.why(meta).is_some();
+                    if met.new.as_ref().is_some_and(|(_, meta)| is_no_part(meta)) {
                         continue;
                     }
                     let host = met.new.as_ref().map(|(dir, meta)| (&**dir, meta));

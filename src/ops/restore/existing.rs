@@ -146,7 +146,14 @@ impl Context<'_> {
             return if fits { Outcome::Same(Vec::new()) } else { Outcome::Unlike };
         }
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        Outcome::Kept(if is_folder { "a folder stands in its place" } else { "it exists already" }.to_owned())
+        Outcome::Kept(
+            if is_folder {
+                "a folder stands in its place"
+            } else {
+                "it exists already (--overwrite if-changed replaces what differs)"
+            }
+            .to_owned(),
+        )
     }
 }
 

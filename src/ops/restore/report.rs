@@ -251,7 +251,7 @@ impl<'a> Tally<'a> {
     /// Tells of an item that does not read back as the snapshot has it.
     pub(super) fn mismatch(&mut self, node: &Node, why: &str) {
         self.restored.mismatched += 1;
-        self.progress.notice(Notice::Unreadable { path: node.display(), why: why.to_owned() });
+        self.progress.notice(Notice::NotCarried { path: node.display(), what: why.to_owned() });
     }
 
     /// What is told once, at the end.

@@ -1,5 +1,6 @@
 //! The one door to RocksDB. Its types do not leave this folder.
 
+mod logs;
 mod merge;
 mod options;
 mod rows;
@@ -20,6 +21,7 @@ use rocksdb::{
 use crate::format::Family;
 
 use super::error::StoreError;
+pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
 
@@ -34,6 +36,13 @@ pub(in crate::store) struct Db {
     opened_at: Option<Fingerprint>,
     /// Why it cannot be opened whole.
     trouble: Option<String>,
+}
+
+/// Who may be at work while the database is opened for reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Writers,
+    Nobody,
 }
 
 /// One open of the database.
@@ -85,6 +94,7 @@ fn fingerprint(dir: &Path) -> Option<Fingerprint> {
 }
 
 fn family_names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    logs::check(dir)?;
     let names = DB::list_cf(&Options::default(), dir).map_err(|e| fail(&e))?;
     if let Some(lost) = Family::ALL.iter().find(|f| !names.iter().any(|n| n == f.name())) {
         return Err(StoreError::damage("the database", format!("the column family {} is missing", lost.name())));
@@ -100,7 +110,7 @@ fn descriptors(names: Vec<String>) -> Vec<ColumnFamilyDescriptor> {
 impl Opened {
     /// A plain read-only open beside a flushing writer can miss acknowledged rows without an error. So the open counts
     /// only if CURRENT and the length of the MANIFEST were the same before and after it.
-    fn for_reading(dir: &Path, options: &Options) -> Result<Self, StoreError> {
+    fn for_reading(dir: &Path, options: &Options, beside: Beside) -> Result<Self, StoreError> {
         let mut last = None;
         for attempt in 0..200 {
             if attempt > 0 {
@@ -115,7 +125,7 @@ impl Opened {
                 Ok(db) if steady && before.is_some() => return Ok(Self { db, mark: before }),
                 Ok(_) => {}
                 // With nobody writing an error stays: a few tries tell.
-                Err(e) if steady && attempt >= 3 => return Err(e),
+                Err(e) if steady && (attempt >= 3 || beside == Beside::Nobody) => return Err(e),
                 Err(e) => last = Some(e),
             }
         }
@@ -183,7 +193,12 @@ impl Db {
 
     /// Opens for reading, without the lock, beside a writer or not.
     pub(in crate::store) fn open_read(dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self::new(dir, Opened::for_reading(dir, &database_options())?))
+        Ok(Self::new(dir, Opened::for_reading(dir, &database_options(), Beside::Writers)?))
+    }
+
+    /// The same for who holds the lock.
+    pub(in crate::store) fn open_read_locked(dir: &Path) -> Result<Self, StoreError> {
+        Ok(Self::new(dir, Opened::for_reading(dir, &database_options(), Beside::Nobody)?))
     }
 
     /// The same of a database that cannot be opened whole, for `trouble`: RocksDB looks into the first few files of each
@@ -191,7 +206,7 @@ impl Db {
     pub(in crate::store) fn open_damaged(dir: &Path, trouble: String) -> Result<Self, StoreError> {
         let mut options = database_options();
         options.set_paranoid_checks(false);
-        let opened = Opened::for_reading(dir, &options)?;
+        let opened = Opened::for_reading(dir, &options, Beside::Nobody)?;
         Ok(Self { trouble: Some(trouble), ..Self::new(dir, opened) })
     }
 
@@ -234,7 +249,7 @@ impl Db {
                 return None;
             }
             log::info!("a file that a writer merged is gone; the database is opened again");
-            *now = Arc::new(Opened::for_reading(&self.dir, &database_options()).ok()?);
+            *now = Arc::new(Opened::for_reading(&self.dir, &database_options(), Beside::Writers).ok()?);
         }
         Some(now.clone())
     }

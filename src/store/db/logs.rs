@@ -1,0 +1,135 @@
+//! RocksDB's log format, which MANIFEST and write-ahead logs have, as far as it has to be known to mend them.
+//!
+//! Blocks of 32 KiB; in them fragments: checksum (4 bytes), length (2, little endian), sort (1: whole, 2: first, 3: middle,
+//! 4: last), bytes; fewer than 7 bytes at the end of a block are padding. (The format is RocksDB's `db/log_format.h`.)
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+const BLOCK: usize = 32 << 10;
+const HEAD: usize = 7;
+
+/// Sorts of fragments that are in recycled logs alone, of which a store has none.
+const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
+
+/// A fragment's head.
+struct Head {
+    sort: u8,
+    /// Where it ends, unless that is behind its block or the bytes.
+    end: Option<usize>,
+}
+
+fn head(bytes: &[u8], at: usize) -> Option<Head> {
+    let [_, _, _, _, low, high, sort] = *bytes.get(at..at + HEAD)? else { return None };
+    let len = usize::from(u16::from_le_bytes([low, high]));
+    let end = at + HEAD + len;
+    let fits = end <= bytes.len() && at % BLOCK + HEAD + len <= BLOCK;
+    Some(Head { sort, end: fits.then_some(end) })
+}
+
+/// Where the next fragment begins: not in the padding.
+fn behind_padding(at: usize) -> usize {
+    let left = BLOCK - at % BLOCK;
+    if left < HEAD { at + left } else { at }
+}
+
+/// Where whole records end, as far as the form goes on.
+pub(in crate::store) fn record_ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    loop {
+        at = behind_padding(at);
+        let Some(Head { sort: sort @ 1..=4, end: Some(end) }) = head(bytes, at) else { return ends };
+        if matches!(sort, 1 | 4) {
+            ends.push(end);
+        }
+        at = end;
+    }
+}
+
+/// Where RocksDB would come to a fragment at which it goes round for ever.
+///
+/// Its reader (`ReadPhysicalRecord` in `db/log_reader.cc`, as of 11.8) calls one of a recycled sort bad and does not step over
+/// it. Of rubbish it looks at no more places than are looked at here: it goes on in the next block where a checksum does not hold.
+pub(in crate::store) fn endless_at(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at = behind_padding(at);
+        let head = head(bytes, at)?;
+        if RECYCLED.contains(&head.sort) {
+            return Some(at);
+        }
+        at = head.end.unwrap_or(at + BLOCK - at % BLOCK);
+    }
+}
+
+/// Refuses a database that would never be open.
+pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
+    for path in write_ahead_logs(dir).into_iter().chain(current_manifest(dir).ok()) {
+        if let Some(at) = std::fs::read(&path).ok().and_then(|bytes| endless_at(&bytes)) {
+            return Err(StoreError::damage("the database", format!("rubbish at byte {at} of {}", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// The write-ahead logs of a database.
+pub(in crate::store) fn write_ahead_logs(dir: &Path) -> Vec<PathBuf> {
+    let items = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path());
+    items.filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
+}
+
+/// The MANIFEST that CURRENT names.
+pub(in crate::store) fn current_manifest(db: &Path) -> io::Result<PathBuf> {
+    let name = std::fs::read_to_string(db.join("CURRENT"))?;
+    let name = name.trim();
+    let good = name.strip_prefix("MANIFEST-").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if good { Ok(db.join(name)) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fragment(sort: u8, len: u16) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0, 0];
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.push(sort);
+        bytes.resize(7 + usize::from(len), 0xee);
+        bytes
+    }
+
+    #[test]
+    fn ends_of_records() {
+        let two = [fragment(1, 10), fragment(1, 0)].concat();
+        assert_eq!(record_ends(&two), [17, 24]);
+        assert_eq!(record_ends(&two[..20]), [17]);
+        // A record over two blocks: 17 bytes, then 32,744 which fill the block, then the rest of it.
+        let long = [fragment(1, 10), fragment(2, 32_744), fragment(4, 5)].concat();
+        assert_eq!(record_ends(&long), [17, (32 << 10) + 12]);
+        // Three bytes are left in the block: padding.
+        let padded = [fragment(1, 32_758), vec![0; 3], fragment(1, 1)].concat();
+        assert_eq!(record_ends(&padded), [32_765, (32 << 10) + 8]);
+        let rubbish = [fragment(1, 10), fragment(9, 3), fragment(1, 1)].concat();
+        assert_eq!(record_ends(&rubbish), [17]);
+        let too_long = [fragment(1, 10), fragment(1, 60_000)].concat();
+        assert_eq!(record_ends(&too_long), [17]);
+        assert_eq!(record_ends(&[]), [0; 0]);
+    }
+
+    #[test]
+    fn records_that_would_be_read_for_ever() {
+        for sort in [5, 8, 11, 131] {
+            let behind = |front: Vec<u8>| endless_at(&[front, fragment(sort, 3)].concat());
+            assert_eq!(behind(fragment(1, 10)), Some(17), "{sort}");
+            // Behind one of an unknown sort, and in the next block, behind one that is too long for its own.
+            assert_eq!(behind([fragment(1, 10), fragment(9, 3)].concat()), Some(27), "{sort}");
+            let next = [&fragment(1, 60_000)[..7], &vec![0; (32 << 10) - 7]].concat();
+            assert_eq!(behind(next), Some(32 << 10), "{sort}");
+        }
+        let whole = [fragment(1, 10), fragment(2, 32_744), fragment(4, 5), vec![0; 100]].concat();
+        assert_eq!((endless_at(&whole), endless_at(&[5; 6])), (None, None));
+    }
+}
