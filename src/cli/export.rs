@@ -265,7 +265,7 @@ impl Job<'_> {
     }
 
     fn to_file(&self, file: &PackFile) -> Result<Packing, CliError> {
-        match file.stream()? {
+        match file.stream(|| self.bar.cancelled())? {
             Some(mut stream) => self.pack(&mut stream),
             None => file.replace(|out| self.pack(out)),
         }

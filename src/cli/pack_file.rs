@@ -5,6 +5,10 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::model::Kind;
 use crate::store::{Store, lies_in};
@@ -12,6 +16,8 @@ use crate::store::{Store, lies_in};
 use super::error::CliError;
 use super::{Global, config, folders, settings};
 
+/// How often is looked whether someone reads from a pipe.
+const READER_INTERVAL: Duration = Duration::from_millis(20);
 /// Symlinks that are followed, as many as the kernel follows.
 const LINKS_MAX: usize = 40;
 
@@ -77,12 +83,29 @@ impl PackFile {
         folder_of(&self.target)
     }
 
-    /// A device or a pipe, which takes the bytes as they come.
-    pub(super) fn stream(&self) -> Result<Option<File>, CliError> {
-        if self.target.metadata().is_ok_and(|meta| !meta.is_file()) {
-            return OpenOptions::new().write(true).open(&self.target).map(Some).map_err(|e| self.failed(&e));
+    /// A device or a pipe, which takes the bytes as they come. A pipe that nobody reads from yet is waited for.
+    pub(super) fn stream(&self, stopped: impl Fn() -> bool) -> Result<Option<File>, CliError> {
+        if !self.target.metadata().is_ok_and(|meta| !meta.is_file()) {
+            return Ok(None);
         }
-        Ok(None)
+        // Without waiting in the system, which a signal would not end.
+        let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        loop {
+            let opened = OpenOptions::new().write(true).custom_flags(at_once).open(&self.target);
+            match opened {
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => std::thread::sleep(READER_INTERVAL),
+                Err(e) => return Err(self.failed(&e)),
+                Ok(file) => {
+                    let flags = rustix::fs::fcntl_getfl(&file).map_err(|e| self.failed(&e.into()))?;
+                    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(|e| self.failed(&e.into()))?;
+                    return Ok(Some(file));
+                }
+            }
+            if stopped() {
+                let why = format!("stopped; nobody reads from {}", self.named.display());
+                return Err(CliError::new(Kind::Interrupted, why));
+            }
+        }
     }
 
     /// Writes beside, syncs, renames. The file keeps the mode of the one that it replaces.

@@ -268,6 +268,29 @@ fn there_is_never_half_a_pack() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_from_is_waited_for_until_ctrl_c() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("tree");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    sandbox.snapshot(&source, "tree").done();
+    let pipe = sandbox.path("pipe");
+    Ran::of(Command::new("mkfifo").arg(&pipe)).done();
+    let export = || {
+        let mut command = sandbox.client().alone();
+        command.arg("--store").arg(sandbox.store()).args(["export", "--bare", "tree", "--format", "tar", "-o"]);
+        command.arg(&pipe).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut read = export();
+    let bytes = fs::read(&pipe).unwrap();
+    assert!(read.wait().unwrap().success() && bytes.windows(7).any(|w| w == b"content"));
+    let mut waiting = export();
+    std::thread::sleep(Duration::from_millis(500));
+    Ran::of(Command::new("kill").arg("-INT").arg(waiting.id().to_string())).done();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn a_pack_of_what_is_damaged_is_no_pack() {
     let sandbox = captured(|root| fs::write(root.join("file"), noise(3, 3_000_000)).unwrap());
     let db = sandbox.store().join("db");
