@@ -172,7 +172,8 @@ fn default_identity() -> Result<DefaultIdentity, CliError> {
     let fail =
         |e: std::io::Error| CliError::new(Kind::Failed, format!("cannot make the identity {}: {e}", file.display()));
     if file.exists() {
-        let text = zeroize::Zeroizing::new(std::fs::read_to_string(&file).map_err(fail)?);
+        let fail = |e| CliError::new(Kind::Usage, format!("cannot read the identity {}: {e}", file.display()));
+        let text = zeroize::Zeroizing::new(files::read_text(&file).map_err(fail)?);
         let recipient = crate::codec::recipient_of(&text).ok_or_else(|| {
             CliError::new(
                 Kind::Usage,

@@ -36,7 +36,8 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
     let options = VerifyOptions { read_data: args.read_data };
     let verified = verify(&store, &pages, options, &bar);
     bar.finish();
-    let verified = verified?;
+    // It would send its user in a circle.
+    let verified = verified.map_err(|e| CliError { hint: None, ..CliError::from(e) })?;
     if out.json() {
         out.print_json(&as_json(&verified, args.read_data))?;
     } else {
@@ -68,6 +69,9 @@ fn print(verified: &Verified, read_data: bool, out: &Output) -> Result<(), CliEr
         if more > 0 {
             out.line(&format!("  … and {more} more"))?;
         }
+    }
+    for id in &verified.unlisted {
+        out.line(&format!("listed nowhere, to be had by its id: snapshot {id}"))?;
     }
     if verified.findings.is_empty() {
         let files = counted(verified.files, "file", "files");
@@ -106,6 +110,8 @@ pub(super) struct VerifyJson {
     findings: Vec<FindingJson>,
     /// The snapshots that the findings touch.
     touched: Vec<TouchedJson>,
+    /// Ids of the snapshots that can be had by these alone, since the log that lists them cannot be read.
+    unlisted: Vec<String>,
 }
 
 /// A damaged object.
@@ -157,5 +163,6 @@ fn as_json(v: &Verified, read_data: bool) -> VerifyJson {
         long_contents: v.long_contents,
         findings: findings.collect(),
         touched: touched.collect(),
+        unlisted: v.unlisted.iter().map(ToString::to_string).collect(),
     }
 }

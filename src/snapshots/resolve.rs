@@ -131,7 +131,19 @@ fn is_hex(text: &str) -> bool {
 /// # Errors
 /// If there is none, or several.
 pub fn resolve(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotId, ResolveError> {
-    Ok(resolve_row(store, name, now)?.id)
+    let found = resolve_row(store, name, now).map(|row| row.id);
+    match (name, &found) {
+        // An id is an id, also where the log cannot be read.
+        (SnapshotName::Prefix(prefix, 0), Err(ResolveError::Lost(e) | ResolveError::Store(e))) if e.is_damage() => {
+            let ids = store.manifest_ids().unwrap_or_default();
+            let mut fitting = ids.into_iter().filter(|id| id.to_string().starts_with(prefix.as_str()));
+            match (fitting.next(), fitting.next()) {
+                (Some(id), None) => Ok(id),
+                _ => found,
+            }
+        }
+        _ => found,
+    }
 }
 
 /// The same, with all that the log says of it.

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::{AtFlags, Mode, OFlags};
+
 use super::error::StoreError;
 
 /// Syncs a folder, so that the names in it last.
@@ -22,6 +24,36 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
         .mode(0o700)
         .create(dir)
         .map_err(|e| StoreError::io(format!("cannot make the folder {}", dir.display()), e))
+}
+
+/// Refuses a `tmp` that is no folder in the store: what is written there, and removed again, would be elsewhere.
+pub(super) fn check_tmp(dir: &Path) -> Result<(), StoreError> {
+    let tmp = dir.join("tmp");
+    match fs::symlink_metadata(&tmp) {
+        Ok(meta) if !meta.is_dir() => {
+            let why = "it must be a folder in the store itself, no symlink: remove it and try again";
+            Err(StoreError::Refused(format!("{} is not used: {why}", tmp.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a writer that was killed left in `tmp`: files of its own names alone, none of which leads elsewhere.
+pub(super) fn empty_tmp(dir: &Path) -> Result<(), StoreError> {
+    let tmp = dir.join("tmp");
+    make_dir(&tmp)?;
+    let fail = |e: rustix::io::Errno| StoreError::io(format!("cannot empty {}", tmp.display()), e.into());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(&tmp, flags, Mode::empty()).map_err(fail)?;
+    for item in rustix::fs::Dir::read_from(&folder).map_err(fail)? {
+        let item = item.map_err(fail)?;
+        let name = item.file_name().to_bytes();
+        let is_ours = name.strip_suffix(b".sst").is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
+        if is_ours || name.starts_with(b"MANIFEST.") {
+            rustix::fs::unlinkat(&folder, item.file_name(), AtFlags::empty()).map_err(fail)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file whole or not at all; it lasts when this returns.

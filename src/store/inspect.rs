@@ -70,6 +70,8 @@ pub struct BlockLook<'a> {
     rows: Vec<SumRow>,
     bytes: AtomicU64,
     findings: Mutex<Vec<Finding>>,
+    /// The first thing that is no damage, and left a block unseen.
+    failed: Mutex<Option<StoreError>>,
 }
 
 impl std::fmt::Debug for BlockLook<'_> {
@@ -116,7 +118,15 @@ impl<'a> BlockLook<'a> {
             Err(e) if e.is_damage() => findings.push(Finding::from_error(&e)),
             scanned => scanned?,
         }
-        Ok(Self { store, check, progress, rows, bytes: AtomicU64::new(0), findings: Mutex::new(findings) })
+        Ok(Self {
+            store,
+            check,
+            progress,
+            rows,
+            bytes: AtomicU64::new(0),
+            findings: Mutex::new(findings),
+            failed: Mutex::default(),
+        })
     }
 
     /// Looks at a block of chunks now, if nobody has: whoever read from it has just decoded it.
@@ -128,12 +138,17 @@ impl<'a> BlockLook<'a> {
     }
 
     /// Looks at all that are left, unless it is stopped.
-    #[must_use]
-    pub fn finish(self) -> (Inspected, Vec<Finding>) {
+    ///
+    /// # Errors
+    /// If a block could not be looked at for another reason than damage.
+    pub fn finish(self) -> Result<(Inspected, Vec<Finding>), StoreError> {
         self.rows.par_iter().for_each(|row| self.look(row, Cached::No));
+        if let Some(failed) = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(failed);
+        }
         let mut findings = self.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
         findings.sort_by_key(|finding| finding.data_block.or(finding.tree_block));
-        (Inspected { blocks: self.rows.len() as u64, bytes: self.bytes.into_inner() }, findings)
+        Ok((Inspected { blocks: self.rows.len() as u64, bytes: self.bytes.into_inner() }, findings))
     }
 
     fn look(&self, row: &SumRow, cached: Cached) {
@@ -156,6 +171,10 @@ impl<'a> BlockLook<'a> {
                 };
                 self.progress.advance(0, len);
                 items
+            }
+            Err(e) if !e.is_damage() => {
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                return;
             }
             Err(e) => Err(e.to_string()),
         };
@@ -254,8 +273,12 @@ impl Store {
                 Ok(true)
             });
             let records = keys.iter().filter_map(|key| crate::model::DatasetKey::from_slice(key));
-            let bad = scanned.err().into_iter().chain(records.filter_map(|key| self.dataset_record(key).err()));
-            findings.extend(bad.map(|e| Finding::from_error(&e)));
+            for bad in scanned.err().into_iter().chain(records.filter_map(|key| self.dataset_record(key).err())) {
+                if !bad.is_damage() {
+                    return Err(bad);
+                }
+                findings.push(Finding::from_error(&bad));
+            }
         }
         Ok((entries, findings))
     }

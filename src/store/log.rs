@@ -226,6 +226,19 @@ impl Store {
         Ok((rows, damage))
     }
 
+    /// The ids of all manifests, of forgotten snapshots too: what there is where the log cannot be read.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn manifest_ids(&self) -> Result<Vec<SnapshotId>, StoreError> {
+        let mut ids = Vec::new();
+        self.fresh_db()?.scan(Family::Manifests, &[], |key, _| {
+            ids.extend(SnapshotId::from_slice(key));
+            Ok(true)
+        })?;
+        Ok(ids)
+    }
+
     /// A snapshot's manifest, its id checked.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db
 
 /// The same for who holds the writer lock. What cannot be mended is opened as it is, if it opens: part of it can be read.
 pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
+    super::files::check_tmp(dir)?;
     let mut opened = Db::open_read_locked(&dir.join("db"));
     if opened.is_err() && cut_logs(&dir.join("db")) {
         log::info!("the end of a write-ahead log, which had not been made durable, was cut off");

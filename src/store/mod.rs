@@ -59,7 +59,7 @@ struct Inner {
     blocks: Blocks,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
-    /// What the tip says was acknowledged and is not there: which entry, and why.
+    /// What the tip says was acknowledged and is not there, or what of the log cannot be read: which entry, and why.
     lost_end: Mutex<Option<(String, String)>>,
     /// This process has committed since `db` was opened.
     stale: AtomicBool,
@@ -154,6 +154,17 @@ impl Store {
         if self.lost_end().is_some() {
             return Ok(());
         }
+        match self.compare_pin() {
+            // A log that cannot be read is damage, and no reason to keep what can be read from its user.
+            Err(StoreError::Damage { what, why }) => {
+                *self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((what, why));
+                Ok(())
+            }
+            compared => compared,
+        }
+    }
+
+    fn compare_pin(&self) -> Result<(), StoreError> {
         let mut pin = self.inner.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let db = self.db();
         let hash_at = |sequence: u64| -> Result<Option<_>, StoreError> {

@@ -115,6 +115,7 @@ impl Writer {
             let why = "made by a newer version of Larder: this one may read it, not write".to_owned();
             return Err(StoreError::Newer { path: dir.to_owned(), why });
         }
+        super::files::check_tmp(dir)?;
         let lock = WriterLock::take(dir, waiting, keep_waiting)?;
         log::info!("the writer lock of {} is ours", dir.display());
         // An open for writing removes files that the MANIFEST does not name: of a store that lost its end, or whose last writer
@@ -125,10 +126,14 @@ impl Writer {
         if let Some(lost) = store.lost_end() {
             return Err(lost);
         }
+        // What is captured now might need what was in them.
+        if store.db().lacks_files() {
+            return Err(StoreError::damage("the database", "files that it names are missing"));
+        }
         let tip = super::tip::read(dir, store.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
-        empty_tmp(dir)?;
+        super::files::empty_tmp(dir)?;
         let epoch = store.keyring().begin_epoch()?;
         let next_block = next_block(&db)?;
         log::info!("epoch {} begun, next block {next_block}", epoch.id);
@@ -376,18 +381,6 @@ impl Drop for Writer {
             let _ = self.shared.db.flush();
         }
     }
-}
-
-fn empty_tmp(dir: &std::path::Path) -> Result<(), StoreError> {
-    let tmp = dir.join("tmp");
-    super::files::make_dir(&tmp)?;
-    let fail = |e| StoreError::io(format!("cannot empty {}", tmp.display()), e);
-    for item in std::fs::read_dir(&tmp).map_err(fail)? {
-        let path = item.map_err(fail)?.path();
-        let is_dir = path.symlink_metadata().is_ok_and(|m| m.is_dir());
-        if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }.map_err(fail)?;
-    }
-    Ok(())
 }
 
 fn next_block(db: &Db) -> Result<u64, StoreError> {

@@ -256,3 +256,41 @@ fn output_that_outlives_its_command_is_told_and_read() {
     sandbox.larder(words.iter().chain(&["sleep 60 & exit 3"])).refused(1, "exit status: 3");
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn nothing_is_written_or_removed_where_a_symlink_in_the_store_leads() {
+    let sandbox = Sandbox::with_store();
+    let (source, elsewhere) = (sandbox.path("source"), sandbox.path("elsewhere"));
+    fs::create_dir_all(elsewhere.join("folder")).unwrap();
+    fs::create_dir(&source).unwrap();
+    for name in ["35.sst", "precious", "folder/deep"] {
+        fs::write(elsewhere.join(name), "mine").unwrap();
+    }
+    fs::write(source.join("file"), "x").unwrap();
+    let tmp = sandbox.store().join("tmp");
+    fs::remove_dir_all(&tmp).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &tmp).unwrap();
+    sandbox.larder(["snapshot", text(&source)]).refused(2, "no symlink");
+    for name in ["35.sst", "precious", "folder/deep"] {
+        assert_eq!(fs::read(elsewhere.join(name)).unwrap(), b"mine", "{name}");
+    }
+    // What is no file of Larder's stays in a folder of that name too.
+    fs::remove_file(&tmp).unwrap();
+    fs::create_dir_all(tmp.join("folder")).unwrap();
+    for name in ["12.sst", "precious"] {
+        fs::write(tmp.join(name), "x").unwrap();
+    }
+    sandbox.larder(["snapshot", text(&source)]).done();
+    let mut left: Vec<_> = fs::read_dir(&tmp).unwrap().map(|item| item.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["folder", "precious"]);
+}
+
+#[test]
+fn an_identity_that_never_ends_hangs_nothing() {
+    let sandbox = Sandbox::new();
+    let identity = sandbox.client().home().join(".config/larder/identity.txt");
+    fs::create_dir_all(identity.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &identity).unwrap();
+    sandbox.larder(["init"]).refused(2, "not a regular file");
+}

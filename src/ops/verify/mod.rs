@@ -65,6 +65,8 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// Snapshots that the damage touches.
     pub touched: Vec<Touched>,
+    /// Snapshots that can be had by their ids alone, since the log cannot be read.
+    pub unlisted: Vec<SnapshotId>,
 }
 
 impl Verified {
@@ -102,7 +104,10 @@ pub fn verify(
         };
         (contents, blocks.finish())
     });
-    let (inspected, damaged_blocks) = inspected;
+    if let Some(failed) = structure.failed {
+        return Err(failed.into());
+    }
+    let (inspected, damaged_blocks) = inspected?;
     (verified.blocks, verified.block_bytes) = (inspected.blocks, inspected.bytes);
     (verified.snapshots, verified.pages) = (manifests.len() as u64, structure.pages);
     (verified.entries, verified.files) = (structure.entries, structure.files);
@@ -126,6 +131,7 @@ pub fn verify(
     if !bad.is_empty() {
         verified.touched = trace::trace(pages, &manifests, &bad);
     }
+    verified.unlisted = structure.unlisted;
     for snapshot in structure.lost {
         verified.touched.push(Touched { snapshot, dataset: None, paths: vec![Vec::new()], count: 1 });
     }

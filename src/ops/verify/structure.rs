@@ -43,6 +43,10 @@ pub(super) struct Structure<'a> {
     pub(super) files: u64,
     pub(super) findings: Vec<Finding>,
     pub(super) bad: Bad,
+    /// Snapshots that the log does not tell of, because it cannot be read.
+    pub(super) unlisted: Vec<SnapshotId>,
+    /// Something that is no damage, and left things unseen.
+    pub(super) failed: Option<StoreError>,
 }
 
 impl<'a> Structure<'a> {
@@ -60,6 +64,8 @@ impl<'a> Structure<'a> {
             files: 0,
             findings: Vec::new(),
             bad: Bad::default(),
+            unlisted: Vec::new(),
+            failed: None,
         };
         match store.log() {
             Ok(rows) => rows.iter().filter_map(|row| row.entry.as_ref().err()).for_each(|e| here.found(e)),
@@ -67,7 +73,15 @@ impl<'a> Structure<'a> {
             Err(e) if e.is_damage() => here.found(&e),
             Err(e) => return Err(e),
         }
-        for row in store.snapshots().or_else(|e| if e.is_damage() { Ok(Vec::new()) } else { Err(e) })? {
+        let rows = match store.snapshots() {
+            Ok(rows) => rows,
+            Err(e) if e.is_damage() => {
+                here.without_log()?;
+                Vec::new()
+            }
+            Err(e) => return Err(e),
+        };
+        for row in rows {
             match store.manifest(&row.id) {
                 Ok(manifest) if manifest.sequence != row.sequence || manifest.arrival != row.arrival => {
                     let what = format!("the manifest of snapshot {}", row.id);
@@ -97,7 +111,28 @@ impl<'a> Structure<'a> {
         }
     }
 
+    /// Takes all manifests that there are.
+    fn without_log(&mut self) -> Result<(), StoreError> {
+        for id in self.store.manifest_ids()? {
+            match self.store.manifest(&id) {
+                Ok(manifest) => {
+                    self.manifests.push((id, manifest));
+                    self.unlisted.push(id);
+                }
+                Err(e) => {
+                    self.found(&e);
+                    self.lost.push(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn found(&mut self, error: &StoreError) {
+        if !error.is_damage() {
+            self.failed.get_or_insert_with(|| StoreError::Database(error.to_string()));
+            return;
+        }
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(Finding::from_error(error));
         }

@@ -27,6 +27,16 @@ pub(in crate::store) struct RowFile {
     writer: SstFileWriter<'static>,
     path: PathBuf,
     bytes: u64,
+    finished: bool,
+}
+
+impl Drop for RowFile {
+    fn drop(&mut self) {
+        if !self.finished {
+            // On a full disk its room is wanted.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Options of row files. Leaked once per process: the writer borrows them.
@@ -45,7 +55,7 @@ impl RowFile {
     pub(in crate::store) fn create(path: PathBuf) -> Result<Self, StoreError> {
         let writer = SstFileWriter::create(row_file_options());
         writer.open(&path).map_err(|e| fail(&e))?;
-        Ok(Self { writer, path, bytes: 0 })
+        Ok(Self { writer, path, bytes: 0, finished: false })
     }
 
     /// Adds a row; keys ascend.
@@ -62,6 +72,7 @@ impl RowFile {
     /// Finishes and syncs the file.
     pub(in crate::store) fn finish(mut self) -> Result<PathBuf, StoreError> {
         self.writer.finish().map_err(|e| fail(&e))?;
-        Ok(self.path)
+        self.finished = true;
+        Ok(self.path.clone())
     }
 }
