@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
+use crate::ops::capture::LeaveOut;
 use crate::ops::diff::{Aspects, Change, DiffOptions, Rewritten, Side, Sort, Sums, Tally, What, between, with_folder};
 
 use super::context;
@@ -133,7 +134,10 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
             "what is left out is told of a FOLDER; two snapshots are compared whole",
         ));
     }
-    let leave_out = args.configured.clone().read()?;
+    let leave_out = match new {
+        Newer::Folder(_) => args.configured.clone().read()?,
+        Newer::Place(_) => LeaveOut::default(),
+    };
     let store = context::open_named(global)?;
     let old = old.find(&store).map_err(|e| folder_first(e, &args.old))?;
     let options = DiffOptions { content: args.content };

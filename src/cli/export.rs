@@ -14,7 +14,7 @@ use crate::packs::{Format, Loss, PackError, Packing, export};
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, counted, human_bytes, short_id, stdout_unbuffered};
+use super::output::{Output, counted, human_bytes, stdout_unbuffered};
 use super::pack_file::PackFile;
 use super::place::{Found, Place};
 use super::progress::Bar;
@@ -154,13 +154,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     if rest.iter().any(|f| f.id != first.id) {
         return Err(CliError::new(Kind::Usage, "a bare pack holds parts of one snapshot"));
     }
-    let lacks = first.manifest.statistics.unreadable;
-    if lacks > 0 {
-        let lacking = counted(lacks, "item", "items");
-        out.remark(&format!(
-            "larder: snapshot {} lacks {lacking} that could not be read when it was captured",
-            short_id(first.id)
-        ));
+    if let Some(lacking) = first.lacking() {
+        out.remark(&format!("larder: {lacking} when it was captured"));
     }
     let file = if to_stdout { None } else { Some(PackFile::new(&args.output, &store, global)?) };
     let bar = Bar::start(out, "export");

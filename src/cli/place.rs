@@ -10,6 +10,7 @@ use crate::tree::Pages;
 
 use super::context;
 use super::error::CliError;
+use super::output::{counted, short_id};
 
 /// What the user wrote.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ impl Place {
         };
         let shown = String::from_utf8_lossy(&self.path).into_owned();
         let entry = entry.ok_or_else(|| {
-            CliError::new(Kind::NotFound, format!("there is no {shown} in snapshot {}", super::output::short_id(id)))
+            CliError::new(Kind::NotFound, format!("there is no {shown} in snapshot {}", short_id(id)))
                 .hint("`larder ls SNAP` shows what there is")
         })?;
         Ok(Found { id, manifest, pages, entry, path: self.clean_path() })
@@ -78,6 +79,15 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// What to tell of a snapshot in which something is missing that could not be read.
+    pub(super) fn lacking(&self) -> Option<String> {
+        let lacks = self.manifest.statistics.unreadable;
+        (lacks > 0).then(|| {
+            let items = counted(lacks, "item", "items");
+            format!("snapshot {} lacks {items} that could not be read", short_id(self.id))
+        })
+    }
+
     /// How many items and bytes there are from here down.
     pub(super) fn extent(&self) -> (u64, u64) {
         match self.entry.folder() {

@@ -57,7 +57,7 @@ fn tell(found: &Estimate, dataset: String, out: &Output) -> Result<(), CliError>
         human_bytes(bytes_to_read),
         counted(left_out, "item", "items"),
         if unreadable > 0 {
-            format!("; {} cannot be read", counted(unreadable, "folder", "folders"))
+            format!("; {} cannot be read", counted(unreadable, "item", "items"))
         } else {
             String::new()
         },

@@ -100,10 +100,7 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
     let mut options = options(args, global)?;
     let store = context::open_named(global)?;
     let found = place.find(&store)?;
-    let lacks = found.manifest.statistics.unreadable;
-    if lacks > 0 {
-        let lacking =
-            format!("snapshot {} lacks {} that could not be read", short_id(found.id), counted(lacks, "item", "items"));
+    if let Some(lacking) = found.lacking() {
         if args.delete && !args.incomplete {
             return Err(CliError::new(Kind::Usage, format!("{lacking}: --delete could remove the only copy"))
                 .hint("restore without --delete, or with --incomplete if you are sure"));

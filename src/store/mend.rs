@@ -13,7 +13,7 @@ use crate::format::{Family, Tip, number_key};
 
 use super::db::{Db, current_manifest, endless_at, record_ends, write_ahead_logs};
 use super::error::StoreError;
-use super::files::{sync_dir, write_whole};
+use super::files::{check_tmp, sync_dir, write_whole};
 use super::lock::{Waiting, WriterLock};
 use super::tip;
 
@@ -39,13 +39,13 @@ pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db
 
 /// The same for who holds the writer lock. What cannot be mended is opened as it is, if it opens: part of it can be read.
 pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
-    super::files::check_tmp(dir)?;
     let mut opened = Db::open_read_locked(&dir.join("db"));
     if opened.is_err() && cut_logs(&dir.join("db")) {
         log::info!("the end of a write-ahead log, which had not been made durable, was cut off");
         opened = Db::open_read_locked(&dir.join("db"));
     }
-    if !is_damaged(&opened) {
+    // Mending puts files into `tmp`; what can be read without that is.
+    if !is_damaged(&opened) || check_tmp(dir).is_err() {
         return opened;
     }
     if let Some(db) = cut_manifest(dir, acknowledged) {

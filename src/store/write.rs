@@ -120,14 +120,16 @@ impl Writer {
         log::info!("the writer lock of {} is ours", dir.display());
         // An open for writing removes files that the MANIFEST does not name: of a store that lost its end, or whose last writer
         // failed while it merged, that would be the end of what could still be had back.
-        if store.db().is_outdated() || store.db().lacks_files() {
+        let mut lacks_files = store.db().lacks_files();
+        if lacks_files || store.db().is_outdated() {
             store.refresh_by(super::mend::open_locked)?;
+            lacks_files = store.db().lacks_files();
         }
         if let Some(lost) = store.lost_end() {
             return Err(lost);
         }
         // What is captured now might need what was in them.
-        if store.db().lacks_files() {
+        if lacks_files {
             return Err(StoreError::damage("the database", "files that it names are missing"));
         }
         let tip = super::tip::read(dir, store.keyring().ids())?;
