@@ -185,14 +185,16 @@ fn a_folder_of_patterns_costs_no_further_look_at_folders_without() {
     let calls = |extra: &[&str]| {
         let trace = sandbox.path("trace");
         let mut command = sandbox.client().command("strace");
-        command.args(["-f", "-qq", "-e", "trace=openat,statx,newfstatat,access,read,pread64", "-o"]).arg(&trace);
+        command.args(["-f", "-qq", "-y", "-e", "trace=openat,statx,newfstatat,access,getdents64", "-o"]).arg(&trace);
         command.arg(env!("CARGO_BIN_EXE_larder")).arg("--store").arg(sandbox.store());
         command.args(["snapshot", "--dry-run", source.to_str().unwrap()]).args(extra);
         let _ran = Ran::of(&mut command).ended(0);
-        fs::read_to_string(trace).unwrap().lines().count()
+        // What concerns the folders: the rest of a run, and calls that another thread cut in two, vary.
+        let trace = fs::read_to_string(trace).unwrap();
+        trace.lines().filter(|line| line.contains("/source") && !line.contains("resumed>")).count()
     };
     let (without, with) = (calls(&["--no-ignore-files"]), calls(&["--gitignore", "--exclude-caches"]));
-    assert!(without > 200 && with < without + 50, "{without} and {with} calls for 100 folders");
+    assert!(without > 200 && with < without + 20, "{without} and {with} calls for 100 folders");
 }
 
 #[test]

@@ -105,7 +105,8 @@ fn folders_of_one_file_system_are_not_asked_which_it_is() {
         command.args(["-f", "-qq", "-e", "trace=statfs,fstatfs", "-o"]).arg(&trace);
         command.arg(env!("CARGO_BIN_EXE_larder")).arg("--store").arg(sandbox.store());
         let _ran = Ran::of(command.args(["snapshot", "--dry-run", text(folder)])).ended(0);
-        fs::read_to_string(trace).unwrap().lines().count()
+        // A call that another thread cut in two has two lines.
+        fs::read_to_string(trace).unwrap().lines().filter(|line| !line.contains("resumed>")).count()
     };
     assert_eq!(calls(&source), calls(&source.join("d0")));
     let _mount = Mount::new(&["-t", "proc", "none"], source.join("d1"));
