@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use fuser::{
@@ -13,11 +13,14 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 
-use crate::view::{NodeId, View, ViewError};
+use crate::model::Timestamp;
+use crate::view::{Node, NodeId, View, ViewError};
 
+use super::asked::Asked;
 use super::attr::{FOREVER, SHORT, absent, errno, of_node};
 use super::layout::Layout;
 use super::number::Ino;
+use super::options::{Owner, Parsed};
 
 /// Inodes are never used twice, so one generation is enough.
 const GENERATION: Generation = Generation(0);
@@ -25,6 +28,8 @@ const GENERATION: Generation = Generation(0);
 const MAX_REQUEST: u32 = 1 << 20;
 /// Requests of the kernel's read-ahead in flight.
 const MAX_BACKGROUND: u16 = 64;
+/// Asked for by this name the time of birth is told, as `stat -c %.9W` writes it. It is in no listing: a copy has its own.
+const BTIME: &[u8] = b"user.larder.btime";
 /// Unit of `statfs`.
 const UNIT: u32 = 4096;
 
@@ -39,6 +44,8 @@ pub(super) struct LarderFs {
     /// The snapshot that is the root of the mount, if one is.
     root: Option<NodeId>,
     xattrs: bool,
+    owner: Owner,
+    asked: Asked,
     no_open: bool,
     no_opendir: bool,
     /// Closed when the kernel has let go of the mount.
@@ -52,8 +59,16 @@ struct Found {
 }
 
 impl LarderFs {
-    pub(super) fn new(view: View, root: Option<NodeId>, xattrs: bool, alive: Sender<()>) -> Self {
-        Self { view, root, xattrs, no_open: false, no_opendir: false, _alive: alive }
+    pub(super) fn new(view: View, root: Option<NodeId>, parsed: Parsed, asked: Asked, alive: Sender<()>) -> Self {
+        let Parsed { xattrs, owner, .. } = parsed;
+        Self { view, root, xattrs, owner, asked, no_open: false, no_opendir: false, _alive: alive }
+    }
+
+    /// What the kernel is told of a node.
+    fn node_found(&self, node: &Node) -> Found {
+        let mut attr = of_node(Ino::Node(node.id()).raw(self.root), &node.attr());
+        (attr.uid, attr.gid) = (self.owner.uid.unwrap_or(attr.uid), self.owner.gid.unwrap_or(attr.gid));
+        Found { attr, keep: FOREVER }
     }
 
     fn ino(&self, raw: INodeNo) -> Result<Ino, Errno> {
@@ -73,8 +88,7 @@ impl LarderFs {
 
     fn found(&self, ino: Ino) -> Result<Found, Errno> {
         if let Ino::Node(id) = ino {
-            let node = self.view.node(id).map_err(|e| errno(&e))?;
-            return Ok(Found { attr: of_node(ino.raw(self.root), &node.attr()), keep: FOREVER });
+            return Ok(self.node_found(&*self.view.node(id).map_err(|e| errno(&e))?));
         }
         let attr = self.layout().attr(ino).ok_or(Errno::ESTALE)?;
         Ok(Found { attr, keep: SHORT })
@@ -93,15 +107,16 @@ impl LarderFs {
             (b"..", _) => self.found(self.layout().parent(parent).ok_or(Errno::ESTALE)?).map(Some),
             (_, Ino::Node(id)) => {
                 let node = self.view.lookup(id, name).map_err(|e| errno(&e))?;
-                Ok(node.map(|node| {
-                    let ino = Ino::Node(node.id()).raw(self.root);
-                    Found { attr: of_node(ino, &node.attr()), keep: FOREVER }
-                }))
+                Ok(node.map(|node| self.node_found(&node)))
             }
             _ => {
-                let mut ino = self.layout().lookup(parent, name);
+                let now = Timestamp::from_system(SystemTime::now());
+                let mut ino = self.layout().lookup(parent, name, now);
                 if ino.is_none() && self.view.look_again().unwrap_or(false) {
-                    ino = self.layout().lookup(parent, name);
+                    ino = self.layout().lookup(parent, name, now);
+                }
+                if let Some(Ino::AsOf(seconds)) = ino {
+                    self.asked.add(seconds);
                 }
                 let found = self.found(ino.ok_or(Errno::ENOENT)?)?;
                 // Which tree an id leads to never changes, but it may be forgotten.
@@ -125,8 +140,7 @@ impl LarderFs {
         if let Ino::Node(id) = folder {
             let mut children = self.view.list(id, first).map_err(|e| errno(&e))?;
             while let Some(child) = children.next().map_err(|e| errno(&e))? {
-                let ino = Ino::Node(child.node.id()).raw(self.root);
-                let found = Found { attr: of_node(ino, &child.node.attr()), keep: FOREVER };
+                let found = self.node_found(&child.node);
                 if add(child.name().as_os(), child.position + 3, &found) {
                     break;
                 }
@@ -294,6 +308,11 @@ impl Filesystem for LarderFs {
             Err(e) => return reply.error(e),
         };
         let name = name.as_bytes();
+        if name == BTIME
+            && let Some(btime) = self.node(ino).ok().and_then(|id| self.view.node(id).ok()?.entry().btime)
+        {
+            return give(format!("{}.{:09}", btime.seconds, btime.nanos).as_bytes(), size, reply);
+        }
         match all.iter().find(|(known, _)| known == name) {
             Some((_, value)) => give(value, size, reply),
             // This makes `ls` stop asking for each file.

@@ -4,19 +4,23 @@
 //! snapshots/<first 16 digits of the id>/     the trees
 //! datasets/<name>/<time of arrival>          -> ../../snapshots/<id>
 //! datasets/<name>/latest                     -> ../../snapshots/<id>
+//! at/<any time>/<name>                       -> ../../snapshots/<id>, the newest that had arrived by then
 //! ```
 //!
 //! Trees stand in one place each: a folder under two paths confuses the kernel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType};
 
+use crate::model::{DatasetName, Timestamp};
+use crate::snapshots::When;
 use crate::view::{Catalog, CatalogRow, NodeId};
 
 use super::attr::synthetic;
-use super::number::Ino;
+use super::number::{Ino, SECONDS_END};
 
 /// The newest snapshot's name in its dataset's folder.
 const LATEST: &str = "latest";
@@ -35,7 +39,17 @@ impl Layout {
     /// The names in a folder.
     pub(super) fn list(&self, folder: Ino) -> Option<Vec<(String, Ino)>> {
         Some(match folder {
-            Ino::Top => vec![("datasets".to_owned(), Ino::Datasets), ("snapshots".to_owned(), Ino::Snapshots)],
+            Ino::Top => vec![
+                ("at".to_owned(), Ino::At),
+                ("datasets".to_owned(), Ino::Datasets),
+                ("snapshots".to_owned(), Ino::Snapshots),
+            ],
+            // There is no end of times.
+            Ino::At => Vec::new(),
+            Ino::AsOf(seconds) => {
+                let named = |(name, row): (&DatasetName, &CatalogRow)| (name.to_string(), Ino::Time(row.sequence));
+                self.as_of(seconds).into_iter().map(named).collect()
+            }
             Ino::Snapshots => self.catalog.rows().iter().filter_map(|row| Some((row.short_id(), root(row)?))).collect(),
             Ino::Datasets => {
                 let named =
@@ -51,18 +65,24 @@ impl Layout {
         })
     }
 
-    /// What a name in a folder stands for.
-    pub(super) fn lookup(&self, folder: Ino, name: &[u8]) -> Option<Ino> {
-        if folder == Ino::Snapshots {
-            return self.catalog.rows().iter().find(|row| row.short_id().as_bytes() == name).and_then(root);
+    /// What a name in a folder stands for. Ages count from `now`.
+    pub(super) fn lookup(&self, folder: Ino, name: &[u8], now: Timestamp) -> Option<Ino> {
+        match folder {
+            Ino::Snapshots => self.catalog.by_short_id(name).and_then(root),
+            Ino::At => as_of(name, now),
+            _ => self.list(folder)?.into_iter().find(|(known, _)| known.as_bytes() == name).map(|(_, ino)| ino),
         }
-        self.list(folder)?.into_iter().find(|(known, _)| known.as_bytes() == name).map(|(_, ino)| ino)
+    }
+
+    fn as_of(&self, seconds: u64) -> BTreeMap<&DatasetName, &CatalogRow> {
+        self.catalog.as_of(i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 
     /// The folder that something is in.
     pub(super) fn parent(&self, ino: Ino) -> Option<Ino> {
         Some(match ino {
-            Ino::Top | Ino::Snapshots | Ino::Datasets => Ino::Top,
+            Ino::Top | Ino::Snapshots | Ino::Datasets | Ino::At => Ino::Top,
+            Ino::AsOf(_) => Ino::At,
             Ino::Dataset(_) => Ino::Datasets,
             Ino::Node(_) => Ino::Snapshots,
             Ino::Time(sequence) | Ino::Latest(sequence) => {
@@ -87,7 +107,12 @@ impl Layout {
         };
         let rows = self.catalog.rows();
         Some(match ino {
-            Ino::Top => folder(2, 2, arrival(rows.last())),
+            Ino::Top => folder(3, 3, arrival(rows.last())),
+            Ino::At => folder(0, 0, arrival(rows.last())),
+            Ino::AsOf(seconds) => {
+                let found = self.as_of(seconds);
+                folder(found.len(), 0, arrival(found.into_values().max_by_key(|row| row.sequence)))
+            }
             Ino::Snapshots => folder(rows.len(), rows.len(), arrival(rows.last())),
             Ino::Datasets => {
                 let datasets = self.catalog.datasets();
@@ -113,6 +138,46 @@ impl Layout {
     }
 }
 
+/// The folder for a time: whatever a snapshot may be named by behind `@`, or as `datasets/<name>` writes times.
+fn as_of(name: &[u8], now: Timestamp) -> Option<Ino> {
+    let text = std::str::from_utf8(name).ok()?;
+    let when = When::parse_or_age(text, now).or_else(|_| When::parse(&with_colons(text))).ok()?;
+    u64::try_from(when.last.seconds).ok().filter(|seconds| *seconds < SECONDS_END).map(Ino::AsOf)
+}
+
+/// `2024-01-15T10-30-05Z` with the colons that no file name has there.
+fn with_colons(text: &str) -> String {
+    match text.split_once('T') {
+        Some((day, clock)) => format!("{day}T{}", clock.replacen('-', ":", 2)),
+        None => text.to_owned(),
+    }
+}
+
 fn root(row: &CatalogRow) -> Option<Ino> {
     NodeId::new(row.sequence, 0).map(Ino::Node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_every_form() {
+        let now = Timestamp { seconds: 1_705_400_000, nanos: 0 };
+        let cases = [
+            ("2024-01-15T10:30:05Z", Some(1_705_314_605)),
+            ("2024-01-15T10-30-05Z", Some(1_705_314_605)),
+            ("2024-01-15T10-30", Some(1_705_314_659)),
+            ("2024-01-15", Some(1_705_363_199)),
+            ("36h", Some(1_705_400_000 - 129_600)),
+            ("1960-01-15", None),
+            ("9999-01-01", None),
+            ("yesterday", None),
+            (".git", None),
+        ];
+        for (name, seconds) in cases {
+            assert_eq!(as_of(name.as_bytes(), now), seconds.map(Ino::AsOf), "{name}");
+        }
+        assert_eq!(as_of(b"\xff", now), None);
+    }
 }

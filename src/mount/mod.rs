@@ -3,6 +3,7 @@
 //! Content never changes, so the kernel may keep for ever what it was told about a tree; only the few folders that list
 //! snapshots are looked at again. Two layouts: one snapshot as the root, or the whole store ([`layout`]).
 
+mod asked;
 mod attr;
 mod error;
 mod fs;

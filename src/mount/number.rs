@@ -11,6 +11,10 @@ pub(super) enum Ino {
     Snapshots,
     /// `datasets`.
     Datasets,
+    /// `at`.
+    At,
+    /// `at/TIME`, by the last second since 1970 that TIME speaks of.
+    AsOf(u64),
     /// `datasets/NAME`, by the sequence of the dataset's first snapshot.
     Dataset(u64),
     /// `datasets/NAME/TIME`, by the snapshot's sequence.
@@ -24,7 +28,11 @@ pub(super) enum Ino {
 const DATASET: u64 = 1 << 36;
 const TIME: u64 = 2 << 36;
 const LATEST: u64 = 3 << 36;
+const AS_OF: u64 = 4 << 36;
 const KIND: u64 = 0xf << 36;
+
+/// Above every second that an inode number has room for: some two thousand years.
+pub(super) const SECONDS_END: u64 = 1 << 36;
 
 impl Ino {
     /// Its number; `root` is the node that is the root of the mount, if one is.
@@ -33,7 +41,9 @@ impl Ino {
             Self::Top => 1,
             Self::Snapshots => 2,
             Self::Datasets => 3,
+            Self::At => 4,
             Self::Dataset(sequence) => DATASET | sequence,
+            Self::AsOf(seconds) => AS_OF | seconds,
             Self::Time(sequence) => TIME | sequence,
             Self::Latest(sequence) => LATEST | sequence,
             Self::Node(id) if Some(id) == root => 1,
@@ -54,9 +64,11 @@ impl Ino {
             (0, 1) => Some(Self::Top),
             (0, 2) => Some(Self::Snapshots),
             (0, 3) => Some(Self::Datasets),
+            (0, 4) => Some(Self::At),
             (DATASET, _) => Some(Self::Dataset(sequence)),
             (TIME, _) => Some(Self::Time(sequence)),
             (LATEST, _) => Some(Self::Latest(sequence)),
+            (AS_OF, _) => Some(Self::AsOf(sequence)),
             _ => None,
         }
     }
@@ -69,8 +81,8 @@ mod tests {
     #[test]
     fn numbers_round_trip() {
         let node = NodeId::new(9, 5).unwrap();
-        let all =
-            [Ino::Top, Ino::Snapshots, Ino::Datasets, Ino::Dataset(4), Ino::Time(4), Ino::Latest(4), Ino::Node(node)];
+        let folders = [Ino::Top, Ino::Snapshots, Ino::Datasets, Ino::At, Ino::Dataset(4), Ino::AsOf(SECONDS_END - 1)];
+        let all = folders.into_iter().chain([Ino::Time(4), Ino::Latest(4), Ino::Node(node)]);
         for ino in all {
             assert_eq!(Ino::from_raw(ino.raw(None), None), Some(ino));
         }

@@ -40,7 +40,7 @@ impl MountOptions {
 
     /// The extra options as fuser takes them, on top of the usual ones.
     pub(super) fn parse(&self) -> Result<Parsed, MountError> {
-        let mut parsed = Parsed { suid: false, dev: false, exec: true, xattrs: true, allow_other: self.allow_other };
+        let mut parsed = Parsed { exec: true, xattrs: true, allow_other: self.allow_other, ..Parsed::default() };
         for option in self.extra.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|o| !o.is_empty()) {
             match option {
                 "suid" => parsed.suid = true,
@@ -52,8 +52,18 @@ impl MountOptions {
                 "xattr" => parsed.xattrs = true,
                 "noxattr" => parsed.xattrs = false,
                 "allow_other" => parsed.allow_other = true,
-                "ro" | "noatime" | "default_permissions" => {}
-                other => return Err(MountError::Option(other.to_owned())),
+                "ro" | "noatime" | "nodiratime" | "default_permissions" => {}
+                // What fstab says to others than the file system.
+                "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "group" | "_netdev" | "nofail" => {}
+                other if other.starts_with("x-") || other.starts_with("comment=") => {}
+                other => {
+                    let number = |text: &str| text.parse().map_err(|_| MountError::Option(other.to_owned()));
+                    match other.split_once('=') {
+                        Some(("uid", id)) => parsed.owner.uid = Some(number(id)?),
+                        Some(("gid", id)) => parsed.owner.gid = Some(number(id)?),
+                        _ => return Err(MountError::Option(other.to_owned())),
+                    }
+                }
             }
         }
         Ok(parsed)
@@ -61,13 +71,21 @@ impl MountOptions {
 }
 
 /// Extra options, read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Parsed {
+    pub(super) owner: Owner,
     suid: bool,
     dev: bool,
     exec: bool,
     pub(super) xattrs: bool,
     pub(super) allow_other: bool,
+}
+
+/// Who is told to own everything, if not who did when it was captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
 }
 
 impl Parsed {
@@ -104,6 +122,12 @@ mod tests {
         options.extra = vec!["suid,ro".to_owned(), "noxattr".to_owned()];
         let parsed = options.parse().unwrap();
         assert!(parsed.suid && !parsed.dev && !parsed.xattrs);
+        options.extra.push("uid=1000,gid=0,_netdev,x-systemd.automount".to_owned());
+        assert_eq!(options.parse().unwrap().owner, Owner { uid: Some(1000), gid: Some(0) });
+        for bad in ["uid=", "uid=-1", "gid=root", "umask=0"] {
+            let options = MountOptions { extra: vec![bad.to_owned()], ..options.clone() };
+            assert!(matches!(options.parse(), Err(MountError::Option(o)) if o == bad), "{bad}");
+        }
         options.extra.push("rw".to_owned());
         assert!(matches!(options.parse(), Err(MountError::Option(o)) if o == "rw"));
     }

@@ -15,6 +15,7 @@ use crate::model::{Notice, Progress};
 use crate::store::Store;
 use crate::view::View;
 
+use super::asked::Asked;
 use super::fs::LarderFs;
 use super::options::Parsed;
 use super::{MountError, MountOptions, guard, readahead, unmount, watch};
@@ -45,7 +46,8 @@ pub fn mount(
     let (alive, gone) = bounded::<()>(0);
     // From here on a signal ends the mount in order.
     let signals = SignalGuard::new()?;
-    let fs = LarderFs::new(view.clone(), root, parsed.xattrs, alive);
+    let asked = Asked::default();
+    let fs = LarderFs::new(view.clone(), root, parsed, asked.clone(), alive);
     let mut session = start(fs, &path, &config(store, options, parsed))
         .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
     let device = readahead::device(&path);
@@ -59,7 +61,7 @@ pub fn mount(
     if root.is_none() {
         let notifier = session.notifier();
         let spawned =
-            thread::Builder::new().name("snapshots".to_owned()).spawn(move || watch::watch(&view, &notifier, &end));
+            thread::Builder::new().name("snapshots".to_owned()).spawn(move || watch::watch(&view, &notifier, &asked, &end));
         if let Err(e) = spawned {
             progress.notice(Notice::Remark(format!("new snapshots will show late: {e}")));
         }

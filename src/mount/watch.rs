@@ -8,6 +8,7 @@ use fuser::{INodeNo, Notifier};
 
 use crate::view::View;
 
+use super::asked::Asked;
 use super::layout::Layout;
 use super::number::Ino;
 
@@ -16,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Looks until `end` is dropped. Runs in a thread of its own: a message to the kernel about a folder must not be sent while a
 /// question about it is being answered.
-pub(super) fn watch(view: &View, notifier: &Notifier, end: &Receiver<()>) {
+pub(super) fn watch(view: &View, notifier: &Notifier, asked: &Asked, end: &Receiver<()>) {
     let mut told = view.catalog();
     while end.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         // Whoever looks a new name up looks afresh too: compared is with what the kernel was told.
@@ -24,8 +25,13 @@ pub(super) fn watch(view: &View, notifier: &Notifier, end: &Receiver<()>) {
             continue;
         }
         let now = view.catalog();
+        // Of what was there before nothing changes but by gc, which the kernel finds out when it looks a name up.
+        let arrived = told.rows().last().map_or(0, |row| u64::try_from(row.arrival.seconds).unwrap_or(0));
         let (before, after) = (Layout::new(told), Layout::new(now.clone()));
         told = now;
+        for seconds in asked.since(arrived) {
+            tell_changes(notifier, &before, &after, Ino::AsOf(seconds));
+        }
         for folder in [Ino::Snapshots, Ino::Datasets] {
             tell_changes(notifier, &before, &after, folder);
         }

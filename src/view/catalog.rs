@@ -1,6 +1,6 @@
 //! The snapshots of a store with the names they have in a view.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use crate::model::{DatasetKey, DatasetName, SnapshotId, Timestamp};
@@ -73,6 +73,22 @@ impl Catalog {
     #[must_use]
     pub fn by_sequence(&self, sequence: u64) -> Option<&CatalogRow> {
         self.rows.binary_search_by_key(&sequence, |row| row.sequence).ok().and_then(|at| self.rows.get(at))
+    }
+
+    /// The one whose [`CatalogRow::short_id`] is this; the first, should two have the same.
+    #[must_use]
+    pub fn by_short_id(&self, name: &[u8]) -> Option<&CatalogRow> {
+        let digits = std::str::from_utf8(name).ok().filter(|text| text.len() == 16)?;
+        let is_lower = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let front = u64::from_str_radix(digits, 16).ok().filter(|_| is_lower)?.to_be_bytes();
+        self.rows.iter().find(|row| row.id.as_bytes().starts_with(&front))
+    }
+
+    /// Of each dataset the newest that had arrived by this second since 1970, by the names of the datasets.
+    #[must_use]
+    pub fn as_of(&self, seconds: i64) -> BTreeMap<&DatasetName, &CatalogRow> {
+        let by_then = self.rows.iter().filter(|row| row.arrival.seconds <= seconds);
+        by_then.filter_map(|row| Some((row.dataset.as_ref()?, row))).collect()
     }
 
     /// Those of a dataset, oldest first.
