@@ -37,6 +37,11 @@ pub(super) fn store_path(global: &Global) -> Result<PathBuf, CliError> {
 
 /// Opens a store.
 pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
+    open_with(path, global, CacheSize::default())
+}
+
+/// Opens a store, with so much memory for decoded blocks.
+pub(super) fn open_with(path: &Path, global: &Global, cache: CacheSize) -> Result<Store, CliError> {
     if path.to_str().is_some_and(|p| p.starts_with("s3://")) {
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
@@ -45,7 +50,7 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
         files: settings::identities(global, Some(path)).value,
         prompt: Arc::new(Terminal::new(global, Some(path))),
     };
-    let store = store::open(path, &keys, &folders::client_dirs(), CacheSize::default()).map_err(|e| {
+    let store = store::open(path, &keys, &folders::client_dirs(), cache).map_err(|e| {
         let missing = matches!(&e, StoreError::Missing(_));
         let error = CliError::from(e);
         match global.settings.config.stores.keys().next() {

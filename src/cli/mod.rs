@@ -3,6 +3,7 @@
 //! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`. What commands share is
 //! settled before one runs: the configuration file, progress, colours, the log.
 
+mod background;
 mod cat;
 mod changes;
 mod completions;
@@ -27,6 +28,7 @@ mod logger;
 mod ls;
 mod man;
 mod mount;
+mod mount_helper;
 mod output;
 mod pack_file;
 mod place;
@@ -200,7 +202,7 @@ enum Outcome {
 /// Runs the program with these arguments (the first is its name) and tells how it ended.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     events::elapsed();
-    let args: Vec<OsString> = args.into_iter().collect();
+    let args = mount_helper::arguments(args.into_iter().collect());
     let wants_json = args.iter().any(|a| a == "--json");
     let definition = help::dressed(definition(), color_of_help(&args));
     let parsed = definition.try_get_matches_from(&args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));

@@ -49,7 +49,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("why-new", schema_of::<why::WhyJson>),
     ("restore", schema_of::<changes::RestoreReportJson>),
     ("export", schema_of::<export::ExportJson>),
-    ("mount", schema_of::<mount::MountJson>),
+    ("mount", schema_of::<mount::MountReportJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
     ("verify", schema_of::<verify::VerifyJson>),
     ("config", schema_of::<show_config::ConfigJson>),

@@ -77,6 +77,11 @@ pub(super) fn absent() -> FileAttr {
     synthetic(0, FileType::RegularFile, 0, 0, UNIX_EPOCH)
 }
 
+/// A folder in a listing, of which nothing else is known.
+pub(super) fn unread_folder(ino: u64) -> FileAttr {
+    synthetic(ino, FileType::Directory, 0, 2, UNIX_EPOCH)
+}
+
 /// Which error the reader gets.
 pub(super) fn errno(error: &ViewError) -> Errno {
     match error {

@@ -1,12 +1,11 @@
-//! How many questions the kernel has asked, by sort: what it keeps in mind it does not ask again.
+//! How many requests the kernel has made, by sort: what it keeps in mind it does not ask again.
 
-use std::fmt;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Sorts of questions.
+/// Sorts of requests, as FUSE calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Request {
     Lookup,
     Getattr,
     Readlink,
@@ -19,34 +18,41 @@ pub(super) enum Asked {
     Getxattr,
     Listxattr,
     Lseek,
-    Other,
+    Access,
+    Flush,
 }
 
-const NAMES: [&str; 13] = [
-    "lookup", "getattr", "readlink", "open", "read", "opendir", "readdir", "readdirplus", "statfs", "getxattr", "listxattr",
-    "lseek", "other",
+const NAMES: [&str; 14] = [
+    "lookup",
+    "getattr",
+    "readlink",
+    "open",
+    "read",
+    "opendir",
+    "readdir",
+    "readdirplus",
+    "statfs",
+    "getxattr",
+    "listxattr",
+    "lseek",
+    "access",
+    "flush",
 ];
 
-/// Counters that are shared by all threads of a mount.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Counts(Arc<[AtomicU64; NAMES.len()]>);
+/// Counters that all threads of a mount share.
+#[derive(Debug, Default)]
+pub(super) struct Counts([AtomicU64; NAMES.len()]);
 
 impl Counts {
     /// Counts one.
-    pub(super) fn add(&self, asked: Asked) {
-        self.0[asked as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn add(&self, request: Request) {
+        self.0[request as usize].fetch_add(1, Ordering::Relaxed);
     }
-}
 
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let counts = NAMES.iter().zip(self.0.iter()).map(|(name, count)| (name, count.load(Ordering::Relaxed)));
-        let mut total = 0;
-        for (name, count) in counts.filter(|(_, count)| *count > 0) {
-            write!(f, "{name} {count}, ")?;
-            total += count;
-        }
-        write!(f, "in all {total}")
+    /// Those that were made at all, by name.
+    pub(super) fn by_name(&self) -> BTreeMap<String, u64> {
+        let counts = NAMES.iter().zip(&self.0).map(|(name, count)| ((*name).to_owned(), count.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -57,9 +63,10 @@ mod tests {
     #[test]
     fn each_sort_has_its_name() {
         let counts = Counts::default();
-        counts.add(Asked::Lookup);
-        counts.add(Asked::Other);
-        counts.add(Asked::Other);
-        assert_eq!(counts.to_string(), "lookup 1, other 2, in all 3");
+        counts.add(Request::Lookup);
+        counts.add(Request::Flush);
+        counts.add(Request::Flush);
+        let expected = [("flush".to_owned(), 2), ("lookup".to_owned(), 1)];
+        assert_eq!(counts.by_name(), expected.into_iter().collect());
     }
 }

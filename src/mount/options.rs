@@ -1,6 +1,7 @@
 //! What a mount shall be like.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fuser::MountOption;
 
@@ -10,8 +11,16 @@ use super::MountError;
 
 /// Threads that answer the kernel; they mostly wait.
 pub const DEFAULT_THREADS: usize = 8;
-/// Bytes for decoded pages and nodes.
-pub const DEFAULT_CACHE: u64 = 64 << 20;
+/// Bytes for everything that is kept decoded.
+pub const DEFAULT_CACHE: u64 = 256 << 20;
+/// How long a request may go without an answer.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How much of a mount's cache is for decoded blocks: what its store is to be opened with. The rest is for pages and nodes.
+#[must_use]
+pub fn share_of_blocks(cache: u64) -> u64 {
+    cache / 8 * 5
+}
 
 /// What a mount shall be like.
 #[derive(Debug, Clone)]
@@ -24,8 +33,10 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// As behind `mount -o`: `suid`, `dev`, `noexec`, `noxattr`, … See [`Self::parse`] for which.
     pub extra: Vec<String>,
-    /// Bytes that decoded pages and nodes may take; blocks are under the store's own budget.
+    /// Bytes that everything decoded may take, the store's blocks among them ([`share_of_blocks`]).
     pub cache: u64,
+    /// After how long a request that is not answered ends with an error.
+    pub deadline: Duration,
     /// Threads that answer the kernel, at least 2.
     pub threads: usize,
 }
@@ -34,8 +45,15 @@ impl MountOptions {
     /// With everything else as usual.
     #[must_use]
     pub fn new(snapshot: Option<SnapshotId>, mountpoint: PathBuf) -> Self {
-        let extra = Vec::new();
-        Self { snapshot, mountpoint, allow_other: false, extra, cache: DEFAULT_CACHE, threads: DEFAULT_THREADS }
+        Self {
+            snapshot,
+            mountpoint,
+            allow_other: false,
+            extra: Vec::new(),
+            cache: DEFAULT_CACHE,
+            deadline: DEFAULT_DEADLINE,
+            threads: DEFAULT_THREADS,
+        }
     }
 
     /// The extra options as fuser takes them, on top of the usual ones.
@@ -54,7 +72,8 @@ impl MountOptions {
                 "allow_other" => parsed.allow_other = true,
                 "ro" | "noatime" | "nodiratime" | "default_permissions" => {}
                 // What fstab says to others than the file system.
-                "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "group" | "_netdev" | "nofail" => {}
+                "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "group" | "_netdev"
+                | "nofail" => {}
                 other if other.starts_with("x-") || other.starts_with("comment=") => {}
                 other => {
                     let number = |text: &str| text.parse().map_err(|_| MountError::Option(other.to_owned()));

@@ -11,7 +11,15 @@ pub(super) fn device(path: &Path) -> Option<u64> {
 
 /// Raises the kernel's read-ahead for a mount. True if that was permitted (root); else our own decoding ahead must do.
 pub(super) fn raise(device: u64) -> bool {
+    std::fs::write(file(device), KIB).is_ok()
+}
+
+/// The kernel's read-ahead for a mount, in KiB.
+pub(super) fn current(device: u64) -> Option<u64> {
+    std::fs::read_to_string(file(device)).ok()?.trim().parse().ok()
+}
+
+fn file(device: u64) -> PathBuf {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let file = PathBuf::from(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"));
-    std::fs::write(file, KIB).is_ok()
+    PathBuf::from(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"))
 }

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use fuser::{BackgroundSession, Config, Session, SessionACL};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::model::{Notice, Progress};
 use crate::store::Store;
-use crate::view::View;
+use crate::view::{View, ViewError};
 
-use super::asked::Asked;
+use super::answers::Answers;
+use super::desk::Desk;
 use super::fs::LarderFs;
 use super::options::Parsed;
-use super::{MountError, MountOptions, guard, readahead, unmount, watch};
+use super::{MountError, MountOptions, guard, readahead, share_of_blocks, unmount, watch};
 
 /// How long a busy mount that was told to end is still served.
 const GRACE: Duration = Duration::from_secs(3);
@@ -41,16 +42,27 @@ pub fn mount(
     let path = guard::checked(&options.mountpoint, store.dir())?;
     check_fuse()?;
     let hidden = guard::hidden_by(&path);
-    let view = View::new(store, options.cache, progress.clone())?;
+    let for_blocks = share_of_blocks(options.cache).min(options.cache);
+    let view = View::new(store, options.cache - for_blocks, progress.clone())?;
     let root = options.snapshot.map(|id| view.open(&id)).transpose()?;
+    let threads = options.threads.clamp(2, 64);
+    let desk = Desk::new(threads);
+    let answers = Arc::new(Answers::new(view, root, parsed, desk.clone(), options.cache, progress.clone()));
+    if let Some(root) = root
+        && !answers.held.look_up(root.sequence())
+    {
+        return Err(ViewError::Stale(root).into());
+    }
     let (alive, gone) = bounded::<()>(0);
     // From here on a signal ends the mount in order.
-    let signals = SignalGuard::new()?;
-    let asked = Asked::default();
-    let fs = LarderFs::new(view.clone(), root, parsed, asked.clone(), alive);
-    let mut session = start(fs, &path, &config(store, options, parsed))
+    let signals = SignalGuard::new(answers.clone(), progress.clone())?;
+    let fs = LarderFs::new(answers.clone(), alive);
+    let mut session = start(fs, &path, &config(store, threads, parsed))
         .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
     let device = readahead::device(&path);
+    if let Some(device) = device {
+        answers.device.get_or_init(|| device);
+    }
     if let Some(hidden) = hidden {
         progress.notice(Notice::Remark(hidden));
     }
@@ -58,13 +70,13 @@ pub fn mount(
         progress.notice(Notice::Remark("the kernel's read-ahead could not be raised; that takes root".to_owned()));
     }
     let (watching, end) = bounded::<()>(0);
+    {
+        let (progress, end, deadline) = (progress.clone(), end.clone(), options.deadline);
+        aside("watchman", move || desk.watch(deadline, &*progress, &end))?;
+    }
     if root.is_none() {
         let notifier = session.notifier();
-        let spawned =
-            thread::Builder::new().name("snapshots".to_owned()).spawn(move || watch::watch(&view, &notifier, &asked, &end));
-        if let Err(e) = spawned {
-            progress.notice(Notice::Remark(format!("new snapshots will show late: {e}")));
-        }
+        aside("snapshots", move || watch::watch(&answers.view, &notifier, &answers.asked, &end))?;
     }
     ready();
     let is_gone = serve(&path, device, &gone, &signals.received, &*progress);
@@ -119,12 +131,18 @@ fn start(fs: LarderFs, path: &Path, config: &Config) -> io::Result<BackgroundSes
     Session::new(fs, path, config)?.spawn()
 }
 
-fn config(store: &Store, options: &MountOptions, parsed: Parsed) -> Config {
+/// Does something on a thread of its own.
+fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), MountError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|source| MountError::Io { what: "cannot start a thread".to_owned(), source })
+}
+
+fn config(store: &Store, threads: usize, parsed: Parsed) -> Config {
     let mut config = Config::default();
     config.mount_options = parsed.fuser(&format!("larder:{}", store.dir().display()));
     // The kernel checks permissions; fuser's own check would not see what the kernel answers from memory.
     config.acl = if parsed.allow_other { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(options.threads.clamp(2, 64));
+    config.n_threads = Some(threads);
     config.clone_fd = true;
     config
 }
@@ -138,26 +156,28 @@ fn check_fuse() -> Result<(), MountError> {
     })
 }
 
-/// Takes signals while it lives.
+/// Takes signals while it lives: those that end the mount, and SIGUSR1, which asks what it has done.
 struct SignalGuard {
     handle: signal_hook::iterator::Handle,
     received: Receiver<()>,
 }
 
 impl SignalGuard {
-    fn new() -> Result<Self, MountError> {
+    fn new(answers: Arc<Answers>, progress: Arc<dyn Progress>) -> Result<Self, MountError> {
         let fail = |source| MountError::Io { what: "cannot take signals".to_owned(), source };
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(fail)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(fail)?;
         let handle = signals.handle();
         let (send, received) = unbounded();
         let take = move || {
-            for _ in signals.forever() {
-                if send.send(()).is_err() {
+            for signal in signals.forever() {
+                if signal == SIGUSR1 {
+                    progress.notice(Notice::Remark(answers.stats().to_string()));
+                } else if send.send(()).is_err() {
                     return;
                 }
             }
         };
-        thread::Builder::new().name("signals".to_owned()).spawn(take).map_err(fail)?;
+        aside("signals", take)?;
         Ok(Self { handle, received })
     }
 }

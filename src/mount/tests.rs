@@ -8,11 +8,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use fuser::INodeNo;
+
 use crate::model::SnapshotId;
 use crate::store::Store;
 use crate::tree::samples::new_store;
 use crate::view::tests::{Heard, awkward, capture, file, folder};
+use crate::view::{NodeId, View};
 
+use super::held::Held;
 use super::{MountError, MountOptions, mount, unmount};
 
 /// A mount in a thread. Taken away when dropped.
@@ -122,4 +126,25 @@ fn a_busy_mount_is_detached() {
     drop(open);
     let mut mounted = mounted;
     mounted.thread.take().unwrap().join().unwrap().unwrap();
+}
+
+#[test]
+fn a_snapshot_is_held_until_all_that_was_told_of_it_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = new_store(dir.path());
+    capture(&store, folder(b"", vec![file(b"f", &[b"1"], &[], 1)]), &[], 0);
+    let heard = Arc::new(Heard::default());
+    let held = Held::new(View::new(&store, 1 << 20, heard.clone()).unwrap(), heard.clone());
+    let mut batch = held.batch();
+    (0..3).for_each(|index| batch.add(INodeNo(NodeId::new(1, index).unwrap().raw())));
+    batch.add(INodeNo(1));
+    batch.tell();
+    assert_eq!(held.len(), 0, "listed, not leased");
+    assert!(held.look_up(1));
+    for (forgotten, held_after) in [(1, 1), (2, 1), (1, 0)] {
+        held.forget(1, forgotten);
+        assert_eq!(held.len(), held_after);
+    }
+    assert!(!held.look_up(2), "there is none");
+    assert_eq!((held.len(), heard.0.lock().unwrap().len()), (0, 0));
 }

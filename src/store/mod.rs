@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod inspect;
 mod keyring;
+mod lease;
 mod lock;
 mod log;
 mod mend;
@@ -32,6 +33,7 @@ pub use error::StoreError;
 pub use files::lies_in;
 pub use inspect::{BlockCheck, BlockLook, Finding};
 pub use keyring::Keyring;
+pub use lease::Lease;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
 pub use own::OwnChunks;
@@ -57,6 +59,7 @@ struct Inner {
     keyring: Keyring,
     db: RwLock<Arc<Db>>,
     blocks: Blocks,
+    leases: Arc<lease::Leases>,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
     /// What the tip says was acknowledged and is not there, or what of the log cannot be read: which entry, and why.
@@ -113,6 +116,7 @@ impl Store {
             keyring,
             db: RwLock::new(Arc::new(db)),
             blocks: Blocks::new(cache),
+            leases: Arc::default(),
             pin: Mutex::new(pin),
             dirs: dirs.clone(),
             lost_end: Mutex::default(),

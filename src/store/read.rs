@@ -155,6 +155,12 @@ impl Sort {
 }
 
 impl Store {
+    /// Bytes of decoded blocks that are kept.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.inner.blocks.cache.weight()
+    }
+
     /// The bytes of a chunk.
     ///
     /// # Errors

@@ -42,6 +42,12 @@ impl Pages {
         self.cache.len()
     }
 
+    /// Bytes of decoded pages that are kept.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {

@@ -109,6 +109,12 @@ impl View {
         &self.inner.pages
     }
 
+    /// Bytes of decoded blocks, pages and nodes that are kept.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.store().cached_bytes() + self.pages().cached_bytes() + self.inner.nodes.weight()
+    }
+
     /// The snapshots as they were when it was last looked.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {

@@ -36,6 +36,7 @@ mod roundtrip; // what goes in comes out: restore, mount, tar, the independent r
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
+mod serving; // mounts in the background, within a deadline, asked once; leases and times
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run

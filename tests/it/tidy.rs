@@ -53,7 +53,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &[]),
     ("jiff", &[]),
     ("quick_cache", &[]),
-    ("nix", &["ops/", "cli/"]),
+    ("nix", &["store/lease.rs", "ops/", "cli/"]),
     ("rayon", &[]),
     ("rustix", &[]),
     ("serde", &[]),

@@ -1,0 +1,127 @@
+//! Going on in the background: the same command is started once more, says when it is ready, and leaves the terminal.
+//!
+//! Started anew, not forked: threads and locks do not survive a fork. It asks for passphrases and tells of failures on the
+//! terminal like any command, until it is ready.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::model::Kind;
+
+use super::error::CliError;
+use super::output::Output;
+use super::{folders, mount_helper};
+
+/// Set for the process that goes on in the background.
+const MARK: &str = "LARDER_IN_BACKGROUND";
+
+/// True in the process that shall go on in the background.
+pub(super) fn is_child() -> bool {
+    std::env::var_os(MARK).is_some_and(|pid| pid.as_bytes() == parent().as_bytes())
+}
+
+/// The process that started this one: a mark that was inherited from further up means nothing.
+fn parent() -> String {
+    rustix::process::getppid().map_or_else(String::new, |pid| pid.as_raw_nonzero().to_string())
+}
+
+/// Starts this command again; gives the line that it prints when it is ready.
+///
+/// # Errors
+/// If it ends before; it has said why.
+pub(super) fn start(out: &Output) -> Result<String, CliError> {
+    let failed = |e| CliError::new(Kind::Failed, format!("cannot start the mount in the background: {e}"));
+    let program = std::env::current_exe().map_err(failed)?;
+    let arguments = mount_helper::arguments(std::env::args_os().collect());
+    let mut command = Command::new(program);
+    command.args(arguments.iter().skip(1)).env(MARK, std::process::id().to_string()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
+    }
+    let is_error = line.starts_with("{\"error\"");
+    if line.ends_with('\n') && !is_error {
+        return Ok(line);
+    }
+    let status = child.wait().map_err(failed)?;
+    if is_error {
+        out.raw(line.as_bytes())?;
+    }
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(1);
+    Err(CliError { silent: Some(code), ..CliError::new(Kind::Failed, "the mount did not come up") })
+}
+
+/// Where a process in the background tells what it has to tell.
+pub(super) struct Log {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Log {
+    /// The file that was named, or one for the mount point in the state folder. Lines are added to what is there.
+    pub(super) fn open(named: Option<PathBuf>, mountpoint: &Path) -> Result<Self, CliError> {
+        let open = |path: &Path| OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        if let Some(named) = named {
+            let path = std::path::absolute(&named).unwrap_or(named);
+            let file = open(&path)
+                .map_err(|e| CliError::new(Kind::Failed, format!("cannot write the log {}: {e}", path.display())))?;
+            return Ok(Self { file, path: Some(path) });
+        }
+        let folder = folders::client_dirs().state.join("mounts");
+        let path = folder.join(file_name(mountpoint));
+        if std::fs::create_dir_all(&folder).is_ok()
+            && let Ok(file) = open(&path)
+        {
+            return Ok(Self { file, path: Some(path) });
+        }
+        // Nowhere to write: a mount is worth more than its log.
+        let file = OpenOptions::new().write(true).open("/dev/null").map_err(|e| CliError::output(&e))?;
+        Ok(Self { file, path: None })
+    }
+
+    /// Where it is, if anywhere.
+    pub(super) fn path(&self) -> Option<String> {
+        self.path.as_ref().map(|path| path.display().to_string())
+    }
+
+    /// Leaves the terminal: what is told from here on goes to the log.
+    pub(super) fn detach(self) {
+        // The one who waits has read all when this closes.
+        let _ = rustix::stdio::dup2_stderr(&self.file);
+        if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+            let _ = rustix::stdio::dup2_stdin(&null);
+            let _ = rustix::stdio::dup2_stdout(&null);
+        }
+        let _ = rustix::process::setsid();
+        // No other mount shall be busy for our sake.
+        let _ = std::env::set_current_dir("/");
+    }
+}
+
+/// The mount point's path as a file name.
+fn file_name(mountpoint: &Path) -> PathBuf {
+    let path = std::path::absolute(mountpoint).unwrap_or_else(|_| mountpoint.to_owned());
+    let text = path.to_string_lossy();
+    let name: String =
+        text.trim_matches('/').chars().map(|c| if c == '/' || c.is_control() { '-' } else { c }).collect();
+    let cut: String = name.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
+    PathBuf::from(format!("{}.log", if cut.is_empty() { "root" } else { &cut }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_named_for_its_mount_point() {
+        for (point, name) in [("/mnt", "mnt.log"), ("/srv/a b/c", "srv-a b-c.log"), ("/", "root.log")] {
+            assert_eq!(file_name(Path::new(point)), PathBuf::from(name));
+        }
+        assert!(file_name(Path::new(&"/long".repeat(100))).as_os_str().len() <= 64);
+    }
+}

@@ -1,0 +1,136 @@
+//! Leases: what a reader needs is not collected while it reads (store-format.md, section 4).
+//!
+//! All are locks on one file, a byte for each snapshot: a reader has a shared lock on the byte at the sequence of each snapshot
+//! that it needs, gc takes an exclusive one before it removes a snapshot. Locks end with their process, so none is ever
+//! stale; they cost no descriptor each, and whoever may only read the store can take them where the file is there.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use super::Store;
+use super::error::StoreError;
+
+/// The file that is locked, in the store's folder. It stays empty.
+const FILE: &str = "leases/snapshots";
+
+/// What this process has leased of a store.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    file: Option<File>,
+    /// How often each sequence is leased: a second lock by the same descriptor is the same lock.
+    counts: HashMap<u64, u64>,
+}
+
+/// As long as it lives gc leaves a snapshot where it is.
+#[derive(Debug)]
+#[must_use = "a lease ends when it is dropped"]
+pub struct Lease {
+    leases: Arc<Leases>,
+    sequence: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut held = self.leases.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = held.counts.get_mut(&self.sequence) else { return };
+        *count -= 1;
+        if *count == 0 {
+            held.counts.remove(&self.sequence);
+            if let Some(file) = &held.file {
+                // What cannot be let go ends with the process.
+                let _ = set(file, libc::F_UNLCK, self.sequence);
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Keeps the snapshot with this sequence from being collected. Look it up *after* this: it may be gone already.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if gc is about to remove it; another if the store's folder allows no locks to us.
+    pub fn lease(&self, sequence: u64) -> Result<Lease, StoreError> {
+        self.inner.leases.take(self.dir(), sequence)
+    }
+}
+
+impl Leases {
+    fn take(self: &Arc<Self>, dir: &Path, sequence: u64) -> Result<Lease, StoreError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Held { file, counts } = &mut *held;
+        let file = match file {
+            Some(file) => file,
+            None => file.insert(open(dir)?),
+        };
+        if !counts.contains_key(&sequence) {
+            set(file, libc::F_RDLCK, sequence).map_err(|e| match e {
+                Errno::EAGAIN | Errno::EACCES => StoreError::Locked(dir.to_owned()),
+                other => StoreError::io(format!("cannot lock {}", dir.join(FILE).display()), other.into()),
+            })?;
+        }
+        *counts.entry(sequence).or_default() += 1;
+        Ok(Lease { leases: self.clone(), sequence })
+    }
+}
+
+/// The file, made if it is not there and we may.
+fn open(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(FILE);
+    let opened = match File::open(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
+        }
+        opened => opened,
+    };
+    opened.map_err(|e| StoreError::io(format!("cannot open {}", path.display()), e))
+}
+
+/// Locks or unlocks the byte of a sequence, for this descriptor alone. Never waits.
+fn set(file: &File, kind: libc::c_int, sequence: u64) -> Result<(), Errno> {
+    let lock = libc::flock {
+        l_type: i16::try_from(kind).map_err(|_| Errno::EINVAL)?,
+        l_whence: i16::try_from(libc::SEEK_SET).map_err(|_| Errno::EINVAL)?,
+        l_start: i64::try_from(sequence).map_err(|_| Errno::EOVERFLOW)?,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_holds_one_snapshot_until_the_last_of_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("leases")).unwrap();
+        let leases = Arc::new(Leases::default());
+        let lease = |sequence| leases.take(dir.path(), sequence);
+        let (first, second, _other) = (lease(7).unwrap(), lease(7).unwrap(), lease(9).unwrap());
+        let gc = OpenOptions::new().read(true).write(true).open(dir.path().join(FILE)).unwrap();
+        let takes = |sequence| set(&gc, libc::F_WRLCK, sequence).is_ok();
+        assert!(takes(8) && !takes(7) && !takes(9));
+        drop(first);
+        assert!(!takes(7));
+        drop(second);
+        assert!(takes(7) && !takes(9));
+        // What gc has taken is leased to nobody.
+        assert!(matches!(lease(7), Err(StoreError::Locked(_))));
+        set(&gc, libc::F_UNLCK, 7).unwrap();
+        let _again = lease(7).unwrap();
+        assert!(!takes(7));
+    }
+}
