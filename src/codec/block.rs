@@ -6,9 +6,10 @@ use std::ops::Range;
 use crate::format::{BlockHeader, BlockKind, BlockTable, Codec, DecodeError, MAX_BLOCK, SealedHeader};
 use crate::model::{Digest, EpochId};
 
-use super::compress::{CompressError, Effort, compress, decompress};
+use super::compress::{CompressError, Effort, compress, decompress_into};
 use super::hash::digest;
 use super::seal::{Class, DataKey, SealError};
+use super::spare::Bytes;
 
 /// A block that could not be built or opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ pub struct SealedBlock {
 #[derive(Debug)]
 pub struct OpenBlock {
     /// Plain content: the items one behind the other.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// Where each item ends.
     pub ends: Vec<u32>,
 }
@@ -128,7 +129,7 @@ pub fn seal_block(
     bytes.extend_from_slice(&body);
     if check {
         let opened = open_block(&bytes, Some(page), Some(content_key))?;
-        if opened.content != content || opened.ends.len() != table.items.len() {
+        if *opened.content != *content || opened.ends.len() != table.items.len() {
             return Err(BlockError::ReadBack);
         }
     }
@@ -186,16 +187,18 @@ thread_local! {
 const BODY_KEPT: usize = 4 << 20;
 
 /// The content in an opened block.
-fn unpacked(body: &[u8], table: &BlockTable) -> Result<Vec<u8>, BlockError> {
+fn unpacked(body: &[u8], table: &BlockTable) -> Result<Bytes, BlockError> {
     let body = body.len().checked_sub(table.padding as usize).map(|len| &body[..len]);
     let body = body.ok_or_else(|| DecodeError::malformed("block", "more padding than content"))?;
     let length = table.length as usize;
     debug_assert!(length <= MAX_BLOCK);
+    let mut content = Bytes::with_capacity(length);
     match table.codec {
-        Codec::Raw if body.len() == length => Ok(body.to_vec()),
-        Codec::Raw => Err(DecodeError::malformed("block", "content of another length").into()),
-        Codec::Zstd => Ok(decompress(body, length)?),
+        Codec::Raw if body.len() == length => content.as_mut().extend_from_slice(body),
+        Codec::Raw => return Err(DecodeError::malformed("block", "content of another length").into()),
+        Codec::Zstd => decompress_into(body, length, content.as_mut())?,
     }
+    Ok(content)
 }
 
 fn value_bound(header: &SealedHeader, family: &str, key: &[u8]) -> Vec<u8> {

@@ -55,18 +55,24 @@ pub(super) fn compress(bytes: &[u8], effort: Effort) -> Result<Vec<u8>, Compress
 
 /// The content of one zstd frame, which must be exactly `len` bytes.
 pub(super) fn decompress(frame: &[u8], len: usize) -> Result<Vec<u8>, CompressError> {
+    let mut out = Vec::with_capacity(len);
+    decompress_into(frame, len, &mut out)?;
+    Ok(out)
+}
+
+/// The same into `out`, which is empty and has room for it.
+pub(super) fn decompress_into(frame: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), CompressError> {
     let fail = |e: std::io::Error| CompressError(format!("zstd could not decompress: {e}"));
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
             *slot = Some(zstd::bulk::Decompressor::new().map_err(fail)?);
         }
         let decompressor = slot.as_mut().ok_or_else(|| CompressError("no decompressor".to_owned()))?;
-        let mut out = Vec::with_capacity(len);
-        let got = decompressor.decompress_to_buffer(frame, &mut out).map_err(fail)?;
+        let got = decompressor.decompress_to_buffer(frame, out).map_err(fail)?;
         if got != len {
             return Err(CompressError(format!("{got} bytes where {len} were expected")));
         }
-        Ok(out)
+        Ok(())
     })
 }
 

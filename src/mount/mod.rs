@@ -22,7 +22,7 @@ mod unmount;
 mod watch;
 
 pub use error::MountError;
-pub use options::{DEFAULT_CACHE, DEFAULT_DEADLINE, DEFAULT_THREADS, MountOptions, share_of_blocks};
+pub use options::{DEFAULT_CACHE, DEFAULT_DEADLINE, MountOptions, share_of_blocks};
 pub use session::mount;
 pub use stats::{Stats, stats};
 pub use unmount::unmount;

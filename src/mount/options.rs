@@ -9,17 +9,23 @@ use crate::model::SnapshotId;
 
 use super::MountError;
 
-/// Threads that answer the kernel; they mostly wait.
-pub const DEFAULT_THREADS: usize = 8;
+/// Threads that take requests, where there are not more processors. They mostly wait, and where all wait others help.
+const FEW_THREADS: usize = 4;
 /// Bytes for everything that is kept decoded.
 pub const DEFAULT_CACHE: u64 = 256 << 20;
 /// How long a request may go without an answer.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How much of a mount's cache is for decoded blocks: what its store is to be opened with. The rest is for pages and nodes.
+/// How much of a mount's cache is for decoded blocks: what its store is to be opened with.
 #[must_use]
 pub fn share_of_blocks(cache: u64) -> u64 {
-    cache / 8 * 5
+    cache / 2
+}
+
+/// How much is for pages and nodes. They are many small pieces, whose memory the allocator cannot use again to the last byte: an
+/// eighth is left for that.
+pub(super) fn share_of_pages(cache: u64) -> u64 {
+    cache / 8 * 3
 }
 
 /// What a mount shall be like.
@@ -37,7 +43,7 @@ pub struct MountOptions {
     pub cache: u64,
     /// After how long a request that is not answered ends with an error.
     pub deadline: Duration,
-    /// Threads that answer the kernel, at least 2.
+    /// Threads that take the kernel's requests, at least 2.
     pub threads: usize,
 }
 
@@ -52,7 +58,7 @@ impl MountOptions {
             extra: Vec::new(),
             cache: DEFAULT_CACHE,
             deadline: DEFAULT_DEADLINE,
-            threads: DEFAULT_THREADS,
+            threads: std::thread::available_parallelism().map_or(FEW_THREADS, |n| n.get().max(FEW_THREADS)),
         }
     }
 

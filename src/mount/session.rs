@@ -18,8 +18,8 @@ use crate::view::{View, ViewError};
 use super::answers::Answers;
 use super::desk::Desk;
 use super::fs::LarderFs;
-use super::options::Parsed;
-use super::{MountError, MountOptions, guard, readahead, share_of_blocks, unmount, watch};
+use super::options::{Parsed, share_of_pages};
+use super::{MountError, MountOptions, guard, readahead, unmount, watch};
 
 /// How long a busy mount that was told to end is still served.
 const GRACE: Duration = Duration::from_secs(3);
@@ -42,8 +42,7 @@ pub fn mount(
     let path = guard::checked(&options.mountpoint, store.dir())?;
     check_fuse()?;
     let hidden = guard::hidden_by(&path);
-    let for_blocks = share_of_blocks(options.cache).min(options.cache);
-    let view = View::new(store, options.cache - for_blocks, progress.clone())?;
+    let view = View::new(store, share_of_pages(options.cache), progress.clone())?;
     let root = options.snapshot.map(|id| view.open(&id)).transpose()?;
     let threads = options.threads.clamp(2, 64);
     let desk = Desk::new(threads);

@@ -44,7 +44,7 @@ struct ByBytes;
 
 impl Weighter<(Family8, u64), Arc<Decoded>> for ByBytes {
     fn weight(&self, _: &(Family8, u64), value: &Arc<Decoded>) -> u64 {
-        (value.block.content.len() + value.block.len() * 52 + 256) as u64
+        (value.block.content.capacity() + value.block.len() * 52 + 256) as u64
     }
 }
 

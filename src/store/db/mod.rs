@@ -102,8 +102,13 @@ fn family_names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-fn descriptors(names: Vec<String>) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(64 << 20);
+/// Bytes of index and rows that a writer keeps, which asks for each chunk whether it is known.
+const WRITER_CACHE: usize = 64 << 20;
+/// The same for readers, which ask in the order of what they read.
+const READER_CACHE: usize = 16 << 20;
+
+fn descriptors(names: Vec<String>, cache: usize) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(cache);
     names.into_iter().map(|n| ColumnFamilyDescriptor::new(n.clone(), family_options(&n, &cache))).collect()
 }
 
@@ -118,7 +123,8 @@ impl Opened {
             }
             let before = fingerprint(dir);
             let opened = family_names(dir).and_then(|names| {
-                DB::open_cf_descriptors_read_only(options, dir, descriptors(names), false).map_err(|e| fail(&e))
+                DB::open_cf_descriptors_read_only(options, dir, descriptors(names, READER_CACHE), false)
+                    .map_err(|e| fail(&e))
             });
             let steady = before == fingerprint(dir);
             match opened {
@@ -183,7 +189,7 @@ impl Db {
     }
 
     fn open(dir: &Path, options: &Options, names: Vec<String>) -> Result<Self, StoreError> {
-        let db = DB::open_cf_descriptors(options, dir, descriptors(names)).map_err(|e| fail(&e))?;
+        let db = DB::open_cf_descriptors(options, dir, descriptors(names, WRITER_CACHE)).map_err(|e| fail(&e))?;
         Ok(Self::new(dir, Opened { db, mark: None }))
     }
 
