@@ -22,10 +22,10 @@ pub fn share_of_blocks(cache: u64) -> u64 {
     cache / 2
 }
 
-/// How much is for pages and nodes. They are many small pieces, whose memory the allocator cannot use again to the last byte: an
-/// eighth is left for that.
+/// How much is for pages and nodes. They are many small pieces, whose memory the allocator cannot use again to the last byte:
+/// three sixteenths are left for that.
 pub(super) fn share_of_pages(cache: u64) -> u64 {
-    cache / 8 * 3
+    cache / 16 * 5
 }
 
 /// What a mount shall be like.

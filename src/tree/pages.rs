@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::format::{Page, PageItem, PageItems, PageKind};
+use crate::format::{Child, Page, PageItem, PageItems, PageKind};
 use crate::model::PageId;
 use crate::store::{Store, StoreError};
 
@@ -63,8 +63,7 @@ impl Pages {
         let (_, any) = self.cache.get_or_insert_with(&(T::KIND, *id), || {
             let item = self.store.page(id)?;
             let page = Page::<T>::from_bytes(&item).map_err(|e| StoreError::damage(what(), e))?;
-            // Decoded, an entry takes about three times its bytes.
-            Ok::<AnyPage, StoreError>((item.len() as u64 * 3 + 256, Arc::new(page)))
+            Ok::<AnyPage, StoreError>((weight(&page, item.len()), Arc::new(page)))
         })?;
         let page = any.downcast::<Page<T>>().map_err(|_| StoreError::damage(what(), "a page of another kind"))?;
         if page.counts != *counts {
@@ -81,6 +80,17 @@ impl Pages {
         let page = self.load::<T>(root, counts)?;
         Ok(Items { pages: self.clone(), stack: vec![(page, 0)] })
     }
+}
+
+/// About how much memory a page takes that has so many bytes when it is not decoded.
+fn weight<T: PageItem>(page: &Page<T>, bytes: usize) -> u64 {
+    // What the allocator adds to the few pieces that an item has.
+    const PIECES: usize = 64;
+    let each = match &page.items {
+        PageItems::Leaf(items) => items.len() * (size_of::<T>() + PIECES),
+        PageItems::Inner(children) => children.len() * (size_of::<Child<T>>() + PIECES),
+    };
+    (each + bytes + 256) as u64
 }
 
 /// A stream of items. Memory: a page a level.
