@@ -14,7 +14,8 @@ import measure
 import report
 from change import differences
 from measure import Cost, Failed, Wrong, say
-from mounts import Mount, Mounter, mounted
+from mounters import Mounter
+from mounts import Mount, mounted
 
 PREADS = 2000
 TREES = ("c1", "c3a")

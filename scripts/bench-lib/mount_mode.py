@@ -39,7 +39,7 @@ SQUASHFUSE_BIN   by default squashfuse_ll, else squashfuse (Debian's `squashfuse
 
 import corpora
 import measure
-import mounts
+import mounters as ways
 import report
 from arguments import parse
 from measure import Failed, say
@@ -49,7 +49,7 @@ from mount_bench import COLUMNS, FILES, STEPS, TREES, MountBench, MountTable, Ro
 def main(argv: list[str]) -> int:
     known = {
         "corpus": [*TREES, *FILES],
-        "tools": [mounter.name for mounter in mounts.MOUNTERS],
+        "tools": [mounter.name for mounter in ways.MOUNTERS],
         "steps": [step for steps in STEPS.values() for step in steps],
     }
     arguments = parse(argv, "bench-peers mount", __doc__, known, usual={"corpus": ["c1", "c4"]})
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     tables: list[MountTable] = []
     wrong: list[str] = []
     with measure.work_folder("work.", home) as work:
-        mounters, missing = mounts.find(work, arguments.tools)
+        mounters, missing = ways.find(work, arguments.tools)
         if not mounters:
             raise Failed("nothing to measure")
         versions = {mounter.name: mounter.version() for mounter in mounters}
