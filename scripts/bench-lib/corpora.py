@@ -1,9 +1,10 @@
-"""The four corpora that are measured, made from what Debian and the Rust toolchain offer.
+"""The five corpora that are measured, made from what Debian and the Rust toolchain offer.
 
 c1   the source of Linux 6.1: 79 thousand files of text
 c2   five big files: archives, shared libraries, one that is compressed already; 2.15 GB
 c3a  Debian's list of packages, one JSON file a package, in 256 folders: 60 thousand files of 900 bytes
 c3b  the same records as one NDJSON file
+c4   one file of 1 GB, cut from those of c2 in turns
 """
 
 import hashlib
@@ -17,14 +18,17 @@ from pathlib import Path
 from measure import Failed, files_in, remove, say
 
 KERNEL = "linux-source-6.1"
-PLACES = {"c1": KERNEL, "c2": "big-files", "c3a": "records/files", "c3b": "records/ndjson"}
+PLACES = {"c1": KERNEL, "c2": "big-files", "c3a": "records/files", "c3b": "records/ndjson", "c4": "one-file"}
 TITLES = {
     "c1": "Linux 6.1's source",
     "c2": "big files",
     "c3a": "small JSON files",
     "c3b": "the same records as one NDJSON file",
+    "c4": "one file of mixed content",
 }
 BIG_FILES_BYTES = 2_147_500_000
+ONE_FILE_BYTES = 1_000_000_000
+ONE_FILE_PIECE = 8 << 20
 BUFFER = 1 << 20
 LISTS = set("Breaks Conflicts Depends Enhances Pre-Depends Provides Recommends Replaces Suggests Tag".split())
 NUMBERS = {"Size", "Installed-Size"}
@@ -41,7 +45,13 @@ def corpus(name: str, home: Path) -> Path:
     place = home / PLACES[name]
     if not place.is_dir():
         say(f"making corpus {name} in {place}")
-        {"c1": make_kernel, "c2": make_big_files, "c3a": make_records, "c3b": make_records}[name](home)
+        {
+            "c1": make_kernel,
+            "c2": make_big_files,
+            "c3a": make_records,
+            "c3b": make_records,
+            "c4": make_one_file,
+        }[name](home)
     return place.resolve()
 
 
@@ -159,3 +169,25 @@ def typed(field: str, value: str) -> str | int | list[str]:
     if field in LISTS:
         return [part.strip() for part in value.replace("\n", "").split(",")]
     return int(value) if field in NUMBERS and value.isdigit() else value
+
+
+# --- c4 ---------------------------------------------------------------------------------------------------------------
+def make_one_file(home: Path) -> None:
+    """Pieces of the big files, one of each in turn, in order of names: text, binaries and what is compressed already."""
+    waiting = sorted(entry.path for entry in files_in(corpus("c2", home)))
+    part = fresh(home / "c4.part")
+    left, at = ONE_FILE_BYTES, 0
+    with (part / "one-file.bin").open("wb") as out:
+        while waiting and left > 0:
+            pieces = {path: piece_of(path, at) for path in waiting}
+            waiting = [path for path in waiting if pieces[path]]
+            for piece in pieces.values():
+                left -= out.write(piece[:left])
+            at += ONE_FILE_PIECE
+    part.rename(home / PLACES["c4"])
+
+
+def piece_of(path: str, at: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(at)
+        return file.read(ONE_FILE_PIECE)

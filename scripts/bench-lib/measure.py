@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,10 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 class Failed(Exception):
     """A command did not do what it should; the text says which, where and how."""
+
+
+class Wrong(Failed):
+    """A tool gave back something else than it was given: its time says nothing."""
 
 
 @dataclass
@@ -65,6 +70,12 @@ def warm(folder: Path) -> None:
         subprocess.run(["wc", "-c"], stdin=tar.stdout, stdout=subprocess.DEVNULL, check=True)
 
 
+def drop_caches() -> None:
+    """Has the kernel forget the pages, folders and inodes that it holds of any file system; only root can."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
 def busy_seconds() -> float:
     """CPU seconds that this machine has spent since it started, but for idling and waiting."""
     with open("/proc/stat") as lines:
@@ -87,12 +98,17 @@ def run(
     os.sync()
     for folder in reads or []:
         warm(folder)
+    return timed(argv, env, cwd, scratch, out)
+
+
+def timed(argv: list[str], env: dict[str, str], cwd: Path, scratch: Path, out: Path | None = None) -> Cost:
+    """Runs and measures a command as `run` does, with the page cache as it is. What it started ends with it."""
     figures, errors = scratch / "time", scratch / "errors"
-    timed = [gnu_time(), "-o", str(figures), "-f", "%U %S %M", *argv]
+    measured = [gnu_time(), "-o", str(figures), "-f", "%U %S %M", *argv]
     with open(out or os.devnull, "wb") as stdout, open(errors, "wb") as stderr:
         streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
         before, begun = busy_seconds(), time.perf_counter()
-        status = subprocess.run(timed, env=env, cwd=cwd, **streams).returncode
+        status = run_group(measured, env=env, cwd=cwd, **streams)
         wall = time.perf_counter() - begun
         spent = busy_seconds() - before
     if status != 0:
@@ -100,6 +116,18 @@ def run(
     user, system, rss = figures.read_text().splitlines()[-1].split()
     cpu = float(user) + float(system)
     return Cost(wall, cpu, int(rss) / 1024, max(0.0, spent - cpu))
+
+
+def run_group(argv: list[str], **options) -> int:
+    """The exit status of a command. If we are interrupted, all processes that it started are killed."""
+    with subprocess.Popen(argv, start_new_session=True, **options) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            # On a Ctrl-C `wait` has waited a moment more, and all may have ended by themselves.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def check(argv: list[str], env: dict[str, str], cwd: Path, scratch: Path, out: Path | None = None) -> None:

@@ -48,6 +48,10 @@ class Table:
     lines: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.fill()
+
+    def fill(self) -> None:
+        """Adds all lines."""
         steps = [step for step in STEPS if any(row.step == step for row in self.rows)]
         for step in steps:
             if step == "cat":
@@ -66,9 +70,9 @@ class Table:
         step: str,
         figure: Callable[[Row], float],
         form: str,
-        cpu: Callable[[Row], float] | None = None,
+        *cpu: Callable[[Row], float],
     ) -> None:
-        """Adds a line: the median of `figure` for each tool, and of `cpu` in brackets."""
+        """Adds a line: the median of `figure` for each tool, and of each `cpu` in brackets."""
         base = self.median("larder", step, figure)
         cells = [label]
         for tool in self.tools:
@@ -81,7 +85,8 @@ class Table:
                 cell += "~"
             if base and tool != "larder":
                 cell += f", {value / base:.3g}x"
-            cells.append(cell + (f" ({self.median(tool, step, cpu):.2f})" if cpu else ""))
+            spent = " + ".join(f"{self.median(tool, step, one):.2f}" for one in cpu)
+            cells.append(cell + (f" ({spent})" if cpu else ""))
         self.lines.append(cells)
 
     def of(self, tool: str, step: str) -> list[Row]:
@@ -104,5 +109,25 @@ class Table:
         return "\n".join([f"{self.title}:", "", *(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)])
 
 
-def write_tsv(path: Path, rows: list[Row]) -> None:
-    path.write_text("\n".join(["\t".join(COLUMNS), *(row.tsv() for row in rows)]) + "\n")
+def write_tsv(path: Path, rows: list[Row], columns: list[str] = COLUMNS) -> None:
+    path.write_text("\n".join(["\t".join(columns), *(row.tsv() for row in rows)]) + "\n")
+
+
+def show(
+    tables: list[Table],
+    rounds: int,
+    machine: str,
+    versions: dict[str, str],
+    missing: list[str],
+    wrong: list[str],
+    markdown: bool,
+) -> None:
+    """Prints the tables, and all that has to be known to read them."""
+    print(f"Medians of {rounds} round(s) on {machine}; behind each the ratio to Larder's.")
+    print(f"Versions: {', '.join(versions.values())}." + "".join(f" Not measured: {name}." for name in missing))
+    for table in tables:
+        print(f"\n{table.markdown(versions) if markdown else table.text()}")
+    if wrong:
+        print(f"\nLeft out because they failed or gave something else than was captured: {'; '.join(wrong)}.")
+    if any(row.cost.noisy for table in tables for row in table.rows):
+        print("\n~ in one round at least, other processes used more CPU than a quarter of the wall time.")
