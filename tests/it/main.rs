@@ -18,6 +18,7 @@ mod crash; // trouble at any operation: kills, power cuts, failing and full disk
 mod damage; // any file of a store changed, cut or gone
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
+mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
