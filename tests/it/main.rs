@@ -26,6 +26,7 @@ mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
+mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod pseudo; // file systems of which a capture takes the mount point alone

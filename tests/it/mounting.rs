@@ -69,9 +69,17 @@ impl<'a> Mounted<'a> {
         self.process.id()
     }
 
-    /// Waits for the process after the mount was taken away from outside.
+    /// Waits for the process after the mount was taken away from outside. It goes on as long as a file in it is open.
     pub(crate) fn gone(mut self) {
-        assert!(self.process.wait().unwrap().success());
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "the mount is gone, its process is not");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.success(), "{status}: {}", self.told());
     }
 
     /// Ends the process that serves it, as a crash would: the mount stays, dead.
@@ -80,9 +88,9 @@ impl<'a> Mounted<'a> {
         self.process.wait().unwrap();
     }
 
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(self) {
         self.sandbox.larder(["unmount", text(&self.point)]).done();
-        assert!(self.process.wait().unwrap().success());
+        self.gone();
     }
 }
 
