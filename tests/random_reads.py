@@ -9,7 +9,7 @@ import stat
 import sys
 
 SOURCE, TREE, SEED = os.fsencode(sys.argv[1]), os.fsencode(sys.argv[2]), int(sys.argv[3])
-PROCESSES, STEPS = 4, 1_500
+PROCESSES, STEPS = 4, 1_000
 PAGE = mmap.PAGESIZE
 
 
