@@ -220,7 +220,7 @@ fn find_prints_the_same() {
     mounted.end();
 }
 
-/// What SEEK_DATA or SEEK_HOLE answer.
+/// What `lseek` answers to a question for data or a hole.
 fn sought(file: &File, from: SeekFrom) -> Result<u64, Errno> {
     rustix::fs::seek(file, from)
 }

@@ -163,7 +163,7 @@ fn dead(sandbox: &Sandbox, mounted: &Mounted<'_>, source: &Path, target: &Path, 
     for (path, was) in [(&tree, source), (&tree.join("folder09"), &source.join("folder09")), (&never_listed, source)] {
         match names(path) {
             Ok(found) => {
-                assert!(found == names(was).unwrap() && *path != never_listed, "{}: {found:?}", path.display())
+                assert!(found == names(was).unwrap() && *path != never_listed, "{}: {found:?}", path.display());
             }
             Err(e) => assert_eq!(Errno::from_io_error(&e), Some(Errno::NOTCONN), "{}: {e}", path.display()),
         }
@@ -381,9 +381,9 @@ fn damage_to_any_file_of_the_database_is_an_error_or_nothing_for_a_mount() {
                     let told = mounted.told();
                     assert!(errors == 0 || told.contains("damaged"), "{what}: {errors} errors and not a word: {told}");
                     if errors == 0 {
-                        unharmed += 1
+                        unharmed += 1;
                     } else {
-                        erred += 1
+                        erred += 1;
                     }
                     mounted.end();
                 }
