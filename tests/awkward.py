@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Makes a tree with every awkward thing a file system can hold. awkward.py FOLDER   (as root: owners, devices)"""
+"""Makes a tree with every awkward thing a file system can hold. awkward.py FOLDER [--quick]   (as root: owners, devices)
+
+With --quick the largest file and folder are smaller, for tests that read all of it more than once."""
 
 import os
 import struct
 import sys
+
+QUICK = "--quick" in sys.argv[2:]
 
 os.umask(0o022)
 os.mkdir(sys.argv[1])
@@ -46,7 +50,8 @@ sparse("holes/all", 1 << 20, [])
 sparse("holes/lead", 300_000, [(200_000, b"tail")])
 sparse("holes/trail", 300_000, [(0, b"head")])
 sparse("holes/both", 3 << 20, [(1 << 20, os.urandom(70_000))])
-sparse("holes/large", 5 << 30, [(1 << 30, b"island"), (4 << 30, os.urandom(100_000))])
+unit = (16 << 20) if QUICK else (1 << 30)
+sparse("holes/large", 5 * unit, [(unit, b"island"), (4 * unit, os.urandom(100_000))])
 sparse("holes/many", 8192 * 3000, [(i * 8192 + 4096, b"x" * 4096) for i in range(3000)])
 sparse("holes/some", 8192 * 60, [(i * 8192 + 4096, b"y" * 4096) for i in range(60)])
 
@@ -79,6 +84,13 @@ os.mknod("large-numbers", 0o020600, os.makedev(4000, 900_000))
 # Owners and modes
 write("owned", b"by nobody we know")
 os.chown("owned", 123_456, 654_321)
+os.mkdir("owners")
+for uid, gid in ((1, 0), (0, 1), (65_534, 65_534), (0x7FFF_FFFF, 0x7FFF_FFFE), (0xFFFF_FFFE, 0xFFFF_FFFD)):
+    write(f"owners/{uid}-{gid}", b"someone else's")
+    os.chown(f"owners/{uid}-{gid}", uid, gid)
+os.symlink("nobody", "owners/link")
+os.chown("owners/link", 77, 88, follow_symlinks=False)
+os.chown("owners", 1000, 1000)
 write("setuid", b"#!/bin/sh\n")
 os.chmod("setuid", 0o6755)
 os.mkdir("sticky")
@@ -99,6 +111,8 @@ os.setxattr("xattr", "user.binary", bytes(range(256)))
 os.setxattr("xattr", "trusted.deep", b"root only")
 write("xattr-large", b"has a long one")
 os.setxattr("xattr-large", "user.long", os.urandom(3000))
+write("capable", b"may open raw sockets")
+os.setxattr("capable", "security.capability", struct.pack("<5I", 0x0200_0001, 1 << 13, 0, 0, 0))
 os.mkdir("xattr-folder")
 os.setxattr("xattr-folder", "user.folder", b"yes")
 os.setxattr("outside", "trusted.on-symlink", b"yes", follow_symlinks=False)
@@ -120,7 +134,7 @@ os.setxattr("acl-folder", "system.posix_acl_default", both)
 # Folders
 os.mkdir("empty-folder")
 os.mkdir("many")
-for i in range(20_000):
+for i in range(3_000 if QUICK else 20_000):
     write(f"many/{i}")
 os.mkdir("deep")
 here = os.open("deep", os.O_RDONLY)

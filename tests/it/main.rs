@@ -18,6 +18,7 @@ mod crash; // trouble at any operation: kills, power cuts, failing and full disk
 mod damage; // any file of a store changed, cut or gone
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
+mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
@@ -25,6 +26,7 @@ mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
 mod many_readers; // readers beside a writer
+mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod pseudo; // file systems of which a capture takes the mount point alone

@@ -37,19 +37,49 @@ pub(crate) struct Mounted<'a> {
 
 impl<'a> Mounted<'a> {
     pub(crate) fn new(sandbox: &'a Sandbox, name: &str, arguments: &[&str]) -> Self {
+        Self::attempt(sandbox, name, arguments).unwrap_or_else(|why| panic!("the mount did not come up: {why}"))
+    }
+
+    /// The same where the mount may be refused: then what was said.
+    pub(crate) fn attempt(sandbox: &'a Sandbox, name: &str, arguments: &[&str]) -> Result<Self, String> {
         assert!(Path::new("/dev/fuse").exists(), "mount tests need /dev/fuse");
-        let point = sandbox.path(name);
+        let (point, log) = (sandbox.path(name), sandbox.path(format!("{name}.log")));
         fs::create_dir_all(&point).unwrap();
         let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
         command.arg("--store").arg(sandbox.store()).arg("mount").args(arguments).arg(&point);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mounted = Self { process, point, sandbox };
+        let process = command.stdout(Stdio::null()).stderr(fs::File::create(log).unwrap()).spawn().unwrap();
+        let mut mounted = Self { process, point, sandbox };
         let begun = Instant::now();
         while !fs::read_to_string("/proc/self/mounts").unwrap().contains(&text(&mounted.point).replace(' ', "\\040")) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "the mount did not come up");
+            if begun.elapsed() > Duration::from_secs(20) || mounted.process.try_wait().unwrap().is_some() {
+                return Err(mounted.told());
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
-        mounted
+        Ok(mounted)
+    }
+
+    /// What the process that serves it has said so far.
+    pub(crate) fn told(&self) -> String {
+        fs::read_to_string(self.point.with_added_extension("log")).unwrap()
+    }
+
+    /// The process that serves it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for the process after the mount was taken away from outside. It goes on as long as a file in it is open.
+    pub(crate) fn gone(mut self) {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "the mount is gone, its process is not");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.success(), "{status}: {}", self.told());
     }
 
     /// Ends the process that serves it, as a crash would: the mount stays, dead.
@@ -58,9 +88,9 @@ impl<'a> Mounted<'a> {
         self.process.wait().unwrap();
     }
 
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(self) {
         self.sandbox.larder(["unmount", text(&self.point)]).done();
-        assert!(self.process.wait().unwrap().success());
+        self.gone();
     }
 }
 
