@@ -52,7 +52,6 @@ mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{
     ArgAction, ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
@@ -199,8 +198,8 @@ enum Outcome {
     Partial,
 }
 
-/// Runs the program with these arguments (the first is its name) and tells how it ended.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs the program with these arguments (the first is its name) and gives its exit status.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     events::elapsed();
     let args = mount_helper::arguments(args.into_iter().collect());
     let wants_json = args.iter().any(|a| a == "--json");
@@ -223,7 +222,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(e) => report::failure(&e, &out),
     };
     report::ended(status, &out);
-    ExitCode::from(status)
+    status
 }
 
 /// Reads the configuration and puts what it says where the command looks for it.

@@ -1,7 +1,5 @@
 //! Telling the user that something failed, and that the command has ended.
 
-use std::process::ExitCode;
-
 use crate::model::Kind;
 
 use super::error::{CliError, exit_status};
@@ -49,16 +47,16 @@ fn words(error: &CliError, out: &Output) {
 }
 
 /// Tells what is wrong with the arguments, or prints the help that was asked for.
-pub(super) fn usage(error: &clap::Error, json: bool, hint: Option<String>) -> ExitCode {
+pub(super) fn usage(error: &clap::Error, json: bool, hint: Option<String>) -> u8 {
     if json && error.use_stderr() {
         let message = error.render().to_string();
         let message = message.trim().trim_start_matches("error: ");
         let told = CliError { hint, ..CliError::new(Kind::Usage, message) };
-        return failure(&told, &Output::new(true, false)).into();
+        return failure(&told, &Output::new(true, false));
     }
     let _ = error.print();
     if let Some(hint) = hint.filter(|_| error.use_stderr()) {
         stderr::line(&format!("  hint: {hint}"));
     }
-    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+    if error.use_stderr() { 2 } else { 0 }
 }

@@ -135,8 +135,9 @@ impl Answers {
         if let Some(Ino::AsOf(seconds)) = ino {
             self.asked.add(seconds);
         }
+        let unknown = || if self.lacks_names(parent) { Errno::EIO } else { Errno::ENOENT };
         // Which tree an id leads to never changes, but it may be removed.
-        let found = self.found(ino.ok_or(Errno::ENOENT)?)?;
+        let found = self.found(ino.ok_or_else(unknown)?)?;
         Ok(Found { keep: SHORT, ..found })
     }
 
@@ -167,11 +168,15 @@ impl Answers {
             }
             return Ok(());
         }
+        if self.lacks_names(folder) {
+            return Err(Errno::EIO);
+        }
         let names = self.layout().list(folder).ok_or(Errno::ENOTDIR)?;
         let first = usize::try_from(first).unwrap_or(usize::MAX);
         for (position, (name, ino)) in names.iter().enumerate().skip(first) {
             let found = match ino {
-                // To list snapshots is not to use them: their manifests are not read, and who wants one looks it up.
+                // To list snapshots is not to use them: their manifests are not read, damaged ones are listed too, and who wants
+                // one looks it up.
                 Ino::Node(_) => Found { attr: unread_folder(ino.raw(None)), keep: Duration::ZERO },
                 _ => match self.found(*ino) {
                     Ok(found) => Found { keep: SHORT, ..found },
@@ -183,6 +188,11 @@ impl Answers {
             }
         }
         Ok(())
+    }
+
+    /// True if there is a dataset whose name belongs into this folder and cannot be read: a list without it would say that it is gone.
+    fn lacks_names(&self, folder: Ino) -> bool {
+        matches!(folder, Ino::Datasets | Ino::AsOf(_)) && self.view.catalog().lacks_names()
     }
 
     pub(super) fn readlink(&self, ino: INodeNo) -> Result<Vec<u8>, Errno> {

@@ -35,7 +35,7 @@ pub struct MountOptions {
     pub snapshot: Option<SnapshotId>,
     /// Where; an existing folder.
     pub mountpoint: PathBuf,
-    /// Lets other users in; the kernel checks permissions. Root's mounts always do.
+    /// Lets other users in; the kernel checks permissions.
     pub allow_other: bool,
     /// As behind `mount -o`: `suid`, `dev`, `noexec`, `noxattr`, … See [`Self::parse`] for which.
     pub extra: Vec<String>,

@@ -224,7 +224,10 @@ impl Store {
 
     fn find(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
         let what = || format!("{} {}", sort.word(), hex(id));
-        let places = places(db, sort, id)?;
+        let places = places(db, sort, id).map_err(|e| match e {
+            StoreError::Damage { .. } => StoreError::damage(what(), cause(&e)),
+            other => other,
+        })?;
         if places.is_empty() {
             return Err(StoreError::damage(what(), "it is not in the index"));
         }
@@ -239,7 +242,7 @@ impl Store {
                 Err(e) => return Err(e),
             }
         }
-        let why = first_error.map_or_else(|| "its bytes are not those its id says".to_owned(), |e| e.to_string());
+        let why = first_error.map_or_else(|| "its bytes are not those its id says".to_owned(), |e| cause(&e));
         Err(StoreError::damage(what(), why))
     }
 
@@ -286,6 +289,14 @@ impl Store {
         let opened = opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))?;
         let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
         Ok(Decoded { number: block, block: opened, ids })
+    }
+}
+
+/// What is damaged and how, as the reason of further damage.
+fn cause(error: &StoreError) -> String {
+    match error {
+        StoreError::Damage { what, why } => format!("{what}: {why}"),
+        other => other.to_string(),
     }
 }
 

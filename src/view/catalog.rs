@@ -36,6 +36,7 @@ impl CatalogRow {
 pub struct Catalog {
     rows: Vec<CatalogRow>,
     mark: Option<(Vec<u8>, u64)>,
+    unnamed: Option<String>,
 }
 
 impl PartialEq for Catalog {
@@ -49,9 +50,16 @@ impl Catalog {
     pub(super) fn read(store: &Store, mark: Option<(Vec<u8>, u64)>) -> Result<Self, StoreError> {
         let mut names: HashMap<DatasetKey, Option<DatasetName>> = HashMap::new();
         let mut used: HashMap<(DatasetKey, String), u32> = HashMap::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut unnamed) = (Vec::new(), None);
         for row in store.snapshots()? {
-            let dataset = names.entry(row.dataset).or_insert_with(|| store.dataset_name(row.dataset).ok()).clone();
+            let mut name = || match store.dataset_name(row.dataset) {
+                Ok(name) => Some(name),
+                Err(e) => {
+                    unnamed = unnamed.take().or_else(|| e.is_damage().then(|| e.to_string()));
+                    None
+                }
+            };
+            let dataset = names.entry(row.dataset).or_insert_with(&mut name).clone();
             let mut time_name = file_name(row.arrival);
             let times = used.entry((row.dataset, time_name.clone())).or_default();
             *times += 1;
@@ -60,7 +68,7 @@ impl Catalog {
             }
             rows.push(CatalogRow { id: row.id, sequence: row.sequence, arrival: row.arrival, dataset, time_name });
         }
-        Ok(Self { rows, mark })
+        Ok(Self { rows, mark, unnamed })
     }
 
     /// All snapshots, oldest first.
@@ -102,6 +110,17 @@ impl Catalog {
     pub fn datasets(&self) -> Vec<&CatalogRow> {
         let mut seen = std::collections::HashSet::new();
         self.rows.iter().filter(|row| row.dataset.as_ref().is_some_and(|name| seen.insert(name))).collect()
+    }
+
+    /// True if a dataset's name is damaged: then a list of their names is not whole.
+    #[must_use]
+    pub fn lacks_names(&self) -> bool {
+        self.unnamed.is_some()
+    }
+
+    /// What is wrong with a dataset's name.
+    pub(super) fn unnamed(&self) -> Option<&str> {
+        self.unnamed.as_deref()
     }
 
     /// The store's state when this was read.

@@ -94,7 +94,9 @@ impl View {
             ahead: Ahead::default(),
             progress,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let view = Self { inner: Arc::new(inner) };
+        view.tell_unnamed();
+        Ok(view)
     }
 
     /// The store.
@@ -141,6 +143,14 @@ impl View {
         Ok(changed)
     }
 
+    /// Tells that the name of a dataset is damaged.
+    fn tell_unnamed(&self) {
+        if let Some(why) = self.catalog().unnamed() {
+            let path = "the names of datasets".to_owned();
+            self.inner.progress.notice(Notice::Unreadable { path, why: why.to_owned() });
+        }
+    }
+
     /// Tells of damage that was met at a node, once.
     fn tell(&self, id: NodeId, error: &StoreError) {
         let why = error.to_string();
@@ -158,6 +168,7 @@ impl View {
             |row| crate::store::snapshot_label(row.id),
         );
         match self.path(id) {
+            Ok(path) if path.is_empty() => snapshot,
             Ok(path) => format!("{snapshot}: {}", String::from_utf8_lossy(&path)),
             Err(_) => format!("{snapshot}: node {}", id.index()),
         }

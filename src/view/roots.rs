@@ -48,7 +48,11 @@ impl View {
         if id.is_none() && self.look_again()? {
             id = self.catalog().by_sequence(sequence).map(|row| row.id);
         }
-        let opened = self.open(&id.ok_or(ViewError::Stale(node))?)?;
+        let opened = self.open(&id.ok_or(ViewError::Stale(node))?).inspect_err(|e| {
+            if let ViewError::Store(e) = e {
+                self.tell(node.root(), e);
+            }
+        })?;
         self.inner.roots.get(&opened.sequence()).ok_or(ViewError::Stale(node))
     }
 

@@ -480,3 +480,22 @@ fn random_reads_of_many_processes_give_the_source() {
     print!("{told}");
     mounted.end();
 }
+
+#[test]
+fn the_time_of_birth_is_an_attribute_that_is_not_listed() {
+    let c = Captured::shared();
+    let (mounted, tree) = c.mount("births");
+    // With other attributes and without, with ACLs, under each name of one file; a folder too, and the root.
+    let names =
+        [".", "text", "empty", "holes/all", "closed/inside", "links", "link-a", "zz-link-c", "xattr", "acl", "many"];
+    let births = c.prints(&c.source, "stat", &[&["-c", "%.9W", "--"][..], &names].concat());
+    for (name, birth) in names.iter().zip(String::from_utf8(births).unwrap().lines()) {
+        assert!(!birth.starts_with(['0', '-']), "this file system knows no time of birth: {birth}");
+        let asked = ["--only-values", "-n", "user.larder.btime", "--", name];
+        assert_eq!(String::from_utf8(c.prints(&tree, "getfattr", &asked)).unwrap(), birth, "{name}");
+        // Else whoever copies from a mount would make it an attribute.
+        let listed = c.prints(&tree, "getfattr", &["-d", "-m", "-", "--", name]);
+        assert!(!String::from_utf8_lossy(&listed).contains("btime"), "{name}: it is listed");
+    }
+    mounted.end();
+}

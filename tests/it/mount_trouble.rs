@@ -399,3 +399,46 @@ fn damage_to_any_file_of_the_database_is_an_error_or_nothing_for_a_mount() {
     assert!(erred >= 2, "{erred} mounts met damage, {refused} were refused, {unharmed} met none");
     assert!(!matches!(fs::metadata(sandbox.path("mnt")), Err(e) if e.kind() == ErrorKind::NotConnected));
 }
+
+#[test]
+fn damage_hides_no_snapshot_and_no_dataset_from_a_listing() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..4 {
+        fs::write(source.join("file"), noise(turn, 5_000)).unwrap();
+        sandbox.snapshot(&source, ["d", "e"][turn as usize % 2]).done();
+    }
+    let folders = ["snapshots", "datasets", "datasets/d", "datasets/e"];
+    let whole = Mounted::new(&sandbox, "mnt", &[]);
+    let expected = folders.map(|folder| names(&whole.point.join(folder)).unwrap());
+    whole.end();
+    let mut harmed = 0;
+    for file in sorted_files(&sandbox) {
+        let bytes = fs::read(&file).unwrap();
+        flip(&file, 40);
+        if let Ok(mounted) = Mounted::attempt(&sandbox, "mnt", &[]) {
+            let mut errors = 0;
+            for (folder, expected) in folders.iter().zip(&expected) {
+                let at = mounted.point.join(folder);
+                // All of it or an error: `rsync --delete` takes what a listing lacks for deleted.
+                match names(&at) {
+                    Ok(found) => assert_eq!(&found, expected, "{folder}, with damage in {}", file.display()),
+                    Err(e) => assert!(is_eio(&e), "{folder}: {e}, with damage in {}", file.display()),
+                }
+                for name in expected {
+                    match fs::symlink_metadata(at.join(name)) {
+                        Ok(_) => {}
+                        Err(e) if is_eio(&e) => errors += 1,
+                        Err(e) => panic!("{folder}/{}: {e}, with damage in {}", name.display(), file.display()),
+                    }
+                }
+            }
+            assert!(errors == 0 || mounted.told().contains("damaged"), "not a word: {}", mounted.told());
+            harmed += u32::from(errors > 0);
+            mounted.end();
+        }
+        fs::write(&file, bytes).unwrap();
+    }
+    assert!(harmed > 0, "no damage met a name");
+}

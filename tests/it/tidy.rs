@@ -49,7 +49,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("strsim", &["cli/"]),
     ("schemars", &["cli/"]),
     ("log", &[]),
-    ("signal_hook", &["mount/", "cli/"]),
+    ("signal_hook", &["mount/", "cli/", "main.rs"]),
     ("crossbeam_channel", &[]),
     ("jiff", &[]),
     ("quick_cache", &[]),
