@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use crate::model::{DatasetName, Evidence, Name, Reference, SnapshotKind};
 use crate::store::Waiting;
 
+/// Bytes of a long file in one block, unless told otherwise.
+pub(super) const BLOCK_SIZE: usize = 1 << 20;
+
 /// What is captured.
 pub enum Source {
     /// One folder, which becomes the root; or several paths, each at its absolute path.
@@ -57,6 +60,9 @@ pub struct CaptureOptions {
     pub force_read: bool,
     /// Make no snapshot that would be equal to the dataset's newest.
     pub skip_if_unchanged: bool,
+    /// Bytes of a long file that are compressed as one block, at least; a chunk is never divided. The smaller, the sooner a few
+    /// bytes from the middle are had, and the larger the store.
+    pub block_size: usize,
     /// Decode each block and compare before it is written.
     pub check_blocks: bool,
     /// Wait for another writer or not.
@@ -85,6 +91,7 @@ impl CaptureOptions {
             one_file_system: false,
             force_read: false,
             skip_if_unchanged: false,
+            block_size: BLOCK_SIZE,
             check_blocks: true,
             waiting: Waiting::Wait,
             kind: SnapshotKind::Manual,

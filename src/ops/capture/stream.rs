@@ -12,8 +12,6 @@ use super::CaptureError;
 use super::group::{Piece, Reading, finish_sum};
 use super::lists::{ChunkLister, keep_holes};
 
-/// A block of a long file holds at least this many bytes.
-const PIECE_BYTES: usize = 1 << 20;
 /// Bytes read at a time.
 const READ_BYTES: usize = 1 << 20;
 /// Pieces whose chunks are waited for at most.
@@ -155,9 +153,10 @@ impl Reading<'_, '_> {
         ended: bool,
         under_way: &mut VecDeque<Piece>,
     ) -> Result<(), CaptureError> {
+        let piece_bytes = self.pipeline.setting.options.block_size;
         loop {
             let (mut end, mut lens) = (0, Vec::new());
-            while end < PIECE_BYTES {
+            while end < piece_bytes {
                 let rest = &buffer[end..];
                 if rest.is_empty() || (!ended && rest.len() < self.cutter.max()) {
                     break;
@@ -166,7 +165,7 @@ impl Reading<'_, '_> {
                 lens.push(u32::try_from(len).unwrap_or(u32::MAX));
                 end += len;
             }
-            if end == 0 || (end < PIECE_BYTES && !ended) {
+            if end == 0 || (end < piece_bytes && !ended) {
                 return Ok(());
             }
             let rest = buffer.split_off(end);
