@@ -4,13 +4,15 @@
 //! again as is in use, and the kernel with pages to clear: over a store read from end to end, half of its time.
 
 use std::mem;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::{Mutex, PoisonError};
 
 /// Pieces that are kept at the most.
 const KEPT: usize = 4;
 /// Shorter pieces the allocator itself hands out again well; longer ones are rare.
-const SIZES: std::ops::RangeInclusive<usize> = 128 << 10..=4 << 20;
+const SIZES: RangeInclusive<usize> = 128 << 10..=4 << 20;
+/// Pieces have multiples of this, so that one fits where another was.
+const STEP: usize = 128 << 10;
 
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
@@ -21,8 +23,12 @@ pub struct Bytes(Vec<u8>);
 impl Bytes {
     /// None yet, with room for `len`.
     pub(super) fn with_capacity(len: usize) -> Self {
-        // Not one that is far too long: a cache that counts bytes would hold more memory than it knows of.
-        let fits = |spare: &Vec<u8>| (len..=len + len / 4).contains(&spare.capacity());
+        if !SIZES.contains(&len) {
+            return Self(Vec::with_capacity(len));
+        }
+        let len = len.next_multiple_of(STEP);
+        // Not one that is far too long: that would be lost to other uses.
+        let fits = |spare: &Vec<u8>| (len..=len + STEP).contains(&spare.capacity());
         let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
         let found = spare.iter().rposition(fits).map(|at| spare.swap_remove(at));
         Self(found.unwrap_or_else(|| Vec::with_capacity(len)))

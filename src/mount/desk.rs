@@ -2,7 +2,8 @@
 //!
 //! The kernel lets nobody end, not even by SIGKILL, who waits for the answer to a request that was taken. So each reply lies in
 //! a slot while the work for it goes on, and who comes first takes it out: the work, or a watchman who answers EIO. And the last
-//! free of the threads that take requests hands its work over: there is always one that takes.
+//! free of the threads that take requests hands its work over: there is always one that takes. A few others do that work; there
+//! are more of them only while some are stuck, for each has memory of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use fuser::{
     Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
     ReplyXattr,
@@ -18,8 +19,12 @@ use fuser::{
 
 use crate::model::{Notice, Progress};
 
-/// Threads besides those that take requests, at the most.
-const SPARE: usize = 64;
+/// Threads besides those that take requests.
+const SPARE: usize = 2;
+/// The same while some are stuck.
+const MOST_SPARE: usize = 64;
+/// A request that has waited so long is stuck.
+const STUCK: Duration = Duration::from_millis(500);
 /// How long a spare thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -131,7 +136,7 @@ impl<R: Sort> Drop for Ticket<R> {
 impl Desk {
     /// For so many threads that take requests.
     pub(super) fn new(threads: usize) -> Self {
-        let (hand, take) = bounded(0);
+        let (hand, take) = unbounded();
         let (slots, free) = (Mutex::default(), Mutex::default());
         Self(Arc::new(Inner {
             threads,
@@ -177,33 +182,41 @@ impl Desk {
     }
 
     fn hand_over(&self, job: Job) {
-        let job = match self.0.hand.try_send(job) {
-            Ok(()) => return,
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
-        };
-        if self.0.spare.fetch_add(1, Ordering::Relaxed) >= SPARE {
+        // It cannot fail: the other end is ours too.
+        let _ = self.0.hand.send(job);
+        self.help(SPARE);
+    }
+
+    /// Has one more thread at the work that waits, if there are fewer than `most`.
+    fn help(&self, most: usize) {
+        if self.0.take.is_empty() {
+            return;
+        }
+        if self.0.spare.fetch_add(1, Ordering::Relaxed) >= most {
             self.0.spare.fetch_sub(1, Ordering::Relaxed);
-            return job();
+            return;
         }
         let desk = self.clone();
         let work = move || {
-            job();
-            while let Ok(next) = desk.0.take.recv_timeout(IDLE) {
-                next();
+            while let Ok(job) = desk.0.take.recv_timeout(IDLE) {
+                job();
             }
             desk.0.spare.fetch_sub(1, Ordering::Relaxed);
         };
         if thread::Builder::new().name("spare".to_owned()).spawn(work).is_err() {
-            // The work is dropped with its ticket, and so answered.
+            // The work stays in the queue: whoever is there comes to it, or the watchman.
             self.0.spare.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Answers EIO where nobody did for as long as `deadline`, until `end` is dropped.
     pub(super) fn watch(&self, deadline: Duration, progress: &dyn Progress, end: &Receiver<()>) {
-        let interval = (deadline / 8).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let interval = (deadline / 8).clamp(Duration::from_millis(50), STUCK);
         let mut stalled = false;
         while end.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            if self.waiting(STUCK) {
+                (0..self.0.take.len()).for_each(|_| self.help(MOST_SPARE));
+            }
             let late = self.expire(deadline);
             if late > 0 && !stalled {
                 let seconds = deadline.as_secs_f64();
@@ -211,7 +224,7 @@ impl Desk {
                     "the store does not answer: whoever waited for {seconds} s got an input/output error"
                 )));
             }
-            stalled = late > 0 || (stalled && self.waiting());
+            stalled = late > 0 || (stalled && self.waiting(Duration::ZERO));
         }
     }
 
@@ -232,8 +245,9 @@ impl Desk {
         self.0.expired.load(Ordering::Relaxed)
     }
 
-    /// True if somebody waits.
-    fn waiting(&self) -> bool {
-        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|slot| slot.lock().is_some())
+    /// True if somebody has waited for so long.
+    fn waiting(&self, time: Duration) -> bool {
+        let slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().any(|slot| slot.lock().as_ref().is_some_and(|(since, _)| since.elapsed() >= time))
     }
 }

@@ -19,11 +19,11 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(20);
 /// How much of a mount's cache is for decoded blocks: what its store is to be opened with.
 #[must_use]
 pub fn share_of_blocks(cache: u64) -> u64 {
-    cache / 2
+    cache / 8 * 3
 }
 
-/// How much is for pages and nodes. What is left is for blocks being decoded and for what the allocator cannot use again of many
-/// small pieces: measured, together about a quarter.
+/// How much is for pages and nodes. What is left is for blocks being decoded and for what the allocator cannot use again: measured,
+/// together up to three eighths.
 pub(super) fn share_of_pages(cache: u64) -> u64 {
     cache / 4
 }
