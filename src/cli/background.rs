@@ -14,7 +14,7 @@ use crate::model::Kind;
 
 use super::error::CliError;
 use super::output::Output;
-use super::{folders, mount_helper};
+use super::{folders, fstab};
 
 /// Set for the process that goes on in the background.
 const MARK: &str = "LARDER_IN_BACKGROUND";
@@ -36,7 +36,7 @@ fn parent() -> String {
 pub(super) fn start(out: &Output) -> Result<String, CliError> {
     let failed = |e| CliError::new(Kind::Failed, format!("cannot start the mount in the background: {e}"));
     let program = std::env::current_exe().map_err(failed)?;
-    let arguments = mount_helper::arguments(std::env::args_os().collect());
+    let arguments = fstab::arguments(std::env::args_os().collect());
     let mut command = Command::new(program);
     command.args(arguments.iter().skip(1)).env(MARK, std::process::id().to_string()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;

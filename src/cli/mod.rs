@@ -19,6 +19,7 @@ mod files;
 mod filter;
 mod find;
 mod folders;
+mod fstab;
 mod help;
 mod history;
 mod init;
@@ -28,7 +29,6 @@ mod logger;
 mod ls;
 mod man;
 mod mount;
-mod mount_helper;
 mod output;
 mod pack_file;
 mod place;
@@ -201,7 +201,7 @@ enum Outcome {
 /// Runs the program with these arguments (the first is its name) and gives its exit status.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     events::elapsed();
-    let args = mount_helper::arguments(args.into_iter().collect());
+    let args = fstab::arguments(args.into_iter().collect());
     let wants_json = args.iter().any(|a| a == "--json");
     let definition = help::dressed(definition(), color_of_help(&args));
     let parsed = definition.try_get_matches_from(&args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));

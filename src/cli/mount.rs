@@ -28,7 +28,7 @@ use super::{background, context, size};
 /// lasts. Damage is an input/output error for what it touches alone, told on standard error or in the log.
 ///
 /// In /etc/fstab: `STORE#SNAP MOUNTPOINT fuse.larder identity=FILE,allow_other,_netdev,nofail 0 0` (without #SNAP the whole store; also
-/// snapshot=, config=, cache_size=, deadline=, log=), with mount.fuse.larder, another name of this program, in /sbin.
+/// `snapshot=`, `config=`, `cache_size=`, `deadline=`, `log=`), with mount.fuse.larder, another name of this program, in /sbin.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder mount /mnt                                    the whole store

@@ -151,10 +151,7 @@ impl Desk {
     }
 
     /// Has a request answered by `work`: on this thread, or on another if this is the last one free.
-    pub(super) fn serve<R: Sort>(&self, reply: R, work: impl FnOnce(Ticket<R>) + Send + 'static)
-    where
-        R: 'static,
-    {
+    pub(super) fn serve<R: Sort + 'static>(&self, reply: R, work: impl FnOnce(Ticket<R>) + Send + 'static) {
         let ticket = self.ticket(reply);
         let job = move || {
             // What panics here costs one answer, not the mount.

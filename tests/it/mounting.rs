@@ -32,6 +32,7 @@ impl Drop for Mount {
 pub(crate) struct Mounted<'a> {
     process: Child,
     pub(crate) point: PathBuf,
+    log: PathBuf,
     sandbox: &'a Sandbox,
 }
 
@@ -43,12 +44,12 @@ impl<'a> Mounted<'a> {
     /// The same where the mount may be refused: then what was said.
     pub(crate) fn attempt(sandbox: &'a Sandbox, name: &str, arguments: &[&str]) -> Result<Self, String> {
         assert!(Path::new("/dev/fuse").exists(), "mount tests need /dev/fuse");
-        let (point, log) = (sandbox.path(name), sandbox.path(format!("{name}.log")));
+        let (point, log) = (sandbox.path(name), sandbox.path(format!("{}.log", name.replace('/', "-"))));
         fs::create_dir_all(&point).unwrap();
         let mut command = sandbox.client().command(env!("CARGO_BIN_EXE_larder"));
         command.arg("--store").arg(sandbox.store()).arg("mount").args(arguments).arg(&point);
-        let process = command.stdout(Stdio::null()).stderr(fs::File::create(log).unwrap()).spawn().unwrap();
-        let mut mounted = Self { process, point, sandbox };
+        let process = command.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+        let mut mounted = Self { process, point, log, sandbox };
         let begun = Instant::now();
         while !fs::read_to_string("/proc/self/mounts").unwrap().contains(&text(&mounted.point).replace(' ', "\\040")) {
             if begun.elapsed() > Duration::from_secs(20) || mounted.process.try_wait().unwrap().is_some() {
@@ -61,7 +62,7 @@ impl<'a> Mounted<'a> {
 
     /// What the process that serves it has said so far.
     pub(crate) fn told(&self) -> String {
-        fs::read_to_string(self.point.with_added_extension("log")).unwrap()
+        fs::read_to_string(&self.log).unwrap()
     }
 
     /// The process that serves it.
