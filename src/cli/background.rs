@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::OFlags;
+
 use crate::model::Kind;
 
 use super::error::CliError;
@@ -65,7 +67,10 @@ pub(super) struct Log {
 impl Log {
     /// The file that was named, or one for the mount point in the state folder. Lines are added to what is there.
     pub(super) fn open(named: Option<PathBuf>, mountpoint: &Path) -> Result<Self, CliError> {
-        let open = |path: &Path| OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        // A pipe that nobody reads is an error at once.
+        let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let open =
+            |path: &Path| OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path);
         if let Some(named) = named {
             let path = std::path::absolute(&named).unwrap_or(named);
             let file = open(&path)
@@ -89,17 +94,30 @@ impl Log {
         self.path.as_ref().map(|path| path.display().to_string())
     }
 
-    /// Leaves the terminal: what is told from here on goes to the log.
-    pub(super) fn detach(self) {
+    /// Leaves the terminal, whose end would else end this process: before whoever waits is told that all is ready.
+    pub(super) fn leave_terminal(&self) {
+        let _ = rustix::process::setsid();
+        // No other mount shall be busy for our sake.
+        let _ = std::env::set_current_dir("/");
+    }
+
+    /// Takes away a log that says nothing, of what never came up.
+    pub(super) fn remove_if_empty(&self) {
+        if let Some(path) =
+            self.path.as_ref().filter(|_| self.file.metadata().is_ok_and(|m| m.is_file() && m.len() == 0))
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// What is told from here on goes to the log.
+    pub(super) fn detach(&self) {
         // The one who waits has read all when this closes.
         let _ = rustix::stdio::dup2_stderr(&self.file);
         if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
             let _ = rustix::stdio::dup2_stdin(&null);
             let _ = rustix::stdio::dup2_stdout(&null);
         }
-        let _ = rustix::process::setsid();
-        // No other mount shall be busy for our sake.
-        let _ = std::env::set_current_dir("/");
     }
 }
 
@@ -107,8 +125,7 @@ impl Log {
 fn file_name(mountpoint: &Path) -> PathBuf {
     let path = std::path::absolute(mountpoint).unwrap_or_else(|_| mountpoint.to_owned());
     let text = path.to_string_lossy();
-    let name: String =
-        text.trim_matches('/').chars().map(|c| if c == '/' || c.is_control() { '-' } else { c }).collect();
+    let name = text.trim_matches('/').replace('-', "--").replace('/', "-").replace(|c: char| c.is_control(), "_");
     let cut: String = name.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
     PathBuf::from(format!("{}.log", if cut.is_empty() { "root" } else { &cut }))
 }
@@ -119,7 +136,9 @@ mod tests {
 
     #[test]
     fn a_log_is_named_for_its_mount_point() {
-        for (point, name) in [("/mnt", "mnt.log"), ("/srv/a b/c", "srv-a b-c.log"), ("/", "root.log")] {
+        for (point, name) in
+            [("/mnt", "mnt.log"), ("/srv/a b/c", "srv-a b-c.log"), ("/srv/a-b", "srv-a--b.log"), ("/", "root.log")]
+        {
             assert_eq!(file_name(Path::new(point)), PathBuf::from(name));
         }
         assert!(file_name(Path::new(&"/long".repeat(100))).as_os_str().len() <= 64);

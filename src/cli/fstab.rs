@@ -48,7 +48,8 @@ fn options(text: &OsStr, ours: &mut Vec<OsString>) {
     for option in text.as_bytes().split(|b| *b == b',') {
         let at = option.iter().position(|b| *b == b'=').unwrap_or(option.len());
         let (name, value) = option.split_at(at);
-        match OURS.iter().find(|(known, _)| *known == name && !value.is_empty()) {
+        let spelled: Vec<u8> = name.iter().map(|b| if *b == b'-' { b'_' } else { *b }).collect();
+        match OURS.iter().find(|(known, _)| *known == spelled && !value.is_empty()) {
             Some((_, flag)) => {
                 ours.push(flag.into());
                 ours.push(OsString::from_vec(value[1..].to_vec()));

@@ -9,13 +9,14 @@ use clap::{Args, ValueHint, value_parser};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Kind, Notice, Progress, Timestamp};
+use crate::model::{Kind, Notice, Progress, Timestamp, shell_word};
 use crate::mount::{DEFAULT_DEADLINE, MountOptions, Stats, mount, share_of_blocks, stats, unmount};
 use crate::snapshots::{SnapshotName, resolve};
-use crate::store::CacheSize;
+use crate::store::{CacheSize, Store, lies_in};
 
 use super::error::CliError;
 use super::output::{self, Output};
+use super::pack_file::PackFile;
 use super::{Global, Outcome};
 use super::{background, context, size};
 
@@ -159,6 +160,7 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
     let [.., mountpoint] = args.places.as_slice() else {
         return Err(CliError::new(Kind::Usage, "no mount point was named"));
     };
+    let mountpoint = &std::path::absolute(mountpoint).unwrap_or_else(|_| mountpoint.clone());
     if args.stats {
         return tell_stats(mountpoint, out);
     }
@@ -183,25 +185,53 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
     options.extra = args.options;
     options.cache = args.cache_size;
     options.deadline = Duration::from_secs(args.deadline);
+    options.source = place.named;
+    if let Some(named) = &args.log {
+        check_log(named, mountpoint, &store, global)?;
+    }
     let log = args.background.then(|| background::Log::open(args.log, mountpoint)).transpose()?;
     let progress = Log { out: *out, with_time: log.is_some() };
-    mount(&store, &options, Arc::new(progress), || {
+    let mounted = mount(&store, &options, Arc::new(progress), || {
         let mounted = MountReportJson::Mounted(MountJson {
             mounted: mountpoint.display().to_string(),
             snapshot: snapshot.map(|s| s.to_string()),
             pid: std::process::id(),
             log: log.as_ref().and_then(background::Log::path),
         });
+        if let Some(log) = &log {
+            log.leave_terminal();
+        }
         if out.json() || log.is_some() {
             let _ = out.print_json(&mounted);
         } else {
-            out.remark(&format!("mounted at {}; Ctrl-C or `larder unmount {0}` ends it", mountpoint.display()));
+            let unmount = shell_word(&mountpoint.to_string_lossy());
+            out.remark(&format!("mounted at {}; Ctrl-C or `larder unmount {unmount}` ends it", mountpoint.display()));
         }
-        if let Some(log) = log {
+        if let Some(log) = &log {
             log.detach();
+            let what = snapshot.map_or_else(|| "all snapshots".to_owned(), crate::store::snapshot_label);
+            let text = format!("{what} of {} mounted at {}", store.dir().display(), mountpoint.display());
+            Log { out: *out, with_time: true }.notice(Notice::Remark(text));
         }
-    })?;
+    });
+    if let (Err(_), Some(log)) = (&mounted, &log) {
+        log.remove_if_empty();
+    }
+    mounted?;
     Ok(Outcome::Done)
+}
+
+/// Refuses a log where it would destroy something or never be seen.
+fn check_log(named: &Path, mountpoint: &Path, store: &Store, global: &Global) -> Result<(), CliError> {
+    let hint = |e: CliError| e.hint("name another file with --log");
+    PackFile::for_what("the log", named, store, global).map_err(hint)?;
+    if lies_in(named, mountpoint).unwrap_or(false)
+        || named.parent().is_some_and(|p| lies_in(p, mountpoint).unwrap_or(false))
+    {
+        let message = format!("the log {} would be hidden by the mount", named.display());
+        return Err(hint(CliError::new(Kind::Usage, message)));
+    }
+    Ok(())
 }
 
 /// Starts the same command in the background and waits until the mount can be used.
@@ -212,9 +242,12 @@ fn start_in_background(out: &Output) -> Result<Outcome, CliError> {
     if out.json() {
         out.print_json(&mounted)?;
     } else {
-        let log = mounted.log.map_or_else(String::new, |log| format!(", log in {log}"));
+        let log = mounted
+            .log
+            .map_or_else(|| ", no log: the state folder cannot be written".to_owned(), |log| format!(", log in {log}"));
         let MountJson { mounted, pid, .. } = mounted;
-        out.remark(&format!("mounted at {mounted} (process {pid}{log}); `larder unmount {mounted}` ends it"));
+        let unmount = shell_word(&mounted);
+        out.remark(&format!("mounted at {mounted} (process {pid}{log}); `larder unmount {unmount}` ends it"));
     }
     Ok(Outcome::Done)
 }
@@ -236,12 +269,14 @@ fn tell_stats(mountpoint: &Path, out: &Output) -> Result<Outcome, CliError> {
 struct Place {
     store: PathBuf,
     snapshot: Option<SnapshotName>,
+    /// The store and the snapshot as /etc/fstab has them, so that mount(8) knows its own line again.
+    named: Option<String>,
 }
 
 impl Place {
     fn of(args: &MountArgs, global: &Global) -> Result<Self, CliError> {
         let mut global = global.clone();
-        let mut wanted = args.snapshot.clone();
+        let (mut wanted, mut named) = (args.snapshot.clone(), None);
         if let [store, _] = args.places.as_slice() {
             let (path, snapshot) = split_store(store);
             if snapshot.is_some() && wanted.is_some() {
@@ -249,11 +284,13 @@ impl Place {
             }
             wanted = snapshot.or(wanted);
             global.store = Some(path);
+            named = store.is_absolute().then(|| store.to_string_lossy().into_owned());
         }
-        let named = context::store_path(&global)?;
+        let path = context::store_path(&global)?;
         // The folder is opened again while it is mounted, and in the background from another place.
-        let store = std::path::absolute(&named).unwrap_or(named);
-        Ok(Self { store, snapshot: wanted.map(|w| w.parse()).transpose()? })
+        let store = std::path::absolute(&path).unwrap_or(path);
+        let named = named.or_else(|| wanted.as_ref().map(|wanted| format!("larder:{}#{wanted}", store.display())));
+        Ok(Self { store, snapshot: wanted.map(|w| w.parse()).transpose()?, named })
     }
 }
 

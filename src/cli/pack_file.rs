@@ -33,14 +33,22 @@ pub(super) struct PackFile {
 impl PackFile {
     /// Finds out where the name leads. Refused is what would destroy the store, or what opens or describes it.
     pub(super) fn new(named: &Path, store: &Store, global: &Global) -> Result<Self, CliError> {
+        Self::for_what("a pack", named, store, global).map_err(|e| match e.kind {
+            Kind::Usage => e.hint("name another file with -o"),
+            _ => e,
+        })
+    }
+
+    /// The same for something else that is written where the user says.
+    pub(super) fn for_what(what: &str, named: &Path, store: &Store, global: &Global) -> Result<Self, CliError> {
         let found = Self { named: named.to_owned(), target: PathBuf::new() };
         let target = follow(named).map_err(|e| found.failed(&e))?;
         let found = Self { target, ..found };
         match found.belongs_to(store, global) {
             None => Ok(found),
             Some(whose) => {
-                let message = format!("a pack cannot be written to {}: it {whose}", named.display());
-                Err(CliError::new(Kind::Usage, message).hint("name another file with -o"))
+                let message = format!("{what} cannot be written to {}: it {whose}", named.display());
+                Err(CliError::new(Kind::Usage, message))
             }
         }
     }

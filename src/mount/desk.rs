@@ -25,6 +25,8 @@ const SPARE: usize = 2;
 const MOST_SPARE: usize = 64;
 /// A request that has waited so long is stuck.
 const STUCK: Duration = Duration::from_millis(500);
+/// The deadline while others' work is past theirs.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a spare thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -88,6 +90,8 @@ struct Inner {
     free: Mutex<Vec<Arc<Slot>>>,
     spare: AtomicUsize,
     expired: AtomicU64,
+    /// Of the expired ones, those whose work still goes on.
+    stuck: AtomicUsize,
     hand: Sender<Job>,
     take: Receiver<Job>,
 }
@@ -99,14 +103,17 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Ticket<R: Sort> {
     desk: Desk,
     slot: Arc<Slot>,
+    /// Not by the watchman.
+    answered: bool,
     sort: std::marker::PhantomData<fn() -> R>,
 }
 
 impl<R: Sort> Ticket<R> {
     /// Answers, unless the watchman did.
-    pub(super) fn give(self, answer: impl FnOnce(R)) {
+    pub(super) fn give(mut self, answer: impl FnOnce(R)) {
         // Not under the lock: an answer is a system call.
         let reply = self.slot.lock().take();
+        self.answered = reply.is_some();
         if let Some(reply) = reply.and_then(|(_, reply)| R::open(reply)) {
             answer(reply);
         }
@@ -118,8 +125,10 @@ impl<R: Sort> Ticket<R> {
     }
 
     /// Answers with an error.
-    pub(super) fn fail(self, errno: Errno) {
-        if let Some((_, reply)) = self.slot.lock().take() {
+    pub(super) fn fail(mut self, errno: Errno) {
+        let reply = self.slot.lock().take();
+        self.answered = reply.is_some();
+        if let Some((_, reply)) = reply {
             reply.error(errno);
         }
     }
@@ -128,7 +137,9 @@ impl<R: Sort> Ticket<R> {
 impl<R: Sort> Drop for Ticket<R> {
     fn drop(&mut self) {
         // A reply that is dropped answers EIO.
-        self.slot.lock().take();
+        if self.slot.lock().take().is_none() && !self.answered {
+            self.desk.0.stuck.fetch_sub(1, Ordering::Relaxed);
+        }
         self.desk.0.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot.clone());
     }
 }
@@ -145,6 +156,7 @@ impl Desk {
             free,
             spare: AtomicUsize::new(0),
             expired: AtomicU64::new(0),
+            stuck: AtomicUsize::new(0),
             hand,
             take,
         }))
@@ -175,7 +187,7 @@ impl Desk {
             slot
         });
         *slot.lock() = Some((Instant::now(), reply.wrap()));
-        Ticket { desk: self.clone(), slot, sort: std::marker::PhantomData }
+        Ticket { desk: self.clone(), slot, answered: false, sort: std::marker::PhantomData }
     }
 
     fn hand_over(&self, job: Job) {
@@ -214,7 +226,9 @@ impl Desk {
             if self.waiting(STUCK) {
                 (0..self.0.take.len()).for_each(|_| self.help(MOST_SPARE));
             }
-            let late = self.expire(deadline);
+            // Who reads on when a page could not be had asks for it once more, and waits no second time as long.
+            let is_stuck = self.0.stuck.load(Ordering::Relaxed) > 0;
+            let late = self.expire(if is_stuck { deadline.min(AGAIN) } else { deadline });
             if late > 0 && !stalled {
                 let seconds = deadline.as_secs_f64();
                 progress.notice(Notice::Remark(format!(
@@ -230,7 +244,13 @@ impl Desk {
         let slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let late: Vec<_> = slots
             .iter()
-            .filter_map(|slot| slot.lock().take_if(|(since, _)| since.elapsed() >= deadline))
+            .filter_map(|slot| {
+                let mut slot = slot.lock();
+                let late = slot.take_if(|(since, _)| since.elapsed() >= deadline);
+                // Under the lock, so that whoever comes back to an empty slot finds itself counted.
+                self.0.stuck.fetch_add(usize::from(late.is_some()), Ordering::Relaxed);
+                late
+            })
             .map(|(_, reply)| reply.error(Errno::EIO))
             .collect();
         self.0.expired.fetch_add(late.len() as u64, Ordering::Relaxed);

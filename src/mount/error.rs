@@ -52,7 +52,7 @@ pub enum MountError {
     #[error("FUSE is not to be had: {0}")]
     NoFuse(String),
     /// The kernel or fusermount refused.
-    #[error("cannot mount on {}: {source}", path.display())]
+    #[error("cannot mount on {}: {}", path.display(), source.to_string().trim())]
     Refused {
         /// Where.
         path: PathBuf,
@@ -63,6 +63,9 @@ pub enum MountError {
     /// Nothing of Larder's is mounted there.
     #[error("nothing of Larder's is mounted on {}", .0.display())]
     NotMounted(PathBuf),
+    /// It shows no attributes, by which it would tell.
+    #[error("the mount on {} shows no extended attributes (-o noxattr), by which it would tell", .0.display())]
+    Mute(PathBuf),
     /// Unmounting failed.
     #[error("cannot unmount {}: {why}", path.display())]
     Stuck {
@@ -97,6 +100,7 @@ impl Failure for MountError {
             | Self::Dead { .. }
             | Self::Option(_) => Kind::Usage,
             Self::NotMounted(_) => Kind::NotFound,
+            Self::Mute(_) => Kind::Failed,
             Self::View(e) => e.kind(),
             Self::Store(e) => e.kind(),
             Self::NoFuse(_) | Self::Refused { .. } | Self::Stuck { .. } | Self::Io { .. } => Kind::Failed,
@@ -112,7 +116,7 @@ impl Failure for MountError {
             }
             Self::Dead { point, ours: true, .. } => format!("`larder unmount {}` clears it", shell_word(&point.to_string_lossy())),
             Self::Dead { point, .. } => format!("`fusermount3 -u -z {}` clears it", shell_word(&point.to_string_lossy())),
-            Self::Option(_) => "known are suid, dev, noexec, noxattr and allow_other, and their opposites".to_owned(),
+            Self::Option(_) => "known are uid=N, gid=N, suid, dev, noexec, noxattr and allow_other, and their opposites; what fstab says to others is passed over".to_owned(),
             Self::NoFuse(_) => {
                 "load the kernel module (modprobe fuse) and install fuse3; in a container, let it use /dev/fuse (mode 0666)".to_owned()
             }
@@ -123,6 +127,7 @@ impl Failure for MountError {
                 "who is not root needs fusermount3 (package fuse3) and must own the mount point".to_owned()
             }
             Self::NotMounted(_) => "`findmnt -t fuse,fuse.larder` shows what is mounted".to_owned(),
+            Self::Mute(_) => "SIGUSR1 makes its process write the same to its log".to_owned(),
             Self::Stuck { .. } => "as root: umount -l MOUNTPOINT".to_owned(),
             Self::View(e) => return e.hint(),
             Self::Store(e) => return e.hint(),

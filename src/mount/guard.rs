@@ -1,12 +1,12 @@
 //! Refusing mount points that would hide the store or a mount of Larder's, or lie in the store: found out before anything is touched.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::ops::mounts::{mount_of, mounted_at};
+use crate::ops::mounts::mount_of;
 
 use super::MountError;
 use super::unmount::resolved;
@@ -38,12 +38,22 @@ pub(super) fn checked(mountpoint: &Path, store: &Path) -> Result<PathBuf, MountE
     Ok(path)
 }
 
+/// Lets one at a time mount on a folder, as long as what is returned lives: the second finds the mount of the first. Where the folder
+/// cannot be opened or locked it is left to [`checked`] to say why.
+pub(super) fn one_at_a_time(mountpoint: &Path) -> Result<Option<File>, MountError> {
+    refuse_taken(mountpoint)?;
+    let is_folder = fs::metadata(mountpoint).is_ok_and(|meta| meta.is_dir());
+    let folder = is_folder.then(|| File::open(mountpoint).ok()).flatten();
+    Ok(folder.filter(|folder| folder.lock().is_ok()))
+}
+
 /// Refuses what lies in a mount that nobody serves any more, and what Larder is mounted on already: a second mount would hide
 /// the first, and each would have to be taken away.
 fn refuse_taken(mountpoint: &Path) -> Result<(), MountError> {
     let path = resolved(mountpoint);
     let is_dead = fs::metadata(mountpoint).is_err_and(|e| Errno::from_io_error(&e) == Some(Errno::NOTCONN));
-    let there = if is_dead { mount_of(&path) } else { mounted_at(&path) };
+    // In one of Larder's a mount would hide what was captured.
+    let there = mount_of(&path);
     match there {
         Some(mounted) if is_dead && mounted.kind.starts_with("fuse") => {
             let ours = mounted.is_larder();

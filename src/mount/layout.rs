@@ -142,7 +142,8 @@ impl Layout {
 fn as_of(name: &[u8], now: Timestamp) -> Option<Ino> {
     let text = std::str::from_utf8(name).ok()?;
     let when = When::parse_or_age(text, now).or_else(|_| When::parse(&with_colons(text))).ok()?;
-    u64::try_from(when.last.seconds).ok().filter(|seconds| *seconds < SECONDS_END).map(Ino::AsOf)
+    // Nothing arrives before 1970, nor after the last second that fits.
+    Some(Ino::AsOf(u64::try_from(when.last.seconds).unwrap_or(0).min(SECONDS_END - 1)))
 }
 
 /// `2024-01-15T10-30-05Z` with the colons that no file name has there.
@@ -170,8 +171,8 @@ mod tests {
             ("2024-01-15T10-30", Some(1_705_314_659)),
             ("2024-01-15", Some(1_705_363_199)),
             ("36h", Some(1_705_400_000 - 129_600)),
-            ("1960-01-15", None),
-            ("9999-01-01", None),
+            ("1960-01-15", Some(0)),
+            ("9999-01-01", Some(SECONDS_END - 1)),
             ("yesterday", None),
             (".git", None),
         ];

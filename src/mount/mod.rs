@@ -12,6 +12,7 @@ mod error;
 mod fs;
 mod guard;
 mod held;
+mod kernel;
 mod layout;
 mod number;
 mod options;

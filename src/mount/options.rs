@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fuser::MountOption;
+use rustix::mount::MountFlags;
 
 use crate::model::SnapshotId;
 
@@ -35,6 +36,8 @@ pub struct MountOptions {
     pub snapshot: Option<SnapshotId>,
     /// Where; an existing folder.
     pub mountpoint: PathBuf,
+    /// What the table of mounts shows as its source, if not the store's folder.
+    pub source: Option<String>,
     /// Lets other users in; the kernel checks permissions.
     pub allow_other: bool,
     /// As behind `mount -o`: `suid`, `dev`, `noexec`, `noxattr`, … See [`Self::parse`] for which.
@@ -54,6 +57,7 @@ impl MountOptions {
         Self {
             snapshot,
             mountpoint,
+            source: None,
             allow_other: false,
             extra: Vec::new(),
             cache: DEFAULT_CACHE,
@@ -76,7 +80,9 @@ impl MountOptions {
                 "xattr" => parsed.xattrs = true,
                 "noxattr" => parsed.xattrs = false,
                 "allow_other" => parsed.allow_other = true,
-                "ro" | "noatime" | "nodiratime" | "default_permissions" => {}
+                "ro" | "noatime" | "nodiratime" | "default_permissions" | "nonempty" => {}
+                // Nothing is ever written, nor is a time of access.
+                "relatime" | "strictatime" | "lazytime" | "nolazytime" | "sync" | "async" => {}
                 // What fstab says to others than the file system.
                 "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "group" | "_netdev"
                 | "nofail" => {}
@@ -114,6 +120,19 @@ pub(super) struct Owner {
 }
 
 impl Parsed {
+    /// As the system call takes them.
+    pub(super) fn flags(self) -> MountFlags {
+        let mut flags = MountFlags::RDONLY | MountFlags::NOATIME;
+        for (is_set, flag) in
+            [(self.suid, MountFlags::NOSUID), (self.dev, MountFlags::NODEV), (self.exec, MountFlags::NOEXEC)]
+        {
+            if !is_set {
+                flags |= flag;
+            }
+        }
+        flags
+    }
+
     /// As fuser takes them.
     pub(super) fn fuser(self, source: &str) -> Vec<MountOption> {
         vec![

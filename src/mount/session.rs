@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
-use fuser::{BackgroundSession, Config, Session, SessionACL};
+use fuser::{BackgroundSession, Config, SessionACL};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -19,7 +19,7 @@ use super::answers::Answers;
 use super::desk::Desk;
 use super::fs::LarderFs;
 use super::options::{Parsed, share_of_pages};
-use super::{MountError, MountOptions, guard, readahead, unmount, watch};
+use super::{MountError, MountOptions, guard, kernel, readahead, unmount, watch};
 
 /// How long a busy mount that was told to end is still served.
 const GRACE: Duration = Duration::from_secs(3);
@@ -39,6 +39,7 @@ pub fn mount(
     ready: impl FnOnce(),
 ) -> Result<(), MountError> {
     let parsed = options.parse()?;
+    let one = guard::one_at_a_time(&options.mountpoint)?;
     let path = guard::checked(&options.mountpoint, store.dir())?;
     check_fuse()?;
     let hidden = guard::hidden_by(&path);
@@ -56,8 +57,10 @@ pub fn mount(
     // From here on a signal ends the mount in order.
     let signals = SignalGuard::new(answers.clone(), progress.clone())?;
     let fs = LarderFs::new(answers.clone(), alive);
-    let mut session = start(fs, &path, &config(store, threads, parsed))
+    let origin = options.source.clone().unwrap_or_else(|| format!("larder:{}", store.dir().display()));
+    let mut session = kernel::start(fs, &path, &origin, parsed, config(threads, parsed))
         .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
+    drop(one);
     let device = readahead::device(&path);
     if let Some(device) = device {
         answers.device.get_or_init(|| device);
@@ -66,7 +69,7 @@ pub fn mount(
         progress.notice(Notice::Remark(hidden));
     }
     if !device.is_some_and(readahead::raise) {
-        progress.notice(Notice::Remark("the kernel's read-ahead could not be raised; that takes root".to_owned()));
+        log::info!("the kernel's read-ahead could not be raised; that takes root");
     }
     let (watching, end) = bounded::<()>(0);
     {
@@ -75,7 +78,8 @@ pub fn mount(
     }
     if root.is_none() {
         let notifier = session.notifier();
-        aside("snapshots", move || watch::watch(&answers.view, &notifier, &answers.asked, &end))?;
+        let progress = progress.clone();
+        aside("snapshots", move || watch::watch(&answers.view, &notifier, &answers.asked, &*progress, &end))?;
     }
     ready();
     let is_gone = serve(&path, device, &gone, &signals.received, &*progress);
@@ -126,19 +130,14 @@ fn outcome(session: &mut BackgroundSession) -> Result<(), MountError> {
     ended.map_err(|source| MountError::Io { what: "the mount ended".to_owned(), source })
 }
 
-fn start(fs: LarderFs, path: &Path, config: &Config) -> io::Result<BackgroundSession> {
-    Session::new(fs, path, config)?.spawn()
-}
-
 /// Does something on a thread of its own.
 fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), MountError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|source| MountError::Io { what: "cannot start a thread".to_owned(), source })
 }
 
-fn config(store: &Store, threads: usize, parsed: Parsed) -> Config {
+fn config(threads: usize, parsed: Parsed) -> Config {
     let mut config = Config::default();
-    config.mount_options = parsed.fuser(&format!("larder:{}", store.dir().display()));
     // The kernel checks permissions; fuser's own check would not see what the kernel answers from memory.
     config.acl = if parsed.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(threads);

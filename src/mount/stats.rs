@@ -6,7 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ops::mounts::mount_of;
+
 use super::MountError;
+use super::unmount::resolved;
 
 /// The extended attribute of a mount's root that holds [`Stats`] as JSON. In no listing.
 pub(super) const NAME: &str = "user.larder.stats";
@@ -72,6 +75,9 @@ impl fmt::Display for Stats {
 pub fn stats(mountpoint: &Path) -> Result<Stats, MountError> {
     let mut bytes = vec![0; MAX];
     let len = rustix::fs::getxattr(mountpoint, NAME, &mut bytes[..]).map_err(|e| match e {
+        rustix::io::Errno::OPNOTSUPP if mount_of(&resolved(mountpoint)).is_some_and(|mount| mount.is_larder()) => {
+            MountError::Mute(mountpoint.to_owned())
+        }
         rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP => MountError::NotMounted(mountpoint.to_owned()),
         other => MountError::Io { what: format!("cannot ask {}", mountpoint.display()), source: other.into() },
     })?;

@@ -38,6 +38,7 @@ fn detach(path: &Path) -> Result<(), MountError> {
             let done = Command::new(program).args(["-u", "-z", "-q", "--"]).arg(path).stdin(Stdio::null()).output();
             match done {
                 Ok(output) if output.status.success() => return Ok(()),
+                Ok(output) if output.stderr.trim_ascii().is_empty() => {}
                 Ok(output) => String::from_utf8_lossy(&output.stderr).trim().clone_into(&mut why),
                 Err(e) => why = format!("{program}: {e}"),
             }
@@ -49,10 +50,11 @@ fn detach(path: &Path) -> Result<(), MountError> {
 /// The canonical path, without asking the mount itself: it may be dead.
 pub(super) fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) if !absolute.is_symlink() => {
-            parent.canonicalize().map_or_else(|_| absolute.clone(), |parent| parent.join(name))
-        }
-        _ => absolute.canonicalize().unwrap_or(absolute),
+    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else { return absolute };
+    let direct = parent.canonicalize().map_or_else(|_| absolute.clone(), |parent| parent.join(name));
+    // What is in the table is no symlink; to look would be to ask whoever serves it, and wait if it does not answer.
+    if mounted_at(&direct).is_none() && absolute.is_symlink() {
+        return absolute.canonicalize().unwrap_or(absolute);
     }
+    direct
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use fuser::{INodeNo, Notifier};
 
+use crate::model::{Notice, Progress};
 use crate::view::View;
 
 use super::asked::Asked;
@@ -13,15 +14,27 @@ use super::layout::Layout;
 use super::number::Ino;
 
 /// How often is looked; a look costs reading one small file.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Looks until `end` is dropped. Runs in a thread of its own: a message to the kernel about a folder must not be sent while a
 /// question about it is being answered.
-pub(super) fn watch(view: &View, notifier: &Notifier, asked: &Asked, end: &Receiver<()>) {
+pub(super) fn watch(view: &View, notifier: &Notifier, asked: &Asked, progress: &dyn Progress, end: &Receiver<()>) {
     let mut told = view.catalog();
+    let mut trouble = None;
     while end.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        match view.look_again() {
+            Ok(_) => trouble = None,
+            Err(e) => {
+                let why = e.to_string();
+                if trouble.as_ref() != Some(&why) {
+                    progress.notice(Notice::Remark(format!("new snapshots cannot be looked for: {why}")));
+                }
+                trouble = Some(why);
+                continue;
+            }
+        }
         // Whoever looks a new name up looks afresh too: compared is with what the kernel was told.
-        if view.look_again().is_err() || *view.catalog() == *told {
+        if *view.catalog() == *told {
             continue;
         }
         let now = view.catalog();

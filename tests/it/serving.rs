@@ -303,6 +303,56 @@ fn mount_and_fstab_find_a_helper() {
     let file = fs::metadata(point.join("d1/f1")).unwrap();
     assert_eq!((file.uid(), file.gid()), (4711, 42));
     sandbox.larder(["unmount", text(&point)]).done();
-    let bad = Ran::of(sandbox.client().command(&helper).args([&source, text(&point), "-o", "rw,sync"]));
-    assert!(bad.ended(2).stderr.contains("\"sync\""));
+    let bad = Ran::of(sandbox.client().command(&helper).args([&source, text(&point), "-o", "rw,umask=0"]));
+    assert!(bad.ended(2).stderr.contains("\"umask=0\""));
+}
+
+#[test]
+fn a_mount_outlives_the_terminal_that_it_was_made_on() {
+    let sandbox = Sandbox::with_store();
+    let point = sandbox.path("mnt");
+    fs::create_dir(&point).unwrap();
+    for _ in 0..6 {
+        let command =
+            format!("exec {} -s {} mount -b {}", env!("CARGO_BIN_EXE_larder"), text(&sandbox.store()), text(&point));
+        let mut on_terminal = sandbox.client().command("script");
+        Ran::of(on_terminal.args(["-qec", &command, "/dev/null"])).done();
+        std::thread::sleep(Duration::from_millis(200));
+        let table = fs::read_to_string("/proc/self/mounts").unwrap();
+        let row = table.lines().find(|row| row.split(' ').nth(1) == Some(text(&point)));
+        assert_eq!(row.unwrap_or("nothing is mounted").split(' ').nth(2), Some("fuse.larder"));
+        sandbox.larder(["unmount", text(&point)]).done();
+    }
+}
+
+#[test]
+fn a_mount_is_taken_away_though_its_process_does_not_answer() {
+    let sandbox = Sandbox::with_store();
+    let served = Served::new(&sandbox, &[]);
+    // What the kernel was told of the root it keeps for a second.
+    std::thread::sleep(Duration::from_millis(1_200));
+    shell(&format!("kill -STOP {}", served.pid()));
+    let ran = Ran::of(sandbox.client().larder(&sandbox.store()).args(["unmount", text(&served.point)]));
+    shell(&format!("kill -CONT {}", served.pid()));
+    let _ran = ran.ended(0);
+    wait_for("the end", || !served.is_served());
+}
+
+#[test]
+fn a_log_goes_where_it_does_no_harm() {
+    let sandbox = Sandbox::with_store();
+    let point = sandbox.path("mnt");
+    fs::create_dir(&point).unwrap();
+    let pipe = sandbox.path("pipe");
+    shell(&format!("mkfifo {}", text(&pipe)));
+    let try_log = |log: &Path| sandbox.larder(["mount", "-b", "--log", text(log), text(&point)]);
+    for log in
+        [sandbox.store().join("tip"), sandbox.store().join("db/log"), sandbox.client().identity(), point.join("log")]
+    {
+        let before = fs::read(&log).ok();
+        let ran = try_log(&log).ended(2);
+        assert!(ran.stderr.contains("the log"), "{}", ran.stderr);
+        assert_eq!(fs::read(&log).ok(), before);
+    }
+    assert!(try_log(&pipe).ended(1).stderr.contains("cannot write the log"));
 }
