@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Kind, Notice, Progress, Timestamp, shell_word};
 use crate::mount::{DEFAULT_DEADLINE, MountOptions, Stats, mount, share_of_blocks, stats, unmount};
 use crate::snapshots::{SnapshotName, resolve};
-use crate::store::{CacheSize, Store, lies_in};
+use crate::store::{CacheSize, Store, lies_in, snapshot_label};
 
 use super::error::CliError;
 use super::output::{self, Output};
@@ -168,17 +168,13 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
         return start_in_background(out);
     }
     let place = Place::of(&args, global)?;
-    let store =
-        context::open_with(&place.store, global, CacheSize(share_of_blocks(args.cache_size))).map_err(
-            |e| match args.places.as_slice() {
-                [word, point] if e.kind == Kind::NotFound && names_a_snapshot(word) => e.hint(format!(
-                    "if {} is a snapshot: `larder mount --snapshot {0} {}`",
-                    word.display(),
-                    point.display()
-                )),
-                _ => e,
-            },
-        )?;
+    let cache = CacheSize(share_of_blocks(args.cache_size));
+    let store = context::open_with(&place.store, global, cache).map_err(|e| match args.places.as_slice() {
+        [word, point] if e.kind == Kind::NotFound && names_a_snapshot(word) => {
+            e.hint(format!("if {} is a snapshot: `larder mount --snapshot {0} {}`", word.display(), point.display()))
+        }
+        _ => e,
+    })?;
     let snapshot = place.snapshot.map(|n| resolve(&store, &n, context::now())).transpose()?;
     let mut options = MountOptions::new(snapshot, mountpoint.clone());
     options.allow_other = args.allow_other;
@@ -191,34 +187,35 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
     }
     let log = args.background.then(|| background::Log::open(args.log, mountpoint)).transpose()?;
     let progress = Log { out: *out, with_time: log.is_some() };
+    let what = snapshot.map_or_else(|| "all snapshots".to_owned(), snapshot_label);
+    let what = format!("{what} of {}", store.dir().display());
     let mounted = mount(&store, &options, Arc::new(progress), || {
-        let mounted = MountReportJson::Mounted(MountJson {
-            mounted: mountpoint.display().to_string(),
-            snapshot: snapshot.map(|s| s.to_string()),
-            pid: std::process::id(),
-            log: log.as_ref().and_then(background::Log::path),
-        });
-        if let Some(log) = &log {
-            log.leave_terminal();
-        }
-        if out.json() || log.is_some() {
-            let _ = out.print_json(&mounted);
-        } else {
-            let unmount = shell_word(&mountpoint.to_string_lossy());
-            out.remark(&format!("mounted at {}; Ctrl-C or `larder unmount {unmount}` ends it", mountpoint.display()));
-        }
-        if let Some(log) = &log {
-            log.detach();
-            let what = snapshot.map_or_else(|| "all snapshots".to_owned(), crate::store::snapshot_label);
-            let text = format!("{what} of {} mounted at {}", store.dir().display(), mountpoint.display());
-            Log { out: *out, with_time: true }.notice(Notice::Remark(text));
-        }
+        tell_ready(mountpoint, snapshot.map(|s| s.to_string()), &what, log.as_ref(), out);
     });
     if let (Err(_), Some(log)) = (&mounted, &log) {
         log.remove_if_empty();
     }
     mounted?;
     Ok(Outcome::Done)
+}
+
+/// Tells that the mount can be used; then, in the background, nothing more but to the log.
+fn tell_ready(mountpoint: &Path, snapshot: Option<String>, what: &str, log: Option<&background::Log>, out: &Output) {
+    if let Some(log) = log {
+        log.leave_terminal();
+    }
+    let point = mountpoint.display().to_string();
+    if out.json() || log.is_some() {
+        let log = log.and_then(background::Log::path);
+        let mounted = MountJson { mounted: point.clone(), snapshot, pid: std::process::id(), log };
+        let _ = out.print_json(&MountReportJson::Mounted(mounted));
+    } else {
+        out.remark(&format!("mounted at {point}; Ctrl-C or `larder unmount {}` ends it", shell_word(&point)));
+    }
+    if let Some(log) = log {
+        log.detach();
+        Log { out: *out, with_time: true }.notice(Notice::Remark(format!("{what} mounted at {point}")));
+    }
 }
 
 /// Refuses a log where it would destroy something or never be seen.

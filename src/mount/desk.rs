@@ -25,8 +25,6 @@ const SPARE: usize = 2;
 const MOST_SPARE: usize = 64;
 /// A request that has waited so long is stuck.
 const STUCK: Duration = Duration::from_millis(500);
-/// The deadline while others' work is past theirs.
-const AGAIN: Duration = Duration::from_secs(1);
 /// How long a spare thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -226,16 +224,16 @@ impl Desk {
             if self.waiting(STUCK) {
                 (0..self.0.take.len()).for_each(|_| self.help(MOST_SPARE));
             }
-            // Who reads on when a page could not be had asks for it once more, and waits no second time as long.
+            // The kernel asks once more for a page that it did not get: nobody shall wait twice as long for that.
             let is_stuck = self.0.stuck.load(Ordering::Relaxed) > 0;
-            let late = self.expire(if is_stuck { deadline.min(AGAIN) } else { deadline });
+            let late = self.expire(if is_stuck { deadline / 4 } else { deadline });
             if late > 0 && !stalled {
                 let seconds = deadline.as_secs_f64();
                 progress.notice(Notice::Remark(format!(
                     "the store does not answer: whoever waited for {seconds} s got an input/output error"
                 )));
             }
-            stalled = late > 0 || (stalled && self.waiting(Duration::ZERO));
+            stalled = late > 0 || is_stuck;
         }
     }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use fuser::{BackgroundSession, Config, Session, SessionACL};
-use rustix::mount::mount;
+use rustix::mount::{UnmountFlags, mount, unmount};
 use rustix::process::{getegid, geteuid};
 
 use super::fs::LarderFs;
@@ -28,7 +28,10 @@ pub(super) fn start(
     if geteuid().is_root()
         && let Some(device) = mounted(path, source, parsed, config.acl)?
     {
-        return Session::from_fd(fs, device, config.acl, config)?.spawn();
+        let session = Session::from_fd(fs, device, config.acl, config);
+        let served = session.and_then(Session::spawn);
+        // Without a server the mount would be dead.
+        return served.inspect_err(|_| drop(unmount(path, UnmountFlags::DETACH)));
     }
     config.mount_options = parsed.fuser(source);
     Session::new(fs, path, &config)?.spawn()
