@@ -31,7 +31,10 @@ pub(super) fn start(
         let session = Session::from_fd(fs, device, config.acl, config);
         let served = session.and_then(Session::spawn);
         // Without a server the mount would be dead.
-        return served.inspect_err(|_| drop(unmount(path, UnmountFlags::DETACH)));
+        if served.is_err() {
+            let _ = unmount(path, UnmountFlags::DETACH);
+        }
+        return served;
     }
     config.mount_options = parsed.fuser(source);
     Session::new(fs, path, &config)?.spawn()
