@@ -108,6 +108,8 @@ pub(super) struct MountStatsJson {
     requests: BTreeMap<String, u64>,
     /// All of them.
     total: u64,
+    /// Small files whose contents were pushed to the kernel before it asked for them.
+    pushed: u64,
     /// Requests that were not answered in time: who made them got an error.
     expired: u64,
     /// Bytes of decoded blocks, pages and nodes in memory.
@@ -256,8 +258,8 @@ fn tell_stats(mountpoint: &Path, out: &Output) -> Result<Outcome, CliError> {
         return Ok(Outcome::Done);
     }
     let total = stats.total();
-    let Stats { pid, seconds, requests, expired, cached, cache_size, held, read_ahead } = stats;
-    let stats = MountStatsJson { pid, seconds, requests, total, expired, cached, cache_size, held, read_ahead };
+    let Stats { pid, seconds, requests, pushed, expired, cached, cache_size, held, read_ahead } = stats;
+    let stats = MountStatsJson { pid, seconds, requests, total, pushed, expired, cached, cache_size, held, read_ahead };
     out.print_json(&MountReportJson::Stats(stats))?;
     Ok(Outcome::Done)
 }

@@ -1,7 +1,7 @@
 //! Memory of blocks that were given up, for the next ones.
 //!
-//! A block is about a megabyte. Asked for and given back each time, by many threads, such pieces leave the allocator with half as much
-//! again as is in use, and the kernel with pages to clear: over a store read from end to end, half of its time.
+//! A block is about a megabyte. Asked for and given back each time, by many threads, such pieces leave the allocator with nearly half as
+//! much again as is in use, and the kernel with pages to clear: over a store read from end to end, nearly half of its time.
 
 use std::mem;
 use std::ops::{Deref, RangeInclusive};

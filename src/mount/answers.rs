@@ -18,6 +18,7 @@ use super::held::Held;
 use super::layout::Layout;
 use super::number::Ino;
 use super::options::{Owner, Parsed};
+use super::push::Pushes;
 use super::readahead;
 use super::stats::{self, Stats};
 
@@ -42,6 +43,7 @@ pub(super) struct Answers {
     pub(super) held: Held,
     pub(super) counts: Counts,
     pub(super) desk: Desk,
+    pub(super) pushes: Pushes,
     /// The mount's device, once it is known.
     pub(super) device: OnceLock<u64>,
     cache: u64,
@@ -58,9 +60,10 @@ impl Answers {
         progress: Arc<dyn Progress>,
     ) -> Self {
         let held = Held::new(view.clone(), progress);
+        let pushes = Pushes::new(desk.threads());
         let (asked, counts, device) = (Asked::default(), Counts::default(), OnceLock::new());
         let Parsed { xattrs, owner, .. } = parsed;
-        Self { view, root, xattrs, owner, asked, held, counts, desk, device, cache, begun: Instant::now() }
+        Self { view, root, xattrs, owner, asked, held, counts, desk, pushes, device, cache, begun: Instant::now() }
     }
 
     pub(super) fn ino(&self, raw: INodeNo) -> Result<Ino, Errno> {
@@ -237,6 +240,7 @@ impl Answers {
             pid: std::process::id(),
             seconds: self.begun.elapsed().as_secs(),
             requests: self.counts.by_name(),
+            pushed: self.pushes.pushed(),
             expired: self.desk.expired(),
             cached: self.view.cached_bytes(),
             cache_size: self.cache,

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use fuser::{
-    Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyXattr,
+    Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyLseek, ReplyStatfs, ReplyXattr,
 };
 
 use crate::model::{Notice, Progress};
@@ -61,7 +60,7 @@ pub(super) trait Sort: Sized {
 
 replies!(
     Attr ReplyAttr, Data ReplyData, Directory ReplyDirectory, DirectoryPlus ReplyDirectoryPlus, Entry ReplyEntry,
-    Lseek ReplyLseek, Open ReplyOpen, Statfs ReplyStatfs, Xattr ReplyXattr
+    Lseek ReplyLseek, Statfs ReplyStatfs, Xattr ReplyXattr
 );
 
 #[derive(Debug, Default)]
@@ -158,6 +157,11 @@ impl Desk {
             hand,
             take,
         }))
+    }
+
+    /// How many threads take requests.
+    pub(super) fn threads(&self) -> usize {
+        self.0.threads
     }
 
     /// Has a request answered by `work`: on this thread, or on another if this is the last one free.

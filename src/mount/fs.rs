@@ -163,6 +163,11 @@ impl Filesystem for LarderFs {
                     Err(e) => ticket.fail(e),
                 }
             });
+            if offset == 0
+                && let Ok(id) = answers.node(ino)
+            {
+                answers.pushes.read(&answers.view, id);
+            }
         });
     }
 
@@ -181,7 +186,9 @@ impl Filesystem for LarderFs {
     fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         self.serve(Asked::Readdirplus, reply, move |answers, ticket| {
             let mut told = answers.held.batch();
+            let mut is_end = true;
             let listed = answers.each(ino, offset, &mut |name, next, found| {
+                is_end = false;
                 let full = ticket
                     .change(|reply| reply.add(found.attr.ino, next, name, &found.keep, &found.attr, GENERATION))
                     .unwrap_or(true);
@@ -193,7 +200,12 @@ impl Filesystem for LarderFs {
             });
             told.tell();
             match listed {
-                Ok(()) => ticket.give(ReplyDirectoryPlus::ok),
+                Ok(()) => {
+                    ticket.give(ReplyDirectoryPlus::ok);
+                    if is_end && let Ok(id) = answers.node(ino) {
+                        answers.pushes.listed(&answers.view, id);
+                    }
+                }
                 Err(e) => ticket.fail(e),
             }
         });

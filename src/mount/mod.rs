@@ -16,6 +16,7 @@ mod kernel;
 mod layout;
 mod number;
 mod options;
+mod push;
 mod readahead;
 mod session;
 mod stats;

@@ -61,6 +61,7 @@ pub fn mount(
     let mut session = kernel::start(fs, &path, &origin, parsed, config(threads, parsed))
         .map_err(|source| MountError::Refused { path: options.mountpoint.clone(), source })?;
     drop(one);
+    answers.pushes.begin(session.notifier());
     let device = readahead::device(&path);
     if let Some(device) = device {
         answers.device.get_or_init(|| device);

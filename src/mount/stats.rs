@@ -25,6 +25,8 @@ pub struct Stats {
     pub seconds: u64,
     /// Requests of the kernel, by sort as FUSE calls them. What the kernel keeps in mind it does not ask again.
     pub requests: BTreeMap<String, u64>,
+    /// Small files whose contents were pushed to the kernel before it asked for them.
+    pub pushed: u64,
     /// Requests that were not answered in time: who made them got an error.
     pub expired: u64,
     /// Bytes of decoded blocks, pages and nodes in memory.
@@ -55,6 +57,9 @@ impl fmt::Display for Stats {
         }
         if !self.requests.is_empty() {
             f.write_str(")")?;
+        }
+        if self.pushed > 0 {
+            write!(f, ", {} files pushed", self.pushed)?;
         }
         if self.expired > 0 {
             write!(f, ", {} not answered in time", self.expired)?;
@@ -96,6 +101,7 @@ mod tests {
             pid: 1,
             seconds: 9,
             requests,
+            pushed: 3,
             expired: 0,
             cached: 5 << 20,
             cache_size: 256 << 20,
@@ -104,7 +110,7 @@ mod tests {
         };
         assert_eq!(
             stats.to_string(),
-            "5 requests in 9 s (lookup 2, read 3); 5 of 256 MiB cached; 1 snapshots in use; read-ahead 8192 KiB"
+            "5 requests in 9 s (lookup 2, read 3), 3 files pushed; 5 of 256 MiB cached; 1 snapshots in use; read-ahead 8192 KiB"
         );
     }
 }

@@ -69,6 +69,17 @@ impl View {
         Ok(self.child(&root, parent, found)?.node)
     }
 
+    /// The position of a node in its folder, from 0.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    pub fn position(&self, id: NodeId) -> Result<u64, ViewError> {
+        let root = self.root_of(id)?;
+        let tree = *root.entry.folder().ok_or(ViewError::Stale(id))?;
+        let found = self.pages().by_number(&tree, id.index())?;
+        Ok(found.ok_or(ViewError::Stale(id))?.0.position)
+    }
+
     /// The node of a name in a folder; nothing if there is none.
     ///
     /// # Errors

@@ -27,6 +27,17 @@ impl View {
         Ok(())
     }
 
+    /// Puts a whole file into `into` for somebody who has not asked for it yet. What is damaged is told when it is read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_ahead(&self, node: &Node, into: &mut Vec<u8>) -> Result<(), ViewError> {
+        into.clear();
+        let file = node.entry.file().ok_or(ViewError::NotA { id: node.id, wanted: "file" })?;
+        let len = usize::try_from(file.size).unwrap_or(usize::MAX);
+        Ok(self.fill(file, 0, len, into)?)
+    }
+
     fn fill(&self, file: &FileBody, offset: u64, len: usize, into: &mut Vec<u8>) -> Result<(), StoreError> {
         let mut pieces = pieces_at(self.pages(), file, offset)?;
         while into.len() < len {

@@ -121,10 +121,34 @@ fn what_the_kernel_was_told_it_does_not_ask_again() {
         assert_eq!(served.requests(), first, "{command}: {before} requests before it, {}", served.stats());
     }
     let stats = served.stats();
-    // A small file is one request, whoever reads it.
-    assert!((200..300).contains(&stats["requests"]["read"].as_u64().unwrap()), "{stats}");
+    // A small file is one request, whoever reads it, or none if it was pushed.
+    let [read, pushed] = [&stats["requests"]["read"], &stats["pushed"]].map(|count| count.as_u64().unwrap());
+    assert!((200..330).contains(&(read + pushed)) && read < 150, "{stats}");
     assert_eq!(stats["requests"].get("getattr").and_then(Value::as_u64).unwrap_or(0) / 10, 0, "{stats}");
     assert!(stats["cached"].as_u64().unwrap() <= stats["cache_size"].as_u64().unwrap(), "{stats}");
+}
+
+#[test]
+fn small_files_are_pushed_to_who_walks_and_to_nobody_else() {
+    let sandbox = Sandbox::with_store();
+    let source = tree(&sandbox);
+    sandbox.snapshot(&source, "s").done();
+    let served = Served::new(&sandbox, &["--snapshot", "s"]);
+    let (point, copy) = (text(&served.point), text(&source));
+    let pushed = || served.stats()["pushed"].as_u64().unwrap();
+    // Lists, and reads here and there.
+    shell(&format!(
+        "find {point} -ls > /dev/null; cat {point}/d7/f1 {point}/d2/f5 {point}/d9/f0 {point}/d4/f8 > /dev/null"
+    ));
+    assert_eq!(pushed(), 0, "{}", served.stats());
+    shell(&format!("test $(tar -cf - -C {point} . | wc -c) = $(tar -cf - -C {copy} . | wc -c)"));
+    let reads = served.stats()["requests"]["read"].as_u64().unwrap();
+    assert!(pushed() > 100 && reads < 100, "{}", served.stats());
+    shell(&format!("diff -r {point} {copy}"));
+    assert_eq!(served.stats()["requests"]["read"], reads, "what was pushed is asked for no more");
+    // What the kernel gave up it is pushed again, and what is wrong with that shows to nobody.
+    fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
+    shell(&format!("diff -r {point} {copy}"));
 }
 
 #[test]
