@@ -262,7 +262,7 @@ impl Store {
         decode_manifest(&plain).map_err(|e| StoreError::damage(what(), e))
     }
 
-    fn open_page_value(
+    pub(super) fn open_page_value(
         &self,
         db: &Db,
         family: Family,

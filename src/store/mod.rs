@@ -5,7 +5,9 @@
 
 mod create;
 mod db;
+mod entries;
 mod error;
+mod exclusive;
 mod files;
 mod inspect;
 mod keyring;
@@ -29,6 +31,7 @@ use crate::format::{Cipher, Family, Header, Tip, number_key};
 use crate::model::{SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
+pub use entries::{LogWriter, NewEntry};
 pub use error::StoreError;
 pub use files::lies_in;
 pub use inspect::{BlockCheck, BlockLook, Finding};

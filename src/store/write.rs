@@ -14,8 +14,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::codec::{Effort, MacLabel, SealedBlock, digest, seal_block, seal_value};
 use crate::format::{
-    BlockHeader, BlockKind, Cipher, Family, Place, Tip, from_bytes, index_key, join_mac, number_key, sum_key_value,
-    to_bytes,
+    BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes,
 };
 use crate::model::{
     ChunkId, DatasetName, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp,
@@ -24,9 +23,10 @@ use crate::model::{
 use super::Store;
 use super::db::{Db, RowFile, Rows};
 use super::error::StoreError;
+use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
 use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
-use super::log::{NewSnapshot, dataset_record, last_sequence};
+use super::log::{NewSnapshot, dataset_record};
 use super::read::{Sort, places};
 
 /// A file of blocks is closed at this size at the latest …
@@ -111,31 +111,7 @@ fn claim_key(sort: Sort, id: &[u8; 32]) -> [u8; 16] {
 impl Writer {
     pub(super) fn begin(store: &Store, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
         let dir = store.dir();
-        if store.header().read_only_compatible != 0 {
-            let why = "made by a newer version of Larder: this one may read it, not write".to_owned();
-            return Err(StoreError::Newer { path: dir.to_owned(), why });
-        }
-        super::files::check_tmp(dir)?;
-        let lock = WriterLock::take(dir, waiting, keep_waiting)?;
-        log::info!("the writer lock of {} is ours", dir.display());
-        // An open for writing removes files that the MANIFEST does not name: of a store that lost its end, or whose last writer
-        // failed while it merged, that would be the end of what could still be had back.
-        let mut lacks_files = store.db().lacks_files();
-        if lacks_files || store.db().is_outdated() {
-            store.refresh_by(super::mend::open_locked)?;
-            lacks_files = store.db().lacks_files();
-        }
-        if let Some(lost) = store.lost_end() {
-            return Err(lost);
-        }
-        // What is captured now might need what was in them.
-        if lacks_files {
-            return Err(StoreError::damage("the database", "files that it names are missing"));
-        }
-        let tip = super::tip::read(dir, store.keyring().ids())?;
-        let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
-        super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
-        super::files::empty_tmp(dir)?;
+        let Exclusive { db, lock } = Exclusive::begin(store, waiting, keep_waiting)?;
         let epoch = store.keyring().begin_epoch()?;
         let next_block = next_block(&db)?;
         log::info!("epoch {} begun, next block {next_block}", epoch.id);
@@ -289,8 +265,7 @@ impl Writer {
         let db = &self.shared.db;
         let keyring = self.store.keyring();
         let ids = keyring.ids();
-        let before = last_sequence(db)?;
-        let previous = db.with(Family::Log, &number_key(before), digest)?.unwrap_or(Digest::from_bytes([0; 32]));
+        let (before, previous) = newest_entry(db)?;
         let dataset_key = ids.dataset(&new.dataset);
         let parent = dataset_record(db, ids, dataset_key)?;
         let mut statistics = new.statistics;
@@ -335,9 +310,7 @@ impl Writer {
             previous,
             writer: keyring.name(),
             ext: Vec::new(),
-        }
-        .to_bytes();
-        let entry = join_mac(entry.clone(), &ids.mac(MacLabel::Log, &[&entry]));
+        };
         let seal =
             |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
         let record = DatasetRecord {
@@ -352,26 +325,15 @@ impl Writer {
         let mut rows = Rows::default();
         rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
         rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
-        rows.put(Family::Log, &number_key(manifest.sequence), &entry);
+        let log_hash = add_entry(&self.store, &mut rows, &entry);
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         log::debug!("committing entry {}", manifest.sequence);
-        db.write(&rows, true)?;
-        db.flush()?;
-        let log_hash = digest(&entry);
+        publish(&self.store, db, &rows, manifest.sequence, log_hash)?;
         log::info!("snapshot {id} committed as entry {} of the log", manifest.sequence);
-        super::tip::write(self.store.dir(), &Tip { sequence: manifest.sequence, log_hash }, ids)?;
-        self.store.inner.stale.store(true, Ordering::SeqCst);
-        self.remember(manifest.sequence, &log_hash);
         if let Err(e) = db.merge() {
             log::warn!("small files of the database stay as they are: {e}");
         }
         Ok(CommitInfo { id, manifest, log_hash })
-    }
-
-    fn remember(&self, sequence: u64, hash: &Digest) {
-        let inner = &self.store.inner;
-        let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = pin.remember(&inner.header.commitment, &inner.keyring.recipients_hash(), sequence, hash);
     }
 }
 

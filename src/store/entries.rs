@@ -1,0 +1,103 @@
+//! Entries of the arrival log that no capture makes: snapshots given up, holds, policies, changes of keys.
+
+use crate::codec::seal_value;
+use crate::format::{Family, number_key};
+use crate::model::{DatasetKey, Digest, LogEntry, LogKind, SnapshotId, Timestamp};
+
+use super::Store;
+use super::db::{Db, Rows};
+use super::error::StoreError;
+use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
+use super::keyring::OwnEpoch;
+use super::lock::{Waiting, WriterLock};
+
+/// Where an entry has what its kind says more (section 15.3).
+const DETAIL: u32 = 1;
+
+/// An entry to be added; the store gives it sequence, time and place in the chain.
+#[derive(Debug, Clone)]
+pub struct NewEntry {
+    /// What happened.
+    pub kind: LogKind,
+    /// Dataset concerned, if one is.
+    pub dataset: Option<DatasetKey>,
+    /// Snapshot concerned, if one is.
+    pub snapshot: Option<SnapshotId>,
+    /// More about it, to be sealed under the page class.
+    pub detail: Option<Vec<u8>>,
+}
+
+/// The one who may add entries to the log. While it lives nobody else writes: what the log says cannot change.
+pub struct LogWriter {
+    store: Store,
+    db: Db,
+    epoch: OwnEpoch,
+    _lock: WriterLock,
+}
+
+impl std::fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogWriter({})", self.store.dir().display())
+    }
+}
+
+impl Store {
+    /// Takes the writer lock, to add entries to the log. What the store knows afterwards is as new as the lock.
+    ///
+    /// # Errors
+    /// As [`Store::writer`].
+    pub fn log_writer(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<LogWriter, StoreError> {
+        let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
+        let epoch = self.keyring().begin_epoch()?;
+        Ok(LogWriter { store: self.clone(), db, epoch, _lock: lock })
+    }
+
+    /// What an entry says beyond its kind; nothing if it says no more.
+    ///
+    /// # Errors
+    /// If it is damaged, or the key in use may not read it.
+    pub fn detail(&self, entry: &LogEntry) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StoreError> {
+        let Some((_, sealed)) = entry.ext.iter().find(|(tag, _)| *tag == DETAIL) else { return Ok(None) };
+        self.open_page_value(&*self.fresh_db()?, Family::Log, &number_key(entry.sequence), sealed).map(Some)
+    }
+}
+
+impl LogWriter {
+    /// Adds entries in one step, all or none; gives their sequences. When this returns they survive a power cut.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn append(&mut self, entries: &[NewEntry], now: Timestamp) -> Result<Vec<u64>, StoreError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut sequence, mut previous) = newest_entry(&self.db)?;
+        let (mut rows, mut sequences) = (Rows::default(), Vec::new());
+        rows.put(Family::Epochs, self.epoch.id.as_bytes(), &self.epoch.record);
+        for new in entries {
+            sequence += 1;
+            previous = add_entry(&self.store, &mut rows, &self.entry(new, sequence, previous, now));
+            sequences.push(sequence);
+        }
+        publish(&self.store, &self.db, &rows, sequence, previous)?;
+        log::info!("{} entries added to the log, up to {sequence}", entries.len());
+        Ok(sequences)
+    }
+
+    fn entry(&self, new: &NewEntry, sequence: u64, previous: Digest, now: Timestamp) -> LogEntry {
+        let detail = new.detail.as_ref().map(|plain| {
+            let key = number_key(sequence);
+            (DETAIL, seal_value(self.epoch.id, &self.epoch.page, Family::Log.name(), &key, plain))
+        });
+        LogEntry {
+            kind: new.kind,
+            sequence,
+            arrival: now,
+            dataset: new.dataset.unwrap_or(DatasetKey::from_bytes([0; 16])),
+            manifest: new.snapshot.unwrap_or(SnapshotId::from_bytes([0; 32])),
+            previous,
+            writer: self.store.keyring().name(),
+            ext: detail.into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What every change of a store begins and ends with: the lock and the database opened for writing, and the publishing of log entries.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use crate::codec::{MacLabel, digest};
+use crate::format::{Family, Tip, join_mac, number_key};
+use crate::model::{Digest, LogEntry};
+
+use super::Store;
+use super::db::{Db, Rows};
+use super::error::StoreError;
+use super::lock::{Waiting, WriterLock};
+use super::log::last_sequence;
+
+/// The database, open for writing by whoever holds the lock.
+pub(super) struct Exclusive {
+    pub(super) db: Db,
+    // Dropped after the database is closed.
+    pub(super) lock: WriterLock,
+}
+
+impl Exclusive {
+    /// Takes the lock and opens the database, unless something is wrong with it that writing would make worse.
+    pub(super) fn begin(store: &Store, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
+        let dir = store.dir();
+        if store.header().read_only_compatible != 0 {
+            let why = "made by a newer version of Larder: this one may read it, not write".to_owned();
+            return Err(StoreError::Newer { path: dir.to_owned(), why });
+        }
+        super::files::check_tmp(dir)?;
+        let lock = WriterLock::take(dir, waiting, keep_waiting)?;
+        log::info!("the writer lock of {} is ours", dir.display());
+        // An open for writing removes files that the MANIFEST does not name: of a store that lost its end, or whose last writer
+        // failed while it merged, that would be the end of what could still be had back.
+        let mut lacks_files = store.db().lacks_files();
+        if lacks_files || store.db().is_outdated() {
+            store.refresh_by(super::mend::open_locked)?;
+            lacks_files = store.db().lacks_files();
+        }
+        if let Some(lost) = store.lost_end() {
+            return Err(lost);
+        }
+        // What is captured now might need what was in them.
+        if lacks_files {
+            return Err(StoreError::damage("the database", "files that it names are missing"));
+        }
+        let tip = super::tip::read(dir, store.keyring().ids())?;
+        let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
+        super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
+        super::files::empty_tmp(dir)?;
+        Ok(Self { db, lock })
+    }
+}
+
+/// Sequence and hash of the newest log entry; zeros if there is none.
+pub(super) fn newest_entry(db: &Db) -> Result<(u64, Digest), StoreError> {
+    let last = last_sequence(db)?;
+    let hash = db.with(Family::Log, &number_key(last), digest)?;
+    Ok((last, hash.unwrap_or(Digest::from_bytes([0; 32]))))
+}
+
+/// Adds an entry to the rows that are about to be published; gives its hash.
+pub(super) fn add_entry(store: &Store, rows: &mut Rows, entry: &LogEntry) -> Digest {
+    let body = entry.to_bytes();
+    let mac = store.keyring().ids().mac(MacLabel::Log, &[&body]);
+    let bytes = join_mac(body, &mac);
+    rows.put(Family::Log, &number_key(entry.sequence), &bytes);
+    digest(&bytes)
+}
+
+/// Writes rows with the log entries among them. When this returns they survive a power cut. `sequence` and `hash` are those of
+/// the newest entry.
+pub(super) fn publish(store: &Store, db: &Db, rows: &Rows, sequence: u64, hash: Digest) -> Result<(), StoreError> {
+    log::debug!("committing entry {sequence}");
+    db.write(rows, true)?;
+    db.flush()?;
+    super::tip::write(store.dir(), &Tip { sequence, log_hash: hash }, store.keyring().ids())?;
+    let inner = &store.inner;
+    inner.stale.store(true, Ordering::SeqCst);
+    let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = pin.remember(&inner.header.commitment, &inner.keyring.recipients_hash(), sequence, &hash);
+    Ok(())
+}
