@@ -20,7 +20,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["list", "show", "ls", "cat"]),
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export"]),
-    ("Care", &["verify"]),
+    ("Care", &["verify", "gc"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
 

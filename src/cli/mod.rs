@@ -18,6 +18,7 @@ mod export;
 mod files;
 mod filter;
 mod find;
+mod gc;
 mod folders;
 mod fstab;
 mod help;
@@ -141,6 +142,7 @@ enum Command {
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
+    Gc(gc::GcArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -167,6 +169,7 @@ impl Command {
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
+            Self::Gc(args) => gc::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

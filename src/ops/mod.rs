@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod diff;
 pub mod find;
+pub mod gc;
 pub mod growth;
 pub mod history;
 pub(crate) mod mounts;

@@ -146,12 +146,22 @@ pub fn resolve(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<Sna
     }
 }
 
-/// The same, with all that the log says of it.
+/// The same, with all that the log says of it. gc leaves the snapshot where it is for as long as the store is open.
 ///
 /// # Errors
 /// If there is none, or several.
 pub fn resolve_row(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRow, ResolveError> {
     let found = find(store, name, now);
+    if let Ok(row) = &found {
+        match store.keep(row.sequence) {
+            Err(StoreError::Locked(_)) => {
+                return Err(ResolveError::Nothing(format!("{}: it was given up, and gc removes it now", row.id)));
+            }
+            // Who may not write into the store's folder reads all the same, and gets errors should gc come by.
+            Err(e) => log::debug!("snapshot {} cannot be leased: {e}", row.id),
+            Ok(()) => {}
+        }
+    }
     match (store.lost_end(), name, found) {
         // Which one is the newest cannot be told when the newest are gone; an id is an id.
         (Some(lost), SnapshotName::Prefix(..), Err(ResolveError::Nothing(_))) => Err(ResolveError::Lost(lost)),

@@ -1,8 +1,10 @@
 //! Entries of the arrival log that no capture makes: snapshots given up, holds, policies, changes of keys.
 
-use crate::codec::seal_value;
-use crate::format::{Family, number_key};
-use crate::model::{DatasetKey, Digest, LogEntry, LogKind, SnapshotId, Timestamp};
+use std::collections::HashSet;
+
+use crate::codec::{MacLabel, seal_value};
+use crate::format::{Family, join_mac, number_key};
+use crate::model::{DatasetKey, DatasetRecord, Digest, LogEntry, LogKind, SnapshotId, Timestamp};
 
 use super::Store;
 use super::db::{Db, Rows};
@@ -10,6 +12,7 @@ use super::error::StoreError;
 use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
 use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
+use super::log::dataset_record;
 
 /// Where an entry has what its kind says more (section 15.3).
 const DETAIL: u32 = 1;
@@ -47,6 +50,7 @@ impl Store {
     /// # Errors
     /// As [`Store::writer`].
     pub fn log_writer(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<LogWriter, StoreError> {
+        super::reserve::give_up(self.dir());
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
         let epoch = self.keyring().begin_epoch()?;
         Ok(LogWriter { store: self.clone(), db, epoch, _lock: lock })
@@ -79,9 +83,40 @@ impl LogWriter {
             previous = add_entry(&self.store, &mut rows, &self.entry(new, sequence, previous, now));
             sequences.push(sequence);
         }
+        self.set_heads(&mut rows, entries)?;
         publish(&self.store, &self.db, &rows, sequence, previous)?;
         log::info!("{} entries added to the log, up to {sequence}", entries.len());
         Ok(sequences)
+    }
+
+    /// Datasets of which a snapshot is given up get the newest one left as their head, so that nothing goes on from one that
+    /// may be gone. A dataset without any loses its record: the log has it all.
+    fn set_heads(&self, rows: &mut Rows, entries: &[NewEntry]) -> Result<(), StoreError> {
+        let given_up = |entry: &&NewEntry| entry.kind == LogKind::Forget;
+        let ids: HashSet<_> = entries.iter().filter(given_up).filter_map(|entry| entry.snapshot).collect();
+        let mut datasets: HashSet<_> = entries.iter().filter(given_up).filter_map(|entry| entry.dataset).collect();
+        let keyring = self.store.keyring().ids();
+        let mut heads = Vec::new();
+        let damage = (!datasets.is_empty()).then(|| {
+            self.store.newest_snapshots(|row| {
+                if !ids.contains(&row.id) && datasets.remove(&row.dataset) {
+                    heads.push(row);
+                }
+                !datasets.is_empty()
+            })
+        });
+        if let Some(damage) = damage.transpose()?.flatten() {
+            return Err(damage);
+        }
+        for row in heads {
+            if let Some(record) = dataset_record(&self.db, keyring, row.dataset)? {
+                let record = DatasetRecord { head: row.sequence, manifest: row.id, ..record }.to_bytes();
+                let mac = keyring.mac(MacLabel::Dataset, &[row.dataset.as_bytes(), &record]);
+                rows.put(Family::Datasets, row.dataset.as_bytes(), &join_mac(record, &mac));
+            }
+        }
+        datasets.iter().for_each(|key| rows.remove(Family::Datasets, key.as_bytes()));
+        Ok(())
     }
 
     fn entry(&self, new: &NewEntry, sequence: u64, previous: Digest, now: Timestamp) -> LogEntry {

@@ -46,6 +46,7 @@ impl Exclusive {
             return Err(StoreError::damage("the database", "files that it names are missing"));
         }
         let tip = super::tip::read(dir, store.keyring().ids())?;
+        super::reserve::keep(dir);
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         super::files::empty_tmp(dir)?;

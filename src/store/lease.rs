@@ -62,12 +62,46 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] if gc is about to remove it; another if the store's folder allows no locks to us.
     pub fn lease(&self, sequence: u64) -> Result<Lease, StoreError> {
+        self.inner.leases.take(self.dir(), sequence)?;
+        Ok(Lease { leases: self.inner.leases.clone(), sequence })
+    }
+
+    /// The same for as long as the store is open.
+    ///
+    /// # Errors
+    /// As [`Self::lease`].
+    pub fn keep(&self, sequence: u64) -> Result<(), StoreError> {
         self.inner.leases.take(self.dir(), sequence)
     }
 }
 
+/// As long as it lives nobody can lease a snapshot.
+#[derive(Debug)]
+#[must_use = "it ends when it is dropped"]
+pub struct Clearance {
+    // Its lock ends with the descriptor.
+    _file: File,
+}
+
+impl Store {
+    /// Keeps a snapshot that is about to be removed from being leased; nothing if somebody has leased it.
+    ///
+    /// # Errors
+    /// If the store's folder allows no locks to us.
+    pub fn clearance(&self, sequence: u64) -> Result<Option<Clearance>, StoreError> {
+        let path = self.dir().join(FILE);
+        let fail = |e| StoreError::io(format!("cannot lock {}", path.display()), e);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        match set(&file, libc::F_WRLCK, sequence) {
+            Ok(()) => Ok(Some(Clearance { _file: file })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(e) => Err(fail(e.into())),
+        }
+    }
+}
+
 impl Leases {
-    fn take(self: &Arc<Self>, dir: &Path, sequence: u64) -> Result<Lease, StoreError> {
+    fn take(&self, dir: &Path, sequence: u64) -> Result<(), StoreError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Held { file, counts } = &mut *held;
         let file = match file {
@@ -81,7 +115,7 @@ impl Leases {
             })?;
         }
         *counts.entry(sequence).or_default() += 1;
-        Ok(Lease { leases: self.clone(), sequence })
+        Ok(())
     }
 }
 
@@ -118,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("leases")).unwrap();
         let leases = Arc::new(Leases::default());
-        let lease = |sequence| leases.take(dir.path(), sequence);
+        let lease = |sequence| leases.take(dir.path(), sequence).map(|()| Lease { leases: leases.clone(), sequence });
         let (first, second, _other) = (lease(7).unwrap(), lease(7).unwrap(), lease(9).unwrap());
         let gc = OpenOptions::new().read(true).write(true).open(dir.path().join(FILE)).unwrap();
         let takes = |sequence| set(&gc, libc::F_WRLCK, sequence).is_ok();

@@ -33,6 +33,11 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
+    /// An item's bytes.
+    pub(super) fn item(&self, ordinal: u32) -> Option<&[u8]> {
+        self.block.item(ordinal)
+    }
+
     /// How many items it has.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
@@ -247,7 +252,7 @@ impl Store {
     }
 
     /// The item at a place if its id is this one.
-    fn item_at(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
+    pub(super) fn item_at(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
         let actual = self.id_at(&decoded, sort, place.ordinal);
         let Some((actual, range)) = actual.zip(decoded.block.range(place.ordinal)) else {

@@ -219,7 +219,7 @@ impl Writer {
         self.put(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)))
     }
 
-    fn put(&self, sort: Sort, content: &[u8], items: impl Iterator<Item = ([u8; 32], u32)>) -> Result<(), StoreError> {
+    pub(super) fn put(&self, sort: Sort, content: &[u8], items: impl Iterator<Item = ([u8; 32], u32)>) -> Result<(), StoreError> {
         let (ids, lens): (Vec<_>, Vec<_>) = items.unzip();
         if ids.is_empty() {
             return Ok(());
@@ -240,8 +240,21 @@ impl Writer {
         }
     }
 
+    /// The database as the writer sees it.
+    pub(super) fn db(&self) -> &Db {
+        &self.shared.db
+    }
+
+    /// Writes rows so that they last.
+    pub(super) fn write_rows(&self, rows: &Rows) -> Result<(), StoreError> {
+        self.shared.db.write(rows, true)?;
+        self.shared.db.flush()?;
+        self.store.inner.stale.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Ends the ingesting thread; everything put is durable and in the index after this.
-    fn settle(&mut self) -> Result<(), StoreError> {
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
         drop(self.to_ingest.take());
         match self.ingest.take().map(JoinHandle::join) {
             Some(Ok(outcome)) => outcome,
@@ -412,6 +425,9 @@ impl<'a> Ingest<'a> {
 
     /// Ingests what there is, then writes the index entries.
     fn finish(&mut self) -> Result<(), StoreError> {
+        if let Some(dir) = self.tmp.parent() {
+            super::reserve::keep(dir);
+        }
         for (which, family) in [(0, Family::Data), (1, Family::Tree)] {
             if let Some(file) = self.files[which].take() {
                 let (bytes, name) = (file.bytes(), family.name());

@@ -45,3 +45,8 @@ pub(crate) fn entry(name: &[u8], body: Body) -> Entry {
         ext: Vec::new(),
     }
 }
+
+/// The same store, as another process would have it.
+pub(crate) fn opened_again(store: &Store) -> Store {
+    open(store.dir(), &NoKeys, store.client_dirs(), CacheSize::default()).unwrap()
+}

@@ -1,18 +1,18 @@
-//! A kill, a power cut, a full disk or a failing one at any operation of `init` and `snapshot`.
+//! A kill, a power cut, a full disk or a failing one at any operation of `init`, `snapshot`, `forget` and `gc`.
 //!
 //! `shim.c` is preloaded into the CLI: it counts the operations that change files of the store and ends or fails the n-th.
 //! `LARDER_CRASH=all` tries every point with every variant (`scripts/crash-all`), `LARDER_CRASH=85-105` those points; otherwise a
 //! random sample whose seed is shown.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::power_cut::{CUTS, Cut, Image};
 use crate::sandbox::{Client, Model, Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
 
 /// The compiled shim; made once.
@@ -90,116 +90,6 @@ fn run_shimmed(
     (ran, lines)
 }
 
-/// How much of what was not synced a power cut leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tail {
-    Nothing,
-    Half,
-    All,
-    Rubbish,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
-    /// Whether names that were not synced are there.
-    names: bool,
-    tail: Tail,
-}
-
-const CUTS: [Cut; 8] = [
-    Cut { names: false, tail: Tail::Nothing },
-    Cut { names: false, tail: Tail::Half },
-    Cut { names: false, tail: Tail::All },
-    Cut { names: false, tail: Tail::Rubbish },
-    Cut { names: true, tail: Tail::Nothing },
-    Cut { names: true, tail: Tail::Half },
-    Cut { names: true, tail: Tail::All },
-    Cut { names: true, tail: Tail::Rubbish },
-];
-
-/// What is known of a store at the moment of a power cut.
-struct Image {
-    dir: PathBuf,
-    root: u64,
-    live_files: HashMap<u64, PathBuf>,
-    live_names: HashMap<u64, Vec<(u64, bool, String)>>,
-}
-
-impl Image {
-    fn read(store: &Path, dir: &Path) -> Self {
-        let mut image = Self {
-            dir: dir.to_owned(),
-            root: fs::metadata(store).unwrap().ino(),
-            live_files: HashMap::new(),
-            live_names: HashMap::new(),
-        };
-        image.look(store);
-        image
-    }
-
-    fn look(&mut self, folder: &Path) {
-        let mut names = Vec::new();
-        for item in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let meta = fs::symlink_metadata(item.path()).unwrap();
-            names.push((meta.ino(), meta.is_dir(), item.file_name().into_string().unwrap()));
-            if meta.is_dir() {
-                self.look(&item.path());
-            } else {
-                self.live_files.insert(meta.ino(), item.path());
-            }
-        }
-        self.live_names.insert(fs::metadata(folder).unwrap().ino(), names);
-    }
-
-    fn durable_names(&self, folder: u64) -> Vec<(u64, bool, String)> {
-        let text = fs::read_to_string(self.dir.join("D").join(folder.to_string())).unwrap_or_default();
-        let name = |hex: &str| -> String {
-            let bytes = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
-            String::from_utf8(bytes).unwrap()
-        };
-        text.lines()
-            .map(|line| {
-                let parts: Vec<_> = line.split(' ').collect();
-                (parts[0].parse().unwrap(), parts[1] == "d", name(parts[2]))
-            })
-            .collect()
-    }
-
-    fn content(&self, inode: u64, tail: Tail) -> Vec<u8> {
-        let synced = fs::read(self.dir.join("S").join(inode.to_string())).unwrap_or_default();
-        let unlinked = self.dir.join("U").join(inode.to_string());
-        let now = self.live_files.get(&inode).map_or_else(|| fs::read(unlinked), fs::read).unwrap_or_default();
-        let grown = now.len().saturating_sub(synced.len());
-        match tail {
-            Tail::Nothing => synced,
-            Tail::All => now,
-            Tail::Half => now[..now.len() - grown.div_ceil(2)].to_vec(),
-            Tail::Rubbish => {
-                let mut bytes = synced;
-                bytes.extend(noise(inode, grown));
-                bytes
-            }
-        }
-    }
-
-    /// Makes the store as it may be found after the cut.
-    fn build(&self, cut: Cut, to: &Path) {
-        self.build_folder(self.root, cut, to);
-    }
-
-    fn build_folder(&self, folder: u64, cut: Cut, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        let live = if cut.names { self.live_names.get(&folder).cloned() } else { None };
-        for (inode, is_folder, name) in live.unwrap_or_else(|| self.durable_names(folder)) {
-            if is_folder {
-                self.build_folder(inode, cut, &to.join(name));
-            } else {
-                fs::write(to.join(name), self.content(inode, cut.tail)).unwrap();
-            }
-        }
-    }
-}
-
 /// A store before the trouble, and what it must give back.
 pub(crate) struct Stage {
     pub(crate) sandbox: Sandbox,
@@ -208,6 +98,8 @@ pub(crate) struct Stage {
     /// What is being captured.
     pub(crate) tree: PathBuf,
     pub(crate) expected: Model,
+    /// What gets into trouble, if it is no capture.
+    pub(crate) command: Option<Vec<String>>,
 }
 
 fn write_tree(tree: &Path, seed: u64) {
@@ -233,7 +125,7 @@ impl Stage {
         fs::remove_file(tree.join("sub/one")).unwrap();
         fs::write(tree.join("new"), noise(3, 200_000)).unwrap();
         let expected = model(&tree);
-        Self { sandbox, acknowledged, tree, expected }
+        Self { sandbox, acknowledged, tree, expected, command: None }
     }
 
     /// A store with so many snapshots that the next one merges files of the database.
@@ -258,7 +150,34 @@ impl Stage {
         stage
     }
 
+    /// A store of which half of the snapshots were given up: of most blocks some files are needed, of others none.
+    fn before_gc() -> Self {
+        let mut stage = Self::second_snapshot();
+        for turn in 1..7 {
+            for file in 0..20 {
+                fs::write(stage.tree.join(format!("file {file}")), noise(turn * 100 + file, 9_000)).unwrap();
+            }
+            stage.sandbox.snapshot(&stage.tree, "d").done();
+            for file in (0..20).filter(|file| file % 5 != 0) {
+                fs::remove_file(stage.tree.join(format!("file {file}"))).unwrap();
+            }
+            stage.sandbox.snapshot(&stage.tree, "d").done();
+            let newest = stage.sandbox.larder(["list", "--limit", "2", "--json"]).ids();
+            stage.sandbox.larder(["forget", &newest[0]]).done();
+            stage.acknowledged.insert(newest[1].clone(), model(&stage.tree));
+        }
+        stage.command = Some(vec!["gc".to_owned()]);
+        stage
+    }
+
     fn arguments(&self) -> Vec<&str> {
+        match &self.command {
+            Some(command) => command.iter().map(String::as_str).collect(),
+            None => self.capture(),
+        }
+    }
+
+    fn capture(&self) -> Vec<&str> {
         vec!["snapshot", self.tree.to_str().unwrap(), "--dataset", "d"]
     }
 
@@ -357,7 +276,8 @@ impl Trial {
             return Err(format!("the acknowledged snapshot {lost} is gone"));
         }
         let new: Vec<_> = ids.iter().filter(|id| !stage.acknowledged.contains_key(*id)).collect();
-        if new.len() > 1 || (acknowledged && new.is_empty()) {
+        let captures = stage.command.is_none();
+        if new.len() > usize::from(captures) || (captures && acknowledged && new.is_empty()) {
             return Err(format!(
                 "{} new snapshots where the capture was {}acknowledged",
                 new.len(),
@@ -372,7 +292,11 @@ impl Trial {
             compare(expected, &model(&dest)).map_err(|why| format!("snapshot {id} is not what was captured: {why}"))?;
             fs::remove_dir_all(&dest).unwrap();
         }
-        let _ = run(&stage.arguments())?;
+        if !captures {
+            let _ = run(&stage.arguments())?;
+            let _ = run(&["verify", "--read-data"])?;
+        }
+        let _ = run(&stage.capture())?;
         let after = run(&["list", "--json"])?.ids();
         if after.len() != ids.len() + 1 || after[..ids.len()] != ids[..] {
             return Err(format!("after another capture {} snapshots where there were {}", after.len(), ids.len()));
@@ -479,6 +403,11 @@ fn a_failing_or_full_disk_harms_no_acknowledged_snapshot() {
 #[test]
 fn trouble_while_files_are_merged_harms_no_acknowledged_snapshot() {
     troubled_snapshots(&Stage::before_merge(), &TROUBLES, 40);
+}
+
+#[test]
+fn trouble_while_room_is_given_back_harms_no_snapshot_that_lives() {
+    troubled_snapshots(&Stage::before_gc(), &TROUBLES, 60);
 }
 
 /// RocksDB takes back the files that a record of the MANIFEST names if that cannot be made durable, though the record may stay.

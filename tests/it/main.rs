@@ -22,6 +22,7 @@ mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
+mod gc; // snapshots given up, and their room given back
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
@@ -29,6 +30,7 @@ mod many_readers; // readers beside a writer
 mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
+mod power_cut; // what a power cut leaves of what was not synced
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away

@@ -10,6 +10,8 @@ use crate::format::{CacheHead, CacheRecord, HostMark, from_bytes, to_bytes};
 use crate::model::{DatasetName, Digest, Entry};
 use crate::store::{Store, StoreError, Writer};
 
+use super::kept::Kept;
+
 const MAGIC: [u8; 8] = *b"LDRCACH1";
 /// Records of a segment.
 const SEGMENT: usize = 2048;
@@ -39,6 +41,8 @@ pub(super) struct OldCache {
     ended: bool,
     /// Files that were not read again.
     hits: u64,
+    /// Where entries must be looked up.
+    kept: Option<Kept>,
 }
 
 impl Drop for OldCache {
@@ -48,7 +52,7 @@ impl Drop for OldCache {
 }
 
 impl OldCache {
-    /// Opens the cache if it is of this version and store, and nothing that it relies on was removed since.
+    /// Opens the cache if it is of this version and store. If gc has removed something since, each of its entries is looked up.
     ///
     /// `log_hash` and `gc_generation` tell how the store is now: as its writer sees it, or as a reader does.
     pub(super) fn open(
@@ -70,15 +74,20 @@ impl OldCache {
             return None;
         }
         let key = CacheKey::new(store.keyring().ids(), salt.try_into().ok()?);
-        let mut cache = Self { file: reader, key, segment: 0, records: VecDeque::new(), ended: false, hits: 0 };
+        let mut cache = Self { file: reader, key, segment: 0, records: VecDeque::new(), ended: false, hits: 0, kept: None };
         let head = CacheHead::from_bytes(&cache.next_segment()?).ok()?;
         cache.file.seek(SeekFrom::Start(FRONT as u64)).ok()?;
         let good = head.program == PROGRAM
             && head.store == store.id()
-            && log_hash(head.sequence).ok()? == Some(head.log_hash)
-            && gc_generation.ok()? == head.gc_generation;
+            && log_hash(head.sequence).ok()? == Some(head.log_hash);
+        cache.kept = (gc_generation.ok()? != head.gc_generation).then(|| Kept::new(store));
         log::debug!("the capture cache {} {}", file.path.display(), if good { "fits" } else { "is of another time" });
         good.then_some(cache)
+    }
+
+    /// True if the store has all that an entry refers to.
+    pub(super) fn holds(&self, entry: &Entry) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.holds(entry))
     }
 
     /// A file was taken from here.

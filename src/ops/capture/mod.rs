@@ -14,6 +14,7 @@ mod file_systems;
 mod frame;
 mod group;
 mod ignore_files;
+mod kept;
 mod listing;
 mod lists;
 mod options;

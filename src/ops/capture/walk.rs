@@ -300,6 +300,7 @@ impl<'s, T: Taker> Walk<'s, T> {
         }
         let mark = HostMark { ctime: meta.ctime, dev: meta.dev, ino: meta.ino };
         let cached = cached.filter(|(m, _)| *m == mark).map(|(_, entry)| entry).filter(|e| same_kind(e, meta));
+        let cached = cached.filter(|entry| self.old.as_ref().is_none_or(|old| old.holds(entry)));
         if is_dir { self.folder(at, name, meta, mark, cached, was_folder) } else { self.leaf(name, meta, mark, cached) }
     }
 

@@ -59,7 +59,7 @@ impl Opened {
     }
 
     /// Merging blocks gives no status. On a disk that fails nothing more is merged: it would take old files away.
-    fn no_error_yet(&self) -> Result<(), StoreError> {
+    pub(super) fn no_error_yet(&self) -> Result<(), StoreError> {
         let errors = self.db.property_int_value("rocksdb.background-errors").map_err(|e| fail(&e))?;
         if errors.is_none_or(|errors| errors > 0) {
             return Err(StoreError::Database("merging has failed".to_owned()));

@@ -4,6 +4,7 @@ mod logs;
 mod merge;
 mod options;
 mod rows;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use super::error::StoreError;
 pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
+pub(in crate::store) use space::BlockFile;
 
 /// An open database.
 ///
@@ -361,7 +363,10 @@ impl Db {
         let opened = self.opened();
         let mut batch = WriteBatch::default();
         for (family, key, value) in &rows.0 {
-            batch.put_cf(opened.family(*family)?, key, value);
+            match value {
+                Some(value) => batch.put_cf(opened.family(*family)?, key, value),
+                None => batch.delete_cf(opened.family(*family)?, key),
+            }
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);

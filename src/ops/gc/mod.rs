@@ -1,0 +1,261 @@
+//! Garbage collection: what no snapshot needs goes, and its room comes back.
+//!
+//! First what living snapshots need is marked, beside readers and captures. Then come steps under the writer lock, between which
+//! a capture that waits goes first: manifests of snapshots that were given up, what little is needed of blocks that are mostly
+//! dead (moved), index entries, blocks. At the start of each step what arrived meanwhile is marked too: needed is only ever more,
+//! so what was dead when the first index entry went and is dead still was dead all the time. A run that was cut leaves nothing
+//! that the next one would not find, and nothing depends on a clock.
+
+mod mark;
+
+use std::thread;
+use std::time::Duration;
+
+use crate::format::Role;
+use crate::model::{LogKind, Notice, Progress, SnapshotId};
+use crate::store::{BlockSweep, Clearance, IndexSweep, Repack, Room, SnapshotRow, Store, StoreError, Survey, Waiting};
+use crate::tree::Pages;
+
+use super::query::QueryError;
+use mark::Marker;
+
+/// Between two steps: whoever waits for the lock looks every 50 milliseconds.
+const PAUSE: Duration = Duration::from_millis(60);
+
+/// What to do.
+#[derive(Debug, Clone, Copy)]
+pub struct GcOptions {
+    /// Only look.
+    pub dry_run: bool,
+    /// Whether to wait for another writer.
+    pub waiting: Waiting,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Snapshots that live.
+    pub living: u64,
+    /// Snapshots that were given up and are removed now.
+    pub removed: Vec<SnapshotId>,
+    /// Snapshots that were given up and stay this time, because somebody reads them.
+    pub leased: Vec<SnapshotId>,
+    /// Snapshots that were given up and stay, because they are immutable.
+    pub immutable: Vec<SnapshotId>,
+    /// All blocks before.
+    pub all: Room,
+    /// Blocks in which nothing is needed.
+    pub dead: Room,
+    /// Blocks of which less than half is needed.
+    pub sparse: Room,
+    /// Blocks that were moved out of, and bytes that were moved.
+    pub repacked: (u64, u64),
+    /// Index entries removed.
+    pub index_entries: u64,
+    /// Blocks removed.
+    pub blocks: u64,
+    /// Bytes by which the files of blocks became shorter; what was written anew is not taken off.
+    pub freed: u64,
+    /// Bytes of dead blocks that stay for now: too little of their files is dead to write those anew.
+    pub kept: u64,
+    /// Chunks that snapshots need and the index does not know: damage.
+    pub missing: u64,
+}
+
+/// Snapshots by what becomes of them.
+#[derive(Default)]
+struct Roots {
+    living: Vec<SnapshotRow>,
+    /// Given up, and their manifests are there.
+    given_up: Vec<SnapshotRow>,
+}
+
+/// A run.
+struct Collector<'a> {
+    store: &'a Store,
+    pages: &'a Pages,
+    progress: &'a dyn Progress,
+    /// The newest log entry that was looked at.
+    seen: u64,
+    done: Collected,
+}
+
+/// Collects.
+///
+/// # Errors
+/// If the log, a manifest or a page is damaged: then what is needed cannot be told, and nothing more is removed. If another
+/// process writes and we are not to wait.
+pub fn collect(
+    store: &Store,
+    pages: &Pages,
+    options: GcOptions,
+    progress: &dyn Progress,
+) -> Result<Collected, QueryError> {
+    let mut run = Collector { store, pages, progress, seen: 0, done: Collected::default() };
+    run.check_role()?;
+    let roots = run.roots()?;
+    let (mut survey, mut going) = (store.survey()?, Vec::new());
+    run.done.all = survey.all()?;
+    for row in &roots.given_up {
+        if let Some(clearance) = run.may_go(row)? {
+            going.push((row.id, clearance));
+        } else {
+            run.mark(&mut survey, &row.id)?;
+        }
+    }
+    for row in &roots.living {
+        run.mark(&mut survey, &row.id)?;
+    }
+    run.done.living = roots.living.len() as u64;
+    (run.done.dead, run.done.sparse) = (survey.dead()?, survey.sparse()?);
+    run.done.removed = going.iter().map(|(id, _)| *id).collect();
+    if !options.dry_run {
+        run.remove(options, going)?;
+        run.sweep(options, &mut survey)?;
+    }
+    Ok(run.done)
+}
+
+impl Collector<'_> {
+    fn check_role(&self) -> Result<(), StoreError> {
+        match self.store.keyring().role() {
+            Role::Owner | Role::Catalog => Ok(()),
+            Role::Writer => Err(StoreError::Closed("names and structure")),
+        }
+    }
+
+    /// Reads the log anew; all of it must be whole.
+    fn roots(&mut self) -> Result<Roots, StoreError> {
+        let (mut living, mut forgotten) = (Vec::<SnapshotRow>::new(), Vec::new());
+        for row in self.store.log()? {
+            let entry = row.entry?;
+            self.seen = self.seen.max(row.sequence);
+            match entry.kind {
+                LogKind::Snapshot => living.push(entry.into()),
+                LogKind::Forget => {
+                    let (gone, stay) = living.into_iter().partition(|row: &SnapshotRow| row.id == entry.manifest);
+                    living = stay;
+                    forgotten.extend::<Vec<_>>(gone);
+                }
+                LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
+            }
+        }
+        let there: std::collections::HashSet<_> = self.store.manifest_ids()?.into_iter().collect();
+        forgotten.retain(|row| there.contains(&row.id));
+        Ok(Roots { living, given_up: forgotten })
+    }
+
+    /// The right to remove a snapshot that was given up, if there is nothing against it.
+    fn may_go(&mut self, row: &SnapshotRow) -> Result<Option<Clearance>, StoreError> {
+        // A manifest that cannot be read any more says nothing against it.
+        let manifest = self.store.manifest(&row.id);
+        if manifest.is_ok_and(|manifest| manifest.evidence.immutable) {
+            self.done.immutable.push(row.id);
+            return Ok(None);
+        }
+        let clearance = self.store.clearance(row.sequence)?;
+        if clearance.is_none() {
+            self.done.leased.push(row.id);
+        }
+        Ok(clearance)
+    }
+
+    fn mark(&mut self, survey: &mut Survey, id: &SnapshotId) -> Result<(), StoreError> {
+        let manifest = self.store.manifest(id)?;
+        let mut marker = Marker { pages: self.pages, survey, progress: self.progress, missing: 0 };
+        marker.snapshot(&manifest)?;
+        self.done.missing += marker.missing;
+        Ok(())
+    }
+
+    /// Marks what arrived since the last look. Called under the lock: nothing more arrives then.
+    fn mark_new(&mut self, survey: &mut Survey) -> Result<(), StoreError> {
+        let (seen, mut new) = (self.seen, Vec::new());
+        if let Some(damage) = self.store.newest_snapshots(|row| {
+            let is_new = row.sequence > seen;
+            if is_new {
+                new.push(row);
+            }
+            is_new
+        })? {
+            return Err(damage);
+        }
+        for row in new.iter().rev() {
+            self.mark(survey, &row.id)?;
+            self.seen = row.sequence;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, options: GcOptions, going: Vec<(SnapshotId, Clearance)>) -> Result<(), StoreError> {
+        if going.is_empty() {
+            return Ok(());
+        }
+        let sweeper = self.store.sweeper(options.waiting, &|| !self.progress.cancelled())?;
+        let ids: Vec<_> = going.iter().map(|(id, _)| *id).collect();
+        sweeper.remove_manifests(&ids)
+    }
+
+    fn sweep(&mut self, options: GcOptions, survey: &mut Survey) -> Result<(), StoreError> {
+        self.repack(survey)?;
+        let mut index = IndexSweep::default();
+        while !index.is_done() {
+            self.step(options, survey, |sweeper, survey| sweeper.sweep_index(survey, &mut index))?;
+        }
+        self.done.index_entries = index.removed;
+        let mut blocks = BlockSweep::default();
+        while !blocks.is_done() {
+            self.step(options, survey, |sweeper, survey| sweeper.sweep_blocks(survey, &mut blocks))?;
+        }
+        (self.done.blocks, self.done.freed, self.done.kept) = (blocks.blocks, blocks.freed, blocks.kept);
+        Ok(())
+    }
+
+    /// One step under the lock.
+    fn step(
+        &mut self,
+        options: GcOptions,
+        survey: &mut Survey,
+        work: impl FnOnce(&crate::store::Sweeper, &Survey) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let keep_waiting = || !self.progress.cancelled();
+        if !keep_waiting() {
+            return Err(StoreError::Interrupted);
+        }
+        let sweeper = self.store.sweeper(options.waiting, &keep_waiting)?;
+        self.mark_new(survey)?;
+        work(&sweeper, survey)?;
+        drop(sweeper);
+        thread::sleep(PAUSE);
+        Ok(())
+    }
+
+    /// Moves what is needed out of blocks that are mostly dead. On a full disk that waits until dead blocks have made room.
+    fn repack(&mut self, survey: &mut Survey) -> Result<(), StoreError> {
+        let may_open = self.store.keyring().role() == Role::Owner;
+        let mut repack = Repack::new(survey, may_open);
+        while !repack.is_done() {
+            let (store, progress) = (self.store, self.progress);
+            let keep_waiting = || !progress.cancelled();
+            if !keep_waiting() {
+                return Err(StoreError::Interrupted);
+            }
+            let stepped = repack.step(store, survey, &keep_waiting, &mut |survey| self.mark_new(survey));
+            match stepped {
+                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                    progress.notice(Notice::Remark(
+                        "the disk is full: blocks that are mostly dead are left for the next gc".to_owned(),
+                    ));
+                    break;
+                }
+                stepped => stepped?,
+            }
+            thread::sleep(PAUSE);
+        }
+        self.done.repacked = (repack.blocks, repack.bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Taking away what nothing needs, in steps (section 3: manifests, then index entries, then blocks). Each step holds the writer
+//! lock, leaves the store right if it is cut anywhere, and needs nothing to be remembered: who begins anew finds what is left.
+
+use crate::format::{BlockHeader, BlockKind, Family, Place, from_bytes, number_key, to_bytes};
+use crate::model::SnapshotId;
+
+use super::Store;
+use super::db::{BlockFile, Db, Rows};
+use super::error::StoreError;
+use super::exclusive::Exclusive;
+use super::lock::Waiting;
+use super::read::Sort;
+use super::survey::Survey;
+
+/// Rows of an index that one step looks at.
+const ROWS: usize = 200_000;
+/// A file is written anew when that part of it is dead: 1 of so many bytes.
+const DEAD_PART: u64 = 8;
+
+/// The one who may remove. Holds the writer lock while it lives: for one step, so that a capture that waits comes in between.
+pub struct Sweeper {
+    store: Store,
+    exclusive: Exclusive,
+}
+
+impl std::fmt::Debug for Sweeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sweeper({})", self.store.dir().display())
+    }
+}
+
+/// How far the indexes have been swept.
+#[derive(Debug, Clone, Default)]
+pub struct IndexSweep {
+    pages: bool,
+    from: Vec<u8>,
+    done: bool,
+    /// Index entries removed.
+    pub removed: u64,
+}
+
+impl IndexSweep {
+    /// True if all of both indexes was looked at.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+/// How far the files of blocks have been looked at.
+#[derive(Debug, Clone, Default)]
+pub struct BlockSweep {
+    pages: bool,
+    from: u64,
+    done: bool,
+    /// Blocks removed.
+    pub blocks: u64,
+    /// Bytes by which the files of blocks became shorter.
+    pub freed: u64,
+    /// Bytes of dead blocks in files of which too little is dead to write them anew.
+    pub kept: u64,
+}
+
+impl BlockSweep {
+    /// True if all files were looked at.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl Store {
+    /// Takes the writer lock for one step of removal.
+    ///
+    /// # Errors
+    /// As [`Store::writer`].
+    pub fn sweeper(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Sweeper, StoreError> {
+        super::reserve::give_up(self.dir());
+        Ok(Sweeper { store: self.clone(), exclusive: Exclusive::begin(self, waiting, keep_waiting)? })
+    }
+}
+
+impl Sweeper {
+    /// Removes manifests. Nobody else may have leased their snapshots: see [`Store::clearance`].
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn remove_manifests(&self, ids: &[SnapshotId]) -> Result<(), StoreError> {
+        let mut rows = self.begin_rows()?;
+        ids.iter().for_each(|id| rows.remove(Family::Manifests, id.as_bytes()));
+        self.write(&rows)
+    }
+
+    /// One step over the indexes: takes away the places of items in dead blocks.
+    ///
+    /// # Errors
+    /// If reading or writing fails.
+    pub fn sweep_index(&self, survey: &Survey, sweep: &mut IndexSweep) -> Result<(), StoreError> {
+        let sort = if sweep.pages { Sort::Page } else { Sort::Chunk };
+        let mut rows = self.begin_rows()?;
+        let (mut looked, mut ended, before) = (0, true, rows.len());
+        self.db().scan(sort.index(), &sweep.from.clone(), |key, value| {
+            if looked == ROWS {
+                sweep.from = key.to_vec();
+                ended = false;
+                return Ok(false);
+            }
+            looked += 1;
+            let places = from_bytes::<Vec<Place>>(value, "index entry")?;
+            let kept: Vec<_> = places.iter().filter(|place| !survey.is_dead(place.block)).copied().collect();
+            if kept.is_empty() {
+                rows.remove(sort.index(), key);
+            } else if kept.len() < places.len() {
+                rows.put(sort.index(), key, &to_bytes(&kept));
+            }
+            Ok(true)
+        })?;
+        if rows.len() > before {
+            sweep.removed += (rows.len() - before) as u64;
+            self.write(&rows)?;
+        }
+        if ended {
+            (sweep.done, sweep.pages) = (sweep.pages, true);
+            sweep.from.clear();
+        }
+        Ok(())
+    }
+
+    /// One step over the files of blocks, when the indexes have been swept: takes the dead blocks out of the next file that has
+    /// enough of them, and gives its room back.
+    ///
+    /// # Errors
+    /// If reading or writing fails.
+    pub fn sweep_blocks(&self, survey: &Survey, sweep: &mut BlockSweep) -> Result<(), StoreError> {
+        let family = if sweep.pages { Family::Tree } else { Family::Data };
+        let files = self.db().block_files(family)?;
+        // Removals that a step wrote which was cut before it gave their room back.
+        if let Some(removals) = files.iter().find(|file| !file.is_bottom) {
+            return self.db().rewrite_file(family, *removals);
+        }
+        for file in files {
+            if file.last < sweep.from {
+                continue;
+            }
+            sweep.from = file.last + 1;
+            let (dead, is_whole) = self.dead_rows(family, file, survey)?;
+            if dead.is_empty() {
+                continue;
+            }
+            let bytes: u64 = self.db().row_bytes(family, &dead)?.iter().sum();
+            if !is_whole && bytes < file.bytes / DEAD_PART {
+                sweep.kept += bytes;
+                continue;
+            }
+            self.take_out(family, file, &dead, is_whole)?;
+            sweep.blocks += dead.len() as u64;
+            sweep.freed += bytes;
+            return Ok(());
+        }
+        (sweep.done, sweep.pages, sweep.from) = (sweep.pages, true, 0);
+        Ok(())
+    }
+
+    /// The rows of a file that nothing needs, and whether those are all.
+    fn dead_rows(&self, family: Family, file: BlockFile, survey: &Survey) -> Result<(Vec<u64>, bool), StoreError> {
+        let (mut dead, mut is_whole) = (Vec::new(), true);
+        // The epoch note before which nothing was needed yet that it is for.
+        let mut note: Option<u64> = None;
+        for number in file.first..=file.last {
+            match self.fate(family, number, survey)? {
+                Fate::Absent => {}
+                Fate::Note => dead.extend(note.replace(number)),
+                Fate::Dead => dead.push(number),
+                Fate::Needed => (note, is_whole) = (None, false),
+            }
+        }
+        dead.extend(note);
+        Ok((dead, is_whole))
+    }
+
+    fn fate(&self, family: Family, number: u64, survey: &Survey) -> Result<Fate, StoreError> {
+        let key = number_key(number);
+        match survey.block(number) {
+            Some((its, is_dead)) if its == family => return Ok(if is_dead { Fate::Dead } else { Fate::Needed }),
+            Some(_) => return Ok(Fate::Absent),
+            None => {}
+        }
+        // It came later, or a run was cut before it wrote the index entries; the lock is ours, so no run is about to.
+        let sum = self.db().with(Family::Sums, &key, |_| ())?;
+        let kind = self.db().with(family, &key, |value| BlockHeader::parse(value).map(|(header, ..)| header.kind))?;
+        Ok(match (kind, sum) {
+            (None, _) => Fate::Absent,
+            (Some(Ok(BlockKind::EpochNote)), _) => Fate::Note,
+            (Some(Ok(_)), None) => Fate::Dead,
+            // What makes no sense is for repair.
+            (Some(_), _) => Fate::Needed,
+        })
+    }
+
+    /// Takes rows out of a file and gives their room back.
+    fn take_out(&self, family: Family, file: BlockFile, dead: &[u64], is_whole: bool) -> Result<(), StoreError> {
+        let mut rows = self.begin_rows()?;
+        for number in dead {
+            rows.remove(Family::Sums, &number_key(*number));
+            if !is_whole {
+                rows.remove(family, &number_key(*number));
+            }
+        }
+        self.write(&rows)?;
+        log::info!("{} of {} blocks {} to {} taken out", dead.len(), family.name(), file.first, file.last);
+        if is_whole { self.db().drop_file(family, file) } else { self.db().rewrite_file(family, file) }
+    }
+
+    fn db(&self) -> &Db {
+        &self.exclusive.db
+    }
+
+    /// Rows that remove something: the generation tells every client that what it relied on may be gone.
+    fn begin_rows(&self) -> Result<Rows, StoreError> {
+        let mut rows = Rows::default();
+        let generation = super::db_gc_generation(self.db())? + 1;
+        rows.put(Family::Default, b"gc", &generation.to_be_bytes());
+        Ok(rows)
+    }
+
+    /// Writes rows so that they last: nothing may depend on the write-ahead log.
+    fn write(&self, rows: &Rows) -> Result<(), StoreError> {
+        self.db().write(rows, true)?;
+        self.db().flush()?;
+        self.store.inner.stale.store(true, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// What becomes of a row of a file of blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Absent,
+    Note,
+    Dead,
+    Needed,
+}

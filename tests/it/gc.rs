@@ -1,0 +1,118 @@
+//! Giving snapshots up and giving their room back, through the command line, beside mounts and readers.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::mounting::Mounted;
+use crate::sandbox::{Ran, Sandbox, compare, model, noise};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn bytes_of(folder: &Path) -> u64 {
+    let du = Ran::of(Command::new("du").arg("-sB1").arg(folder)).ended(0);
+    String::from_utf8(du.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn gc(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let ran = sandbox.larder(["gc", "--json"].iter().chain(arguments)).ended(0);
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// The ids of the snapshots, oldest first.
+fn ids(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.larder(["list", "--json"]).ids()
+}
+
+#[test]
+fn what_is_forgotten_is_told_and_then_gone_and_its_room_is_back() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..3 {
+        fs::write(source.join("big"), noise(turn, 8_000_000)).unwrap();
+        fs::write(source.join(format!("small {turn}")), noise(100 + turn, 1000)).unwrap();
+        sandbox.snapshot(&source, "d").done();
+    }
+    let (all, before) = (ids(&sandbox), bytes_of(&sandbox.store()));
+    sandbox.larder(["forget", &all[0], &all[1]]).done();
+    assert_eq!(ids(&sandbox), all[2..]);
+    let told = gc(&sandbox, &["--dry-run"]);
+    assert_eq!(told["removed"].as_array().unwrap().len(), 2, "{told}");
+    assert!(told["dead"]["bytes"].as_u64().unwrap() > 15_900_000 && told["done"].is_null(), "{told}");
+    assert!(bytes_of(&sandbox.store()) >= before);
+    let done = gc(&sandbox, &[]);
+    assert_eq!(done["dead"], told["dead"]);
+    let after = bytes_of(&sandbox.store());
+    assert!(after + 15_900_000 < before, "{before} bytes before, {after} after: {done}");
+    sandbox.larder(["verify", "--read-data"]).done();
+    sandbox.larder(["restore", "d", text(&sandbox.path("back"))]).done();
+    compare(&model(&source), &model(&sandbox.path("back"))).unwrap();
+    // Files that did not change are not read again, though gc was here.
+    let again: Value = serde_json::from_slice(&sandbox.larder(["snapshot", "--json", "--dataset", "d", text(&source)]).ended(0).stdout).unwrap();
+    assert_eq!(again["files_read"], 0, "{again}");
+    assert_eq!(gc(&sandbox, &[])["dead"]["blocks"], 0);
+}
+
+#[test]
+fn a_mount_keeps_what_was_forgotten_for_as_long_as_it_is_used() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..2 {
+        fs::write(source.join("file"), noise(turn, 3_000_000)).unwrap();
+        sandbox.snapshot(&source, "d").done();
+    }
+    let all = ids(&sandbox);
+    let mounted = Mounted::new(&sandbox, "mnt", &[]);
+    let tree = mounted.point.join("snapshots").join(&all[0][..16]);
+    let held = fs::File::open(tree.join("file")).unwrap();
+    sandbox.larder(["forget", &all[0]]).done();
+    let kept = gc(&sandbox, &[]);
+    assert_eq!((kept["leased"].as_array().unwrap().len(), kept["done"]["freed"].as_u64()), (1, Some(0)), "{kept}");
+    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
+    assert!(fs::read(tree.join("file")).unwrap() == noise(0, 3_000_000));
+    drop(held);
+    drop(mounted);
+    assert_eq!(gc(&sandbox, &[])["removed"][0], *all[0]);
+    sandbox.larder(["verify", "--read-data"]).done();
+}
+
+#[test]
+fn on_a_full_disk_room_can_be_made() {
+    let sandbox = Sandbox::new();
+    let disk = sandbox.path("disk");
+    fs::create_dir(&disk).unwrap();
+    Ran::of(Command::new("mount").args(["-t", "tmpfs", "-o", "size=150m", "tmpfs", text(&disk)])).done();
+    let store = disk.join("store");
+    let run = |arguments: &[&str]| sandbox.client().run(&store, arguments.to_vec());
+    run(&["init"]).done();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    let mut status = 0;
+    for turn in 0..20 {
+        fs::write(source.join("file"), noise(turn, 9_000_000)).unwrap();
+        status = run(&["snapshot", text(&source), "--dataset", "d"]).status;
+        if status != 0 {
+            break;
+        }
+    }
+    assert_eq!(status, 1, "the disk did not become full");
+    let left = |name: &str| fs::write(disk.join(name), vec![1; 1 << 16]).is_ok();
+    // To the last byte.
+    let mut filled = 0;
+    while left(&format!("fill{filled}")) {
+        filled += 1;
+    }
+    let all = run(&["list", "--json"]).ids();
+    run(&[&["forget"], &all[..5].iter().map(String::as_str).collect::<Vec<_>>()[..]].concat()).done();
+    run(&["gc"]).done();
+    run(&["verify", "--read-data"]).done();
+    run(&["snapshot", text(&source), "--dataset", "d"]).done();
+    assert_eq!(run(&["list", "--json"]).ids().len(), all.len() - 4);
+    Ran::of(Command::new("umount").arg("-l").arg(&disk)).done();
+}
