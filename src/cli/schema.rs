@@ -11,8 +11,8 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, gc, history, init, list, ls, mount, show_config, snapshot_json, stats, verify,
-    why,
+    Outcome, changes, diff, export, find, gc, history, init, list, ls, mount, show_config, snapshot_json, stats,
+    verify, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json

@@ -252,7 +252,13 @@ impl Store {
     }
 
     /// The item at a place if its id is this one.
-    pub(super) fn item_at(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
+    pub(super) fn item_at(
+        &self,
+        db: &Arc<Db>,
+        sort: Sort,
+        id: &[u8; 32],
+        place: Place,
+    ) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
         let actual = self.id_at(&decoded, sort, place.ordinal);
         let Some((actual, range)) = actual.zip(decoded.block.range(place.ordinal)) else {

@@ -86,7 +86,9 @@ impl Repack {
             };
             let mut ids = Vec::new();
             for ordinal in 0..decoded.len() {
-                let Some((id, item)) = store.id_at(&decoded, sort, ordinal).zip(decoded.item(ordinal)) else { continue };
+                let Some((id, item)) = store.id_at(&decoded, sort, ordinal).zip(decoded.item(ordinal)) else {
+                    continue;
+                };
                 ids.push(id);
                 if survey.is_needed(block, ordinal) && !stands_elsewhere(store, sort, &id, block)? {
                     moved[which].add(&id, item);

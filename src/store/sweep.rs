@@ -11,6 +11,7 @@ use super::exclusive::Exclusive;
 use super::lock::Waiting;
 use super::read::Sort;
 use super::survey::Survey;
+use super::write::{NEXT_BLOCK, next_block};
 
 /// Rows of an index that one step looks at.
 const ROWS: usize = 200_000;
@@ -220,6 +221,7 @@ impl Sweeper {
         let mut rows = Rows::default();
         let generation = super::db_gc_generation(self.db())? + 1;
         rows.put(Family::Default, b"gc", &generation.to_be_bytes());
+        rows.put(Family::Default, NEXT_BLOCK, &next_block(self.db())?.to_be_bytes());
         Ok(rows)
     }
 

@@ -29,6 +29,8 @@ use super::lock::{Waiting, WriterLock};
 use super::log::{NewSnapshot, dataset_record};
 use super::read::{Sort, places};
 
+/// The row of `default` that says which number the next block has, since gc removed some.
+pub(super) const NEXT_BLOCK: &[u8] = b"next";
 /// A file of blocks is closed at this size at the latest …
 const FILE_BYTES_MIN: u64 = 64 << 20;
 /// … or, in large stores, at this one …
@@ -219,7 +221,12 @@ impl Writer {
         self.put(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)))
     }
 
-    pub(super) fn put(&self, sort: Sort, content: &[u8], items: impl Iterator<Item = ([u8; 32], u32)>) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &self,
+        sort: Sort,
+        content: &[u8],
+        items: impl Iterator<Item = ([u8; 32], u32)>,
+    ) -> Result<(), StoreError> {
         let (ids, lens): (Vec<_>, Vec<_>) = items.unzip();
         if ids.is_empty() {
             return Ok(());
@@ -360,8 +367,9 @@ impl Drop for Writer {
     }
 }
 
-fn next_block(db: &Db) -> Result<u64, StoreError> {
-    let mut next = 1;
+/// The number of the next block: greater than any that ever was, though gc may have removed the newest.
+pub(super) fn next_block(db: &Db) -> Result<u64, StoreError> {
+    let mut next = db.get(Family::Default, NEXT_BLOCK)?.and_then(|v| v.try_into().ok()).map_or(1, u64::from_be_bytes);
     for family in [Family::Data, Family::Tree, Family::Sums] {
         if let Some(key) = db.last_key(family)? {
             let number = key.as_slice().try_into().map(u64::from_be_bytes);

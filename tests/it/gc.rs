@@ -53,7 +53,10 @@ fn what_is_forgotten_is_told_and_then_gone_and_its_room_is_back() {
     sandbox.larder(["restore", "d", text(&sandbox.path("back"))]).done();
     compare(&model(&source), &model(&sandbox.path("back"))).unwrap();
     // Files that did not change are not read again, though gc was here.
-    let again: Value = serde_json::from_slice(&sandbox.larder(["snapshot", "--json", "--dataset", "d", text(&source)]).ended(0).stdout).unwrap();
+    let again: Value = serde_json::from_slice(
+        &sandbox.larder(["snapshot", "--json", "--dataset", "d", text(&source)]).ended(0).stdout,
+    )
+    .unwrap();
     assert_eq!(again["files_read"], 0, "{again}");
     assert_eq!(gc(&sandbox, &[])["dead"]["blocks"], 0);
 }

@@ -74,12 +74,12 @@ impl OldCache {
             return None;
         }
         let key = CacheKey::new(store.keyring().ids(), salt.try_into().ok()?);
-        let mut cache = Self { file: reader, key, segment: 0, records: VecDeque::new(), ended: false, hits: 0, kept: None };
+        let mut cache =
+            Self { file: reader, key, segment: 0, records: VecDeque::new(), ended: false, hits: 0, kept: None };
         let head = CacheHead::from_bytes(&cache.next_segment()?).ok()?;
         cache.file.seek(SeekFrom::Start(FRONT as u64)).ok()?;
-        let good = head.program == PROGRAM
-            && head.store == store.id()
-            && log_hash(head.sequence).ok()? == Some(head.log_hash);
+        let good =
+            head.program == PROGRAM && head.store == store.id() && log_hash(head.sequence).ok()? == Some(head.log_hash);
         cache.kept = (gc_generation.ok()? != head.gc_generation).then(|| Kept::new(store));
         log::debug!("the capture cache {} {}", file.path.display(), if good { "fits" } else { "is of another time" });
         good.then_some(cache)
