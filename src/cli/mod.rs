@@ -19,10 +19,13 @@ mod files;
 mod filter;
 mod find;
 mod folders;
+mod forget;
 mod fstab;
 mod help;
 mod history;
+mod hold;
 mod init;
+mod keep;
 mod leave_out;
 mod list;
 mod logger;
@@ -32,6 +35,7 @@ mod mount;
 mod output;
 mod pack_file;
 mod place;
+mod policy;
 mod profile;
 mod progress;
 mod rehearsal;
@@ -47,6 +51,7 @@ mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;
+mod verdicts;
 mod verify;
 mod why;
 
@@ -140,6 +145,10 @@ enum Command {
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
+    Forget(forget::ForgetArgs),
+    Hold(hold::HoldArgs),
+    Release(hold::ReleaseArgs),
+    Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
@@ -166,6 +175,10 @@ impl Command {
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
+            Self::Forget(args) => forget::run(&args, global, out),
+            Self::Hold(args) => hold::run(&args, global, out),
+            Self::Release(args) => hold::run_release(&args, global, out),
+            Self::Policy(args) => policy::run(args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),

@@ -32,7 +32,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn dataset_keys(&self, store: &Store) -> Vec<DatasetKey> {
+    /// The keys of the datasets that are asked for.
+    #[must_use]
+    pub fn dataset_keys(&self, store: &Store) -> Vec<DatasetKey> {
         self.datasets.iter().map(|d| store.keyring().ids().dataset(d)).collect()
     }
 
@@ -48,7 +50,8 @@ impl Wanted {
     }
 
     /// What the manifest alone can tell.
-    fn fits_manifest(&self, m: &Manifest) -> bool {
+    #[must_use]
+    pub fn fits_manifest(&self, m: &Manifest) -> bool {
         let has_label = |(key, value): &(String, Option<String>)| {
             m.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|value| v == value))
         };

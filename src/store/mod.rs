@@ -20,6 +20,7 @@ mod pins;
 mod read;
 mod tip;
 mod unlock;
+mod voucher;
 mod write;
 
 use std::path::{Path, PathBuf};

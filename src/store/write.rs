@@ -325,7 +325,7 @@ impl Writer {
         let mut rows = Rows::default();
         rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
         rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
-        let log_hash = add_entry(&self.store, &mut rows, &entry);
+        let log_hash = add_entry(&self.store, &mut rows, entry);
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         log::debug!("committing entry {}", manifest.sequence);
         publish(&self.store, db, &rows, manifest.sequence, log_hash)?;
