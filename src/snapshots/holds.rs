@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::format::Role;
 use crate::model::{HoldAction, HoldDetail, LogEntry, LogKind, SnapshotId, Timestamp};
-use crate::store::{SnapshotRow, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// A hold that was set and not lifted. What it says may be unknown: it holds all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,22 +37,19 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// The holds of some snapshots. Of the log no more is read than what came after the first of them.
+    /// The holds of the snapshots that arrived with this entry of the log or later ones. No more of the log is read than that. A key
+    /// that reads no names sees no holds either.
     ///
     /// # Errors
     /// If the log cannot be read at all.
-    pub fn of(store: &Store, rows: &[SnapshotRow]) -> Result<Self, StoreError> {
+    pub fn since(store: &Store, sequence: u64) -> Result<Self, StoreError> {
         let mut holds = Self::default();
-        let Some(first) = rows.iter().map(|row| row.sequence).min() else { return Ok(holds) };
-        // A key that reads no names sees no holds either.
-        if store.keyring().role() != Role::Writer {
-            store.newest_entries(|entry| {
-                if store.keyring().vouches_for(&entry) == Some(true) {
-                    holds.add(store, &entry);
-                }
-                entry.sequence > first
-            })?;
-        }
+        store.newest_entries(|entry| {
+            if entry.kind == LogKind::Hold && store.keyring().vouches_for(&entry) == Some(true) {
+                holds.add(store, &entry);
+            }
+            entry.sequence > sequence
+        })?;
         Ok(holds)
     }
 

@@ -139,7 +139,7 @@ fn odd(list: &[&Subject], ledger: &Ledger) -> Option<Strange> {
     let measures: Vec<Measure> = readable.iter().map(|(_, measure)| *measure).collect();
     let (at, why) = strange(&measures, confirmed, judge_snapshot).pop()?;
     let subject = readable[at].0;
-    Some(strange_at(subject, why, subject.row.sequence))
+    Some(strange_at(subject, why))
 }
 
 /// Arrivals of a series on one day.
@@ -178,9 +178,11 @@ fn flooded(days: &[Day], list: &[&Subject], ledger: &Ledger) -> Option<Strange> 
     let day = &days[at];
     let living = |s: &&&Subject| (day.first..=day.last).contains(&s.row.sequence);
     let subject = list.iter().rfind(living)?;
-    (confirmed_up_to < Some(subject.row.sequence)).then(|| strange_at(subject, why, day.first))
+    (confirmed_up_to < Some(subject.row.sequence)).then(|| strange_at(subject, why))
 }
 
-fn strange_at(subject: &Subject, why: String, before: u64) -> Strange {
+/// All that came before it is kept: of a flood's day too, which may hold what was captured before the flood.
+fn strange_at(subject: &Subject, why: String) -> Strange {
+    let before = subject.row.sequence;
     Strange { id: subject.row.id, dataset: subject.row.dataset, why, keeps: 0, series: subject.series, before }
 }
