@@ -56,6 +56,9 @@ pub(super) struct ForgetArgs {
     /// Why, for the log
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
+    /// The clock of this machine is right, though entries of the log are from later: other clocks ran ahead
+    #[arg(long)]
+    clock_is_right: bool,
     /// Fail if another larder is writing to the store, instead of waiting
     #[arg(long)]
     no_wait: bool,
@@ -65,7 +68,7 @@ pub(super) struct ForgetArgs {
 pub(super) fn asked(reason: Option<&String>, no_wait: bool) -> Asked {
     let (host, user, _) = who();
     let waiting = if no_wait { Waiting::NoWait } else { Waiting::Wait };
-    Asked { by: format!("{user}@{host}"), reason: reason.cloned(), waiting }
+    Asked { by: format!("{user}@{host}"), reason: reason.cloned(), waiting, sure_of_clock: false }
 }
 
 pub(super) fn run(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -76,7 +79,7 @@ pub(super) fn run(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Ou
     let wanted = Wanted { datasets: args.dataset.clone(), labels: filter::labels(&args.label), ..Wanted::default() };
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "forget");
-    let asked = asked(args.reason.as_ref(), args.no_wait);
+    let asked = Asked { sure_of_clock: args.clock_is_right, ..asked(args.reason.as_ref(), args.no_wait) };
     let done = retention::forget(&store, keeping, &wanted, &asked, args.dry_run, &context::now, &bar);
     bar.finish();
     let done = done?;
@@ -112,7 +115,7 @@ fn named(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cl
     let names = args.snapshots.iter().map(|text| text.parse::<SnapshotName>()).collect::<Result<Vec<_>, _>>()?;
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "forget");
-    let asked = asked(args.reason.as_ref(), args.no_wait);
+    let asked = Asked { sure_of_clock: args.clock_is_right, ..asked(args.reason.as_ref(), args.no_wait) };
     let rows = retention::forget_named(&store, &names, &asked, args.dry_run, &context::now, &bar);
     bar.finish();
     let rows = rows?;

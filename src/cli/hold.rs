@@ -12,7 +12,8 @@ use crate::store::SnapshotRow;
 
 use super::error::CliError;
 use super::forget::asked;
-use super::output::{Output, escaped, rfc3339, short_id};
+use super::hold_json::{HoldJson, text};
+use super::output::{Output, escaped, short_id};
 use super::progress::Bar;
 use super::{Global, Outcome, context};
 
@@ -62,45 +63,12 @@ pub(super) struct ReleaseArgs {
     no_wait: bool,
 }
 
-/// A hold on a snapshot.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct HoldJson {
-    /// Which entry of the log set it.
-    sequence: u64,
-    /// When it was set; RFC 3339, UTC.
-    since: String,
-    /// When it ends by itself.
-    until: Option<String>,
-    reason: Option<String>,
-    /// Who set it, as `user@host`.
-    by: String,
-}
-
-impl From<&Hold> for HoldJson {
-    fn from(hold: &Hold) -> Self {
-        Self {
-            sequence: hold.sequence,
-            since: rfc3339(hold.since),
-            until: hold.until.map(rfc3339),
-            reason: hold.reason.clone(),
-            by: hold.by.clone(),
-        }
-    }
-}
-
 /// What `larder hold` and `larder release` print, a line for each snapshot.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HeldJson {
     id: String,
     /// Those that were set or lifted; none with --strange.
     holds: Vec<HoldJson>,
-}
-
-/// A hold in words.
-pub(super) fn text(hold: &Hold) -> String {
-    let until = hold.until.map_or_else(String::new, |until| format!(" until {}", rfc3339(until)));
-    let reason = hold.reason.as_deref().unwrap_or_default();
-    format!("since {}{until} by {}: {reason}", rfc3339(hold.since), hold.by)
 }
 
 fn names(texts: &[String]) -> Result<Vec<SnapshotName>, CliError> {

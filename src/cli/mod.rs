@@ -24,6 +24,7 @@ mod fstab;
 mod help;
 mod history;
 mod hold;
+mod hold_json;
 mod init;
 mod keep;
 mod leave_out;

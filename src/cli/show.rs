@@ -7,7 +7,7 @@ use crate::snapshots::{Holds, SnapshotName, resolve};
 
 use super::context;
 use super::error::CliError;
-use super::hold;
+use super::hold_json;
 use super::output::{Output, escaped, human_bytes, rfc3339};
 use super::snapshot_json::SnapshotJson;
 use super::{Global, Outcome};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
         out.print_json(&SnapshotJson::new(id, &manifest, holds.on(&id)))?;
         return Ok(Outcome::Done);
     }
-    let held = holds.on(&id).map(|hold| ("hold", hold::text(hold)));
+    let held = holds.on(&id).map(|hold| ("hold", hold_json::text(hold)));
     for (key, value) in rows(&id.to_string(), &manifest).into_iter().chain(held) {
         out.line(&format!("{key:14} {}", escaped(&value)))?;
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::model::{Manifest, SnapshotId};
 use crate::snapshots::Hold;
 
-use super::hold::HoldJson;
+use super::hold_json::HoldJson;
 use super::output::rfc3339;
 
 /// A snapshot: the one shape that `snapshot`, `list` and `show` share.

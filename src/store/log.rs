@@ -173,6 +173,19 @@ impl Store {
         entry.kind == LogKind::Forget && self.keyring().vouches_for(entry).unwrap_or(true)
     }
 
+    /// True if an entry behind the snapshot's own gives it up.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn is_forgotten(&self, id: &SnapshotId, sequence: u64) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.newest_entries(|entry| {
+            found |= entry.manifest == *id && self.forgets(&entry);
+            !found && entry.sequence > sequence
+        })?;
+        Ok(found)
+    }
+
     /// Gives the entries of the log to `each`, newest first, until it says false. Reads no more of the log than that; gives back what
     /// is damaged in the part that was read.
     ///

@@ -42,10 +42,20 @@ impl Unlock for File {
     }
 }
 
+/// The identities of a client.
+pub(crate) fn identities(client: &Client) -> Vec<Identity> {
+    File(client.identity()).identities()
+}
+
 /// Noon of so many days ago.
 pub(crate) fn days_ago(days: i64) -> Timestamp {
-    let today = Timestamp::from_system(SystemTime::now()).seconds.div_euclid(86_400);
+    let today = now().seconds.div_euclid(86_400);
     Timestamp { seconds: (today - days) * 86_400 + 43_200, nanos: 0 }
+}
+
+/// The present.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
 }
 
 /// The store, opened by a client that has this identity.
@@ -70,7 +80,7 @@ pub(crate) fn capture_as(store: &Store, folder: &Path, dataset: &str, time: Time
 pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Client {
     let keys = sandbox.store().join("keys");
     let owner = fs::read_dir(&keys).unwrap().map(|e| fs::read(e.unwrap().path()).unwrap());
-    let identities = File(sandbox.client().identity()).identities();
+    let identities = identities(sandbox.client());
     let record = owner.filter_map(|bytes| unwrap(&bytes, &identities).ok()).next().unwrap();
     let mut record = KeyRecord::from_bytes(&record).unwrap();
     let client = sandbox.another_client(name);

@@ -37,6 +37,7 @@ mod restore; // restores into folders that hold something: patterns, deletion, r
 mod restore_beside; // restores beside others, by others than root, and over what a kill left
 mod retention; // what forget, hold, release and policy keep and give up
 mod retention_attacks; // a writer that lies about time, number and who it is
+mod retention_scale; // retention of ten thousand snapshots
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees

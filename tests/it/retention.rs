@@ -6,7 +6,7 @@ use std::time::Duration;
 use larder::format::{Family, Role, number_key};
 use larder::model::{Evidence, ForgetCause, ForgetDetail, LogKind};
 
-use crate::clocked::{Told, capture_as, capture_at, client_with_role, days_ago, folder, opened};
+use crate::clocked::{Told, capture_as, capture_at, client_with_role, days_ago, folder, now, opened};
 use crate::sandbox::Sandbox;
 
 /// A store with snapshots of `home`, at noon of each of the last so many days; gives their ids, oldest first.
@@ -114,8 +114,8 @@ fn an_immutable_snapshot_has_no_delete_path() {
     let (sandbox, ids) = daily(2);
     let store = opened(&sandbox, sandbox.client());
     let evidence = Evidence { immutable: true, ..Evidence::default() };
-    let fixed = capture_as(&store, &sandbox.path("source"), "home", days_ago(0), evidence);
-    let newest = capture_at(&store, &sandbox.path("source"), "home", days_ago(0));
+    let fixed = capture_as(&store, &sandbox.path("source"), "home", now(), evidence);
+    let newest = capture_at(&store, &sandbox.path("source"), "home", now());
     sandbox.larder(["forget", &fixed]).refused(2, "immutable");
     sandbox.larder(["release", &fixed]).refused(2, "not held");
     sandbox.larder(["release", "--strange", &fixed]).done();
@@ -157,8 +157,8 @@ fn policies_are_found_by_dataset_and_class() {
     let store = opened(&sandbox, sandbox.client());
     let source = sandbox.path("source");
     let of = |class: &str| Evidence { retention_class: Some(class.to_owned()), ..Evidence::default() };
-    let evidence: Vec<_> = (0..3).map(|_| capture_as(&store, &source, "home", days_ago(0), of("evidence"))).collect();
-    let other = capture_as(&store, &source, "home", days_ago(0), of("other"));
+    let evidence: Vec<_> = (0..3).map(|_| capture_as(&store, &source, "home", now(), of("evidence"))).collect();
+    let other = capture_as(&store, &source, "home", now(), of("other"));
     let policy = |words: &[&str]| sandbox.larder(["policy"].iter().chain(words)).done();
     sandbox.larder(["policy", "set", "home", "--class", "x"]).refused(2, "keep nothing");
     sandbox.larder(["policy", "set", "--keep-last", "1"]).refused(2, "DATASET");
@@ -247,6 +247,38 @@ fn a_catalog_key_forgets_and_holds_and_a_writer_key_does_not() {
     let told = Told::of(catalog.run(&store, ["forget", "--policy", "--json"]), 0);
     assert_eq!(told.kept, [&ids[0], &ids[2]].map(Clone::clone));
     assert_eq!(listed(&sandbox), told.kept, "the owner believes the catalog key");
+}
+
+#[test]
+fn a_capture_is_not_skipped_for_a_snapshot_that_was_given_up() {
+    let (sandbox, ids) = daily(2);
+    let take = || {
+        sandbox.larder([
+            "snapshot",
+            sandbox.path("source").to_str().unwrap(),
+            "-d",
+            "home",
+            "--skip-if-unchanged",
+            "--json",
+        ])
+    };
+    assert_eq!(take().json()["id"], ids[1].as_str());
+    sandbox.larder(["forget", "home"]).done();
+    let made = take().json();
+    assert_eq!((&made["skipped"], listed(&sandbox).len()), (&false.into(), 2));
+}
+
+#[test]
+fn a_clock_that_is_behind_forgets_nothing_unless_it_is_said_to_be_right() {
+    let (sandbox, ids) = daily(2);
+    let store = opened(&sandbox, sandbox.client());
+    let ahead: Vec<_> = (0..2).map(|_| capture_at(&store, &sandbox.path("source"), "home", days_ago(-30))).collect();
+    for words in [&["forget", "--keep-daily", "1"][..], &["forget", &ids[0]], &["policy", "explain"]] {
+        sandbox.larder(words).refused(1, "clock of this machine is behind");
+    }
+    let told = forget(&sandbox, &["--keep-daily", "3", "--clock-is-right"]);
+    assert_eq!(told.kept, [&ids[0], &ids[1], &ahead[1]].map(Clone::clone), "those from the future count as today's");
+    assert_eq!(told.summary["moved"], 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use larder::format::Role;
 use larder::model::{LogKind, Timestamp};
 use larder::store::{NewEntry, Store, Waiting};
 
-use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, opened};
+use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};
 use crate::sandbox::{Client, Sandbox};
 
 /// A store with snapshots of `home`, one a day for a week, by the owner and by a writer each.
@@ -111,7 +111,7 @@ fn a_writer_cannot_forget_hold_or_rule_by_entries_of_its_own_making() {
     let target = store.snapshots().unwrap().into_iter().find(|row| row.id.to_string() == week.owners[0]).unwrap();
     let mut log = store.log_writer(Waiting::NoWait, &|| true).unwrap();
     let entry = |kind| NewEntry { kind, dataset: Some(target.dataset), snapshot: Some(target.id), detail: None };
-    let made = log.append(&[LogKind::Forget, LogKind::Hold, LogKind::Policy].map(entry), days_ago(0)).unwrap();
+    let made = log.append(&[LogKind::Forget, LogKind::Hold, LogKind::Policy].map(entry), now()).unwrap();
     drop(log);
     let listed = week.sandbox.larder(["list", "--json"]).ids();
     assert!(listed.contains(&week.owners[0]), "it is still there");

@@ -73,7 +73,10 @@ impl Failure for RetentionError {
             Self::Writer => Some("give the identity of a catalog or owner key with --identity FILE".to_owned()),
             Self::Log(_) => Some("`larder verify` tells what is damaged".to_owned()),
             Self::Policy(_) => Some("give the rules with the command instead, or use a newer larder".to_owned()),
-            Self::ClockBehind { .. } => Some("set the clock; nothing was forgotten".to_owned()),
+            Self::ClockBehind { .. } => Some(
+                "set the clock; if it is right, and others ran ahead, say --clock-is-right; nothing was forgotten"
+                    .to_owned(),
+            ),
             Self::NoDataset(_) | Self::NotHeld(_) => Some("`larder list` shows what there is".to_owned()),
             Self::NoPolicy => Some("`larder policy show` lists them".to_owned()),
             Self::Kept { hint, .. } => hint.map(str::to_owned),

@@ -41,7 +41,7 @@ pub fn forget(
     if let (Keeping::Policies, Some(_)) = (keeping, &ledger.bad_policy) {
         return Err(ledger.bad_policy.map_or(RetentionError::NoPolicy, RetentionError::Policy));
     }
-    let plan = plan(store, &ledger, keeping, wanted, now, progress)?;
+    let plan = plan(store, &ledger, keeping, wanted, (now, asked.sure_of_clock), progress)?;
     if let Some(log) = &mut log {
         let entries: Vec<_> = plan.forgotten().map(|v| (&v.row, detail(&v.reasons, asked))).collect();
         append(log, &entries, now)?;
@@ -97,7 +97,7 @@ pub fn forget_named(
     let mut datasets: Vec<_> = rows.iter().map(|row| row.dataset).collect();
     datasets.sort_unstable();
     datasets.dedup();
-    let survey = Survey::take(store, &ledger, &datasets, &Wanted::default(), now, progress)?;
+    let survey = Survey::take(store, &ledger, &datasets, &Wanted::default(), (now, asked.sure_of_clock), progress)?;
     let named = |subject: &&Subject| rows.iter().any(|row| row.id == subject.row.id);
     let subjects: Vec<_> = survey.subjects.iter().filter(named).collect();
     for subject in &subjects {

@@ -37,6 +37,8 @@ pub struct Asked {
     pub reason: Option<String>,
     /// What to do while another process writes.
     pub waiting: Waiting,
+    /// The clock is right, whatever the log says.
+    pub sure_of_clock: bool,
 }
 
 /// Refuses a key that may not do such things.

@@ -129,7 +129,7 @@ impl Plan {
 }
 
 /// Makes a plan for the snapshots that are wanted, by dataset and by what manifests tell. Each dataset, and in it each writer key, is counted by itself;
-/// under policies each retention class too.
+/// under policies each retention class too. With the present: whether it is sure, whatever the log says.
 ///
 /// # Errors
 /// If the log is damaged, the clock cannot be right, or a dataset that is asked for has no snapshot.
@@ -138,14 +138,14 @@ pub fn plan(
     ledger: &Ledger,
     keeping: Keeping,
     wanted: &Wanted,
-    now: Timestamp,
+    (now, sure): (Timestamp, bool),
     progress: &dyn Progress,
 ) -> Result<Plan, RetentionError> {
     let keys = wanted.dataset_keys(store);
     if let Some(at) = keys.iter().position(|key| !ledger.living().any(|row| row.dataset == *key)) {
         return Err(RetentionError::NoDataset(wanted.datasets[at].clone()));
     }
-    let survey = Survey::take(store, ledger, &keys, wanted, now, progress)?;
+    let survey = Survey::take(store, ledger, &keys, wanted, (now, sure), progress)?;
     let mut plan = Plan {
         verdicts: Vec::new(),
         strange: survey.strange.clone(),

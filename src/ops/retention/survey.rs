@@ -70,16 +70,16 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Looks at the living snapshots of some datasets; of all if none is given.
+    /// Looks at the living snapshots of some datasets; of all if none is given. With the present: whether it is sure, whatever the log says.
     pub(super) fn take(
         store: &Store,
         ledger: &Ledger,
         datasets: &[DatasetKey],
         wanted: &Wanted,
-        now: Timestamp,
+        (now, sure): (Timestamp, bool),
         progress: &dyn Progress,
     ) -> Result<Self, RetentionError> {
-        let witnesses = Witnesses::find(&ledger.moments, now)
+        let witnesses = Witnesses::find(&ledger.moments, now, sure)
             .map_err(|e| RetentionError::ClockBehind { now: e.now, witness: e.witness })?;
         let rows = ledger.living().filter(|row| datasets.is_empty() || datasets.contains(&row.dataset));
         let rows: Vec<_> = rows.cloned().collect();

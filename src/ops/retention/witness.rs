@@ -40,10 +40,13 @@ impl Witnesses {
     /// A clock that was wrong for a while contradicts others: of all vouched entries the largest set is believed in which no time
     /// is before an earlier entry's.
     ///
+    /// With `sure`, no entry from after the present is believed, whoever vouches for it.
+    ///
     /// # Errors
     /// If it is `now` that cannot be believed.
-    pub(super) fn find(moments: &[Moment], now: Timestamp) -> Result<Self, ClockBehind> {
-        let vouched: Vec<_> = moments.iter().filter(|m| m.vouched).map(|m| (m.sequence, m.claimed)).collect();
+    pub(super) fn find(moments: &[Moment], now: Timestamp, sure: bool) -> Result<Self, ClockBehind> {
+        let believable = moments.iter().filter(|m| m.vouched && !(sure && m.claimed > now));
+        let vouched: Vec<_> = believable.map(|m| (m.sequence, m.claimed)).collect();
         let with = |now| longest_run(&[&vouched[..], &[(u64::MAX, now)]].concat());
         let believed = with(now);
         match believed.last() {
@@ -106,7 +109,7 @@ mod tests {
 
     fn counted(list: &[(char, i64)], now: i64) -> Vec<i64> {
         let moments = moments(list);
-        let witnesses = Witnesses::find(&moments, at(now)).unwrap();
+        let witnesses = Witnesses::find(&moments, at(now), false).unwrap();
         moments.iter().map(|m| witnesses.counted(m.sequence, m.claimed).time.seconds).collect()
     }
 
@@ -143,15 +146,17 @@ mod tests {
     #[test]
     fn a_present_far_behind_is_refused_and_one_a_little_behind_is_not() {
         let list = moments(&[('+', 1_000_000), ('+', 1_000_010), ('-', 1_000_020)]);
-        let behind = Witnesses::find(&list, at(0)).unwrap_err();
+        let behind = Witnesses::find(&list, at(0), false).unwrap_err();
         assert_eq!(behind, ClockBehind { now: at(0), witness: at(1_000_010) });
-        let witnesses = Witnesses::find(&list, at(1_000_000 - 600)).unwrap();
+        let sure = Witnesses::find(&list, at(0), true).unwrap();
+        assert_eq!(sure.counted(1, at(1_000_000)).time, at(0));
+        let witnesses = Witnesses::find(&list, at(1_000_000 - 600), false).unwrap();
         assert_eq!(witnesses.counted(3, at(1_000_020)), Counted { time: at(1_000_010), moved: true });
     }
 
     #[test]
     fn an_empty_log_needs_no_witness() {
-        let witnesses = Witnesses::find(&[], at(7)).unwrap();
+        let witnesses = Witnesses::find(&[], at(7), false).unwrap();
         assert_eq!(witnesses.counted(1, at(9)).time, at(7));
     }
 }
