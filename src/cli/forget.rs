@@ -18,11 +18,13 @@ use super::{Global, Outcome, context, filter};
 
 /// Give up snapshots: those that are named, or those that rules or policies do not keep
 ///
-/// Each dataset is looked at by itself, and in it what each writer key captured. A snapshot stays if any rule keeps it. Rules count from the newest
-/// snapshot; days, weeks and so on are those in which snapshots arrived, by clocks that are trusted (catalog and owner keys), in UTC,
-/// and only those count in which any did. While a rule has room it keeps the oldest snapshot too. Immutable and held snapshots stay
-/// whatever is asked for, those with a retention class are for policies alone, and what came before a strange snapshot (far smaller, or new from end to end, or one of a
-/// flood) stays until `larder release --strange` confirms that one: exit status 3.
+/// Each dataset is looked at by itself, and in it what each writer key captured. A snapshot stays if any rule keeps it. Rules count
+/// from the newest snapshot; hours, days and so on are those in which snapshots arrived, in UTC, by clocks that are trusted (those of
+/// catalog and owner keys), and only those count in which any did. While a rule has room it keeps the oldest snapshot too.
+///
+/// Immutable and held snapshots stay whatever is asked for; those with a retention class are for policies alone. What came before a
+/// strange snapshot (far smaller than usual, new from end to end, or one of a flood) stays until `larder release --strange` confirms
+/// that one: exit status 3.
 ///
 /// Nothing is removed yet: `larder gc` does that, and gives the room back.
 #[derive(Debug, Args)]
@@ -109,9 +111,6 @@ fn keeping(args: &ForgetArgs) -> Result<Keeping, CliError> {
 }
 
 fn named(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    if !args.keep.rules().is_empty() {
-        return Err(CliError::new(Kind::Usage, "snapshots are named, or rules say what to keep: not both"));
-    }
     let names = args.snapshots.iter().map(|text| text.parse::<SnapshotName>()).collect::<Result<Vec<_>, _>>()?;
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "forget");

@@ -19,7 +19,8 @@ use super::{Global, Outcome, context};
 
 /// Keep snapshots whatever rules, policies and `forget` say, until they are released
 ///
-/// A snapshot can be held several times. The hold, its reason and who set it stand in the log, and are shown by `larder show`. `larder list` marks what is held.
+/// A snapshot can be held several times. The hold, its reason and who set it stand in the log; `larder show` tells them, and `larder
+/// list` marks what is held.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder hold home --reason 'before the migration'
@@ -42,8 +43,8 @@ pub(super) struct HoldArgs {
 
 /// Lift the holds on snapshots, or confirm that strange ones are as they should be
 ///
-/// With --strange: a snapshot that is far smaller than those before it in its dataset, or new from end to end, or one of a flood, keeps
-/// what came before it from being forgotten. Once it is confirmed, it and what came before it are what its dataset is used to.
+/// With --strange: a snapshot that is far smaller than those before it in its dataset, or new from end to end, or one of a flood,
+/// keeps what came before it from being forgotten. Once it is confirmed, its dataset is taken to be used to it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder release 3f2a91c4                              lift all holds on it

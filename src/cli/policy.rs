@@ -19,9 +19,9 @@ use super::{Global, Outcome, context};
 
 /// Rules of retention that the store keeps, for `larder forget --policy`
 ///
-/// A snapshot that names a retention class (`larder snapshot --retention-class`) is under the policy of its dataset for that class, else under that of all
-/// datasets for it; one that names none is under the policies without a class in the same way. What is under no policy is never
-/// forgotten by policies.
+/// A snapshot that names a retention class (`larder snapshot --retention-class`) is under the policy of its dataset for that class,
+/// else under that of all datasets for it; one that names none is under the policies without a class in the same way. What is under
+/// no policy is never forgotten by policies.
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:

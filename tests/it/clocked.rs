@@ -79,9 +79,9 @@ pub(crate) fn capture_as(store: &Store, folder: &Path, dataset: &str, time: Time
 /// A client with a key of its own to the store, of this role: it lacks what the role lacks.
 pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Client {
     let keys = sandbox.store().join("keys");
-    let owner = fs::read_dir(&keys).unwrap().map(|e| fs::read(e.unwrap().path()).unwrap());
+    let mut owner = fs::read_dir(&keys).unwrap().map(|e| fs::read(e.unwrap().path()).unwrap());
     let identities = identities(sandbox.client());
-    let record = owner.filter_map(|bytes| unwrap(&bytes, &identities).ok()).next().unwrap();
+    let record = owner.find_map(|bytes| unwrap(&bytes, &identities).ok()).unwrap();
     let mut record = KeyRecord::from_bytes(&record).unwrap();
     let client = sandbox.another_client(name);
     let (secret, recipient) = generate_identity();

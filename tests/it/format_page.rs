@@ -221,6 +221,27 @@ fn sparse_entry(ids: &IdKeys) -> Entry {
 }
 
 /// Every vector of section 21 by the name it has there, made by the library.
+/// What section 15.3 describes.
+fn details() -> (ForgetDetail, HoldDetail, PolicyDetail) {
+    let rules = Rules { counts: [3, 0, 7, 0, 0, 0, Rules::EVERY], within: 1_209_600 };
+    let (by, reason, nothing) = ("ann@host".to_owned(), Some("why".to_owned()), Vec::new);
+    let forget =
+        ForgetDetail { cause: ForgetCause::Policy, rules, policy: 9, reason: None, by: by.clone(), ext: nothing() };
+    let until = Some(Timestamp { seconds: 1_700_000_000, nanos: 0 });
+    let hold =
+        HoldDetail { action: HoldAction::Set, hold: 0, until, reason: reason.clone(), by: by.clone(), ext: nothing() };
+    let dataset_name = Some("home".parse().unwrap());
+    let policy = PolicyDetail {
+        dataset: dataset_name,
+        class: Some("c".to_owned()),
+        rules: Some(rules),
+        reason,
+        by,
+        ext: nothing(),
+    };
+    (forget, hold, policy)
+}
+
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ids = IdKeys::new(&public_id_key());
     let epoch = EpochId::from_bytes([3; 16]);
@@ -267,22 +288,6 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     header.mac = ids.mac(MacLabel::Header, &[&header.signed_part()]);
     let table =
         BlockTable { codec: Codec::Raw, dictionary: 0, padding: 0, length: 11, items: vec![5, 6], ext: Vec::new() };
-    let rules = Rules { counts: [3, 0, 7, 0, 0, 0, Rules::EVERY], within: 1_209_600 };
-    let (by, reason, nothing) = ("ann@host".to_owned(), Some("why".to_owned()), Vec::new);
-    let forget =
-        ForgetDetail { cause: ForgetCause::Policy, rules, policy: 9, reason: None, by: by.clone(), ext: nothing() };
-    let until = Some(Timestamp { seconds: 1_700_000_000, nanos: 0 });
-    let hold =
-        HoldDetail { action: HoldAction::Set, hold: 0, until, reason: reason.clone(), by: by.clone(), ext: nothing() };
-    let dataset_name = Some("home".parse().unwrap());
-    let policy = PolicyDetail {
-        dataset: dataset_name,
-        class: Some("c".to_owned()),
-        rules: Some(rules),
-        reason,
-        by,
-        ext: nothing(),
-    };
     let link = LinkItem { group: ids.link_group(b"a/b"), names: 2, first: LongValue::Inline(b"a/b".to_vec()) };
     let hole = Extent { offset: 4096, len: 1 << 33 };
     BTreeMap::from([
@@ -315,9 +320,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("epoch record", join_mac(note.clone(), &ids.mac(MacLabel::Epoch, &[&note]))),
         ("log entry", join_mac(log.clone(), &ids.mac(MacLabel::Log, &[&log]))),
         ("voucher", VoucherKey::new("AGE-SECRET-KEY-1EXAMPLE").voucher(&log).to_vec()),
-        ("forget detail", forget.to_bytes()),
-        ("hold detail", hold.to_bytes()),
-        ("policy detail", policy.to_bytes()),
+        ("forget detail", details().0.to_bytes()),
+        ("hold detail", details().1.to_bytes()),
+        ("policy detail", details().2.to_bytes()),
         ("block table", table.to_bytes()),
         ("open block", block((DataKey::none(), DataKey::none()))),
         ("sealed block", block(keys())),

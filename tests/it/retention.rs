@@ -121,8 +121,8 @@ fn an_immutable_snapshot_has_no_delete_path() {
     sandbox.larder(["release", "--strange", &fixed]).done();
     sandbox.larder(["policy", "set", "--all", "--keep-last", "1"]).done();
     assert_eq!(forget(&sandbox, &["--policy"]).codes(&fixed), ["immutable"]);
-    assert_eq!(forget(&sandbox, &["--keep-none", "-d", "home"]).kept, [fixed.clone()]);
-    assert_eq!(listed(&sandbox), [fixed]);
+    let left = forget(&sandbox, &["--keep-none", "-d", "home"]).kept;
+    assert_eq!((&left, &listed(&sandbox)), (&vec![fixed.clone()], &vec![fixed]));
     assert!(!ids.contains(&newest));
 }
 
@@ -148,7 +148,7 @@ fn a_hold_keeps_until_it_is_lifted_or_its_time_is_over() {
     assert_eq!(told.codes(&ids[0]), ["held"]);
     sandbox.larder(["release", &ids[0]]).done();
     sandbox.larder(["release", &ids[0]]).refused(2, "not held");
-    assert_eq!(forget(&sandbox, &["--keep-last", "1"]).forgotten, [ids[0].clone()], "both holds were lifted");
+    assert_eq!(forget(&sandbox, &["--keep-last", "1"]).forgotten, ids[..1], "both holds were lifted");
 }
 
 #[test]
@@ -291,6 +291,6 @@ fn an_unencrypted_store_has_all_of_it() {
     let ids = listed(&sandbox);
     sandbox.larder(["hold", &ids[0], "--reason", "x"]).done();
     sandbox.larder(["policy", "set", "home", "--keep-last", "1"]).done();
-    assert_eq!(forget(&sandbox, &["--policy"]).forgotten, [ids[1].clone()]);
+    assert_eq!(forget(&sandbox, &["--policy"]).forgotten, ids[1..2]);
     assert_eq!(listed(&sandbox), [&ids[0], &ids[2]].map(Clone::clone));
 }

@@ -60,7 +60,7 @@ fn bucket(rule: Rule, time: Timestamp, at: usize) -> (i64, String) {
     let date: Date = utc.date();
     let (year, month) = (i64::from(date.year()), i64::from(date.month()));
     match rule {
-        Rule::Last => (at as i64, format!("{} from the newest", at + 1)),
+        Rule::Last => (i64::try_from(at).unwrap_or(i64::MAX), format!("{} from the newest", at + 1)),
         Rule::Hourly => (time.seconds.div_euclid(3600), format!("{date} {:02}h", utc.hour())),
         Rule::Daily => (time.seconds.div_euclid(86_400), date.to_string()),
         Rule::Weekly => {

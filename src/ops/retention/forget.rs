@@ -24,7 +24,8 @@ pub struct Forgot {
 /// Gives up what is not to be kept; with `dry_run` only tells.
 ///
 /// # Errors
-/// As [`plan`]; if writing fails.
+/// If the log or a policy cannot be read whole, the clock cannot be right, a dataset that is asked for has no snapshot; if writing
+/// fails.
 pub fn forget(
     store: &Store,
     keeping: Keeping,

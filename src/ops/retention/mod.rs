@@ -17,7 +17,7 @@ pub use buckets::KeptBy;
 pub use error::RetentionError;
 pub use forget::{Forgot, forget, forget_named};
 pub use hold::{Lifted, confirm, hold, release};
-pub use plan::{Keeping, Plan, Reason, Verdict, plan};
+pub use plan::{Keeping, Plan, Reason, Verdict};
 pub use policy::{clear_policy, set_policy};
 pub use survey::{Moved, Origin, Strange};
 

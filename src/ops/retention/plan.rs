@@ -128,12 +128,12 @@ impl Plan {
     }
 }
 
-/// Makes a plan for the snapshots that are wanted, by dataset and by what manifests tell. Each dataset, and in it each writer key, is counted by itself;
-/// under policies each retention class too. With the present: whether it is sure, whatever the log says.
+/// Makes a plan for the snapshots that are wanted, by dataset and by what manifests tell. Each dataset, and in it each writer key, is
+/// counted by itself; under policies each retention class too. With the present: whether it is sure, whatever the log says.
 ///
 /// # Errors
-/// If the log is damaged, the clock cannot be right, or a dataset that is asked for has no snapshot.
-pub fn plan(
+/// If the clock cannot be right, or a dataset that is asked for has no snapshot.
+pub(super) fn plan(
     store: &Store,
     ledger: &Ledger,
     keeping: Keeping,
@@ -197,31 +197,39 @@ fn verdict(subject: &Subject, dataset: Option<DatasetName>, reasons: Vec<Reason>
 fn by_rules(survey: &Survey, ledger: &Ledger, keeping: Keeping) -> HashMap<usize, Vec<Reason>> {
     let mut groups = BTreeMap::<(Series, Option<&str>), Vec<usize>>::new();
     for (at, subject) in survey.subjects.iter().enumerate().rev() {
-        if let Ok(facts) = subject.facts.as_ref().map_err(drop).and_then(|f| if f.wanted { Ok(f) } else { Err(()) }) {
+        if let Some(facts) = subject.facts.as_ref().ok().filter(|facts| facts.wanted) {
             let class = if keeping == Keeping::Policies { facts.class.as_deref() } else { None };
             groups.entry((subject.series, class)).or_default().push(at);
         }
     }
     let mut found = HashMap::new();
     for (((dataset, _), class), newest_first) in groups {
-        let (rules, policy) = match keeping {
-            Keeping::Rules(rules) => (rules, 0),
-            Keeping::Policies => match ledger.policy(dataset, class) {
-                Some(policy) => (policy.rules, policy.sequence),
-                None => {
-                    let none = vec![Reason::NoPolicy(class.map(str::to_owned))];
-                    found.extend(newest_first.into_iter().map(|at| (at, none.clone())));
-                    continue;
-                }
-            },
-        };
         let times: Vec<_> = newest_first.iter().map(|at| survey.subjects[*at].counted.time).collect();
-        for (at, kept) in newest_first.into_iter().zip(apply(&rules, &times)) {
-            let kept: Vec<_> = kept.into_iter().map(Reason::Rule).collect();
-            found.insert(at, if kept.is_empty() { vec![Reason::NotKept(rules, policy)] } else { kept });
-        }
+        let reasons = match rules(ledger, keeping, dataset, class) {
+            Some((rules, policy)) => of_group(&rules, policy, &times),
+            None => vec![vec![Reason::NoPolicy(class.map(str::to_owned))]; times.len()],
+        };
+        found.extend(newest_first.into_iter().zip(reasons));
     }
     found
+}
+
+/// The rules for a group, and the sequence of the policy that they are; nothing if it is under no policy.
+fn rules(ledger: &Ledger, keeping: Keeping, dataset: DatasetKey, class: Option<&str>) -> Option<(Rules, u64)> {
+    match keeping {
+        Keeping::Rules(rules) => Some((rules, 0)),
+        Keeping::Policies => ledger.policy(dataset, class).map(|policy| (policy.rules, policy.sequence)),
+    }
+}
+
+fn of_group(rules: &Rules, policy: u64, newest_first: &[Timestamp]) -> Vec<Vec<Reason>> {
+    let reasons = |kept: Vec<KeptBy>| {
+        if kept.is_empty() {
+            return vec![Reason::NotKept(*rules, policy)];
+        }
+        kept.into_iter().map(Reason::Rule).collect()
+    };
+    apply(rules, newest_first).into_iter().map(reasons).collect()
 }
 
 /// What keeps a snapshot that rules do not keep.

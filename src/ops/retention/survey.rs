@@ -70,7 +70,8 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Looks at the living snapshots of some datasets; of all if none is given. With the present: whether it is sure, whatever the log says.
+    /// Looks at the living snapshots of some datasets; of all if none is given. With the present: whether it is sure, whatever the
+    /// log says.
     pub(super) fn take(
         store: &Store,
         ledger: &Ledger,

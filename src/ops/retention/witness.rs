@@ -1,8 +1,8 @@
 //! When a snapshot really arrived, as far as it can be known.
 //!
-//! The order of the log is certain; the time that an entry tells is the word of the machine that wrote it. Entries for which a catalog or owner
-//! key vouches are believed and are the witnesses of all others: what lies between two of them arrived between their times. So a
-//! writer that lies about its clock moves its own snapshots within one such stretch, and nobody else's at all.
+//! The order of the log is certain; the time that an entry tells is the word of the machine that wrote it. Entries for which a
+//! catalog or owner key vouches are believed and are the witnesses of all others: what lies between two of them arrived between their
+//! times. So a writer that lies about its clock moves its own snapshots within one such stretch, and nobody else's at all.
 
 use crate::model::Timestamp;
 use crate::snapshots::Moment;
@@ -30,7 +30,7 @@ pub(super) struct ClockBehind {
 pub(super) struct Counted {
     /// When.
     pub(super) time: Timestamp,
-    /// True if that is not what its entry says.
+    /// True if that is far from what its entry says.
     pub(super) moved: bool,
 }
 
@@ -69,7 +69,7 @@ impl Witnesses {
         if let Some((_, before)) = at.checked_sub(1).and_then(|at| self.believed.get(at)) {
             time = time.max(*before);
         }
-        Counted { time, moved: time != claimed }
+        Counted { time, moved: time.seconds.abs_diff(claimed.seconds) > TOLERANCE.unsigned_abs() }
     }
 }
 
@@ -151,7 +151,8 @@ mod tests {
         let sure = Witnesses::find(&list, at(0), true).unwrap();
         assert_eq!(sure.counted(1, at(1_000_000)).time, at(0));
         let witnesses = Witnesses::find(&list, at(1_000_000 - 600), false).unwrap();
-        assert_eq!(witnesses.counted(3, at(1_000_020)), Counted { time: at(1_000_010), moved: true });
+        assert_eq!(witnesses.counted(3, at(1_000_020)), Counted { time: at(1_000_010), moved: false });
+        assert!(witnesses.counted(3, at(2_000_000)).moved);
     }
 
     #[test]
