@@ -1226,6 +1226,16 @@ def command_vectors(page):
     r.end()
     arrival = 1700000000000000005
     need(found == (1, 1, 1, arrival, b"\x04" * 16, b"\x05" * 32, bytes(32), b"\x06" * 8, []), f"log entry {found}")
+    same("voucher", keyed(derive("larder v1 voucher", b"AGE-SECRET-KEY-1EXAMPLE"), body))
+    rules = lambda r: ([r.u32() for _ in range(7)], r.u64())
+    kept = ([3, 0, 7, 0, 0, 0, 0xFFFFFFFF], 1209600)
+    text = lambda r: r.option(r.string)
+    found = read("forget detail", lambda r: (r.u8(), r.u8(), rules(r), r.u64(), text(r), r.string(), r.ext()))
+    need(found == (1, 3, kept, 9, None, "ann@host", []), f"forget detail {found}")
+    found = read("hold detail", lambda r: (r.u8(), r.u8(), r.u64(), r.option(r.time), text(r), r.string(), r.ext()))
+    need(found == (1, 1, 0, 1700000000 * 10**9, "why", "ann@host", []), f"hold detail {found}")
+    found = read("policy detail", lambda r: (r.u8(), text(r), text(r), r.option(lambda: rules(r)), text(r), r.string(), r.ext()))
+    need(found == (1, "home", "c", kept, "why", "ann@host", []), f"policy detail {found}")
     table = read("block table", lambda r: (r.u8(), r.u32(), r.u32(), r.u32(), r.list(r.u32), r.ext()))
     need(table == (0, 0, 0, 11, [5, 6], []), "block table")
     for name, cipher in (("open block", 0), ("sealed block", 1)):

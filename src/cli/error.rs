@@ -35,7 +35,7 @@ pub(super) const MEANINGS: [(u8, &str); 10] = [
     (0, "done; also if whoever read standard output went away"),
     (1, "failed: input or output, the operating system"),
     (2, "the arguments or the configuration make no sense, or are refused"),
-    (PARTIAL, "done, but some items could not be read or carried"),
+    (PARTIAL, "done, but some items could not be read, carried or forgotten"),
     (10, "there is no such store, snapshot or path"),
     (11, "another larder is writing to the store (--no-wait)"),
     (12, "no key at hand opens the store, or its keys are not those seen before"),

@@ -43,10 +43,10 @@ pub(super) struct EvidenceArgs {
     /// Where the subject came from (a commit, a build, …)
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub(super) source_ref: Option<String>,
-    /// Ask that it be kept for good
+    /// Keep it for good: nothing forgets it or lifts that
     #[arg(long)]
     pub(super) immutable: bool,
-    /// Which retention policy applies
+    /// Which retention policy applies (`larder policy set --class`)
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(super) retention_class: Option<String>,
     /// Figures: a file with a JSON object of at most 4 MiB; `-` is standard input

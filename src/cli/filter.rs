@@ -42,13 +42,9 @@ impl FilterArgs {
             let parsed = text.as_ref().map(|text| When::parse_or_age(text, now));
             parsed.transpose().map_err(|e| CliError::new(Kind::Usage, e))
         };
-        let labels = self.label.iter().map(|text| match text.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (text.clone(), None),
-        });
         Ok(Wanted {
             datasets: self.dataset.clone(),
-            labels: labels.collect(),
+            labels: labels(&self.label),
             kinds: self.kind.clone(),
             scope: self.scope.clone(),
             scope_ref: self.scope_ref.clone(),
@@ -57,4 +53,13 @@ impl FilterArgs {
             ..Wanted::default()
         })
     }
+}
+
+/// Labels that are asked for: key, and value if one is said.
+pub(super) fn labels(texts: &[String]) -> Vec<(String, Option<String>)> {
+    let one = |text: &String| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.clone(), None),
+    };
+    texts.iter().map(one).collect()
 }

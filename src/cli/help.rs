@@ -20,6 +20,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["list", "show", "ls", "cat"]),
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export"]),
+    ("Keep", &["forget", "hold", "release", "policy"]),
     ("Care", &["verify", "gc"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
@@ -29,6 +30,10 @@ const STATUSES: &[(&str, &[u8])] = &[
     ("init", &[0, 1, 2, 130]),
     ("snapshot", &[0, 1, 2, 3, 10, 11, 12, 13, 14, 130]),
     ("restore", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
+    ("forget", &[0, 1, 2, 3, 10, 11, 12, 13, 14, 130]),
+    ("hold", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
+    ("release", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
+    ("policy", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("export", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     ("diff", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     // A signal is how a mount ends in order.

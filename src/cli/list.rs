@@ -4,8 +4,8 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Manifest, SnapshotKind};
-use crate::snapshots::{List, Listed, Wanted};
+use crate::model::{Manifest, SnapshotKind, Timestamp};
+use crate::snapshots::{Holds, List, Listed, Wanted};
 
 use super::context;
 use super::error::CliError;
@@ -61,11 +61,13 @@ pub(super) struct DamagedJson {
 }
 
 pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let wanted = Wanted { newest: args.limit, ..args.filter.wanted(context::now())? };
+    let now = context::now();
+    let wanted = Wanted { newest: args.limit, ..args.filter.wanted(now)? };
     let store = context::open_named(global)?;
     let list = List::find(&store, wanted)?;
     let mut damage = None;
-    let mut printer = Printer { out, width: width(&list), begun: false };
+    let holds = list.holds()?;
+    let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now };
     list.each(args.reverse, |listed| {
         printer.print(&listed)?;
         if let Err(e) = listed.manifest {
@@ -89,6 +91,8 @@ struct Printer<'a> {
     out: &'a Output,
     width: usize,
     begun: bool,
+    holds: &'a Holds,
+    now: Timestamp,
 }
 
 impl Printer<'_> {
@@ -96,7 +100,7 @@ impl Printer<'_> {
         let first = !std::mem::replace(&mut self.begun, true);
         if self.out.json() {
             self.out.raw(if first { b"[" } else { b"," })?;
-            let text = serde_json::to_string(&as_json(listed)).map_err(|e| CliError::output(&e.into()))?;
+            let text = serde_json::to_string(&as_json(listed, self.holds)).map_err(|e| CliError::output(&e.into()))?;
             return self.out.raw(text.as_bytes());
         }
         let width = self.width;
@@ -106,7 +110,8 @@ impl Printer<'_> {
                 "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED", "NOTES"
             ))?;
         }
-        self.out.line(&as_text(listed, width))
+        let held = self.holds.in_force(&listed.row.id, self.now).is_some();
+        self.out.line(&as_text(listed, width, held))
     }
 
     fn end(&self) -> Result<(), CliError> {
@@ -123,7 +128,7 @@ fn width(list: &List) -> usize {
     list.dataset_labels().map(|label| escaped(&label).chars().count()).max().unwrap_or(0).max(7)
 }
 
-fn as_text(listed: &Listed, width: usize) -> String {
+fn as_text(listed: &Listed, width: usize, held: bool) -> String {
     let row = &listed.row;
     let name = escaped(&listed.dataset_label());
     let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(row.arrival));
@@ -131,25 +136,27 @@ fn as_text(listed: &Listed, width: usize) -> String {
         Ok(m) => {
             let s = &m.statistics;
             let (size, added) = (human_bytes(s.bytes), human_bytes(s.stored_bytes));
-            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m)).trim_end().to_owned()
+            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m, held)).trim_end().to_owned()
         }
         Err(e) => format!("{front}  {}", escaped(&e.to_string())),
     }
 }
 
-/// What sets a snapshot apart from others: what it lacks, its kind unless it is the usual one, labels, the reason.
-fn note(m: &Manifest) -> String {
+/// What sets a snapshot apart from others: what it lacks, what keeps it, its kind unless it is the usual one, labels, the reason.
+fn note(m: &Manifest, held: bool) -> String {
+    let kept = [(held, "held"), (m.evidence.immutable, "immutable")];
+    let kept = kept.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned());
     let lacks = (m.statistics.unreadable > 0).then(|| format!("lacks {} unreadable", m.statistics.unreadable));
     let kind = (m.kind != SnapshotKind::Manual).then(|| m.kind.to_string());
     let labels = m.labels.iter().map(|(key, value)| escaped(&format!("{key}={value}")));
     let reason = m.reason.as_deref().map(escaped);
-    lacks.into_iter().chain(kind).chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
+    lacks.into_iter().chain(kept).chain(kind).chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
 }
 
-fn as_json(listed: &Listed) -> ListedJson {
+fn as_json(listed: &Listed, holds: &Holds) -> ListedJson {
     let row = &listed.row;
     match &listed.manifest {
-        Ok(m) => ListedJson::Snapshot(Box::new(SnapshotJson::new(row.id, m))),
+        Ok(m) => ListedJson::Snapshot(Box::new(SnapshotJson::new(row.id, m, holds.on(&row.id)))),
         Err(e) => ListedJson::Damaged(DamagedJson {
             id: row.id.to_string(),
             sequence: row.sequence,

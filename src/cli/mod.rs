@@ -19,11 +19,15 @@ mod files;
 mod filter;
 mod find;
 mod folders;
+mod forget;
 mod fstab;
 mod gc;
 mod help;
 mod history;
+mod hold;
+mod hold_json;
 mod init;
+mod keep;
 mod leave_out;
 mod list;
 mod logger;
@@ -33,6 +37,7 @@ mod mount;
 mod output;
 mod pack_file;
 mod place;
+mod policy;
 mod profile;
 mod progress;
 mod rehearsal;
@@ -48,6 +53,7 @@ mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;
+mod verdicts;
 mod verify;
 mod why;
 
@@ -141,6 +147,10 @@ enum Command {
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
+    Forget(forget::ForgetArgs),
+    Hold(hold::HoldArgs),
+    Release(hold::ReleaseArgs),
+    Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
     Gc(gc::GcArgs),
     Config(show_config::ConfigArgs),
@@ -168,6 +178,10 @@ impl Command {
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
+            Self::Forget(args) => forget::run(&args, global, out),
+            Self::Hold(args) => hold::run(&args, global, out),
+            Self::Release(args) => hold::run_release(&args, global, out),
+            Self::Policy(args) => policy::run(args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
             Self::Gc(args) => gc::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),

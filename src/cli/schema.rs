@@ -11,14 +11,14 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, gc, history, init, list, ls, mount, show_config, snapshot_json, stats,
-    verify, why,
+    Outcome, changes, diff, export, find, gc, history, hold, init, list, ls, mount, policy, show_config, snapshot_json,
+    stats, verdicts, verify, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
 ///
 /// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls`, `diff`, `find`,
-/// `history`, `restore` and `snapshot --dry-run` it is one value for each line. A failure prints a value of the schema `error` (in a
+/// `history`, `restore`, `forget`, `hold`, `release`, `policy` and `snapshot --dry-run` it is one value for each line. A failure prints a value of the schema `error` (in a
 /// listing, on the last line) and the exit status tells its sort. `progress` is what --progress json writes to standard error, a value
 /// a line. Members may be added by later versions; none is taken away or changes its meaning.
 #[derive(Debug, Args)]
@@ -51,6 +51,10 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("export", schema_of::<export::ExportJson>),
     ("mount", schema_of::<mount::MountReportJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
+    ("forget", schema_of::<verdicts::VerdictsJson>),
+    ("hold", schema_of::<hold::HeldJson>),
+    ("release", schema_of::<hold::HeldJson>),
+    ("policy", schema_of::<policy::PolicyReportJson>),
     ("verify", schema_of::<verify::VerifyJson>),
     ("gc", schema_of::<gc::GcJson>),
     ("config", schema_of::<show_config::ConfigJson>),

@@ -3,10 +3,11 @@
 use clap::Args;
 
 use crate::model::{Manifest, Reference};
-use crate::snapshots::{SnapshotName, resolve};
+use crate::snapshots::{Holds, SnapshotName, resolve};
 
 use super::context;
 use super::error::CliError;
+use super::hold_json;
 use super::output::{Output, escaped, human_bytes, rfc3339};
 use super::snapshot_json::SnapshotJson;
 use super::{Global, Outcome};
@@ -28,11 +29,13 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
     let store = context::open_named(global)?;
     let id = resolve(&store, &name, context::now())?;
     let manifest = store.manifest(&id)?;
+    let holds = Holds::since(&store, manifest.sequence)?;
     if out.json() {
-        out.print_json(&SnapshotJson::new(id, &manifest))?;
+        out.print_json(&SnapshotJson::new(id, &manifest, holds.on(&id)))?;
         return Ok(Outcome::Done);
     }
-    for (key, value) in rows(&id.to_string(), &manifest) {
+    let held = holds.on(&id).map(|hold| ("hold", hold_json::text(hold)));
+    for (key, value) in rows(&id.to_string(), &manifest).into_iter().chain(held) {
         out.line(&format!("{key:14} {}", escaped(&value)))?;
     }
     Ok(Outcome::Done)

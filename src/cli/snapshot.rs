@@ -129,7 +129,7 @@ fn tell(captured: &Captured, out: &Output) -> Result<(), CliError> {
     let m = &captured.manifest;
     if out.json() {
         return out.print_json(&SnapshotReportJson::Captured(Box::new(CapturedJson {
-            snapshot: SnapshotJson::new(captured.id, m),
+            snapshot: SnapshotJson::new(captured.id, m, std::iter::empty()),
             skipped: captured.unchanged,
             left_out: captured.left_out,
         })));

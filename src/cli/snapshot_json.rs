@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Manifest, SnapshotId};
+use crate::snapshots::Hold;
 
+use super::hold_json::HoldJson;
 use super::output::rfc3339;
 
 /// A snapshot: the one shape that `snapshot`, `list` and `show` share.
@@ -74,6 +76,8 @@ pub(super) struct SnapshotJson {
     metrics: Option<serde_json::Value>,
     /// Anything else.
     payload: Option<serde_json::Value>,
+    /// What `larder hold` set on it and nobody lifted, those too whose time is over.
+    holds: Vec<HoldJson>,
 }
 
 /// Something outside the store that a snapshot speaks of.
@@ -89,7 +93,7 @@ pub(super) struct ReferenceJson {
 }
 
 impl SnapshotJson {
-    pub(super) fn new(id: SnapshotId, m: &Manifest) -> Self {
+    pub(super) fn new<'a>(id: SnapshotId, m: &Manifest, holds: impl Iterator<Item = &'a Hold>) -> Self {
         let json = |text: &Option<String>| {
             text.as_ref().map(|t| serde_json::from_str(t).unwrap_or_else(|_| serde_json::Value::String(t.clone())))
         };
@@ -139,6 +143,7 @@ impl SnapshotJson {
             retention_class: m.evidence.retention_class.clone(),
             metrics: json(&m.evidence.metrics),
             payload: json(&m.evidence.payload),
+            holds: holds.map(HoldJson::from).collect(),
         }
     }
 }

@@ -75,8 +75,18 @@ pub fn public_seed() -> [u8; 32] {
     blake3::derive_key("larder v1 public chunker seed", b"")
 }
 
-fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+pub(super) fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(key, bytes).as_bytes()
+}
+
+/// A key that follows from another secret.
+pub(super) fn derived(context: &str, secret: &[u8]) -> [u8; 32] {
+    blake3::derive_key(context, secret)
+}
+
+/// Compares in constant time.
+pub(super) fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b)
 }
 
 impl IdKeys {
@@ -159,7 +169,7 @@ impl IdKeys {
     /// Compares a MAC in constant time.
     #[must_use]
     pub fn mac_holds(&self, label: MacLabel, parts: &[&[u8]], mac: &[u8; 32]) -> bool {
-        blake3::Hash::from_bytes(self.mac(label, parts)) == blake3::Hash::from_bytes(*mac)
+        same(&self.mac(label, parts), mac)
     }
 
     /// The key that seals the capture cache file with this salt.

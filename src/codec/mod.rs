@@ -10,6 +10,7 @@ mod hash;
 mod seal;
 mod sha256;
 mod spare;
+mod voucher;
 mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
@@ -22,6 +23,7 @@ pub use hash::{
 pub use seal::{Class, DataKey, SealError, random_bytes};
 pub use sha256::Sha256;
 pub use spare::Bytes;
+pub use voucher::VoucherKey;
 pub use wrap::{
     Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_empty_passphrase,
     is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase, unwrap, wrap, wrap_to_store,

@@ -1,8 +1,9 @@
 //! Values to bytes and back. The only code that knows offsets; it mirrors `store-format.md` section by section:
-//! `encoding` is section 5, `header` 8, `keyspace` 9, `block` 10 and 11, `page` 12, `entry` 13, `manifest` 14, `records` 7 and 15.
+//! `encoding` is section 5, `header` 8, `keyspace` 9, `block` 10 and 11, `page` 12, `entry` 13, `manifest` 14, `records` 7 and 15, `details` 15.3.
 
 mod block;
 mod cache;
+mod details;
 mod encoding;
 mod entry;
 mod header;

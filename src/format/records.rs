@@ -5,7 +5,7 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 use zeroize::Zeroize;
 
-use super::encoding::{DecodeError, decode_ext, encoded_byte, from_bytes, invalid, to_bytes};
+use super::encoding::{encoded_byte, invalid};
 use crate::model::{DatasetRecord, EpochId, Ext, KeyName, LogEntry, LogKind, StoreId};
 
 /// What the holder of a key may do.
@@ -73,7 +73,7 @@ impl Drop for KeyRecord {
 }
 
 /// A version byte that must be 1.
-struct One;
+pub(super) struct One;
 
 impl Encode for One {
     fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
@@ -90,38 +90,40 @@ impl<C> Decode<C> for One {
     }
 }
 
+/// Implements encoding for a struct with a version before and an `ext` behind its fields.
 macro_rules! versioned {
     ($type:ty, $what:literal { $($field:ident),* $(,)? }) => {
-        impl Encode for $type {
-            fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
-                One.encode(e)?;
-                $(self.$field.encode(e)?;)*
-                self.ext.encode(e)
+        impl bincode::Encode for $type {
+            fn encode<E: bincode::enc::Encoder>(&self, e: &mut E) -> Result<(), bincode::error::EncodeError> {
+                bincode::Encode::encode(&$crate::format::records::One, e)?;
+                $(bincode::Encode::encode(&self.$field, e)?;)*
+                bincode::Encode::encode(&self.ext, e)
             }
         }
-        impl<C> Decode<C> for $type {
-            fn decode<D: Decoder<Context = C>>(d: &mut D) -> Result<Self, BincodeDecode> {
-                One::decode(d)?;
-                Ok(Self { $($field: Decode::decode(d)?,)* ext: decode_ext(d)? })
+        impl<C> bincode::Decode<C> for $type {
+            fn decode<D: bincode::de::Decoder<Context = C>>(d: &mut D) -> Result<Self, bincode::error::DecodeError> {
+                <$crate::format::records::One as bincode::Decode<C>>::decode(d)?;
+                Ok(Self { $($field: bincode::Decode::decode(d)?,)* ext: $crate::format::encoding::decode_ext(d)? })
             }
         }
         impl $type {
             /// The encoded form.
             #[must_use]
             pub fn to_bytes(&self) -> Vec<u8> {
-                to_bytes(self)
+                $crate::format::to_bytes(self)
             }
 
             /// Decodes it.
             ///
             /// # Errors
             /// If it is malformed or of an unknown version.
-            pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-                from_bytes(bytes, $what)
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, $crate::format::DecodeError> {
+                $crate::format::from_bytes(bytes, $what)
             }
         }
     };
 }
+pub(super) use versioned;
 
 versioned!(KeyRecord, "key record" {
     store, name, role, id_key, chunker_seed, page_recipient, chunk_recipient, page_identities, chunk_identities,

@@ -8,6 +8,7 @@ mod link;
 mod manifest;
 mod page;
 mod progress;
+mod retention;
 mod time;
 
 pub use dataset::{DatasetName, InvalidDatasetName};
@@ -22,6 +23,7 @@ pub use manifest::{
 };
 pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts};
 pub use progress::{Notice, Progress, Quiet};
+pub use retention::{ForgetCause, ForgetDetail, HoldAction, HoldDetail, PolicyDetail, Rule, Rules, age_text};
 pub use time::Timestamp;
 
 /// What later versions add to a structure: tags in ascending order, each with its bytes.

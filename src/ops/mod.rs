@@ -13,6 +13,7 @@ mod query;
 pub mod read;
 pub mod reference;
 pub mod restore;
+pub mod retention;
 mod source;
 pub mod stats;
 pub mod verify;

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use crate::model::{DatasetKey, DatasetName, Manifest, SnapshotKind, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
+use super::holds::Holds;
+
 /// Manifests read at a time, by all processors together. They may be of up to 16 MiB each.
 const BATCH: usize = 64;
 
@@ -32,7 +34,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn dataset_keys(&self, store: &Store) -> Vec<DatasetKey> {
+    /// The keys of the datasets that are asked for.
+    #[must_use]
+    pub fn dataset_keys(&self, store: &Store) -> Vec<DatasetKey> {
         self.datasets.iter().map(|d| store.keyring().ids().dataset(d)).collect()
     }
 
@@ -48,7 +52,8 @@ impl Wanted {
     }
 
     /// What the manifest alone can tell.
-    fn fits_manifest(&self, m: &Manifest) -> bool {
+    #[must_use]
+    pub fn fits_manifest(&self, m: &Manifest) -> bool {
         let has_label = |(key, value): &(String, Option<String>)| {
             m.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|value| v == value))
         };
@@ -179,6 +184,14 @@ impl List {
     /// What the datasets are called that snapshots of the list belong to, as [`Listed::dataset_label`] has it.
     pub fn dataset_labels(&self) -> impl Iterator<Item = String> {
         self.names.iter().map(|(key, name)| dataset_label(*key, name.as_ref()))
+    }
+
+    /// The holds on snapshots of the list.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn holds(&self) -> Result<Holds, StoreError> {
+        self.rows.first().map_or(Ok(Holds::default()), |row| Holds::since(&self.store, row.sequence))
     }
 
     /// Gives each snapshot to `each`, oldest arrival first or, with `reverse`, newest first. Damage of one hides no other.

@@ -55,6 +55,18 @@ impl When {
         }
         Self::parse(text).map_err(|e| no_time_and_no_age(text, &e))
     }
+
+    /// The same, or how long after `now`.
+    ///
+    /// # Errors
+    /// If it is neither; the text says what it could be.
+    pub fn parse_or_ahead(text: &str, now: Timestamp) -> Result<Self, String> {
+        if let Some(age) = age_seconds(text) {
+            let moment = Timestamp { seconds: now.seconds.saturating_add(age), nanos: now.nanos };
+            return Ok(Self { first: moment, last: moment });
+        }
+        Self::parse(text).map_err(|e| no_time_and_no_age(text, &e))
+    }
 }
 
 /// What is wrong with a text that is neither, where `why` it is no time.
@@ -71,8 +83,9 @@ pub(super) fn no_time_and_no_age(text: &str, why: &str) -> String {
     }
 }
 
-/// The seconds of an age; nothing if the text is none.
-pub(super) fn age_seconds(text: &str) -> Option<i64> {
+/// The seconds of an age, as `90s`, `30min`, `36h`, `7d` or `2w`; nothing if the text is none.
+#[must_use]
+pub fn age_seconds(text: &str) -> Option<i64> {
     const UNITS: [(&str, i64); 5] = [("min", 60), ("s", 1), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400)];
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -110,6 +123,8 @@ mod tests {
         {
             assert_eq!(before(text), seconds, "{text}");
         }
+        let ahead = When::parse_or_ahead("7d", now).unwrap().last;
+        assert_eq!((ahead.seconds - now.seconds, ahead.nanos), (604_800, 7));
         assert!(When::parse_or_age("1m", now).unwrap_err().ends_with("s, min, h, d and w"));
         for bad in ["", "d", "7", "7m", "-7d", "7 d", "99999999999999999999d", "9223372036854775807w", "yesterday"] {
             assert!(When::parse_or_age(bad, now).is_err(), "{bad}");

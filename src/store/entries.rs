@@ -80,7 +80,7 @@ impl LogWriter {
         rows.put(Family::Epochs, self.epoch.id.as_bytes(), &self.epoch.record);
         for new in entries {
             sequence += 1;
-            previous = add_entry(&self.store, &mut rows, &self.entry(new, sequence, previous, now));
+            previous = add_entry(&self.store, &mut rows, self.entry(new, sequence, previous, now));
             sequences.push(sequence);
         }
         self.set_heads(&mut rows, entries)?;

@@ -61,8 +61,9 @@ pub(super) fn newest_entry(db: &Db) -> Result<(u64, Digest), StoreError> {
     Ok((last, hash.unwrap_or(Digest::from_bytes([0; 32]))))
 }
 
-/// Adds an entry to the rows that are about to be published; gives its hash.
-pub(super) fn add_entry(store: &Store, rows: &mut Rows, entry: &LogEntry) -> Digest {
+/// Adds an entry to the rows that are about to be published, vouched for if the key in use can; gives its hash.
+pub(super) fn add_entry(store: &Store, rows: &mut Rows, mut entry: LogEntry) -> Digest {
+    store.keyring().vouch(&mut entry);
     let body = entry.to_bytes();
     let mac = store.keyring().ids().mac(MacLabel::Log, &[&body]);
     let bytes = join_mac(body, &mac);

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{
-    Class, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes, wrap_to_store,
+    Class, DataKey, IdKeys, MacLabel, StoreIdentity, VoucherKey, digest, public_id_key, public_seed, random_bytes,
+    wrap_to_store,
 };
 use crate::format::{EpochRecord, Family, KeyRecord, Role, join_mac, split_mac};
 use crate::model::{Digest, EpochId, KeyName};
@@ -22,6 +23,8 @@ pub struct Keyring {
     recipients: Option<(String, String)>,
     page: Vec<StoreIdentity>,
     chunk: Vec<StoreIdentity>,
+    /// What vouches for log entries, newest first; nothing for a writer.
+    vouchers: Vec<VoucherKey>,
     /// Keys of epochs, as far as they were asked for.
     opened: Mutex<HashMap<(EpochId, Class), Option<Arc<DataKey>>>>,
 }
@@ -47,6 +50,7 @@ impl Keyring {
             recipients: None,
             page: Vec::new(),
             chunk: Vec::new(),
+            vouchers: Vec::new(),
             opened: Mutex::default(),
         }
     }
@@ -62,6 +66,7 @@ impl Keyring {
             recipients: Some((record.page_recipient.clone(), record.chunk_recipient.clone())),
             page: parse(&record.page_identities)?,
             chunk: parse(&record.chunk_identities)?,
+            vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
             opened: Mutex::default(),
         })
     }
@@ -88,6 +93,16 @@ impl Keyring {
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// True if roles mean something here: in an unencrypted store everybody has all keys.
+    pub(super) fn knows_roles(&self) -> bool {
+        self.recipients.is_some()
+    }
+
+    /// Keys that vouch for log entries, newest first; nothing for a writer, or in an unencrypted store.
+    pub(super) fn vouchers(&self) -> &[VoucherKey] {
+        &self.vouchers
     }
 
     /// A hash of the recipients that this session seals to.

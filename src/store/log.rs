@@ -159,8 +159,40 @@ impl Store {
         &self,
         mut each: impl FnMut(SnapshotRow) -> bool,
     ) -> Result<Option<StoreError>, StoreError> {
-        let mut damage = self.lost_end();
         let mut forgotten = HashSet::new();
+        self.newest_entries(|entry| {
+            if self.forgets(&entry) {
+                forgotten.insert(entry.manifest);
+            }
+            entry.kind != LogKind::Snapshot || forgotten.contains(&entry.manifest) || each(entry.into())
+        })
+    }
+
+    /// True if an entry takes a snapshot from those that are listed: who captures cannot tell who vouches for it, and believes it.
+    fn forgets(&self, entry: &LogEntry) -> bool {
+        entry.kind == LogKind::Forget && self.keyring().vouches_for(entry).unwrap_or(true)
+    }
+
+    /// True if an entry behind the snapshot's own gives it up.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn is_forgotten(&self, id: &SnapshotId, sequence: u64) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.newest_entries(|entry| {
+            found |= entry.manifest == *id && self.forgets(&entry);
+            !found && entry.sequence > sequence
+        })?;
+        Ok(found)
+    }
+
+    /// Gives the entries of the log to `each`, newest first, until it says false. Reads no more of the log than that; gives back what
+    /// is damaged in the part that was read.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn newest_entries(&self, mut each: impl FnMut(LogEntry) -> bool) -> Result<Option<StoreError>, StoreError> {
+        let mut damage = self.lost_end();
         // The entry behind: its sequence, and the hash that it has of this one.
         let mut behind: Option<(u64, Option<Digest>)> = None;
         self.fresh_db()?.scan_back(Family::Log, |key, value| {
@@ -183,14 +215,7 @@ impl Store {
                 }
             };
             behind = Some((sequence, Some(entry.previous)));
-            match entry.kind {
-                LogKind::Snapshot if !forgotten.contains(&entry.manifest) => return Ok(each(entry.into())),
-                LogKind::Forget => {
-                    forgotten.insert(entry.manifest);
-                }
-                LogKind::Snapshot | LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
-            }
-            Ok(true)
+            Ok(each(entry))
         })?;
         Ok(damage)
     }
@@ -208,21 +233,21 @@ impl Store {
     /// # Errors
     /// If the log cannot be read at all.
     pub fn snapshots_and_damage(&self) -> Result<(Vec<SnapshotRow>, Option<StoreError>), StoreError> {
-        let (mut rows, mut damage) = (Vec::new(), None);
+        let (mut rows, mut damage) = (Vec::<SnapshotRow>::new(), None);
+        let mut forgotten = HashSet::new();
         for row in self.log()? {
-            let entry = match row.entry {
-                Ok(entry) => entry,
+            match row.entry {
+                Ok(entry) if entry.kind == LogKind::Snapshot => rows.push(entry.into()),
+                Ok(entry) if self.forgets(&entry) => {
+                    forgotten.insert(entry.manifest);
+                }
+                Ok(_) => {}
                 Err(e) => {
                     damage.get_or_insert(e);
-                    continue;
                 }
-            };
-            match entry.kind {
-                LogKind::Snapshot => rows.push(entry.into()),
-                LogKind::Forget => rows.retain(|r: &SnapshotRow| r.id != entry.manifest),
-                LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
             }
         }
+        rows.retain(|row| !forgotten.contains(&row.id));
         Ok((rows, damage))
     }
 
@@ -237,6 +262,14 @@ impl Store {
             Ok(true)
         })?;
         Ok(ids)
+    }
+
+    /// True if a snapshot's manifest is there, damaged or not.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn has_manifest(&self, id: &SnapshotId) -> Result<bool, StoreError> {
+        Ok(self.fresh_db()?.with(Family::Manifests, id.as_bytes(), |_| ())?.is_some())
     }
 
     /// A snapshot's manifest, its id checked.

@@ -24,6 +24,7 @@ mod survey;
 mod sweep;
 mod tip;
 mod unlock;
+mod voucher;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -173,13 +173,16 @@ impl Writer {
         super::db_gc_generation(&self.shared.db)
     }
 
-    /// The newest snapshot of a dataset, as the writer sees it: nobody else can add to it meanwhile.
+    /// The newest snapshot of a dataset, as the writer sees it: nobody else can add to it meanwhile. Nothing if it was given up.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn newest(&self, dataset: &DatasetName) -> Result<Option<(SnapshotId, Manifest)>, StoreError> {
         let ids = self.store.keyring().ids();
         let Some(record) = dataset_record(&self.shared.db, ids, ids.dataset(dataset))? else { return Ok(None) };
+        if self.store.is_forgotten(&record.manifest, record.head)? {
+            return Ok(None);
+        }
         Ok(Some((record.manifest, self.store.manifest_in(&self.shared.db, &record.manifest)?)))
     }
 
@@ -345,7 +348,7 @@ impl Writer {
         let mut rows = Rows::default();
         rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
         rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
-        let log_hash = add_entry(&self.store, &mut rows, &entry);
+        let log_hash = add_entry(&self.store, &mut rows, entry);
         rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
         log::debug!("committing entry {}", manifest.sequence);
         publish(&self.store, db, &rows, manifest.sequence, log_hash)?;

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use larder::codec::{DataKey, Effort, IdKeys, MacLabel, digest, public_id_key, public_seed, seal_block, seal_value};
+use larder::codec::{
+    DataKey, Effort, IdKeys, MacLabel, VoucherKey, digest, public_id_key, public_seed, seal_block, seal_value,
+};
 use larder::format::{
     BlockHeader, BlockKind, BlockTable, CONSTANTS, Cipher, Codec, EpochRecord, Family, Header, Page, PageItem,
     PageItems, Place, SealedHeader, join_mac, to_bytes,
 };
 use larder::model::{
-    Bits, Body, ChunkId, ChunkRef, Chunks, DatasetKey, Digest, Entry, EpochId, Extent, FileBody, Holes, KeyName,
-    LinkItem, LogEntry, LogKind, LongValue, Name, SnapshotId, StoreId, Timestamp, Xattrs,
+    Bits, Body, ChunkId, ChunkRef, Chunks, DatasetKey, Digest, Entry, EpochId, Extent, FileBody, ForgetCause,
+    ForgetDetail, HoldAction, HoldDetail, Holes, KeyName, LinkItem, LogEntry, LogKind, LongValue, Name, PolicyDetail,
+    Rules, SnapshotId, StoreId, Timestamp, Xattrs,
 };
 
 const PAGE: &str = include_str!("../../store-format.md");
@@ -218,6 +221,27 @@ fn sparse_entry(ids: &IdKeys) -> Entry {
 }
 
 /// Every vector of section 21 by the name it has there, made by the library.
+/// What section 15.3 describes.
+fn details() -> (ForgetDetail, HoldDetail, PolicyDetail) {
+    let rules = Rules { counts: [3, 0, 7, 0, 0, 0, Rules::EVERY], within: 1_209_600 };
+    let (by, reason, nothing) = ("ann@host".to_owned(), Some("why".to_owned()), Vec::new);
+    let forget =
+        ForgetDetail { cause: ForgetCause::Policy, rules, policy: 9, reason: None, by: by.clone(), ext: nothing() };
+    let until = Some(Timestamp { seconds: 1_700_000_000, nanos: 0 });
+    let hold =
+        HoldDetail { action: HoldAction::Set, hold: 0, until, reason: reason.clone(), by: by.clone(), ext: nothing() };
+    let dataset_name = Some("home".parse().unwrap());
+    let policy = PolicyDetail {
+        dataset: dataset_name,
+        class: Some("c".to_owned()),
+        rules: Some(rules),
+        reason,
+        by,
+        ext: nothing(),
+    };
+    (forget, hold, policy)
+}
+
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ids = IdKeys::new(&public_id_key());
     let epoch = EpochId::from_bytes([3; 16]);
@@ -295,6 +319,10 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("header", header.to_bytes()),
         ("epoch record", join_mac(note.clone(), &ids.mac(MacLabel::Epoch, &[&note]))),
         ("log entry", join_mac(log.clone(), &ids.mac(MacLabel::Log, &[&log]))),
+        ("voucher", VoucherKey::new("AGE-SECRET-KEY-1EXAMPLE").voucher(&log).to_vec()),
+        ("forget detail", details().0.to_bytes()),
+        ("hold detail", details().1.to_bytes()),
+        ("policy detail", details().2.to_bytes()),
         ("block table", table.to_bytes()),
         ("open block", block((DataKey::none(), DataKey::none()))),
         ("sealed block", block(keys())),

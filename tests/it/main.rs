@@ -12,6 +12,7 @@
 
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod capture; // what capture and restore do with things in their way
+mod clocked; // captures by any clock and with any key
 mod compare; // diff, find, history, stats, why-big, why-new
 mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
@@ -36,6 +37,9 @@ mod refusals; // what the command line refuses or bounds: outputs over the store
 mod removal; // what a restore must not take away
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod restore_beside; // restores beside others, by others than root, and over what a kill left
+mod retention; // what forget, hold, release and policy keep and give up
+mod retention_attacks; // a writer that lies about time, number and who it is
+mod retention_scale; // retention of ten thousand snapshots
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees

@@ -44,6 +44,11 @@ impl Reader<'_> {
                 "stores" => config.stores = self.named(value, "stores", |v, place| self.store_settings(v, place))?,
                 "defaults" => config.defaults = self.defaults(value)?,
                 "profiles" => config.profiles = self.named(value, "profiles", |v, place| self.profile(v, place))?,
+                "policies" => {
+                    let error =
+                        self.error(&key.span(), "policies of retention are kept in the store, not in this file");
+                    return Err(error.hint("`larder policy set` sets one; `larder forget --policy` obeys them"));
+                }
                 _ => return Err(self.unknown(key, "at the top", &["store", "stores", "defaults", "profiles"])),
             }
         }
@@ -348,7 +353,7 @@ mod tests {
             ("stor = 'x'", "larder.toml:1:1: there is no setting \"stor\" at the top did you mean \"store\"?"),
             ("\n[profiles.a]\nexclude_from = 'x'", "larder.toml:3:1:"),
             ("[profiles.a]\nexclude_from = 'x'", "did you mean \"exclude-from\"?"),
-            ("[policies]\nkeep-last = 3", "there is no setting \"policies\""),
+            ("[policies]\nkeep-last = 3", "larder.toml:1:2: policies of retention are kept in the store"),
             ("[profiles.a]\n  exclude = 3", "larder.toml:2:13: a list of strings is expected here"),
             ("[profiles.a]\none-file-system = 'yes'", "true or false"),
             ("[profiles.a]\ndataset = 'bad'", "larder.toml:2:11: bad is bad"),

@@ -1,0 +1,134 @@
+//! Giving snapshots up: by rules, or by name.
+
+use crate::model::{ForgetCause, ForgetDetail, LogKind, Progress, Rules, SnapshotId, Timestamp};
+use crate::snapshots::{Ledger, SnapshotName, Wanted, resolve_row};
+use crate::store::{LogWriter, NewEntry, SnapshotRow, Store};
+
+use super::error::RetentionError;
+use super::plan::{Keeping, Plan, Reason, own_guards, plan};
+use super::survey::{Subject, Survey};
+use super::{Asked, Clock, log_writer, may_rule};
+
+/// Entries that are written in one step: so many are in memory at a time.
+const STEP: usize = 10_000;
+
+/// What a run with rules did, or would do.
+#[derive(Debug)]
+pub struct Forgot {
+    /// What was decided.
+    pub plan: Plan,
+    /// What the log said before.
+    pub ledger: Ledger,
+}
+
+/// Gives up what is not to be kept; with `dry_run` only tells.
+///
+/// # Errors
+/// If the log or a policy cannot be read whole, the clock cannot be right, a dataset that is asked for has no snapshot; if writing
+/// fails.
+pub fn forget(
+    store: &Store,
+    keeping: Keeping,
+    wanted: &Wanted,
+    asked: &Asked,
+    dry_run: bool,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Forgot, RetentionError> {
+    may_rule(store)?;
+    let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
+    let now = clock();
+    let ledger = whole_ledger(store)?;
+    if let (Keeping::Policies, Some(_)) = (keeping, &ledger.bad_policy) {
+        return Err(ledger.bad_policy.map_or(RetentionError::NoPolicy, RetentionError::Policy));
+    }
+    let plan = plan(store, &ledger, keeping, wanted, (now, asked.sure_of_clock), progress)?;
+    if let Some(log) = &mut log {
+        let entries: Vec<_> = plan.forgotten().map(|v| (&v.row, detail(&v.reasons, asked))).collect();
+        append(log, &entries, now)?;
+    }
+    Ok(Forgot { plan, ledger })
+}
+
+/// The log, if all of it can be read.
+pub(super) fn whole_ledger(store: &Store) -> Result<Ledger, RetentionError> {
+    let mut ledger = Ledger::read(store)?;
+    ledger.damage.take().map_or(Ok(ledger), |damage| Err(RetentionError::Log(damage)))
+}
+
+fn detail(reasons: &[Reason], asked: &Asked) -> ForgetDetail {
+    let (cause, rules, policy) = match reasons {
+        [Reason::NotKept(rules, 0)] => (ForgetCause::Rules, *rules, 0),
+        [Reason::NotKept(rules, policy)] => (ForgetCause::Policy, *rules, *policy),
+        _ => (ForgetCause::Named, Rules::default(), 0),
+    };
+    ForgetDetail { cause, rules, policy, reason: asked.reason.clone(), by: asked.by.clone(), ext: Vec::new() }
+}
+
+fn append(log: &mut LogWriter, list: &[(&SnapshotRow, ForgetDetail)], now: Timestamp) -> Result<(), RetentionError> {
+    for step in list.chunks(STEP) {
+        let entry = |(row, detail): &(&SnapshotRow, ForgetDetail)| NewEntry {
+            kind: LogKind::Forget,
+            dataset: Some(row.dataset),
+            snapshot: Some(row.id),
+            detail: Some(detail.to_bytes()),
+        };
+        log.append(&step.iter().map(entry).collect::<Vec<_>>(), now)?;
+    }
+    Ok(())
+}
+
+/// Gives up the snapshots that are named, all or none of them.
+///
+/// # Errors
+/// If one of them is not there, or may not be given up.
+pub fn forget_named(
+    store: &Store,
+    names: &[SnapshotName],
+    asked: &Asked,
+    dry_run: bool,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<SnapshotRow>, RetentionError> {
+    may_rule(store)?;
+    let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
+    let now = clock();
+    let ledger = whole_ledger(store)?;
+    let rows = names.iter().map(|name| resolve_row(store, name, now)).collect::<Result<Vec<_>, _>>()?;
+    let mut datasets: Vec<_> = rows.iter().map(|row| row.dataset).collect();
+    datasets.sort_unstable();
+    datasets.dedup();
+    let survey = Survey::take(store, &ledger, &datasets, &Wanted::default(), (now, asked.sure_of_clock), progress)?;
+    let named = |subject: &&Subject| rows.iter().any(|row| row.id == subject.row.id);
+    let subjects: Vec<_> = survey.subjects.iter().filter(named).collect();
+    for subject in &subjects {
+        may_go(subject, &survey, &ledger, now)?;
+    }
+    if let Some(log) = &mut log {
+        let entries: Vec<_> = subjects.iter().map(|s| (&s.row, detail(&[], asked))).collect();
+        append(log, &entries, now)?;
+    }
+    Ok(subjects.into_iter().map(|s| s.row.clone()).collect())
+}
+
+/// Refuses to give up what must stay, whoever names it.
+fn may_go(subject: &Subject, survey: &Survey, ledger: &Ledger, now: Timestamp) -> Result<(), RetentionError> {
+    let id: SnapshotId = subject.row.id;
+    let kept = |why: String, hint| Err(RetentionError::Kept { id, why, hint });
+    let facts = match &subject.facts {
+        Ok(facts) => facts,
+        Err(why) => return kept(format!("whether it is immutable cannot be read: {why}"), None),
+    };
+    match own_guards(subject, facts, ledger, now).next() {
+        Some(Reason::Immutable) => return kept("it is immutable, and no option changes that".to_owned(), None),
+        Some(reason) => return kept(reason.to_string(), Some("`larder release` lifts a hold")),
+        None => {}
+    }
+    match survey.strange_after(subject).map(|at| &survey.strange[at]) {
+        Some(strange) => kept(
+            format!("of {} after it, {}", crate::store::snapshot_label(strange.id), strange.why),
+            Some("if that is as it should be, `larder release --strange` with that snapshot confirms it"),
+        ),
+        None => Ok(()),
+    }
+}

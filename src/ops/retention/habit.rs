@@ -1,0 +1,184 @@
+//! What a series is used to, and what is far beyond that: snapshots that shrank or changed wholly, days with a flood of them.
+//!
+//! Median and median deviation, so that one odd snapshot spoils no measure. With fewer than a handful there is no habit.
+
+use crate::model::Statistics;
+
+/// Snapshots, or days, that make a habit.
+const HANDFUL: usize = 5;
+/// Of so many before one is the habit told.
+const WINDOW: usize = 10;
+/// Losses below that are none to hold anything for.
+const FEW_FILES: u64 = 5;
+/// The same in bytes.
+const FEW_BYTES: u64 = 1 << 20;
+/// Snapshots a day that are no flood whatever the habit.
+const FEW_A_DAY: u64 = 24;
+
+/// What of a snapshot can be strange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Measure {
+    /// Files.
+    pub(super) files: u64,
+    /// Bytes of all files.
+    pub(super) bytes: u64,
+    /// Bytes that were new to the store.
+    pub(super) new_bytes: u64,
+}
+
+impl From<&Statistics> for Measure {
+    fn from(s: &Statistics) -> Self {
+        Self { files: s.files, bytes: s.bytes, new_bytes: s.new_bytes }
+    }
+}
+
+/// Those of a list that are far beyond what the ones before them were, each with what is strange about it.
+///
+/// `confirmed` is the newest that somebody found to be as it should be: what came before it counts no more, and it makes a habit by itself.
+pub(super) fn strange<T>(
+    list: &[T],
+    confirmed: Option<usize>,
+    judge: impl Fn(&[T], &T) -> Option<String>,
+) -> Vec<(usize, String)> {
+    let begin = confirmed.unwrap_or(0);
+    let enough = if confirmed.is_some() { 1 } else { HANDFUL };
+    let looked_at = (begin + enough..list.len()).filter_map(|at| {
+        let habit = &list[begin.max(at.saturating_sub(WINDOW))..at];
+        judge(habit, &list[at]).map(|why| (at, why))
+    });
+    looked_at.collect()
+}
+
+/// What is strange about a snapshot beside those before it.
+pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String> {
+    let of = |field: fn(&Measure) -> u64| Spread::of(habit.iter().map(field));
+    let (files, bytes, new) = (of(|m| m.files), of(|m| m.bytes), of(|m| m.new_bytes));
+    if files.lost_far(now.files, FEW_FILES) {
+        return Some(format!("it has {} files where {} are usual", now.files, files.median));
+    }
+    if bytes.lost_far(now.bytes, FEW_BYTES) {
+        return Some(format!("it has {} bytes where {} are usual", now.bytes, bytes.median));
+    }
+    // A tree that somebody encrypts is new from end to end.
+    let mostly_new = now.new_bytes >= now.bytes / 2 && now.new_bytes >= FEW_BYTES;
+    let usual = new.median.saturating_mul(4).max(new.median.saturating_add(6 * new.deviation.min(u64::MAX / 8)));
+    if mostly_new && now.new_bytes > usual && bytes.median >= FEW_BYTES {
+        return Some(format!("{} of its {} bytes are new where {} are usual", now.new_bytes, now.bytes, new.median));
+    }
+    None
+}
+
+/// What is strange about a day with so many snapshots beside the days before it.
+pub(super) fn judge_day(habit: &[u64], now: &u64) -> Option<String> {
+    let usual = Spread::of(habit.iter().copied()).median;
+    (*now > FEW_A_DAY && *now > usual.saturating_mul(4))
+        .then(|| format!("{now} snapshots arrived on its day where {usual} are usual"))
+}
+
+/// The middle of some numbers, and how far half of them are from it at most.
+struct Spread {
+    median: u64,
+    deviation: u64,
+}
+
+impl Spread {
+    fn of(numbers: impl Iterator<Item = u64>) -> Self {
+        let numbers: Vec<_> = numbers.collect();
+        let median = median(numbers.clone());
+        Self { median, deviation: median_of(numbers.into_iter().map(|n| n.abs_diff(median))) }
+    }
+
+    /// True if a number is less than half of what is usual, and further from it than these numbers wander.
+    fn lost_far(&self, number: u64, few: u64) -> bool {
+        let lost = self.median.saturating_sub(number);
+        number < self.median / 2 && lost >= few && lost / 6 >= self.deviation
+    }
+}
+
+fn median_of(numbers: impl Iterator<Item = u64>) -> u64 {
+    median(numbers.collect())
+}
+
+fn median(mut numbers: Vec<u64>) -> u64 {
+    numbers.sort_unstable();
+    numbers.get(numbers.len() / 2).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+
+    fn measure(files: u64, megabytes: u64, new: u64) -> Measure {
+        Measure { files, bytes: megabytes * MB, new_bytes: new * MB }
+    }
+
+    fn strange_at(list: &[Measure], confirmed: Option<usize>) -> Vec<usize> {
+        strange(list, confirmed, judge_snapshot).into_iter().map(|(at, _)| at).collect()
+    }
+
+    #[test]
+    fn a_series_that_goes_on_as_it_was_is_not_strange() {
+        let mut list = vec![measure(1000, 100, 100)];
+        list.extend((0..30).map(|n| measure(1000 + n, 100 + n, n % 7)));
+        assert_eq!(strange_at(&list, None), [0; 0]);
+    }
+
+    #[test]
+    fn what_shrank_or_was_emptied_is_strange() {
+        let mut list = vec![measure(1000, 100, 1); 8];
+        list.extend([measure(2, 0, 0), measure(1000, 100, 1), measure(990, 10, 0)]);
+        assert_eq!(strange_at(&list, None), [8, 10]);
+    }
+
+    #[test]
+    fn what_is_new_from_end_to_end_is_strange() {
+        let mut list = vec![measure(1000, 100, 1); 8];
+        list.push(measure(1000, 100, 100));
+        assert_eq!(strange_at(&list, None), [8]);
+    }
+
+    #[test]
+    fn a_dataset_that_always_changes_wholly_or_wanders_is_not_strange() {
+        let dumps = vec![measure(1, 100, 100); 9];
+        assert_eq!(strange_at(&dumps, None), [0; 0]);
+        let wandering: Vec<_> = [1000, 10, 800, 20, 1500, 30, 900, 15].map(|n| measure(n, n, 1)).into();
+        assert_eq!(strange_at(&wandering, None), [0; 0]);
+    }
+
+    #[test]
+    fn a_handful_is_needed_and_trifles_do_not_count() {
+        let mut list = vec![measure(1000, 100, 1); 4];
+        list.push(measure(0, 0, 0));
+        assert_eq!(strange_at(&list, None), [0; 0]);
+        let mut list = vec![measure(4, 0, 0); 8];
+        list.push(measure(0, 0, 0));
+        assert_eq!(strange_at(&list, None), [0; 0]);
+    }
+
+    #[test]
+    fn one_that_was_confirmed_is_the_new_habit() {
+        let mut list = vec![measure(1000, 100, 1); 8];
+        list.extend([measure(10, 1, 0); 3]);
+        assert_eq!(strange_at(&list, None), [8, 9, 10]);
+        assert_eq!(strange_at(&list, Some(8)), [0; 0]);
+        list.push(measure(0, 0, 0));
+        assert_eq!(strange_at(&list, Some(8)), [11]);
+    }
+
+    #[test]
+    fn floods_are_days_far_above_the_habit() {
+        let days = [1, 2, 1, 1, 1, 24, 1, 1000];
+        let found: Vec<_> = strange(&days, None, judge_day).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(found, [7]);
+        let hourly = [24, 24, 24, 24, 24, 48, 96];
+        assert_eq!(strange(&hourly, None, judge_day), []);
+    }
+
+    #[test]
+    fn numbers_at_their_limits_do_no_harm() {
+        let huge = Measure { files: u64::MAX, bytes: u64::MAX, new_bytes: u64::MAX };
+        assert_eq!(strange_at(&[huge; 9], None), [0; 0]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Holds set and lifted, and strange snapshots confirmed.
+
+use crate::model::{HoldAction, HoldDetail, LogKind, Progress, Timestamp};
+use crate::snapshots::{Hold, SnapshotName, resolve_row};
+use crate::store::{NewEntry, SnapshotRow, Store};
+
+use super::error::RetentionError;
+use super::forget::whole_ledger;
+use super::{Asked, Clock, log_writer};
+
+/// A snapshot and the holds on it that were lifted.
+#[derive(Debug)]
+pub struct Lifted {
+    /// Which one.
+    pub row: SnapshotRow,
+    /// What held it.
+    pub holds: Vec<Hold>,
+}
+
+fn entry(row: &SnapshotRow, detail: &HoldDetail) -> NewEntry {
+    NewEntry {
+        kind: LogKind::Hold,
+        dataset: Some(row.dataset),
+        snapshot: Some(row.id),
+        detail: Some(detail.to_bytes()),
+    }
+}
+
+fn new(action: HoldAction, asked: &Asked) -> HoldDetail {
+    let (by, reason) = (asked.by.clone(), asked.reason.clone());
+    HoldDetail { action, hold: 0, until: None, reason, by, ext: Vec::new() }
+}
+
+fn rows(store: &Store, names: &[SnapshotName], now: Timestamp) -> Result<Vec<SnapshotRow>, RetentionError> {
+    let mut rows = names.iter().map(|name| resolve_row(store, name, now)).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| row.sequence);
+    rows.dedup_by_key(|row| row.sequence);
+    Ok(rows)
+}
+
+/// Holds snapshots, all or none; until a time if one is given. A snapshot may be held several times.
+///
+/// # Errors
+/// If one of them is not there; if writing fails.
+pub fn hold(
+    store: &Store,
+    names: &[SnapshotName],
+    until: Option<Timestamp>,
+    asked: &Asked,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<(SnapshotRow, Hold)>, RetentionError> {
+    let mut log = log_writer(store, asked, progress)?;
+    let now = clock();
+    let rows = rows(store, names, now)?;
+    let detail = HoldDetail { until, ..new(HoldAction::Set, asked) };
+    let sequences = log.append(&rows.iter().map(|row| entry(row, &detail)).collect::<Vec<_>>(), now)?;
+    let hold = |sequence| Hold { sequence, since: now, until, reason: detail.reason.clone(), by: detail.by.clone() };
+    Ok(rows.into_iter().zip(sequences.into_iter().map(hold)).collect())
+}
+
+/// Lifts all holds on snapshots, on all of them or none. One whose time is over is lifted too.
+///
+/// # Errors
+/// If one of them is not there or not held; if writing fails.
+pub fn release(
+    store: &Store,
+    names: &[SnapshotName],
+    asked: &Asked,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Lifted>, RetentionError> {
+    let mut log = log_writer(store, asked, progress)?;
+    let now = clock();
+    let ledger = whole_ledger(store)?;
+    let mut lifted = Vec::new();
+    for row in rows(store, names, now)? {
+        let holds: Vec<_> = ledger.holds.on(&row.id).cloned().collect();
+        if holds.is_empty() {
+            return Err(RetentionError::NotHeld(row.id));
+        }
+        lifted.push(Lifted { row, holds });
+    }
+    let lift = |l: &Lifted| {
+        let detail = |hold: &Hold| HoldDetail { hold: hold.sequence, ..new(HoldAction::Lifted, asked) };
+        l.holds.iter().map(|hold| entry(&l.row, &detail(hold))).collect::<Vec<_>>()
+    };
+    log.append(&lifted.iter().flat_map(lift).collect::<Vec<_>>(), now)?;
+    Ok(lifted)
+}
+
+/// Confirms that snapshots are as they should be, however strange they and those before them in their series are.
+///
+/// # Errors
+/// If one of them is not there; if writing fails.
+pub fn confirm(
+    store: &Store,
+    names: &[SnapshotName],
+    asked: &Asked,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Lifted>, RetentionError> {
+    let mut log = log_writer(store, asked, progress)?;
+    let now = clock();
+    let rows = rows(store, names, now)?;
+    let detail = new(HoldAction::Confirmed, asked);
+    log.append(&rows.iter().map(|row| entry(row, &detail)).collect::<Vec<_>>(), now)?;
+    Ok(rows.into_iter().map(|row| Lifted { row, holds: Vec::new() }).collect())
+}

@@ -1,0 +1,189 @@
+//! What there is to be decided on: living snapshots with their facts and times, whose they are, and what is strange among them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::model::{DatasetKey, KeyName, Progress, SnapshotId, Timestamp};
+use crate::snapshots::{Ledger, Wanted};
+use crate::store::{SnapshotRow, Store};
+
+use super::error::RetentionError;
+use super::facts::{self, Facts};
+use super::habit::{Measure, judge_day, judge_snapshot, strange};
+use super::witness::{Counted, Witnesses};
+
+/// Whose a snapshot is, as far as that can be trusted: one who is trusted pushes out nobody else's, and nobody else his.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// A catalog or owner key vouches for it.
+    Vouched,
+    /// A writer key by this name wrote it, or says so.
+    Writer(KeyName),
+}
+
+/// The snapshots of a dataset with one origin.
+pub(super) type Series = (DatasetKey, Origin);
+
+/// A living snapshot.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) row: SnapshotRow,
+    pub(super) series: Series,
+    pub(super) counted: Counted,
+    pub(super) facts: Result<Facts, String>,
+}
+
+/// Something strange that keeps what came before it, until somebody confirms that it is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strange {
+    /// The snapshot to be looked at, and confirmed.
+    pub id: SnapshotId,
+    /// Its dataset.
+    pub dataset: DatasetKey,
+    /// What is strange.
+    pub why: String,
+    /// Snapshots that are kept for nothing but this.
+    pub keeps: u64,
+    series: Series,
+    /// Snapshots of its series with sequences below are kept.
+    before: u64,
+}
+
+/// Times that no witness bears out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// In which dataset.
+    pub dataset: DatasetKey,
+    /// Whose.
+    pub origin: Origin,
+    /// How many snapshots count with another time than they say.
+    pub count: u64,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// Oldest arrival first.
+    pub(super) subjects: Vec<Subject>,
+    /// One for each series at most: the one that keeps most.
+    pub(super) strange: Vec<Strange>,
+    pub(super) moved: Vec<Moved>,
+}
+
+impl Survey {
+    /// Looks at the living snapshots of some datasets; of all if none is given. With the present: whether it is sure, whatever the
+    /// log says.
+    pub(super) fn take(
+        store: &Store,
+        ledger: &Ledger,
+        datasets: &[DatasetKey],
+        wanted: &Wanted,
+        (now, sure): (Timestamp, bool),
+        progress: &dyn Progress,
+    ) -> Result<Self, RetentionError> {
+        let witnesses = Witnesses::find(&ledger.moments, now, sure)
+            .map_err(|e| RetentionError::ClockBehind { now: e.now, witness: e.witness })?;
+        let rows = ledger.living().filter(|row| datasets.is_empty() || datasets.contains(&row.dataset));
+        let rows: Vec<_> = rows.cloned().collect();
+        let facts = facts::read(store, &rows, wanted, progress)?;
+        let subjects: Vec<_> = rows
+            .into_iter()
+            .zip(facts)
+            .map(|(row, facts)| Subject {
+                series: series(ledger, &row),
+                counted: witnesses.counted(row.sequence, row.arrival),
+                row,
+                facts,
+            })
+            .collect();
+        let strange = all_strange(ledger, &witnesses, &subjects);
+        Ok(Self { moved: moved(&subjects), subjects, strange })
+    }
+
+    /// What keeps a subject because it came before something strange.
+    pub(super) fn strange_after(&self, subject: &Subject) -> Option<usize> {
+        self.strange.iter().position(|s| s.series == subject.series && subject.row.sequence < s.before)
+    }
+}
+
+fn series(ledger: &Ledger, row: &SnapshotRow) -> Series {
+    let origin = if ledger.is_vouched(row.sequence) { Origin::Vouched } else { Origin::Writer(row.writer) };
+    (row.dataset, origin)
+}
+
+fn moved(subjects: &[Subject]) -> Vec<Moved> {
+    let mut counts = BTreeMap::<Series, u64>::new();
+    for subject in subjects.iter().filter(|s| s.counted.moved) {
+        *counts.entry(subject.series).or_default() += 1;
+    }
+    counts.into_iter().map(|((dataset, origin), count)| Moved { dataset, origin, count }).collect()
+}
+
+/// What is strange in each series; of several things the newest, which keeps most: to confirm it confirms what came before.
+fn all_strange(ledger: &Ledger, witnesses: &Witnesses, subjects: &[Subject]) -> Vec<Strange> {
+    let mut by_series = BTreeMap::<Series, Vec<&Subject>>::new();
+    for subject in subjects {
+        by_series.entry(subject.series).or_default().push(subject);
+    }
+    let mut days = arrivals_by_day(ledger, witnesses);
+    let found = by_series.into_iter().filter_map(|(series, list)| {
+        let flood = days.remove(&series).and_then(|days| flooded(&days, &list, ledger));
+        let odd = odd(&list, ledger);
+        odd.into_iter().chain(flood).max_by_key(|s| s.before)
+    });
+    found.collect()
+}
+
+/// The newest snapshot of a series that is far beyond its habit.
+fn odd(list: &[&Subject], ledger: &Ledger) -> Option<Strange> {
+    let readable: Vec<_> = list.iter().filter_map(|s| s.facts.as_ref().ok().map(|f| (*s, f.measure))).collect();
+    let confirmed = readable.iter().rposition(|(s, _)| ledger.holds.is_confirmed(&s.row.id));
+    let measures: Vec<Measure> = readable.iter().map(|(_, measure)| *measure).collect();
+    let (at, why) = strange(&measures, confirmed, judge_snapshot).pop()?;
+    let subject = readable[at].0;
+    Some(strange_at(subject, why))
+}
+
+/// Arrivals of a series on one day.
+struct Day {
+    count: u64,
+    first: u64,
+    last: u64,
+    confirmed: bool,
+}
+
+/// How many snapshots of writers arrived on which day, those too that were given up since. Of what is vouched for there are no floods.
+fn arrivals_by_day(ledger: &Ledger, witnesses: &Witnesses) -> HashMap<Series, Vec<Day>> {
+    let mut days = HashMap::<Series, BTreeMap<i64, Day>>::new();
+    for row in &ledger.arrived {
+        let series = series(ledger, row);
+        if series.1 == Origin::Vouched {
+            continue;
+        }
+        let day = witnesses.counted(row.sequence, row.arrival).time.seconds.div_euclid(86_400);
+        let new = || Day { count: 0, first: row.sequence, last: 0, confirmed: false };
+        let day = days.entry(series).or_default().entry(day).or_insert_with(new);
+        day.count += 1;
+        day.first = day.first.min(row.sequence);
+        day.last = day.last.max(row.sequence);
+        day.confirmed |= ledger.holds.is_confirmed(&row.id);
+    }
+    days.into_iter().map(|(series, days)| (series, days.into_values().collect())).collect()
+}
+
+/// The newest day of a series that is a flood, if any snapshot of it is left to be confirmed.
+fn flooded(days: &[Day], list: &[&Subject], ledger: &Ledger) -> Option<Strange> {
+    let counts: Vec<u64> = days.iter().map(|day| day.count).collect();
+    let confirmed = days.iter().rposition(|day| day.confirmed);
+    let confirmed_up_to = list.iter().filter(|s| ledger.holds.is_confirmed(&s.row.id)).map(|s| s.row.sequence).max();
+    let (at, why) = strange(&counts, confirmed, judge_day).pop()?;
+    let day = &days[at];
+    let living = |s: &&&Subject| (day.first..=day.last).contains(&s.row.sequence);
+    let subject = list.iter().rfind(living)?;
+    (confirmed_up_to < Some(subject.row.sequence)).then(|| strange_at(subject, why))
+}
+
+/// All that came before it is kept: of a flood's day too, which may hold what was captured before the flood.
+fn strange_at(subject: &Subject, why: String) -> Strange {
+    let before = subject.row.sequence;
+    Strange { id: subject.row.id, dataset: subject.row.dataset, why, keeps: 0, series: subject.series, before }
+}

@@ -1,0 +1,155 @@
+//! Someone has a writer key and lies: about the time, about who forgets, by sheer number. Issue 5: retention that can't be poisoned.
+
+use larder::format::Role;
+use larder::model::{LogKind, Timestamp};
+use larder::store::{NewEntry, Store, Waiting};
+
+use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};
+use crate::sandbox::{Client, Sandbox};
+
+/// A store with snapshots of `home`, one a day for a week, by the owner and by a writer each.
+struct Week {
+    sandbox: Sandbox,
+    writer: Client,
+    owners: Vec<String>,
+    writers: Vec<String>,
+}
+
+impl Week {
+    fn new() -> Self {
+        let sandbox = Sandbox::with_store();
+        folder(&sandbox, "source", 3);
+        let writer = client_with_role(&sandbox, "writer", Role::Writer);
+        let mut week = Self { sandbox, writer, owners: Vec::new(), writers: Vec::new() };
+        for ago in (1..=7).rev() {
+            let id = week.capture(&week.writing(), days_ago(ago));
+            week.writers.push(id);
+            let owner = opened(&week.sandbox, week.sandbox.client());
+            let id = week.capture(&owner, later(days_ago(ago), 60));
+            week.owners.push(id);
+        }
+        week
+    }
+
+    fn writing(&self) -> Store {
+        opened(&self.sandbox, &self.writer)
+    }
+
+    fn capture(&self, store: &Store, time: Timestamp) -> String {
+        capture_at(store, &self.sandbox.path("source"), "home", time)
+    }
+
+    fn forget(&self, words: &[&str], status: i32) -> Told {
+        Told::of(self.sandbox.larder(["forget", "--json"].iter().chain(words)), status)
+    }
+}
+
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp { seconds: time.seconds + seconds, ..time }
+}
+
+#[test]
+fn a_back_dated_flood_pushes_out_nobody() {
+    let week = Week::new();
+    let store = week.writing();
+    for n in 0..20 {
+        week.capture(&store, later(days_ago(n % 7 + 1), 3600 + n));
+    }
+    let told = week.forget(&["--keep-daily", "7"], 0);
+    // All but the writer's own of the last day that anybody bears out.
+    for id in week.owners.iter().chain(&week.writers[..6]) {
+        assert!(told.kept.contains(id), "{id} was pushed out: {told:?}");
+    }
+    assert_eq!(told.summary["moved"], 17, "the others say a time that may be true");
+    let said = week.sandbox.larder(["forget", "--keep-daily", "7", "-q"]).ended(0).stderr;
+    assert!(said.contains("no entry around it bears out"), "{said}");
+}
+
+#[test]
+fn a_future_dated_flood_pushes_out_nobody() {
+    let week = Week::new();
+    let store = week.writing();
+    for n in 1..=20 {
+        week.capture(&store, days_ago(-400 * n));
+    }
+    let told = week.forget(&["--keep-daily", "8", "--keep-yearly", "3"], 0);
+    for id in week.owners.iter().chain(&week.writers) {
+        assert!(told.kept.contains(id), "{id} was pushed out: {told:?}");
+    }
+    assert_eq!((&told.summary["moved"], told.forgotten.len()), (&20.into(), 19), "the newest of them is today's");
+    let counted: Vec<_> = told.lines.iter().map(|l| l["counted_as"].as_str().unwrap().to_owned()).collect();
+    assert!(counted.is_sorted() || counted.iter().all(|t| t.as_str() < "2100"), "{counted:?}");
+}
+
+#[test]
+fn a_plain_flood_pushes_out_nobody_elses_and_is_told() {
+    let week = Week::new();
+    let store = week.writing();
+    let mut flood: Vec<_> = (0..30).map(|n| week.capture(&store, later(days_ago(1), 600 + n))).collect();
+    // Whoever forgets comes late enough to bear out that day.
+    let told = week.forget(&["--keep-last", "3"], 3);
+    assert_eq!(told.kept.iter().filter(|id| week.owners.contains(id)).count(), 3, "the owner's are counted alone");
+    for id in &week.writers {
+        assert_eq!(told.codes(id), ["strange"], "what came before the flood stays: {told:?}");
+    }
+    assert!(told.summary["strange"][0]["why"].as_str().unwrap().contains("where 1 are usual"), "{told:?}");
+    assert_eq!(
+        told.forgotten.iter().filter(|id| flood.contains(id)).count(),
+        0,
+        "they are of the day that is in doubt"
+    );
+    let newest = flood.pop().unwrap();
+    week.sandbox.larder(["release", "--strange", &newest]).done();
+    let told = week.forget(&["--keep-last", "3"], 0);
+    assert!(told.forgotten.contains(&week.writers[0]), "{told:?}");
+}
+
+#[test]
+fn a_writer_cannot_forget_hold_or_rule_by_entries_of_its_own_making() {
+    let week = Week::new();
+    let store = week.writing();
+    let target = store.snapshots().unwrap().into_iter().find(|row| row.id.to_string() == week.owners[0]).unwrap();
+    let mut log = store.log_writer(Waiting::NoWait, &|| true).unwrap();
+    let entry = |kind| NewEntry { kind, dataset: Some(target.dataset), snapshot: Some(target.id), detail: None };
+    let made = log.append(&[LogKind::Forget, LogKind::Hold, LogKind::Policy].map(entry), now()).unwrap();
+    drop(log);
+    let listed = week.sandbox.larder(["list", "--json"]).ids();
+    assert!(listed.contains(&week.owners[0]), "it is still there");
+    week.sandbox.larder(["show", &week.owners[0]]).done();
+    let told = week.forget(&["--keep-last", "1"], 0);
+    assert!(told.forgotten.contains(&week.owners[0]), "nor is it held");
+    assert_eq!(told.summary["unvouched"], serde_json::json!(made));
+    assert!(week.sandbox.larder(["policy", "show", "--json"]).lines().is_empty());
+    let said = week.sandbox.larder(["forget", "--keep-last", "1", "-q"]).ended(0).stderr;
+    assert!(said.contains("vouched for by no catalog or owner key"), "{said}");
+}
+
+#[test]
+fn nobody_vouches_for_an_entry_with_another_name_or_time() {
+    let week = Week::new();
+    let owner = opened(&week.sandbox, week.sandbox.client());
+    for row in owner.log().unwrap() {
+        let entry = row.entry.unwrap();
+        let vouched = owner.keyring().vouches_for(&entry).unwrap();
+        assert_eq!(vouched, week.owners.contains(&entry.manifest.to_string()));
+        let changed = [
+            {
+                let mut e = entry.clone();
+                e.arrival.seconds += 1;
+                e
+            },
+            {
+                let mut e = entry.clone();
+                e.sequence += 1;
+                e
+            },
+            {
+                let mut e = entry.clone();
+                e.kind = LogKind::Forget;
+                e
+            },
+        ];
+        assert!(changed.iter().all(|e| owner.keyring().vouches_for(e) == Some(false)));
+        assert_eq!(week.writing().keyring().vouches_for(&entry), None, "a writer cannot tell");
+    }
+}
