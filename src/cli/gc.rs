@@ -9,7 +9,7 @@ use crate::store::{Room, Waiting};
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, counted, human_bytes, short_id};
+use super::output::{Output, counted, escaped, human_bytes, short_id};
 use super::progress::Bar;
 use super::{Global, Outcome};
 
@@ -41,8 +41,8 @@ pub(super) struct GcJson {
     removed: Vec<String>,
     /// Given up, and kept this time because somebody reads them.
     leased: Vec<String>,
-    /// Given up, and kept because they are immutable.
-    immutable: Vec<String>,
+    /// Given up, and kept because they are immutable or held.
+    kept_back: Vec<KeptJson>,
     /// All blocks before.
     all: RoomJson,
     /// Blocks in which nothing is needed.
@@ -54,6 +54,13 @@ pub(super) struct GcJson {
     /// What was done; absent from a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<DoneJson>,
+}
+
+/// A snapshot that was given up and stays.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct KeptJson {
+    id: String,
+    why: String,
 }
 
 /// Some blocks.
@@ -94,7 +101,7 @@ pub(super) fn run(args: &GcArgs, global: &Global, out: &Output) -> Result<Outcom
     let pages = context::pages(&store);
     let bar = Bar::start(out, "gc");
     let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
-    let collected = collect(&store, &pages, GcOptions { dry_run: args.dry_run, waiting }, &bar);
+    let collected = collect(&store, &pages, GcOptions { dry_run: args.dry_run, waiting, now: context::now() }, &bar);
     bar.finish();
     let collected = collected?;
     if out.json() {
@@ -113,8 +120,8 @@ fn print(collected: &Collected, dry_run: bool, out: &Output) -> Result<(), CliEr
     for id in &collected.leased {
         out.line(&format!("kept: snapshot {}, given up, in use", short_id(*id)))?;
     }
-    for id in &collected.immutable {
-        out.line(&format!("kept: snapshot {}, given up, immutable", short_id(*id)))?;
+    for (id, why) in &collected.kept_back {
+        out.line(&format!("kept: snapshot {}, given up: {}", short_id(*id), escaped(why)))?;
     }
     let room = |room: Room| format!("{} ({})", counted(room.blocks, "block", "blocks"), human_bytes(room.bytes));
     let Collected { living, all, dead, sparse, .. } = *collected;
@@ -144,7 +151,7 @@ fn as_json(collected: &Collected, dry_run: bool) -> GcJson {
         living: collected.living,
         removed: ids(&collected.removed),
         leased: ids(&collected.leased),
-        immutable: ids(&collected.immutable),
+        kept_back: collected.kept_back.iter().map(|(id, why)| KeptJson { id: id.to_string(), why: why.clone() }).collect(),
         all: collected.all.into(),
         dead: collected.dead.into(),
         sparse: collected.sparse.into(),

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::format::Role;
-use crate::model::{LogKind, Notice, Progress, SnapshotId};
+use crate::model::{Notice, Progress, SnapshotId, Timestamp};
+use crate::snapshots::{Ledger, Standing};
 use crate::store::{BlockSweep, Clearance, IndexSweep, Repack, Room, SnapshotRow, Store, StoreError, Survey, Waiting};
 use crate::tree::Pages;
 
@@ -29,6 +30,8 @@ pub struct GcOptions {
     pub dry_run: bool,
     /// Whether to wait for another writer.
     pub waiting: Waiting,
+    /// The present, for holds that end.
+    pub now: Timestamp,
 }
 
 /// What was done, or would be.
@@ -40,8 +43,8 @@ pub struct Collected {
     pub removed: Vec<SnapshotId>,
     /// Snapshots that were given up and stay this time, because somebody reads them.
     pub leased: Vec<SnapshotId>,
-    /// Snapshots that were given up and stay, because they are immutable.
-    pub immutable: Vec<SnapshotId>,
+    /// Snapshots that were given up and must stay, and why.
+    pub kept_back: Vec<(SnapshotId, String)>,
     /// All blocks before.
     pub all: Room,
     /// Blocks in which nothing is needed.
@@ -65,8 +68,8 @@ pub struct Collected {
 /// Snapshots by what becomes of them.
 #[derive(Default)]
 struct Roots {
-    living: Vec<SnapshotRow>,
-    /// Given up, and their manifests are there.
+    needed: Vec<SnapshotRow>,
+    /// Given up, and nothing keeps them.
     given_up: Vec<SnapshotRow>,
 }
 
@@ -93,7 +96,7 @@ pub fn collect(
 ) -> Result<Collected, QueryError> {
     let mut run = Collector { store, pages, progress, seen: 0, done: Collected::default() };
     run.check_role()?;
-    let roots = run.roots()?;
+    let roots = run.roots(options.now)?;
     let (mut survey, mut going) = (store.survey()?, Vec::new());
     run.done.all = survey.all()?;
     for row in &roots.given_up {
@@ -103,10 +106,10 @@ pub fn collect(
             run.mark(&mut survey, &row.id)?;
         }
     }
-    for row in &roots.living {
+    for row in &roots.needed {
         run.mark(&mut survey, &row.id)?;
     }
-    run.done.living = roots.living.len() as u64;
+    run.done.living = (roots.needed.len() - run.done.kept_back.len()) as u64;
     (run.done.dead, run.done.sparse) = (survey.dead()?, survey.sparse()?);
     run.done.removed = going.iter().map(|(id, _)| *id).collect();
     if !options.dry_run {
@@ -124,35 +127,30 @@ impl Collector<'_> {
         }
     }
 
-    /// Reads the log anew; all of it must be whole.
-    fn roots(&mut self) -> Result<Roots, StoreError> {
-        let (mut living, mut forgotten) = (Vec::<SnapshotRow>::new(), Vec::new());
-        for row in self.store.log()? {
-            let entry = row.entry?;
-            self.seen = self.seen.max(row.sequence);
-            match entry.kind {
-                LogKind::Snapshot => living.push(entry.into()),
-                LogKind::Forget => {
-                    let (gone, stay) = living.into_iter().partition(|row: &SnapshotRow| row.id == entry.manifest);
-                    living = stay;
-                    forgotten.extend::<Vec<_>>(gone);
+    /// Reads the log; all of it must be whole, for what is damaged may hide a snapshot or a hold.
+    fn roots(&mut self, now: Timestamp) -> Result<Roots, StoreError> {
+        let ledger = Ledger::read(self.store)?;
+        if let Some(damage) = ledger.damage {
+            return Err(damage);
+        }
+        self.seen = ledger.moments.last().map_or(0, |moment| moment.sequence);
+        let mut roots = Roots::default();
+        for row in &ledger.arrived {
+            match ledger.standing(self.store, &row.id, now)? {
+                Standing::Living => roots.needed.push(row.clone()),
+                Standing::Forgotten(_) => roots.given_up.push(row.clone()),
+                Standing::Kept(why) => {
+                    self.done.kept_back.push((row.id, why));
+                    roots.needed.push(row.clone());
                 }
-                LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
+                Standing::Removed => {}
             }
         }
-        let there: std::collections::HashSet<_> = self.store.manifest_ids()?.into_iter().collect();
-        forgotten.retain(|row| there.contains(&row.id));
-        Ok(Roots { living, given_up: forgotten })
+        Ok(roots)
     }
 
     /// The right to remove a snapshot that was given up, if there is nothing against it.
     fn may_go(&mut self, row: &SnapshotRow) -> Result<Option<Clearance>, StoreError> {
-        // A manifest that cannot be read any more says nothing against it.
-        let manifest = self.store.manifest(&row.id);
-        if manifest.is_ok_and(|manifest| manifest.evidence.immutable) {
-            self.done.immutable.push(row.id);
-            return Ok(None);
-        }
         let clearance = self.store.clearance(row.sequence)?;
         if clearance.is_none() {
             self.done.leased.push(row.id);
