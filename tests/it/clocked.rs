@@ -76,10 +76,14 @@ pub(crate) fn capture_as(store: &Store, folder: &Path, dataset: &str, time: Time
     capture(store, source, options, &Quiet, &|| time).unwrap().id.to_string()
 }
 
-/// The database of the store, to be changed behind Larder's back.
+/// The database of the store, to be changed behind Larder's back. What is written is as section 4 of the format page wants it.
 pub(crate) fn database(sandbox: &Sandbox) -> rocksdb::DB {
-    let names = Family::ALL.map(|f| f.name().to_owned());
-    rocksdb::DB::open_cf(&rocksdb::Options::default(), sandbox.store().join("db"), names).unwrap()
+    let mut table = rocksdb::BlockBasedOptions::default();
+    table.set_format_version(6);
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&table);
+    let family = |f: Family| rocksdb::ColumnFamilyDescriptor::new(f.name(), options.clone());
+    rocksdb::DB::open_cf_descriptors(&options, sandbox.store().join("db"), Family::ALL.map(family)).unwrap()
 }
 
 /// A client with a key of its own to the store, of this role: it lacks what the role lacks.
