@@ -213,28 +213,30 @@ fn sums(plan: &Plan, ended: Ended, out: &Output) {
 
 /// What must be heard, quiet or not: somebody may be at work who should not be.
 fn warn(done: &Forgot, out: &Output) {
-    for strange in &done.plan.strange {
+    let plan = &done.plan;
+    for strange in &plan.strange {
         let kept = match strange.keeps {
             0 => "what came before it will not be forgotten".to_owned(),
-            n => format!("{} before it kept for that alone", counted(n, "snapshot is", "snapshots are")),
+            1 => "one snapshot before it is kept for that alone".to_owned(),
+            n => format!("{n} snapshots before it are kept for that alone"),
         };
         out.tell(&format!(
             "larder: snapshot {} of {} is strange: {}; {kept}; if it is as it should be: larder release --strange {}",
             short_id(strange.id),
-            done.plan.dataset_label(strange.dataset),
+            plan.dataset_label(strange.dataset),
             strange.why,
             short_id(strange.id),
         ));
     }
-    for moved in &done.plan.moved {
+    for moved in &plan.moved {
         let whose = match moved.origin {
             Origin::Vouched => "catalog and owner keys".to_owned(),
             Origin::Writer(key) => format!("the writer key {key}"),
         };
         out.tell(&format!(
-            "larder: {} of {whose} in {} with a time that no entry around it bears out: it counts as near as they allow",
+            "larder: of {whose}, {} in {} a time that no entry around it bears out; it counts as near to that as they allow",
             counted(moved.count, "snapshot", "snapshots"),
-            done.plan.dataset_label(moved.dataset),
+            plan.dataset_label(moved.dataset) + if moved.count == 1 { " claims" } else { " claim" },
         ));
     }
     for (sequence, kind) in &done.ledger.unvouched {

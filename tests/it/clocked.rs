@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use larder::codec::{Identity, Passphrase, Prompt, generate_identity, parse_identities, parse_recipient, unwrap, wrap};
-use larder::format::{KeyRecord, Role};
+use larder::format::{Family, KeyRecord, Role};
 use larder::model::{Evidence, KeyName, Quiet, Timestamp};
 use larder::ops::capture::{CaptureOptions, Source, capture};
 use larder::store::{CacheSize, ClientDirs, Store, StoreError, Unlock, open};
@@ -76,6 +76,16 @@ pub(crate) fn capture_as(store: &Store, folder: &Path, dataset: &str, time: Time
     capture(store, source, options, &Quiet, &|| time).unwrap().id.to_string()
 }
 
+/// The database of the store, to be changed behind Larder's back. What is written is as section 4 of the format page wants it.
+pub(crate) fn database(sandbox: &Sandbox) -> rocksdb::DB {
+    let mut table = rocksdb::BlockBasedOptions::default();
+    table.set_format_version(6);
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&table);
+    let family = |f: Family| rocksdb::ColumnFamilyDescriptor::new(f.name(), options.clone());
+    rocksdb::DB::open_cf_descriptors(&options, sandbox.store().join("db"), Family::ALL.map(family)).unwrap()
+}
+
 /// A client with a key of its own to the store, of this role: it lacks what the role lacks.
 pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Client {
     let keys = sandbox.store().join("keys");
@@ -96,8 +106,12 @@ pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Cli
         record.page_identities.clear();
     }
     let recipient = parse_recipient(&recipient, Arc::new(Nobody)).unwrap();
-    let file = keys.join(format!("{}.age", record.name));
-    fs::write(file, wrap(&record.to_bytes(), &recipient).unwrap()).unwrap();
+    let object = wrap(&record.to_bytes(), &recipient).unwrap();
+    fs::write(keys.join(format!("{}.age", record.name)), &object).unwrap();
+    let db = database(sandbox);
+    let default = db.cf_handle(Family::Default.name()).unwrap();
+    db.put_cf(default, format!("key/{}", record.name), object).unwrap();
+    db.flush_cf(default).unwrap();
     client
 }
 

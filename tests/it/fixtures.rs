@@ -12,7 +12,8 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-fn script(name: &str) -> Command {
+/// A program of this folder.
+pub(crate) fn script(name: &str) -> Command {
     let mut command = Command::new(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name));
     command

@@ -3,10 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use larder::format::{Family, Role, number_key};
+use larder::format::{Role, number_key};
 use larder::model::{Evidence, ForgetCause, ForgetDetail, LogKind};
+use larder::snapshots::{Ledger, Standing};
+use larder::store::{NewEntry, Waiting};
 
-use crate::clocked::{Told, capture_as, capture_at, client_with_role, days_ago, folder, now, opened};
+use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
 use crate::sandbox::Sandbox;
 
 /// A store with snapshots of `home`, at noon of each of the last so many days; gives their ids, oldest first.
@@ -207,14 +209,46 @@ fn a_snapshot_that_shrank_keeps_what_came_before_until_it_is_confirmed() {
     assert_eq!(told.kept, [shrunk]);
 }
 
+/// What `gc` asks before it removes anything: whatever put the entries there, only what nothing keeps may go.
+#[test]
+fn of_what_was_given_up_only_what_nothing_keeps_may_be_removed() {
+    let (sandbox, ids) = daily(4);
+    let store = opened(&sandbox, sandbox.client());
+    let evidence = Evidence { immutable: true, ..Evidence::default() };
+    let fixed = capture_as(&store, &sandbox.path("source"), "home", now(), evidence);
+    sandbox.larder(["hold", &ids[0], "--reason", "x"]).done();
+    store.refresh().unwrap();
+    let rows = store.snapshots().unwrap();
+    let mut log = store.log_writer(Waiting::NoWait, &|| true).unwrap();
+    let give_up = |id: &String| {
+        let row = rows.iter().find(|row| row.id.to_string() == *id).unwrap();
+        NewEntry { kind: LogKind::Forget, dataset: Some(row.dataset), snapshot: Some(row.id), detail: None }
+    };
+    log.append(&[&ids[0], &ids[1], &ids[2], &fixed].map(give_up), now()).unwrap();
+    drop(log);
+    {
+        let db = database(&sandbox);
+        db.delete_cf(db.cf_handle("manifests").unwrap(), rows[2].id.as_bytes()).unwrap();
+        db.flush_cf(db.cf_handle("manifests").unwrap()).unwrap();
+    }
+    store.refresh().unwrap();
+    let ledger = Ledger::read(&store).unwrap();
+    assert!(ledger.damage.is_none());
+    let standing = |at: usize| ledger.standing(&store, &rows[at].id, now()).unwrap();
+    assert!(matches!(standing(0), Standing::Kept(why) if why.contains("holds it")));
+    assert_eq!(standing(1), Standing::Forgotten(8));
+    assert_eq!(standing(2), Standing::Removed);
+    assert_eq!(standing(3), Standing::Living);
+    assert!(matches!(standing(4), Standing::Kept(why) if why.contains("immutable")));
+}
+
 #[test]
 fn a_log_with_a_hole_forgets_nothing() {
     let (sandbox, ids) = daily(3);
     sandbox.larder(["hold", &ids[0], "--reason", "x"]).done();
     sandbox.larder(["hold", &ids[1], "--reason", "y"]).done();
     {
-        let names = Family::ALL.map(|f| f.name().to_owned());
-        let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), sandbox.store().join("db"), names).unwrap();
+        let db = database(&sandbox);
         db.delete_cf(db.cf_handle("log").unwrap(), number_key(4)).unwrap();
     }
     sandbox.larder(["forget", "--keep-last", "1"]).refused(13, "may hide holds");

@@ -5,7 +5,8 @@ use larder::model::{LogKind, Timestamp};
 use larder::store::{NewEntry, Store, Waiting};
 
 use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};
-use crate::sandbox::{Client, Sandbox};
+use crate::fixtures::script;
+use crate::sandbox::{Client, Ran, Sandbox};
 
 /// A store with snapshots of `home`, one a day for a week, by the owner and by a writer each.
 struct Week {
@@ -46,6 +47,16 @@ impl Week {
 
 fn later(time: Timestamp, seconds: i64) -> Timestamp {
     Timestamp { seconds: time.seconds + seconds, ..time }
+}
+
+/// The snapshots that tests/reader.py finds; it also checks the store.
+fn by_reader(sandbox: &Sandbox) -> Vec<String> {
+    let run = |what: &str| {
+        let mut command = script("reader.py");
+        Ran::of(command.arg(sandbox.store()).arg("--identity").arg(sandbox.client().identity()).arg(what))
+    };
+    run("check").done();
+    run("list").lines().iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -116,8 +127,10 @@ fn a_writer_cannot_forget_hold_or_rule_by_entries_of_its_own_making() {
     let listed = week.sandbox.larder(["list", "--json"]).ids();
     assert!(listed.contains(&week.owners[0]), "it is still there");
     week.sandbox.larder(["show", &week.owners[0]]).done();
+    assert_eq!(by_reader(&week.sandbox), listed, "and so it is by the format page alone");
     let told = week.forget(&["--keep-last", "1"], 0);
     assert!(told.forgotten.contains(&week.owners[0]), "nor is it held");
+    assert_eq!(by_reader(&week.sandbox), week.sandbox.larder(["list", "--json"]).ids());
     assert_eq!(told.summary["unvouched"], serde_json::json!(made));
     assert!(week.sandbox.larder(["policy", "show", "--json"]).lines().is_empty());
     let said = week.sandbox.larder(["forget", "--keep-last", "1", "-q"]).ended(0).stderr;

@@ -6,7 +6,7 @@ use larder::codec::{DataKey, IdKeys, MacLabel, digest, seal_value, unwrap, wrap_
 use larder::format::{EpochRecord, Family, KeyRecord, join_mac, number_key, to_bytes};
 use larder::model::{EpochId, KeyName, LogEntry, LogKind, Manifest, SnapshotId, Timestamp};
 
-use crate::clocked::{Told, capture_at, days_ago, folder, identities, opened};
+use crate::clocked::{Told, capture_at, database, days_ago, folder, identities, opened};
 use crate::sandbox::Sandbox;
 
 const COUNT: u64 = 10_000;
@@ -72,8 +72,7 @@ fn fill(sandbox: &Sandbox, first: &Manifest, row_hash: larder::model::Digest) {
     let keys = std::fs::read_dir(sandbox.store().join("keys")).unwrap().next().unwrap().unwrap().path();
     let plain = unwrap(&std::fs::read(keys).unwrap(), &identities(sandbox.client())).unwrap();
     let record = KeyRecord::from_bytes(&plain).unwrap();
-    let names = Family::ALL.map(|f| f.name().to_owned());
-    let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), sandbox.store().join("db"), names).unwrap();
+    let db = database(sandbox);
     let ids = IdKeys::new(&record.id_key);
     let dataset = ids.dataset(&first.dataset);
     let forger = Forger { db: &db, record: &record, ids, dataset };
