@@ -84,7 +84,7 @@ pub(super) struct DoneJson {
     index_entries: u64,
     /// Blocks removed.
     blocks: u64,
-    /// Their sealed bytes.
+    /// Bytes by which the files of blocks became shorter.
     freed: u64,
     /// Sealed bytes of dead blocks that stay until more of their files is dead.
     kept: u64,
@@ -151,7 +151,11 @@ fn as_json(collected: &Collected, dry_run: bool) -> GcJson {
         living: collected.living,
         removed: ids(&collected.removed),
         leased: ids(&collected.leased),
-        kept_back: collected.kept_back.iter().map(|(id, why)| KeptJson { id: id.to_string(), why: why.clone() }).collect(),
+        kept_back: collected
+            .kept_back
+            .iter()
+            .map(|(id, why)| KeptJson { id: id.to_string(), why: why.clone() })
+            .collect(),
         all: collected.all.into(),
         dead: collected.dead.into(),
         sparse: collected.sparse.into(),

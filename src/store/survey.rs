@@ -222,11 +222,16 @@ impl Survey {
         let mut room = Room::default();
         let db = self.store.db();
         for sort in [Sort::Chunk, Sort::Page] {
-            let rows = || self.rows.iter().filter(|row| row.sort == sort && counts(row));
-            let numbers: Vec<_> = rows().map(|row| row.number).collect();
-            room.blocks += numbers.len() as u64;
-            room.items += rows().map(|row| u64::from(row.items - row.needed.min(row.items))).sum::<u64>();
-            room.bytes += db.row_bytes(sort.blocks(), &numbers)?.iter().sum::<u64>();
+            let (mut ranges, mut end) = (Vec::new(), u64::MAX);
+            for row in self.rows.iter().rev().filter(|row| row.sort == sort) {
+                if counts(row) {
+                    ranges.push((row.number, end));
+                    room.items += u64::from(row.items - row.needed.min(row.items));
+                }
+                end = row.number;
+            }
+            room.blocks += ranges.len() as u64;
+            room.bytes += db.row_bytes(sort.blocks(), &ranges)?;
         }
         Ok(room)
     }

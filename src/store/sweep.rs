@@ -56,7 +56,7 @@ pub struct BlockSweep {
     done: bool,
     /// Blocks removed.
     pub blocks: u64,
-    /// Bytes by which the files of blocks became shorter.
+    /// Bytes by which the files of blocks became shorter, those counted off that were written anew.
     pub freed: u64,
     /// Bytes of dead blocks in files of which too little is dead to write them anew.
     pub kept: u64,
@@ -148,34 +148,47 @@ impl Sweeper {
             if dead.is_empty() {
                 continue;
             }
-            let bytes: u64 = self.db().row_bytes(family, &dead)?.iter().sum();
+            let bytes = self.db().row_bytes(family, &dead)?;
             if !is_whole && bytes < file.bytes / DEAD_PART {
                 sweep.kept += bytes;
                 continue;
             }
+            let before = self.db().family_bytes(family)?;
             self.take_out(family, file, &dead, is_whole)?;
             sweep.blocks += dead.len() as u64;
-            sweep.freed += bytes;
+            sweep.freed += before.saturating_sub(self.db().family_bytes(family)?);
             return Ok(());
         }
         (sweep.done, sweep.pages, sweep.from) = (sweep.pages, true, 0);
         Ok(())
     }
 
-    /// The rows of a file that nothing needs, and whether those are all.
-    fn dead_rows(&self, family: Family, file: BlockFile, survey: &Survey) -> Result<(Vec<u64>, bool), StoreError> {
-        let (mut dead, mut is_whole) = (Vec::new(), true);
-        // The epoch note before which nothing was needed yet that it is for.
-        let mut note: Option<u64> = None;
-        for number in file.first..=file.last {
-            match self.fate(family, number, survey)? {
-                Fate::Absent => {}
-                Fate::Note => dead.extend(note.replace(number)),
-                Fate::Dead => dead.push(number),
-                Fate::Needed => (note, is_whole) = (None, false),
+    /// The rows of a file that nothing needs, each with the number of the row behind it, and whether those are all.
+    fn dead_rows(
+        &self,
+        family: Family,
+        file: BlockFile,
+        survey: &Survey,
+    ) -> Result<(Vec<(u64, u64)>, bool), StoreError> {
+        let (mut dead, mut is_whole, mut end) = (Vec::new(), true, u64::MAX);
+        // Backwards: a note is needed if a block is that comes behind it and before the next note.
+        let mut is_noted = false;
+        for number in (file.first..=file.last).rev() {
+            let is_dead = match self.fate(family, number, survey)? {
+                Fate::Absent => continue,
+                Fate::Note => !std::mem::take(&mut is_noted),
+                Fate::Dead => true,
+                Fate::Needed => {
+                    is_noted = true;
+                    false
+                }
+            };
+            is_whole &= is_dead;
+            if is_dead {
+                dead.push((number, end));
             }
+            end = number;
         }
-        dead.extend(note);
         Ok((dead, is_whole))
     }
 
@@ -199,9 +212,9 @@ impl Sweeper {
     }
 
     /// Takes rows out of a file and gives their room back.
-    fn take_out(&self, family: Family, file: BlockFile, dead: &[u64], is_whole: bool) -> Result<(), StoreError> {
+    fn take_out(&self, family: Family, file: BlockFile, dead: &[(u64, u64)], is_whole: bool) -> Result<(), StoreError> {
         let mut rows = self.begin_rows()?;
-        for number in dead {
+        for (number, _) in dead {
             rows.remove(Family::Sums, &number_key(*number));
             if !is_whole {
                 rows.remove(family, &number_key(*number));

@@ -57,7 +57,7 @@ pub struct Collected {
     pub index_entries: u64,
     /// Blocks removed.
     pub blocks: u64,
-    /// Bytes by which the files of blocks became shorter; what was written anew is not taken off.
+    /// Bytes by which the files of blocks became shorter; what was moved before is not taken off.
     pub freed: u64,
     /// Bytes of dead blocks that stay for now: too little of their files is dead to write those anew.
     pub kept: u64,

@@ -71,7 +71,12 @@ impl Sandbox {
     fn try_collect(&self, dry_run: bool, progress: &dyn Progress) -> Result<Collected, QueryError> {
         self.store.refresh().unwrap();
         let pages = Pages::new(&self.store, 8 << 20);
-        let done = collect(&self.store, &pages, GcOptions { dry_run, waiting: Waiting::Wait, now: Timestamp::EPOCH }, progress);
+        let done = collect(
+            &self.store,
+            &pages,
+            GcOptions { dry_run, waiting: Waiting::Wait, now: Timestamp::EPOCH },
+            progress,
+        );
         self.store.refresh().unwrap();
         done
     }
