@@ -20,6 +20,7 @@ mod filter;
 mod find;
 mod folders;
 mod fstab;
+mod heal;
 mod help;
 mod history;
 mod init;
@@ -35,6 +36,7 @@ mod place;
 mod profile;
 mod progress;
 mod rehearsal;
+mod repair;
 mod report;
 mod restore;
 mod schema;
@@ -48,6 +50,7 @@ mod stats;
 mod stderr;
 mod stream;
 mod verify;
+mod verify_json;
 mod why;
 
 use std::ffi::OsString;
@@ -141,6 +144,8 @@ enum Command {
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
+    Heal(heal::HealArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -167,6 +172,8 @@ impl Command {
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
+            Self::Repair(args) => repair::run(&args, global, out),
+            Self::Heal(args) => heal::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

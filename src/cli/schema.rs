@@ -11,8 +11,8 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, history, init, list, ls, mount, show_config, snapshot_json, stats, verify,
-    why,
+    Outcome, changes, diff, export, find, heal, history, init, list, ls, mount, repair, show_config, snapshot_json,
+    stats, verify_json, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -51,7 +51,9 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("export", schema_of::<export::ExportJson>),
     ("mount", schema_of::<mount::MountReportJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
-    ("verify", schema_of::<verify::VerifyJson>),
+    ("verify", schema_of::<verify_json::VerifyJson>),
+    ("repair", schema_of::<repair::RepairJson>),
+    ("heal", schema_of::<heal::HealJson>),
     ("config", schema_of::<show_config::ConfigJson>),
     ("schema", schema_of::<Vec<String>>),
     ("error", schema_of::<FailureJson>),

@@ -5,6 +5,7 @@ pub mod capture;
 pub mod diff;
 pub mod find;
 pub mod growth;
+pub mod heal;
 pub mod history;
 pub(crate) mod mounts;
 mod own;

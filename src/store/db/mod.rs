@@ -4,6 +4,8 @@ mod logs;
 mod merge;
 mod options;
 mod rows;
+mod salvage;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use super::error::StoreError;
 pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
+pub(in crate::store) use tables::{Looked, RowBlocks, Table};
 
 /// An open database.
 ///
