@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
 use crate::model::{Kind, Timestamp};
-use crate::store::{self, CacheSize, Store, StoreError, Unlock};
+use crate::store::{self, CacheSize, ClosedStore, Store, StoreError, Unlock};
 use crate::tree::Pages;
 
 use super::error::CliError;
@@ -42,24 +42,19 @@ pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
 
 /// Opens a store, with so much memory for decoded blocks.
 pub(super) fn open_with(path: &Path, global: &Global, cache: CacheSize) -> Result<Store, CliError> {
+    try_open(path, global, cache)?.map_err(|e| refused(e, path, global))
+}
+
+/// The same; what stands in the way of the keys or in the store is told apart from the rest.
+fn try_open(path: &Path, global: &Global, cache: CacheSize) -> Result<Result<Store, StoreError>, CliError> {
     if path.to_str().is_some_and(|p| p.starts_with("s3://")) {
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
     log::info!("opening the store {}", path.display());
-    let keys = Keys {
-        files: settings::identities(global, Some(path)).value,
-        prompt: Arc::new(Terminal::new(global, Some(path))),
+    let store = match store::open(path, &keys(path, global), &folders::client_dirs(), cache) {
+        Ok(store) => store,
+        Err(e) => return Ok(Err(e)),
     };
-    let store = store::open(path, &keys, &folders::client_dirs(), cache).map_err(|e| {
-        let missing = matches!(&e, StoreError::Missing(_));
-        let error = CliError::from(e);
-        match global.settings.config.stores.keys().next() {
-            Some(_) if missing && path.components().count() == 1 => {
-                error.hint("no store of that name is in larder.toml either; `larder config show` tells what is")
-            }
-            _ => error,
-        }
-    })?;
     if let Some(damage) = store.lost_end().or_else(|| store.trouble()) {
         global.output().tell(&format!("larder: {damage}; what is left can be read, not added to"));
     }
@@ -69,7 +64,64 @@ pub(super) fn open_with(path: &Path, global: &Global, cache: CacheSize) -> Resul
             "larder: what was seen of the store cannot be remembered: {why}; should it be set back, nothing will tell"
         ));
     }
-    Ok(store)
+    Ok(Ok(store))
+}
+
+fn keys(path: &Path, global: &Global) -> Keys {
+    let files = settings::identities(global, Some(path)).value;
+    Keys { files, prompt: Arc::new(Terminal::new(global, Some(path))) }
+}
+
+/// Why a store cannot be opened, for its user.
+fn refused(e: StoreError, path: &Path, global: &Global) -> CliError {
+    let missing = matches!(&e, StoreError::Missing(_));
+    let error = CliError::from(e);
+    match global.settings.config.stores.keys().next() {
+        Some(_) if missing && path.components().count() == 1 => {
+            error.hint("no store of that name is in larder.toml either; `larder config show` tells what is")
+        }
+        _ => error,
+    }
+}
+
+/// A store, or what can be had of it without a key.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// With a key.
+    Store(Store),
+    /// Without, and why, unless none was wanted.
+    Closed(ClosedStore, Option<StoreError>),
+}
+
+/// Opens the store that the user named; if no key at hand opens it, or damage is in the way, as far as it can be had without one,
+/// unless that is `not_enough`.
+pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened, CliError> {
+    let path = store_path(global)?;
+    let e = match try_open(&path, global, CacheSize::default())? {
+        Ok(store) => return Ok(Opened::Store(store)),
+        Err(e) => e,
+    };
+    let keyless = matches!(e, StoreError::WrongKey(_) | StoreError::WrongPassphrase(_) | StoreError::NoPassphrase(_));
+    if e.is_damage() || keyless && !not_enough {
+        // What hinders that too has been told by the error before.
+        if let Ok(closed) = store::open_closed(&path, &folders::client_dirs()) {
+            return Ok(Opened::Closed(closed, Some(e)));
+        }
+    }
+    Err(refused(e, &path, global))
+}
+
+/// Opens the store that the user named, though its tip may be damaged.
+pub(super) fn open_for_repair(global: &Global) -> Result<Store, CliError> {
+    let path = store_path(global)?;
+    let opened = store::open_for_repair(&path, &keys(&path, global), &folders::client_dirs(), CacheSize::default());
+    opened.map_err(|e| refused(e, &path, global))
+}
+
+/// Opens the store that the user named without a key.
+pub(super) fn open_closed(global: &Global) -> Result<ClosedStore, CliError> {
+    let path = store_path(global)?;
+    store::open_closed(&path, &folders::client_dirs()).map_err(|e| refused(e, &path, global))
 }
 
 /// Opens the store that the user named.

@@ -21,7 +21,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export"]),
     ("Keep", &["forget", "hold", "release", "policy"]),
-    ("Care", &["verify", "gc"]),
+    ("Care", &["verify", "gc", "repair", "heal"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
 
@@ -39,6 +39,8 @@ const STATUSES: &[(&str, &[u8])] = &[
     // A signal is how a mount ends in order.
     ("mount", &[0, 1, 2, 10, 12, 13, 14]),
     ("unmount", &[0, 1, 2, 10]),
+    ("heal", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
+    ("repair", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("config", &[0, 1, 2]),
     ("schema", &[0, 1, 2]),
     ("completions", &[0, 1, 2]),

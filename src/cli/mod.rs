@@ -22,6 +22,7 @@ mod folders;
 mod forget;
 mod fstab;
 mod gc;
+mod heal;
 mod help;
 mod history;
 mod hold;
@@ -41,6 +42,7 @@ mod policy;
 mod profile;
 mod progress;
 mod rehearsal;
+mod repair;
 mod report;
 mod restore;
 mod schema;
@@ -55,6 +57,7 @@ mod stderr;
 mod stream;
 mod verdicts;
 mod verify;
+mod verify_json;
 mod why;
 
 use std::ffi::OsString;
@@ -153,6 +156,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
     Gc(gc::GcArgs),
+    Repair(repair::RepairArgs),
+    Heal(heal::HealArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -184,6 +189,8 @@ impl Command {
             Self::Policy(args) => policy::run(args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
             Self::Gc(args) => gc::run(&args, global, out),
+            Self::Repair(args) => repair::run(&args, global, out),
+            Self::Heal(args) => heal::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

@@ -11,8 +11,8 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, gc, history, hold, init, list, ls, mount, policy, show_config, snapshot_json,
-    stats, verdicts, verify, why,
+    Outcome, changes, diff, export, find, gc, heal, history, hold, init, list, ls, mount, policy, repair, show_config,
+    snapshot_json, stats, verdicts, verify_json, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -55,8 +55,10 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("hold", schema_of::<hold::HeldJson>),
     ("release", schema_of::<hold::HeldJson>),
     ("policy", schema_of::<policy::PolicyReportJson>),
-    ("verify", schema_of::<verify::VerifyJson>),
     ("gc", schema_of::<gc::GcJson>),
+    ("verify", schema_of::<verify_json::VerifyJson>),
+    ("repair", schema_of::<repair::RepairJson>),
+    ("heal", schema_of::<heal::HealJson>),
     ("config", schema_of::<show_config::ConfigJson>),
     ("schema", schema_of::<Vec<String>>),
     ("error", schema_of::<FailureJson>),

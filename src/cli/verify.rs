@@ -1,16 +1,18 @@
 //! `larder verify`
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
-use schemars::JsonSchema;
-use serde::Serialize;
 
-use crate::model::Kind;
-use crate::ops::verify::{Verified, VerifyOptions, verify};
+use crate::model::{Kind, Timestamp};
+use crate::ops::verify::{LedgerKept, Touched, Verified, VerifyOptions, verify, verify_closed};
+use crate::store::Finding;
 
-use super::context;
+use super::context::{self, Opened};
 use super::error::CliError;
-use super::output::{Output, counted, escaped, human_bytes, short_id};
+use super::output::{Output, counted, escaped, human_bytes, short_id, short_time};
 use super::progress::Bar;
+use super::verify_json::VerifyJson;
 use super::{Global, Outcome};
 
 /// Paths shown for each snapshot that damage touches.
@@ -18,48 +20,118 @@ const PATHS_SHOWN: usize = 10;
 
 /// Check the store: structure, and that no byte has changed
 ///
-/// Names each damaged object, and the snapshots and paths that it touches; exit status 13 if there is any damage.
+/// Names each damaged object, and the snapshots and paths that it touches; exit status 13 if there is any damage. The store remembers
+/// when each block was looked at: with --budget, or a part of a hundred, those come first that had to wait longest. Without a key at
+/// hand it is still found whether a stored byte has changed, and told what that leaves out.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder verify                                        structure, and the sealed bytes of every block
-  larder verify --read-data                            every byte, as a restore would read it")]
+  larder verify --read-data                            every byte, as a restore would read it
+  larder verify --read-data=5%                         a twentieth of the blocks, those that waited longest
+  larder verify --read-data --budget 30m               as many as half an hour lets, the others next time
+  larder verify --no-key                               on a machine that must not have the keys")]
 pub(super) struct VerifyArgs {
-    /// Open every block and file too, and recompute every hash
-    #[arg(long)]
-    read_data: bool,
+    /// Open blocks too, and recompute every hash; of a part, those not opened for the longest time
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100", value_parser = percent)]
+    read_data: Option<u8>,
+    /// Stop after that time (90s, 30m, 2h); what waited longest comes first
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    budget: Option<Duration>,
+    /// Ask for no key: check what can be checked without
+    #[arg(long, conflicts_with_all = ["read_data", "budget"])]
+    no_key: bool,
 }
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let store = context::open_named(global)?;
-    let pages = context::pages(&store);
+    let read_data = args.read_data.unwrap_or(0);
+    let opened = if args.no_key {
+        Opened::Closed(context::open_closed(global)?, None)
+    } else {
+        context::open_or_closed(global, read_data > 0 || args.budget.is_some())?
+    };
+    let begun = Instant::now();
     let bar = Bar::start(out, "verify");
-    let options = VerifyOptions { read_data: args.read_data };
-    let verified = verify(&store, &pages, options, &bar);
+    let verified = match &opened {
+        Opened::Store(store) => {
+            let time_is_up = || args.budget.is_some_and(|budget| begun.elapsed() >= budget);
+            let time_is_up: &(dyn Fn() -> bool + Sync) = &time_is_up;
+            let options = VerifyOptions { read_data, now: context::now(), time_is_up: args.budget.map(|_| time_is_up) };
+            verify(store, &context::pages(store), options, &bar)
+        }
+        Opened::Closed(store, why) => verify_closed(store, &bar).map(|mut verified| {
+            // What hindered the keys, where that is damage.
+            if let Some(damage) = why.as_ref().filter(|e| e.is_damage()) {
+                verified.findings.insert(0, Finding::from_error(damage));
+            }
+            verified
+        }),
+    };
     bar.finish();
     // It would send its user in a circle.
     let verified = verified.map_err(|e| CliError { hint: None, ..CliError::from(e) })?;
     if out.json() {
-        out.print_json(&as_json(&verified, args.read_data))?;
+        out.print_json(&VerifyJson::new(&verified, read_data))?;
     } else {
-        print(&verified, args.read_data, out)?;
+        if let Opened::Closed(_, Some(why)) = &opened {
+            out.remark(&format!("larder: {why}: checked without a key"));
+        }
+        print(&verified, read_data, out)?;
     }
     if verified.findings.is_empty() {
         return Ok(Outcome::Done);
     }
     let count = verified.findings.len();
-    Err(CliError::new(
-        Kind::Damage,
-        format!("damage found: {count} objects, {} snapshots touched", verified.touched.len()),
-    )
-    .hint("what is not named above is whole and can be restored; copy it out, and capture the sources into a new store")
-    .told(out.json()))
+    let text = format!("damage found: {count} objects, {} snapshots touched", verified.touched.len());
+    Err(CliError::new(Kind::Damage, text).hint(NEXT).told(out.json()))
 }
 
-fn print(verified: &Verified, read_data: bool, out: &Output) -> Result<(), CliError> {
+/// What to do about damage.
+const NEXT: &str = "what is not named above is whole and can be restored; `larder repair` tells what can be made anew, and `larder heal` \
+    takes what is lost from a folder, a mount or a copy of the store";
+
+fn print(verified: &Verified, read_data: u8, out: &Output) -> Result<(), CliError> {
     for finding in &verified.findings {
         out.line(&format!("damaged: {}: {}", escaped(&finding.object), escaped(&finding.why)))?;
     }
-    for touched in &verified.touched {
+    print_touched(&verified.touched, out)?;
+    for id in &verified.unlisted {
+        out.line(&format!("listed nowhere, to be had by its id: snapshot {id}"))?;
+    }
+    for what in verified.not_checked {
+        out.line(&format!("not checked, for want of a key: {what}"))?;
+    }
+    let seen = &verified.inspected;
+    if verified.cut_short {
+        let left = seen.all.saturating_sub(seen.blocks);
+        out.line(&format!("the time was up: {} not looked at", counted(left, "block was", "blocks were")))?;
+    }
+    if let Some(ledger) = &verified.ledger {
+        print_ledger(ledger, read_data > 0, verified, out)?;
+    }
+    if verified.findings.is_empty() {
+        let depth = match read_data {
+            _ if !verified.not_checked.is_empty() => "sealed bytes alone".to_owned(),
+            0 => "structure and sealed bytes".to_owned(),
+            100 if !verified.cut_short => format!("every byte of {} read", counted(verified.files, "file", "files")),
+            _ => format!("{} opened", counted(seen.opened, "block", "blocks")),
+        };
+        let entries = match verified.not_checked {
+            [] => format!("{}, ", counted(verified.entries, "entry", "entries")),
+            _ => String::new(),
+        };
+        out.line(&format!(
+            "no damage: {}, {entries}{}, {} ({depth})",
+            counted(verified.snapshots, "snapshot", "snapshots"),
+            counted(seen.blocks, "block", "blocks"),
+            human_bytes(seen.bytes)
+        ))?;
+    }
+    Ok(())
+}
+
+/// Tells the snapshots and paths that damage touches.
+pub(super) fn print_touched(touched: &[Touched], out: &Output) -> Result<(), CliError> {
+    for touched in touched {
         let dataset = touched.dataset.as_ref().map_or_else(String::new, |d| format!(" of {}", escaped(d)));
         out.line(&format!("touched: snapshot {}{dataset}: {} paths", short_id(touched.snapshot), touched.count))?;
         for path in touched.paths.iter().take(PATHS_SHOWN) {
@@ -70,99 +142,74 @@ fn print(verified: &Verified, read_data: bool, out: &Output) -> Result<(), CliEr
             out.line(&format!("  … and {more} more"))?;
         }
     }
-    for id in &verified.unlisted {
-        out.line(&format!("listed nowhere, to be had by its id: snapshot {id}"))?;
+    Ok(())
+}
+
+/// How old the oldest look is, where that is not this one; and whether the next one will know of this.
+fn print_ledger(ledger: &LedgerKept, opened: bool, verified: &Verified, out: &Output) -> Result<(), CliError> {
+    let ages = &ledger.ages;
+    let (oldest, never, what) = if opened {
+        (ages.opened, ages.never_opened, "opened")
+    } else {
+        (ages.compared, ages.never_compared, "compared with its digest")
+    };
+    let seen = &verified.inspected;
+    let all = if opened { seen.opened == seen.all } else { seen.blocks == seen.all };
+    match oldest {
+        _ if all => {}
+        None => out.line(&format!("never {what} yet: {}", counted(never, "block", "blocks")))?,
+        Some(seconds) => {
+            let time = Timestamp { seconds: i64::try_from(seconds).unwrap_or(i64::MAX), nanos: 0 };
+            out.line(&format!("the block that waits longest was {what} on {}", short_time(time)))?;
+        }
     }
-    if verified.findings.is_empty() {
-        let files = counted(verified.files, "file", "files");
-        let depth =
-            if read_data { format!("every byte of {files} read") } else { "structure and sealed bytes".to_owned() };
-        out.line(&format!(
-            "no damage: {}, {}, {}, {} ({depth})",
-            counted(verified.snapshots, "snapshot", "snapshots"),
-            counted(verified.entries, "entry", "entries"),
-            counted(verified.blocks, "block", "blocks"),
-            human_bytes(verified.block_bytes)
-        ))?;
+    match &ledger.not_kept {
+        Some(why) if verified.findings.is_empty() => {
+            out.remark(&format!("larder: not noted for the next look: {}", escaped(why)));
+        }
+        _ => {}
     }
     Ok(())
 }
 
-/// What was checked and what was found.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct VerifyJson {
-    /// True if there are findings; then the exit status is 13.
-    damaged: bool,
-    snapshots: u64,
-    pages: u64,
-    /// Entries of folders. What several snapshots share is counted once.
-    entries: u64,
-    blocks: u64,
-    /// Bytes of those blocks in the store.
-    block_bytes: u64,
-    index_entries: u64,
-    /// Files among the entries of which every byte was read: all of them with --read-data, else none. Damage may have
-    /// hindered some.
-    files_read: u64,
-    /// Contents of several chunks that were also read from end to end, each once, whatever number of files has it: none
-    /// without --read-data.
-    long_contents: u64,
-    findings: Vec<FindingJson>,
-    /// The snapshots that the findings touch.
-    touched: Vec<TouchedJson>,
-    /// Ids of the snapshots that can be had by these alone, since the log that lists them cannot be read.
-    unlisted: Vec<String>,
+/// A part of a hundred, not none.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number.filter(|n| (1..=100).contains(n)).ok_or_else(|| format!("{text:?} is no part of a hundred: 1% to 100%"))
 }
 
-/// A damaged object.
-#[derive(Debug, Serialize, JsonSchema)]
-struct FindingJson {
-    object: String,
-    why: String,
-    /// The number of the block of content it is, or is in.
-    data_block: Option<u64>,
-    /// The number of the block of pages it is, or is in.
-    tree_block: Option<u64>,
+/// A time to work: `90s`, `30m` (or `30min`), `2h`, `1d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "s" => Some(1),
+        "m" | "min" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let seconds = number.parse::<u64>().ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text:?} is no time like 90s, 30m, 2h or 1d"))
 }
 
-/// A snapshot that damage touches.
-#[derive(Debug, Serialize, JsonSchema)]
-struct TouchedJson {
-    /// Its id.
-    snapshot: String,
-    /// Nothing if its manifest cannot be read.
-    dataset: Option<String>,
-    /// The first of the paths that are touched; bytes that are not UTF-8 are replaced.
-    paths: Vec<String>,
-    /// How many paths are touched.
-    count: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn as_json(v: &Verified, read_data: bool) -> VerifyJson {
-    let findings = v.findings.iter().map(|f| FindingJson {
-        object: f.object.clone(),
-        why: f.why.clone(),
-        data_block: f.data_block,
-        tree_block: f.tree_block,
-    });
-    let touched = v.touched.iter().map(|t| TouchedJson {
-        snapshot: t.snapshot.to_string(),
-        dataset: t.dataset.clone(),
-        paths: t.paths.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect(),
-        count: t.count,
-    });
-    VerifyJson {
-        damaged: !v.findings.is_empty(),
-        snapshots: v.snapshots,
-        pages: v.pages,
-        entries: v.entries,
-        blocks: v.blocks,
-        block_bytes: v.block_bytes,
-        index_entries: v.index_entries,
-        files_read: if read_data { v.files } else { 0 },
-        long_contents: v.long_contents,
-        findings: findings.collect(),
-        touched: touched.collect(),
-        unlisted: v.unlisted.iter().map(ToString::to_string).collect(),
+    #[test]
+    fn parts_and_times() {
+        assert_eq!([percent("5%"), percent("100"), percent("1")], [Ok(5), Ok(100), Ok(1)]);
+        for bad in ["", "0", "0%", "101", "-1", "5 %", "5%%", "1.5"] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+        let seconds = |text| duration(text).map(|d| d.as_secs());
+        assert_eq!(
+            [seconds("90s"), seconds("30m"), seconds("30min"), seconds("2h")],
+            [Ok(90), Ok(1800), Ok(1800), Ok(7200)]
+        );
+        for bad in ["", "m", "30", "1w", "-1h", "99999999999999999999d", "99999999999999999d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 }

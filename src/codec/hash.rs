@@ -17,6 +17,8 @@ pub enum MacLabel {
     Dataset,
     /// The tip.
     Tip,
+    /// A row of the ledger.
+    Ledger,
 }
 
 impl MacLabel {
@@ -27,6 +29,7 @@ impl MacLabel {
             Self::Log => b"log",
             Self::Dataset => b"dataset",
             Self::Tip => b"tip",
+            Self::Ledger => b"ledger",
         }
     }
 }

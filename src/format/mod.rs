@@ -20,7 +20,7 @@ pub use header::{Header, HeaderError, Tip};
 pub use keyspace::{Family, index_key, number_key, sum_key_value, sum_parts};
 pub use manifest::decode_manifest;
 pub use page::{Child, Page, PageItem, PageItems, PageKind};
-pub use records::{EpochRecord, KeyRecord, Role};
+pub use records::{EpochRecord, KeyRecord, LEDGER_BLOCKS, LedgerRow, Looks, Role};
 
 /// Header version that this program writes and the newest it opens.
 pub const FORMAT_VERSION: u32 = 1;
@@ -103,4 +103,5 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("CHUNK_MAX", CHUNK_MAX as u64),
     ("PAGE_MASK", PAGE_MASK as u64),
     ("PAGE_MIN", PAGE_MIN as u64),
+    ("LEDGER_BLOCKS", LEDGER_BLOCKS),
 ];

@@ -1,11 +1,11 @@
-//! Sections 7.1, 7.2 and 15: key records, epoch records, log entries, dataset records.
+//! Sections 7.1, 7.2, 11.1 and 15: key records, epoch records, rows of the ledger, log entries, dataset records.
 
 use bincode::de::{Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 use zeroize::Zeroize;
 
-use super::encoding::{encoded_byte, invalid};
+use super::encoding::{encoded, encoded_byte, invalid};
 use crate::model::{DatasetRecord, EpochId, Ext, KeyName, LogEntry, LogKind, StoreId};
 
 /// What the holder of a key may do.
@@ -148,3 +148,26 @@ versioned!(EpochRecord, "epoch record" { epoch, writer, page_key, chunk_key });
 encoded_byte!(LogKind, "kind of log entry" { Snapshot = 1, Forget = 2, Hold = 3, Policy = 4, KeyChange = 5 });
 versioned!(LogEntry, "log entry" { kind, sequence, arrival, dataset, manifest, previous, writer });
 versioned!(DatasetRecord, "dataset record" { head, manifest, count, name });
+
+/// Block numbers that one row of the ledger is about.
+pub const LEDGER_BLOCKS: u64 = 4096;
+
+/// When blocks were looked at, in seconds since 1970; 0 for never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// When their sealed bytes were compared with their digests.
+    pub compared: u64,
+    /// When they were opened and the id of each item made anew.
+    pub opened: u64,
+}
+encoded!(Looks { compared, opened });
+
+/// A row of the ledger: from the row's first block on, so many blocks and when they were looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Runs of blocks.
+    pub runs: Vec<(u32, Looks)>,
+    /// What later versions add.
+    pub ext: Ext,
+}
+versioned!(LedgerRow, "ledger row" { runs });

@@ -6,6 +6,7 @@ pub mod diff;
 pub mod find;
 pub mod gc;
 pub mod growth;
+pub mod heal;
 pub mod history;
 pub(crate) mod mounts;
 mod own;

@@ -149,7 +149,7 @@ impl Keyring {
         Ok(key)
     }
 
-    fn open_key(&self, id: EpochId, class: Class, stored: &[u8]) -> Result<Option<DataKey>, StoreError> {
+    pub(super) fn open_key(&self, id: EpochId, class: Class, stored: &[u8]) -> Result<Option<DataKey>, StoreError> {
         let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("epoch {id}"), why);
         let (body, mac) = split_mac(stored, "epoch record").map_err(|e| bad(&e))?;
         if !self.ids.mac_holds(MacLabel::Epoch, &[body], mac) {

@@ -12,6 +12,7 @@ mod files;
 mod inspect;
 mod keyring;
 mod lease;
+mod ledger;
 mod lock;
 mod log;
 mod mend;
@@ -22,6 +23,7 @@ mod repack;
 mod reserve;
 mod survey;
 mod sweep;
+mod repair;
 mod tip;
 mod unlock;
 mod voucher;
@@ -39,9 +41,10 @@ pub use create::{NewStore, create};
 pub use entries::{LogWriter, NewEntry};
 pub use error::StoreError;
 pub use files::lies_in;
-pub use inspect::{BlockCheck, BlockLook, Finding};
+pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Inspected, open_closed};
 pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
+pub use ledger::Ledger;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
 pub use own::OwnChunks;
@@ -50,6 +53,7 @@ pub use read::{CacheSize, Item};
 pub use repack::Repack;
 pub use survey::{Mark, Room, Survey};
 pub use sweep::{BlockSweep, IndexSweep, Sweeper};
+pub use repair::{PlainFile, Repaired, open_for_repair};
 pub use unlock::Unlock;
 pub use write::{CommitInfo, TINY_CHUNK, Writer};
 
@@ -99,6 +103,7 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let tip = tip::read(dir, keyring.ids())?;
     let db = mend::open_database(dir, tip.as_ref())?;
     let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
+    store.check_canary()?;
     store.check_tip(tip)?;
     store.check_pin()?;
     ::log::info!("store {} is open: {} snapshots and other entries", store.id(), store.last_sequence()?);
@@ -118,9 +123,6 @@ impl Store {
         if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
             return Err(StoreError::damage("the header", "its MAC does not hold"));
         }
-        if db.get(Family::Default, b"canary")?.as_deref() != Some(header.store.as_bytes()) {
-            return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
-        }
         let inner = Inner {
             dir: dir.to_owned(),
             header,
@@ -135,6 +137,14 @@ impl Store {
             unpinned: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Refuses a database that belongs to another header.
+    fn check_canary(&self) -> Result<(), StoreError> {
+        if self.db().get(Family::Default, b"canary")?.as_deref() != Some(self.id().as_bytes()) {
+            return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
+        }
+        Ok(())
     }
 
     /// Compares the log with the tip. What is left of a store that lost its end can still be read: the loss is kept in mind,

@@ -17,7 +17,7 @@ use crate::format::{
     BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes,
 };
 use crate::model::{
-    ChunkId, DatasetName, DatasetRecord, Digest, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp,
+    ChunkId, DatasetName, DatasetRecord, Digest, EpochId, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp,
 };
 
 use super::Store;
@@ -273,6 +273,15 @@ impl Writer {
         }
     }
 
+    /// Ends without a snapshot. What was put survives a power cut when this returns.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn keep(mut self) -> Result<(), StoreError> {
+        self.settle()?;
+        self.shared.db.flush()
+    }
+
     /// Makes the reason for a failed [`Self::put_chunks`] known: the first error of the ingesting thread.
     #[must_use]
     pub fn failure(mut self) -> Option<StoreError> {
@@ -412,7 +421,8 @@ impl<'a> Ingest<'a> {
         if self.files[which].is_none() {
             let note = self.take_number();
             let mut file = RowFile::create(self.tmp.join(format!("{note}.sst")))?;
-            file.put(&number_key(note), &epoch_note(&self.shared.epoch))?;
+            let epoch = &self.shared.epoch;
+            file.put(&number_key(note), &note_block(epoch.id, &epoch.record))?;
             self.files[which] = Some(file);
         }
         let number = self.take_number();
@@ -474,15 +484,15 @@ impl<'a> Ingest<'a> {
 }
 
 /// The block that begins each ingested file.
-fn epoch_note(epoch: &OwnEpoch) -> Vec<u8> {
+pub(super) fn note_block(epoch: EpochId, record: &[u8]) -> Vec<u8> {
     let header = BlockHeader {
         kind: BlockKind::EpochNote,
         cipher: Cipher::None,
-        epoch: epoch.id,
+        epoch,
         table_nonce: 0,
         content_nonce: 0,
         table_len: 0,
-        content_len: u32::try_from(epoch.record.len()).unwrap_or(u32::MAX),
+        content_len: u32::try_from(record.len()).unwrap_or(u32::MAX),
     };
-    [&header.to_bytes()[..], &epoch.record].concat()
+    [&header.to_bytes()[..], record].concat()
 }

@@ -35,6 +35,7 @@ mod power_cut; // what a power cut leaves of what was not synced
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
+mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod restore_beside; // restores beside others, by others than root, and over what a kill left
 mod retention; // what forget, hold, release and policy keep and give up
@@ -49,3 +50,4 @@ mod streams; // standard input, what commands print, and captures that are stopp
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing
+mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over

@@ -33,6 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("sha2", &["codec/sha256.rs"]),
     ("fastcdc", &["codec/cut.rs"]),
     ("crc32fast", &["codec/hash.rs"]),
+    ("twox_hash", &["store/db/"]),
     ("bincode", &["format/"]),
     ("fuser", &["mount/"]),
     ("clap", &["cli/"]),

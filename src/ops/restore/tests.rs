@@ -104,8 +104,8 @@ fn everything_comes_back() {
     let restored = sandbox.restore("target", Overwrite::Never);
     assert_eq!((restored.kind(), restored.files, restored.folders, restored.others), (None, 7, 4, 2));
     assert_eq!(picture(&sandbox.path("source")), picture(&sandbox.path("target")));
-    let report = verify(&sandbox.store, &sandbox.pages(), VerifyOptions { read_data: true }, &Quiet);
-    let report = report.unwrap();
+    let options = VerifyOptions { read_data: 100, now: Timestamp::EPOCH, time_is_up: None };
+    let report = verify(&sandbox.store, &sandbox.pages(), options, &Quiet).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert_eq!((report.snapshots, report.files, report.long_contents), (1, 7, 2));
 }

@@ -5,6 +5,8 @@ mod merge;
 mod options;
 mod rows;
 mod space;
+mod salvage;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
 pub(in crate::store) use space::BlockFile;
+pub(in crate::store) use tables::{Looked, RowBlocks, Table};
 
 /// An open database.
 ///

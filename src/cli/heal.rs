@@ -1,0 +1,119 @@
+//! `larder heal`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::Kind;
+use crate::ops::heal::{Elsewhere, Healed, heal, is_copy};
+use crate::store::{Store, Waiting};
+
+use super::context;
+use super::error::CliError;
+use super::output::{Output, counted, human_bytes};
+use super::progress::Bar;
+use super::verify::print_touched;
+use super::verify_json::TouchedJson;
+use super::{Global, Outcome};
+
+/// Take what the store has lost from a folder, a mount or a copy of the store
+///
+/// Reads the places that are named and stores whatever hashes to something that a snapshot needs and the store has no more. From a folder,
+/// a mount or a file come contents; from a copy of this store also names and structure. A store of its own is mounted first, and the
+/// mount is named. What is in damaged blocks counts as lost once `larder repair --apply` was run.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder heal ~/work                                   the folder that was captured
+  larder heal /mnt/old /media/copy-of-the-store        a mount, and a copy of this store")]
+pub(super) struct HealArgs {
+    /// Folders, files, mounts, or copies of the store
+    #[arg(required = true, value_name = "FROM", value_hint = ValueHint::AnyPath)]
+    from: Vec<PathBuf>,
+    /// Fail if another larder writes to the store, instead of waiting for it
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let store = context::open_named(global)?;
+    let from = args.from.iter().map(|path| elsewhere(path, &store, global)).collect::<Result<Vec<_>, _>>()?;
+    let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
+    let bar = Bar::start(out, "heal");
+    let healed = heal(&store, &from, waiting, &bar);
+    bar.finish();
+    let healed = healed?;
+    let report = HealJson::new(&healed);
+    if out.json() {
+        out.print_json(&report)?;
+    } else {
+        print(&healed, out)?;
+    }
+    if healed.chunks_left + healed.pages_left == 0 {
+        return Ok(Outcome::Done);
+    }
+    Err(CliError::new(Kind::Damage, "something is still missing")
+        .hint("name other places that may have it; what is not named above is whole")
+        .told(out.json()))
+}
+
+/// What a path is: a copy of the store, or something to be read.
+fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, CliError> {
+    if let Err(e) = path.symlink_metadata() {
+        return Err(CliError::new(Kind::NotFound, format!("cannot read {}: {e}", path.display())));
+    }
+    if !path.join("header").is_file() || !path.join("db").is_dir() {
+        return Ok(Elsewhere::Path(path.to_owned()));
+    }
+    let other = context::open(path, global)?;
+    if is_copy(store, &other) {
+        return Ok(Elsewhere::Store(Box::new(other)));
+    }
+    let text = format!("{} is a store with keys of its own: its ids mean nothing here", path.display());
+    Err(CliError::new(Kind::Usage, text).hint("mount it with larder mount, and name the mount"))
+}
+
+fn print(healed: &Healed, out: &Output) -> Result<(), CliError> {
+    print_touched(&healed.touched, out)?;
+    if healed.missing == 0 {
+        return out.line("nothing is missing");
+    }
+    let left = healed.chunks_left + healed.pages_left;
+    out.line(&format!(
+        "of {} that were missing {} found, {}; {left} still missing",
+        counted(healed.missing, "chunk or page", "chunks and pages"),
+        healed.found,
+        human_bytes(healed.found_bytes)
+    ))
+}
+
+/// What was found, and what is still missing.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct HealJson {
+    /// Chunks and pages that were missing, as far as that could be known.
+    missing: u64,
+    /// Those that were found and stored.
+    found: u64,
+    /// Their bytes.
+    found_bytes: u64,
+    /// Chunks of content that are still missing; if there are any, or pages, the exit status is 13.
+    chunks_left: u64,
+    /// Pages, which hold names and structure, that are still missing. What is below them is not known.
+    pages_left: u64,
+    /// The snapshots that what is missing touches.
+    touched: Vec<TouchedJson>,
+}
+
+impl HealJson {
+    fn new(healed: &Healed) -> Self {
+        Self {
+            missing: healed.missing,
+            found: healed.found,
+            found_bytes: healed.found_bytes,
+            chunks_left: healed.chunks_left,
+            pages_left: healed.pages_left,
+            touched: healed.touched.iter().map(Into::into).collect(),
+        }
+    }
+}

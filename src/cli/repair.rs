@@ -1,0 +1,181 @@
+//! `larder repair`
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::{Kind, Progress};
+use crate::store::{Finding, PlainFile, Repaired, StoreError, Waiting};
+
+use super::context;
+use super::error::CliError;
+use super::output::{Output, counted, escaped, human_bytes};
+use super::progress::Bar;
+use super::verify_json::FindingJson;
+use super::{Global, Outcome};
+
+/// Make anew what can be made anew of a damaged store
+///
+/// Without --apply it only tells what it would do (exit status 13 if there is something). Header and key objects come from their copies in the
+/// database, the indexes from a scan that opens every block, the tip from the log. Nothing that is damaged is removed: the database as it
+/// was goes to the folder `damaged` in the store, which needs room for all that is not blocks. What is in damaged blocks is stored anew when a
+/// later capture, or `larder heal`, meets it. Needs an owner's key.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder repair                                        what is wrong, and what would be done
+  larder repair --apply                                do it
+  larder verify --read-data                            what is still missing, and which snapshots and paths that touches")]
+pub(super) struct RepairArgs {
+    /// Tell what would be done and change nothing; this is what it does unless told otherwise
+    #[arg(long, conflicts_with = "apply")]
+    plan: bool,
+    /// Do it
+    #[arg(long)]
+    apply: bool,
+    /// Fail if another larder writes to the store, instead of waiting for it
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
+    let closed = context::open_closed(global)?;
+    let files = closed.damaged_files()?;
+    if args.apply {
+        closed.put_in_place(&files, waiting, &|| true)?;
+    }
+    // Keys that are damaged open nothing; what is behind them can be told once they are in place.
+    let store = match context::open_for_repair(global) {
+        Err(_) if !args.apply && !files.is_empty() => None,
+        store => Some(store?),
+    };
+    let bar = Bar::start(out, "repair");
+    let keep_waiting = || !bar.cancelled();
+    let repaired = match &store {
+        Some(store) if args.apply => Some(store.repair(waiting, &keep_waiting, &bar)),
+        Some(store) => Some(store.plan_repair(&bar)),
+        None => None,
+    };
+    bar.finish();
+    let repaired = repaired.transpose().map_err(|e| match e {
+        StoreError::Interrupted => CliError::new(Kind::Interrupted, "interrupted; nothing was changed"),
+        e => e.into(),
+    })?;
+    let report = RepairJson::new(args.apply, &files, repaired.as_ref());
+    if out.json() {
+        out.print_json(&report)?;
+    } else {
+        print(args.apply, &files, repaired.as_ref(), out)?;
+    }
+    end(&report, out)
+}
+
+fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
+    let lost = !report.damaged_blocks.is_empty() || !report.lost.is_empty();
+    let (text, hint) = match (report.applied, report.needed, lost) {
+        (_, false, false) => return Ok(Outcome::Done),
+        (false, _, _) => ("the store is damaged", "larder repair --apply does what is told above"),
+        (true, _, false) => return Ok(Outcome::Done),
+        (true, _, true) => (
+            "repaired, but something is lost",
+            "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder or store that has them",
+        ),
+    };
+    Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))
+}
+
+fn print(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>, out: &Output) -> Result<(), CliError> {
+    let would = |done: &str, plan: &str| if applied { done.to_owned() } else { format!("would {plan}") };
+    for file in files {
+        let path = file.path.display().to_string();
+        let what = would("put in place", "put in place");
+        out.line(&format!("{what} from its copy in the database: {}: {}", escaped(&path), escaped(&file.why)))?;
+    }
+    let Some(r) = repaired else {
+        return out.line("the rest can be told when that is done: the store does not open yet");
+    };
+    let told = |word: &str, findings: &[Finding]| -> Result<(), CliError> {
+        let each = |f: &Finding| out.line(&format!("{word}: {}: {}", escaped(&f.object), escaped(&f.why)));
+        findings.iter().try_for_each(each)
+    };
+    told("damaged", &r.files)?;
+    told("damaged", &r.damaged)?;
+    told("lost for good", &r.lost)?;
+    if let Some(why) = &r.tip {
+        out.line(&format!("{}: {}", would("tip made anew", "make the tip anew"), escaped(why)))?;
+    }
+    if r.rebuild {
+        let (missing, wrong) = (counted(r.missing_rows, "row", "rows"), counted(r.wrong_rows, "row", "rows"));
+        let verb = would("database built anew", "build the database anew");
+        out.line(&format!("{verb}: {missing} of indexes made anew, {wrong} that name what is not there left out"))?;
+    }
+    if let Some(aside) = &r.aside {
+        out.line(&format!("the old one is in {}", escaped(&aside.display().to_string())))?;
+    }
+    if r.is_whole() && files.is_empty() {
+        let (blocks, bytes) = (counted(r.blocks, "block", "blocks"), human_bytes(r.bytes));
+        out.line(&format!("nothing to repair: {blocks}, {bytes} opened"))?;
+    }
+    Ok(())
+}
+
+/// What is to be repaired, or was.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RepairJson {
+    /// False if this is a plan and nothing was changed.
+    applied: bool,
+    /// True if there is, or was, something to do.
+    needed: bool,
+    /// Header and key objects that come from their copies in the database.
+    files: Vec<PlainFileJson>,
+    /// Blocks that were opened; nothing if the store does not open before those files are in place.
+    blocks: Option<u64>,
+    /// Bytes of those blocks in the store.
+    block_bytes: Option<u64>,
+    /// Files of the database that are damaged.
+    database_files: Vec<FindingJson>,
+    /// Blocks that cannot be opened. The index no longer claims what is in them.
+    damaged_blocks: Vec<FindingJson>,
+    /// Rows of indexes and digests that are made anew.
+    missing_rows: u64,
+    /// Rows of indexes and digests that name what is not there, and are left out.
+    wrong_rows: u64,
+    /// What cannot be made anew: entries of the log, manifests, dataset records.
+    lost: Vec<FindingJson>,
+    /// Why the tip is made anew, if it is.
+    tip: Option<String>,
+    /// The database is built anew.
+    rebuild: bool,
+    /// Where the old database is; nothing in a plan.
+    aside: Option<String>,
+}
+
+/// A file that comes from its copy.
+#[derive(Debug, Serialize, JsonSchema)]
+struct PlainFileJson {
+    path: String,
+    why: String,
+}
+
+impl RepairJson {
+    fn new(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>) -> Self {
+        let none = Repaired::default();
+        let r = repaired.unwrap_or(&none);
+        let plain = |f: &PlainFile| PlainFileJson { path: f.path.display().to_string(), why: f.why.clone() };
+        Self {
+            applied,
+            needed: !files.is_empty() || !r.is_whole(),
+            files: files.iter().map(plain).collect(),
+            blocks: repaired.map(|r| r.blocks),
+            block_bytes: repaired.map(|r| r.bytes),
+            database_files: r.files.iter().map(Into::into).collect(),
+            damaged_blocks: r.damaged.iter().map(Into::into).collect(),
+            missing_rows: r.missing_rows,
+            wrong_rows: r.wrong_rows,
+            lost: r.lost.iter().map(Into::into).collect(),
+            tip: r.tip.clone(),
+            rebuild: r.rebuild,
+            aside: r.aside.as_ref().map(|path| path.display().to_string()),
+        }
+    }
+}

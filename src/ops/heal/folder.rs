@@ -1,0 +1,136 @@
+//! Folders and mounts as a source: every regular file is cut as a capture would, and each chunk hashed.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::model::{Notice, Progress};
+use crate::store::{StoreError, lies_in};
+
+use super::super::query::QueryError;
+use super::super::source;
+use super::Finder;
+
+/// Files that are read before more are looked for.
+const FILES_AHEAD: usize = 256;
+/// Bytes read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// Looks at all below a path, or at a file. What cannot be read is told and passed over; symlinks are not followed.
+pub(super) fn look(path: &Path, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
+    let store = finder.writer.store().dir().to_owned();
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    if path.is_dir() {
+        folders.push(path.to_owned());
+    } else {
+        files.push(path.to_owned());
+    }
+    while let Some(folder) = folders.pop() {
+        // What is in the store's own files is what is missing there.
+        if lies_in(&folder, &store).unwrap_or(false) {
+            continue;
+        }
+        let items = match fs::read_dir(&folder) {
+            Ok(items) => items,
+            Err(e) => {
+                unreadable(&folder, &e, progress);
+                continue;
+            }
+        };
+        for item in items.flatten() {
+            match item.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(item.path()),
+                Ok(kind) if kind.is_file() => files.push(item.path()),
+                _ => {}
+            }
+        }
+        if files.len() >= FILES_AHEAD {
+            read_all(&mut files, finder, progress)?;
+        }
+    }
+    read_all(&mut files, finder, progress)
+}
+
+fn unreadable(path: &Path, why: &dyn std::fmt::Display, progress: &dyn Progress) {
+    progress.notice(Notice::Unreadable { path: path.display().to_string(), why: why.to_string() });
+}
+
+fn read_all(files: &mut Vec<PathBuf>, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
+    files.par_iter().try_for_each(|path| read_file(path, finder, progress))?;
+    files.clear();
+    Ok(())
+}
+
+fn read_file(path: &Path, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let opened = File::options().read(true).custom_flags(nonblocking).open(path);
+    let (file, size) = match opened.and_then(|file| file.metadata().map(|meta| (file, meta))) {
+        Ok((file, meta)) if meta.is_file() => (file, meta.len()),
+        Ok(_) => return Ok(()),
+        Err(e) => {
+            unreadable(path, &e, progress);
+            return Ok(());
+        }
+    };
+    let (mut at, mut holes) = (0, source::holes(file.as_fd(), size).into_iter());
+    // A capture leaves holes out, and what lies between two is cut by itself.
+    while at < size {
+        let hole = holes.next();
+        let end = hole.map_or(size, |hole| hole.offset);
+        match cut(&file, at, end, finder, progress) {
+            Ok(()) => {}
+            Err(Stopped::Read(e)) => {
+                unreadable(path, &e, progress);
+                return Ok(());
+            }
+            Err(Stopped::Query(e)) => return Err(e),
+        }
+        at = hole.map_or(size, |hole| hole.offset + hole.len);
+    }
+    super::super::query::advance(progress)
+}
+
+/// Why a file was not read to its end.
+enum Stopped {
+    Read(rustix::io::Errno),
+    Query(QueryError),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Query(error.into())
+    }
+}
+
+/// Cuts a stretch of a file and offers each chunk.
+fn cut(file: &File, from: u64, to: u64, finder: &Finder, progress: &dyn Progress) -> Result<(), Stopped> {
+    let cutter = finder.writer.store().cutter();
+    let (mut buffer, mut at) = (Vec::new(), from);
+    loop {
+        while at < to && buffer.len() < cutter.max() {
+            let want = READ_BYTES.min(usize::try_from(to - at).unwrap_or(usize::MAX));
+            match source::append_at(file.as_fd(), &mut buffer, want, at).map_err(Stopped::Read)? {
+                // It became shorter meanwhile.
+                0 => at = to,
+                n => at += n as u64,
+            }
+        }
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let mut start = 0;
+        while start < buffer.len() && (at >= to || buffer.len() - start >= cutter.max()) {
+            let len = cutter.next(&buffer[start..]);
+            finder.chunk(&buffer[start..start + len])?;
+            start += len;
+        }
+        progress.advance(0, start as u64);
+        if progress.cancelled() {
+            return Err(Stopped::Query(QueryError::Interrupted));
+        }
+        buffer.drain(..start);
+    }
+}

@@ -1,0 +1,351 @@
+//! RocksDB's table files, byte by byte: every block in them against its checksum.
+//!
+//! RocksDB checks what it reads, and of a file's filter, index and properties it reads what it happens to need; its interface
+//! for Rust does not offer its own check of whole files. (The form is that of `table/format.cc` in RocksDB 11.8, format version
+//! 6, checksums XXH3. Blocks follow each other without a gap, so that the checksums cover every byte.)
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use twox_hash::XxHash3_64;
+
+use super::super::error::StoreError;
+use super::options::holds_blocks;
+use super::{Db, fail};
+
+const FOOTER: usize = 53;
+const FORMAT: u32 = 6;
+const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;
+const EXTENDED_MAGIC: [u8; 4] = [0x3e, 0, 0x7a, 0];
+/// The number of XXH3 among RocksDB's checksums.
+const XXH3: u8 = 4;
+/// Behind each block: how it is compressed (1 byte), and the checksum.
+const TRAILER: u64 = TRAILER_LEN as u64;
+const TRAILER_LEN: u8 = 5;
+/// Rows of `data` and `tree` that are longer have a digest in `sums`, by which they are looked at.
+const LONG_ROW: u64 = 16 << 10;
+
+/// A table file that the database is made of.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Table {
+    /// Its name in the folder of the database.
+    pub(in crate::store) name: String,
+    pub(in crate::store) path: PathBuf,
+    /// The name of the family whose rows it has.
+    pub(in crate::store) family: String,
+    /// Its first and last key.
+    pub(in crate::store) keys: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Which blocks of rows are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum RowBlocks {
+    /// All.
+    All,
+    /// Of `data` and `tree` only short ones: the others are compared with their digests.
+    WithoutDigest,
+}
+
+/// How a look at a table file ended.
+#[derive(Debug)]
+pub(in crate::store) enum Looked {
+    /// Every byte looked at is what was written.
+    Whole,
+    /// What is wrong.
+    Damaged(String),
+    /// It is not there.
+    Gone,
+}
+
+impl Db {
+    /// The table files that the database is made of.
+    pub(in crate::store) fn tables(&self) -> Result<Vec<Table>, StoreError> {
+        let files = self.opened().db.live_files().map_err(|e| fail(&e))?;
+        let table = |file: rocksdb::LiveFile| {
+            let name = file.name.trim_start_matches('/').to_owned();
+            let path = self.dir.join(&name);
+            Table { name, path, family: file.column_family_name, keys: file.start_key.zip(file.end_key) }
+        };
+        Ok(files.into_iter().map(table).collect())
+    }
+}
+
+impl Table {
+    /// Compares its blocks with their checksums, a block in memory at a time.
+    ///
+    /// # Errors
+    /// If it cannot be read for another reason than damage.
+    pub(in crate::store) fn look(&self, rows: RowBlocks) -> io::Result<Looked> {
+        let longest = if rows == RowBlocks::WithoutDigest && holds_blocks(&self.family) { LONG_ROW } else { u64::MAX };
+        match check(&self.path, longest) {
+            Ok(_) => Ok(Looked::Whole),
+            Err(Trouble::Damaged(why)) => Ok(Looked::Damaged(why)),
+            Err(Trouble::Io(e)) if e.kind() == io::ErrorKind::NotFound => Ok(Looked::Gone),
+            // The disk gives its bytes no more.
+            Err(Trouble::Io(e)) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+                Ok(Looked::Damaged(e.to_string()))
+            }
+            Err(Trouble::Io(e)) => Err(e),
+        }
+    }
+}
+
+enum Trouble {
+    Damaged(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn damaged<T>(why: impl Into<String>) -> Result<T, Trouble> {
+    Err(Trouble::Damaged(why.into()))
+}
+
+/// Where a block stands, its trailer not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Handle {
+    offset: u64,
+    size: u64,
+}
+
+/// An open file and what its footer says.
+struct Checking {
+    file: File,
+    base: u32,
+    /// Where the footer begins.
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+/// Checks a file; blocks of rows longer than `longest` are left out. Gives all blocks in order.
+fn check(path: &Path, longest: u64) -> Result<Vec<Handle>, Trouble> {
+    let file = File::open(path)?;
+    let (mut checking, metaindex) = Checking::begin(file)?;
+    let named = named_handles(checking.block(metaindex, "its list of parts")?);
+    let Some(named) = named else { return damaged("its list of parts cannot be read") };
+    let mut all = vec![metaindex];
+    let mut index = None;
+    for (name, handle) in named {
+        let bytes = checking.block(handle, &name)?;
+        if name == "rocksdb.index" {
+            index = Some(index_handles(bytes));
+        }
+        all.push(handle);
+    }
+    let Some(Some(rows)) = index else { return damaged("its index cannot be read") };
+    for handle in rows {
+        all.push(handle);
+        if handle.size <= longest {
+            checking.block(handle, "rows")?;
+        }
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+impl Checking {
+    fn begin(file: File) -> Result<(Self, Handle), Trouble> {
+        let len = file.metadata()?.len();
+        let Some(end) = len.checked_sub(FOOTER as u64) else { return damaged("it ends too early") };
+        let mut footer = [0; FOOTER];
+        file.read_exact_at(&mut footer, end)?;
+        let u32_at = |at: usize| u32::from_le_bytes([footer[at], footer[at + 1], footer[at + 2], footer[at + 3]]);
+        let magic = u64::from(u32_at(45)) | u64::from(u32_at(49)) << 32;
+        if magic != MAGIC || u32_at(41) != FORMAT || footer[0] != XXH3 || footer[1..5] != EXTENDED_MAGIC {
+            return damaged("it does not end like a table file");
+        }
+        let (stored, base, size) = (u32_at(5), u32_at(9), u64::from(u32_at(13)));
+        let mut unsigned = footer;
+        unsigned[5..9].fill(0);
+        if checksum(&unsigned).wrapping_add(modifier(base, end)) != stored {
+            return damaged("the checksum at its end does not hold");
+        }
+        let Some(offset) = end.checked_sub(size + TRAILER) else { return damaged("it ends too early") };
+        Ok((Self { file, base, end, buffer: Vec::new() }, Handle { offset, size }))
+    }
+
+    /// The bytes of a block, compared with its checksum.
+    fn block(&mut self, handle: Handle, what: &str) -> Result<&[u8], Trouble> {
+        let Handle { offset, size } = handle;
+        let behind = offset.checked_add(size).and_then(|end| end.checked_add(TRAILER)).filter(|end| *end <= self.end);
+        let len = behind.and_then(|_| usize::try_from(size + TRAILER).ok());
+        let Some(len) = len else { return damaged(format!("{what} would lie outside it")) };
+        self.buffer.resize(len, 0);
+        self.file.read_exact_at(&mut self.buffer, offset)?;
+        let (bytes, stored) = self.buffer.split_at(len - 4);
+        let stored = u32::from_le_bytes(stored.try_into().unwrap_or_default());
+        if checksum(bytes).wrapping_add(modifier(self.base, offset)) != stored {
+            return damaged(format!("{what} at byte {offset} do not fit their checksum"));
+        }
+        self.buffer.truncate(len - usize::from(TRAILER_LEN));
+        Ok(&self.buffer)
+    }
+}
+
+/// XXH3 of all but the last byte, which is mixed in by itself.
+#[allow(clippy::cast_possible_truncation, reason = "the lower half is what is stored")]
+fn checksum(bytes: &[u8]) -> u32 {
+    const PRIME: u32 = 0x6b90_83d9;
+    let Some((last, front)) = bytes.split_last() else { return 0 };
+    XxHash3_64::oneshot(front) as u32 ^ u32::from(*last).wrapping_mul(PRIME)
+}
+
+/// What binds a checksum to its file and place.
+#[allow(clippy::cast_possible_truncation, reason = "both halves are added")]
+fn modifier(base: u32, offset: u64) -> u32 {
+    if base == 0 { 0 } else { base ^ (offset as u32).wrapping_add((offset >> 32) as u32) }
+}
+
+/// The entries of a block: those before the list of restarts at its end.
+fn entries(block: &[u8]) -> Option<&[u8]> {
+    let (front, count) = block.split_last_chunk::<4>()?;
+    // The uppermost bits are flags.
+    let restarts = (u32::from_le_bytes(*count) & 0x0fff_ffff) as usize;
+    front.get(..front.len().checked_sub(restarts.checked_mul(4)?)?)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
+    let (front, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
+    *bytes = rest;
+    Some(front)
+}
+
+fn handle(bytes: &mut &[u8]) -> Option<Handle> {
+    Some(Handle { offset: varint(bytes)?, size: varint(bytes)? })
+}
+
+/// The entries of the list of parts: names and handles.
+fn named_handles(block: &[u8]) -> Option<Vec<(String, Handle)>> {
+    let (mut rest, mut name, mut found) = (entries(block)?, Vec::new(), Vec::new());
+    while !rest.is_empty() {
+        let (shared, own, value) = (varint(&mut rest)?, varint(&mut rest)?, varint(&mut rest)?);
+        name.truncate(usize::try_from(shared).ok()?);
+        name.extend_from_slice(take(&mut rest, own)?);
+        let mut value = take(&mut rest, value)?;
+        found.push((String::from_utf8_lossy(&name).into_owned(), handle(&mut value)?));
+    }
+    Some(found)
+}
+
+/// The entries of the index: the handles of blocks of rows. One whose key begins like the one before says only by how much its block
+/// is longer than that one's, which it follows.
+fn index_handles(block: &[u8]) -> Option<Vec<Handle>> {
+    let (mut rest, mut found) = (entries(block)?, Vec::<Handle>::new());
+    while !rest.is_empty() {
+        let (shared, own) = (varint(&mut rest)?, varint(&mut rest)?);
+        take(&mut rest, own)?;
+        found.push(match found.last() {
+            Some(before) if shared > 0 => {
+                let coded = varint(&mut rest)?;
+                let longer = (coded >> 1).cast_signed() ^ -(coded & 1).cast_signed();
+                let offset = before.offset.checked_add(before.size)?.checked_add(TRAILER)?;
+                Handle { offset, size: before.size.checked_add_signed(longer)? }
+            }
+            _ => handle(&mut rest)?,
+        });
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Db, RowFile, Rows};
+    use super::*;
+    use crate::format::{Family, number_key};
+
+    /// A database with a file of blocks and files of rows of several blocks each.
+    fn database(dir: &Path) -> Db {
+        let db = Db::create(&dir.join("db")).unwrap();
+        let mut file = RowFile::create(dir.join("new.sst")).unwrap();
+        for (number, len) in [(1, 300), (2, 70_000), (3, 3000), (4, 5000)] {
+            file.put(&number_key(number), &vec![7; len]).unwrap();
+        }
+        db.ingest(Family::Data, &file.finish().unwrap()).unwrap();
+        let mut rows = Rows::default();
+        for number in 0..600 {
+            rows.put(Family::Chunks, crate::codec::digest(&number_key(number)).as_bytes(), b"places");
+            rows.put(Family::Log, &number_key(number), &[3; 60]);
+        }
+        db.write(&rows, true).unwrap();
+        db.flush().unwrap();
+        db
+    }
+
+    #[test]
+    fn every_byte_of_a_table_lies_under_a_checksum_that_is_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = database(dir.path()).tables().unwrap();
+        assert_eq!(tables.len(), 3);
+        for table in tables {
+            let handles = check(&table.path, u64::MAX).ok().unwrap();
+            let whole = std::fs::read(&table.path).unwrap();
+            let end = handles.iter().fold(0, |at, handle| {
+                assert_eq!(handle.offset, at, "{}", table.family);
+                at + handle.size + TRAILER
+            });
+            assert_eq!(end, (whole.len() - FOOTER) as u64, "{}", table.family);
+            for at in (0..whole.len())
+                .step_by(if whole.len() > 60_000 { 499 } else { 17 })
+                .chain(whole.len() - 120..whole.len())
+            {
+                let mut changed = whole.clone();
+                changed[at] ^= 1 << (at % 8);
+                std::fs::write(&table.path, changed).unwrap();
+                let looked = table.look(RowBlocks::All).unwrap();
+                assert!(matches!(looked, Looked::Damaged(_)), "byte {at} of {}", table.family);
+            }
+            for len in [0, 52, 53, whole.len() / 2, whole.len() - 1] {
+                std::fs::write(&table.path, &whole[..len]).unwrap();
+                assert!(matches!(table.look(RowBlocks::All).unwrap(), Looked::Damaged(_)), "{len}");
+            }
+            std::fs::write(&table.path, &whole).unwrap();
+            assert!(matches!(table.look(RowBlocks::All).unwrap(), Looked::Whole));
+            std::fs::remove_file(&table.path).unwrap();
+            assert!(matches!(table.look(RowBlocks::All).unwrap(), Looked::Gone));
+        }
+    }
+
+    #[test]
+    fn long_rows_of_blocks_are_left_to_their_digests() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = database(dir.path()).tables().unwrap();
+        let table = tables.iter().find(|t| t.family == "data").unwrap();
+        let whole = std::fs::read(&table.path).unwrap();
+        // What stands in one block with a long row is read with it.
+        for (at, noticed) in [(100, false), (30_000, false), (72_000, true), (whole.len() - 1, true)] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&table.path, changed).unwrap();
+            let looked = table.look(RowBlocks::WithoutDigest).unwrap();
+            assert_eq!(matches!(looked, Looked::Damaged(_)), noticed, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn lists_that_lie_are_refused() {
+        for bytes in [&[][..], &[1, 0, 0, 0], &[0xff; 8], &[9, 9, 9, 0, 0, 0, 0], &[0x80, 0, 0, 0, 0]] {
+            let _ = (named_handles(bytes), index_handles(bytes));
+        }
+        assert_eq!(index_handles(&[0, 9, 1, 0, 0, 0, 0]), None);
+        assert_eq!(index_handles(&[0, 1, b'k', 5, 7, 0, 0, 0, 0]), Some(vec![Handle { offset: 5, size: 7 }]));
+    }
+}

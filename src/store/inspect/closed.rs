@@ -1,0 +1,211 @@
+//! A store of which no key is at hand: what can be told of it all the same.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::codec::digest;
+use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac};
+use crate::model::{DatasetRecord, Digest, EpochId, LogEntry, LogKind, Progress, SnapshotId};
+
+use super::super::db::Db;
+use super::super::error::StoreError;
+use super::super::pins::{ClientDirs, PinFile};
+use super::super::{create, files, mend, snapshot_label, tip};
+use super::{BlockLook, Finding, Inspected, or_found, rows};
+
+/// A store that was opened without a key. Nothing of it can be written.
+#[derive(Debug)]
+pub struct ClosedStore {
+    dir: PathBuf,
+    db: Arc<Db>,
+    findings: Vec<Finding>,
+}
+
+/// What a look without a key found.
+#[derive(Debug, Default)]
+pub struct ClosedLook {
+    /// Snapshots that the log lists.
+    pub snapshots: u64,
+    /// Index entries.
+    pub index_entries: u64,
+    /// Files of the database.
+    pub tables: u64,
+    /// Blocks.
+    pub inspected: Inspected,
+    /// Damage.
+    pub findings: Vec<Finding>,
+}
+
+/// Opens a store without a key. What this client saw last of it is compared, not remembered.
+///
+/// # Errors
+/// If there is no store, or none that can be opened at all, or not the one that this client has seen.
+pub fn open_closed(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreError> {
+    let mut findings = Vec::new();
+    let header = or_found(create::read_header(dir), &mut findings)?;
+    let db = mend::open_database(dir, None)?;
+    if let Some(header) = header {
+        let pin = PinFile::read(dirs, header.store, dir)?;
+        pin.check_keys(&header.commitment, None)?;
+        let canary = or_found(db.get(Family::Default, b"canary"), &mut findings)?.flatten();
+        if canary.as_deref() != Some(header.store.as_bytes()) {
+            findings.push(Finding::new("the database", "it is not the one that belongs to the header"));
+        }
+        if pin.sequence() > 0 {
+            let hash = db.with(Family::Log, &number_key(pin.sequence()), digest);
+            if let Some(hash) = or_found(hash, &mut findings)? {
+                or_found(pin.check_log(hash), &mut findings)?;
+            }
+        }
+    }
+    findings.extend(db.trouble().map(|why| Finding::new("the database", why)));
+    Ok(ClosedStore { dir: dir.to_owned(), db: Arc::new(db), findings })
+}
+
+impl ClosedStore {
+    /// The store's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(in crate::store) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Looks at all that needs no key: digests of blocks, checksums of the database's files, the chain of the log and the tip's
+    /// place in it, the form of records, that what rows name is there, the copies of header and key objects.
+    ///
+    /// # Errors
+    /// If something cannot be read for another reason than damage.
+    pub fn look(&self, progress: &dyn Progress) -> Result<ClosedLook, StoreError> {
+        let mut look = ClosedLook { findings: self.findings.clone(), ..ClosedLook::default() };
+        let found = &mut look.findings;
+        let stored = or_found(self.stored_bytes(), found)?.unwrap_or(0);
+        progress.expect(0, stored);
+        let log = or_found(self.log(found), found)?;
+        or_found(self.tip(), found)?;
+        let copies = or_found(rows::copies(&self.db, &self.dir), found)?;
+        found.extend(copies.unwrap_or_default());
+        let epochs = or_found(self.epochs(found), found)?.unwrap_or_default();
+        or_found(self.sealed_rows(&epochs, log.as_ref(), found), found)?;
+        let (tables, damaged) = rows::tables(&self.db, &self.dir, progress)?;
+        found.extend(damaged);
+        let (entries, damaged) = or_found(rows::index(&self.db), found)?.unwrap_or_default();
+        found.extend(damaged);
+        let blocks = BlockLook::closed(&self.db, progress)?;
+        let (inspected, damaged) = blocks.finish(&|_: &BlockLook| {})?;
+        found.extend(damaged);
+        (look.tables, look.index_entries, look.inspected) = (tables, entries, inspected);
+        look.snapshots = log.map_or(0, |ids| ids.len() as u64);
+        Ok(look)
+    }
+
+    fn stored_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.db.family_bytes(Family::Data)? + self.db.family_bytes(Family::Tree)?)
+    }
+
+    /// The chain of the log, and the snapshots that it lists.
+    fn log(&self, found: &mut Vec<Finding>) -> Result<HashSet<SnapshotId>, StoreError> {
+        let (mut snapshots, mut next, mut hash) = (HashSet::new(), 1, Some(Digest::from_bytes([0; 32])));
+        self.db.scan(Family::Log, &[], |key, value| {
+            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+            let label = |n: u64| format!("entry {n} of the arrival log");
+            while next < sequence {
+                found.push(Finding::new(label(next), "it is missing"));
+                (next, hash) = (next + 1, None);
+            }
+            match parted::<LogEntry>(value, LogEntry::from_bytes) {
+                Err(why) => found.push(Finding::new(label(sequence), why)),
+                Ok(entry) if entry.sequence != sequence => {
+                    found.push(Finding::new(label(sequence), "it belongs elsewhere"));
+                }
+                Ok(entry) => {
+                    if hash.is_some_and(|hash| hash != entry.previous) {
+                        let why = "the entry before it is not the one it was written behind";
+                        found.push(Finding::new(label(sequence), why));
+                    }
+                    match entry.kind {
+                        LogKind::Snapshot => drop(snapshots.insert(entry.manifest)),
+                        LogKind::Forget => drop(snapshots.remove(&entry.manifest)),
+                        LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
+                    }
+                }
+            }
+            (next, hash) = (sequence + 1, Some(digest(value)));
+            Ok(true)
+        })?;
+        Ok(snapshots)
+    }
+
+    /// That the log has the entry that the tip names. The tip's MAC cannot be checked.
+    fn tip(&self) -> Result<(), StoreError> {
+        let path = tip::path(&self.dir);
+        let what = || path.display().to_string();
+        let bytes = match files::read_small(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::damage(what(), "it is missing"));
+            }
+            Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
+        };
+        let (tip, _) = Tip::parse(&bytes).ok_or_else(|| StoreError::damage(what(), "it is not what was written"))?;
+        tip::check(Some(tip), |sequence| self.db.with(Family::Log, &number_key(sequence), digest))
+    }
+
+    fn epochs(&self, found: &mut Vec<Finding>) -> Result<HashSet<EpochId>, StoreError> {
+        let mut epochs = HashSet::new();
+        self.db.scan(Family::Epochs, &[], |key, value| {
+            match parted::<EpochRecord>(value, EpochRecord::from_bytes) {
+                Ok(record) if record.epoch.as_bytes()[..] == *key => drop(epochs.insert(record.epoch)),
+                Ok(_) => found.push(Finding::new("an epoch", "it is the record of another one")),
+                Err(why) => found.push(Finding::new("an epoch", why)),
+            }
+            Ok(true)
+        })?;
+        Ok(epochs)
+    }
+
+    /// The form of manifests and dataset records, that their epochs are there, and that every snapshot has a manifest.
+    fn sealed_rows(
+        &self,
+        epochs: &HashSet<EpochId>,
+        snapshots: Option<&HashSet<SnapshotId>>,
+        found: &mut Vec<Finding>,
+    ) -> Result<(), StoreError> {
+        let sealed = |value: &[u8]| match SealedHeader::parse(value) {
+            Ok((header, _)) if epochs.contains(&header.epoch) => None,
+            Ok((header, _)) => Some(format!("the record of its epoch {} is missing", header.epoch)),
+            Err(e) => Some(e.to_string()),
+        };
+        let mut there = HashSet::new();
+        self.db.scan(Family::Manifests, &[], |key, value| {
+            let id = SnapshotId::from_slice(key);
+            let name = id.map_or_else(|| "a manifest".to_owned(), manifest_label);
+            there.extend(id);
+            found.extend(sealed(value).map(|why| Finding::new(name, why)));
+            Ok(true)
+        })?;
+        let missing = snapshots.into_iter().flatten().filter(|id| !there.contains(*id));
+        found.extend(missing.map(|id| Finding::new(manifest_label(*id), "it is missing")));
+        self.db.scan(Family::Datasets, &[], |_, value| {
+            let why = match parted::<DatasetRecord>(value, DatasetRecord::from_bytes) {
+                Ok(record) => sealed(&record.name),
+                Err(why) => Some(why),
+            };
+            found.extend(why.map(|why| Finding::new("the record of a dataset", why)));
+            Ok(true)
+        })
+    }
+}
+
+fn manifest_label(id: SnapshotId) -> String {
+    format!("the manifest of {}", snapshot_label(id))
+}
+
+/// The record before a MAC, which cannot be checked.
+fn parted<T>(stored: &[u8], parse: impl FnOnce(&[u8]) -> Result<T, crate::format::DecodeError>) -> Result<T, String> {
+    let (body, _) = split_mac(stored, "record").map_err(|e| e.to_string())?;
+    parse(body).map_err(|e| e.to_string())
+}

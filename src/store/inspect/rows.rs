@@ -1,0 +1,157 @@
+//! Index entries, the database's files, and the plain copies of header and keys. Nothing here needs a key.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use crate::format::{BlockKind, Family, ID_PREFIX_LEN, Place, from_bytes, sum_parts};
+use crate::model::{DatasetKey, Progress};
+
+use super::super::Store;
+use super::super::db::{Db, Looked, RowBlocks};
+use super::super::error::StoreError;
+use super::Finding;
+
+/// Findings in the index at most: of one in ruins more need not be told.
+const FINDINGS_MAX: usize = 1000;
+/// Rounds of looking at the files that writers make of those that were to be looked at.
+const ROUNDS_MAX: usize = 10;
+
+impl Store {
+    /// Checks that every index entry names a block that is there, and has a digest; and the dataset records. Gives the number of
+    /// entries.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn check_index(&self) -> Result<(u64, Vec<Finding>), StoreError> {
+        let db = self.db();
+        let (entries, mut findings) = index(&db)?;
+        let mut keys = Vec::new();
+        let scanned = db.scan(Family::Datasets, &[], |key, _| {
+            keys.extend(DatasetKey::from_slice(key));
+            Ok(true)
+        });
+        for bad in scanned.err().into_iter().chain(keys.iter().filter_map(|key| self.dataset_record(*key).err())) {
+            if !bad.is_damage() {
+                return Err(bad);
+            }
+            findings.push(Finding::from_error(&bad));
+        }
+        Ok((entries, findings))
+    }
+
+    /// Checks that the plain copies of header and key objects agree with those in the database, and that there is a tip.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn check_copies(&self) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        let path = super::super::tip::path(&self.inner.dir);
+        if !path.exists() {
+            findings.push(Finding::new(path.display().to_string(), "it is missing; the next snapshot makes it anew"));
+        }
+        findings.extend(copies(&self.db(), &self.inner.dir)?);
+        Ok(findings)
+    }
+
+    /// Compares every block of the database's files with its checksum, but for those that have a digest. Gives the number of files.
+    ///
+    /// # Errors
+    /// If one cannot be read for another reason than damage.
+    pub fn check_tables(&self, progress: &dyn Progress) -> Result<(u64, Vec<Finding>), StoreError> {
+        tables(&self.db(), &self.inner.dir, progress)
+    }
+}
+
+/// Checks that every index entry names a block that has a digest. Gives the number of entries.
+pub(super) fn index(db: &Db) -> Result<(u64, Vec<Finding>), StoreError> {
+    let mut blocks = HashMap::new();
+    db.scan(Family::Sums, &[], |key, value| {
+        if let (Ok(number), Ok((kind, _))) = (key.try_into().map(u64::from_be_bytes), sum_parts(value)) {
+            blocks.insert(number, kind);
+        }
+        Ok(true)
+    })?;
+    let (mut entries, mut findings) = (0, Vec::new());
+    for (family, kind) in [(Family::Chunks, BlockKind::Data), (Family::Pages, BlockKind::Tree)] {
+        let scanned = db.scan(family, &[], |key, value| {
+            entries += 1;
+            let bad = match from_bytes::<Vec<Place>>(value, "index entry") {
+                Err(e) => Some(e.to_string()),
+                Ok(places) if places.is_empty() || key.len() != ID_PREFIX_LEN => Some("it is malformed".to_owned()),
+                Ok(places) => places
+                    .iter()
+                    .find(|p| blocks.get(&p.block) != Some(&kind))
+                    .map(|p| format!("it names block {}, which has no digest", p.block)),
+            };
+            findings.extend(bad.map(|why| Finding::new(format!("an entry of the index of {}", family.name()), why)));
+            Ok(findings.len() < FINDINGS_MAX)
+        });
+        super::or_found(scanned, &mut findings)?;
+    }
+    Ok((entries, findings))
+}
+
+/// Compares every block of the database's files with its checksum, but for those that have a digest. Gives the number of files.
+pub(super) fn tables(db: &Db, dir: &Path, progress: &dyn Progress) -> Result<(u64, Vec<Finding>), StoreError> {
+    let (mut seen, findings) = (HashSet::new(), Mutex::new(Vec::new()));
+    let mut todo = db.tables()?;
+    for round in 1.. {
+        let fresh: Vec<_> = todo.into_iter().filter(|table| seen.insert(table.name.clone())).collect();
+        let gone: Result<Vec<_>, StoreError> = fresh
+            .par_iter()
+            .map(|table| {
+                if progress.cancelled() {
+                    return Ok(None);
+                }
+                let path = table.path.display().to_string();
+                let looked = table.look(RowBlocks::WithoutDigest);
+                let why = match looked.map_err(|e| StoreError::io(format!("cannot read {path}"), e))? {
+                    Looked::Whole => return Ok(None),
+                    Looked::Gone => return Ok(Some(path)),
+                    Looked::Damaged(why) => why,
+                };
+                let finding = Finding::new(format!("{path} (rows of {})", table.family), why);
+                findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(finding);
+                Ok(None)
+            })
+            .collect();
+        let gone: Vec<_> = gone?.into_iter().flatten().collect();
+        let mut findings = findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if gone.is_empty() {
+            break;
+        }
+        // A writer merges files and removes those that it merged: then others have the rows.
+        if round < ROUNDS_MAX && db.is_outdated() {
+            todo = Db::open_read(&dir.join("db"))?.tables()?;
+            continue;
+        }
+        findings.extend(gone.into_iter().map(|path| Finding::new(path, "it is missing")));
+        break;
+    }
+    Ok((seen.len() as u64, findings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+}
+
+/// Checks that the plain copies of header and key objects agree with those in the database.
+pub(super) fn copies(db: &Db, dir: &Path) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    let mut compare = |path: std::path::PathBuf, copy: &[u8]| {
+        let why = match super::super::files::read_small(&path) {
+            Ok(bytes) if bytes == copy => return,
+            Ok(_) => "it differs from the copy in the database".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        findings.push(Finding::new(path.display().to_string(), why));
+    };
+    db.scan(Family::Default, &[], |key, value| {
+        if key == b"header" {
+            compare(dir.join("header"), value);
+        } else if let Some(name) = key.strip_prefix(b"key/") {
+            compare(dir.join("keys").join(format!("{}.age", String::from_utf8_lossy(name))), value);
+        }
+        Ok(true)
+    })?;
+    Ok(findings)
+}

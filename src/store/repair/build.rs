@@ -1,0 +1,247 @@
+//! The fresh database that takes the place of a damaged one.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+
+use crate::format::{
+    BlockHeader, BlockKind, Family, Place, from_bytes, index_key, number_key, sum_key_value, to_bytes,
+};
+use crate::model::{EpochId, Progress};
+
+use super::super::Store;
+use super::super::db::{Db, Looked, RowBlocks, RowFile, Rows, Table};
+use super::super::error::StoreError;
+use super::super::files::{make_dir, read_small, sync_dir, write_whole};
+use super::super::write::note_block;
+use super::log::Log;
+use super::scan::{Scanned, Whole, number};
+use super::{ASIDE, kind};
+
+/// Rows that are written in one step.
+const ROWS_MAX: usize = 4096;
+
+/// What the folder holds, for whoever finds it.
+const ABOUT: &str = "Larder repaired this store. `db` is its database as it was before, damaged; the store does not need it.\n\
+    When everything that matters can be read, this folder may be removed.\n";
+
+/// A database being built beside the old one.
+pub(super) struct Fresh<'a> {
+    store: &'a Store,
+    db: Db,
+    aside: PathBuf,
+}
+
+impl<'a> Fresh<'a> {
+    pub(super) fn begin(store: &'a Store, aside: &Path) -> Result<Self, StoreError> {
+        make_dir(&aside.join("tmp"))?;
+        Ok(Self { store, db: Db::create(&aside.join("db"))?, aside: aside.to_owned() })
+    }
+
+    /// Nothing is to be repaired: what was built goes. It never was the store's.
+    pub(super) fn discard(self) {
+        drop(self.db);
+        let _ = std::fs::remove_dir_all(&self.aside);
+        if let Some(all) = self.aside.parent().filter(|all| all.ends_with(ASIDE)) {
+            // Only if it is empty.
+            let _ = std::fs::remove_dir(all);
+        }
+    }
+
+    /// Writes digest and index entries of a block.
+    pub(super) fn index(&self, block: &Whole) -> Result<(), StoreError> {
+        let mut rows = Rows::default();
+        let key = number_key(block.number);
+        rows.put(Family::Sums, &key, &sum_key_value(kind(block.sort), &block.digest));
+        let mut places: BTreeMap<_, Vec<Place>> = BTreeMap::new();
+        for (ordinal, id) in (0..).zip(&block.ids) {
+            places.entry(index_key(id)).or_default().push(Place { block: block.number, ordinal });
+        }
+        for (key, new) in places {
+            let known = self.db.with(block.sort.index(), &key, |v| from_bytes::<Vec<Place>>(v, "index entry"))?;
+            let mut all = known.transpose()?.unwrap_or_default();
+            all.extend(new);
+            rows.put(block.sort.index(), &key, &to_bytes(&all));
+        }
+        self.db.write(&rows, false)
+    }
+
+    /// Copies all other rows as far as they can be read. The ledger begins anew.
+    pub(super) fn copy_rows(&self, old: &Db, scanned: &Scanned, log: &Log) -> Result<(), StoreError> {
+        self.default_rows(old)?;
+        for family in [Family::Records, Family::Digests] {
+            self.copy(old, family, &[])?;
+        }
+        let manifests: Vec<_> = log.manifests().map(|id| id.as_bytes().to_vec()).collect();
+        self.copy(old, Family::Manifests, &manifests)?;
+        let datasets: Vec<_> = log.whole_datasets().map(|key| key.as_bytes().to_vec()).collect();
+        self.copy(old, Family::Datasets, &datasets)?;
+        let epochs: Vec<_> = scanned.notes.keys().map(|epoch| epoch.as_bytes().to_vec()).collect();
+        self.copy(old, Family::Epochs, &epochs)?;
+        let mut rows = Rows::default();
+        for (epoch, note) in &scanned.notes {
+            if self.db.get(Family::Epochs, epoch.as_bytes())?.is_none() {
+                rows.put(Family::Epochs, epoch.as_bytes(), note);
+            }
+        }
+        self.db.write(&rows, false)?;
+        log.write(self.store, old, &self.db)
+    }
+
+    /// Copies the rows of a family; where damage ends that, those with these keys.
+    fn copy(&self, old: &Db, family: Family, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut rows = Rows::default();
+        let mut count = 0;
+        let scanned = old.scan(family, &[], |key, value| {
+            rows.put(family, key, value);
+            count += 1;
+            if count % ROWS_MAX == 0 {
+                self.db.write(&std::mem::take(&mut rows), false)?;
+            }
+            Ok(true)
+        });
+        match scanned {
+            Err(e) if !e.is_damage() => return Err(e),
+            Ok(()) => {}
+            Err(_) => {
+                for key in keys {
+                    if let Ok(Some(value)) = old.get(family, key) {
+                        rows.put(family, key, &value);
+                    }
+                }
+            }
+        }
+        self.db.write(&rows, false)
+    }
+
+    /// Header, key objects and canary from the files beside the database; the gc generation, one higher: what caches believe to be
+    /// stored may no longer be.
+    fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
+        let dir = self.store.dir();
+        self.copy(old, Family::Default, &[])?;
+        let mut rows = Rows::default();
+        rows.put(Family::Default, b"canary", self.store.id().as_bytes());
+        rows.put(Family::Default, b"header", &self.store.header().to_bytes());
+        for item in std::fs::read_dir(dir.join("keys")).into_iter().flatten().flatten() {
+            let name = item.file_name();
+            let name = name.to_string_lossy();
+            if let (Some(name), Ok(bytes)) = (name.strip_suffix(".age"), read_small(&item.path())) {
+                rows.put(Family::Default, format!("key/{name}").as_bytes(), &bytes);
+            }
+        }
+        let generation = super::super::db_gc_generation(old).unwrap_or(0);
+        rows.put(Family::Default, b"gc", &(generation + 1).to_be_bytes());
+        self.db.write(&rows, false)
+    }
+
+    /// Takes over the blocks: files that are whole by a link, of others the rows that are.
+    pub(super) fn copy_blocks(
+        &self,
+        old: &Db,
+        whole: &HashSet<u64>,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
+        let mut tables: Vec<_> = old.tables()?;
+        tables.retain(|table| [Family::Data, Family::Tree].iter().any(|f| f.name() == table.family));
+        for table in &tables {
+            if progress.cancelled() {
+                return Err(StoreError::Interrupted);
+            }
+            let family = if table.family == Family::Data.name() { Family::Data } else { Family::Tree };
+            if !self.link(family, table)? {
+                self.copy_table(old, family, table, whole)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// False if a file is damaged, or is one that RocksDB does not take from elsewhere (it does so with those that it did not merge).
+    fn link(&self, family: Family, table: &Table) -> Result<bool, StoreError> {
+        let looked = table.look(RowBlocks::All);
+        let looked = looked.map_err(|e| StoreError::io(format!("cannot read {}", table.path.display()), e))?;
+        if !matches!(looked, Looked::Whole) {
+            return Ok(false);
+        }
+        let link = self.aside.join("tmp").join(&table.name);
+        if std::fs::hard_link(&table.path, &link).is_err() {
+            return Ok(false);
+        }
+        let taken = self.db.ingest(family, &link);
+        let _ = std::fs::remove_file(&link);
+        Ok(taken.is_ok())
+    }
+
+    /// Copies whole blocks, each behind a note of its epoch (I4). A note that was lost has left its number free.
+    fn copy_table(&self, old: &Db, family: Family, table: &Table, whole: &HashSet<u64>) -> Result<(), StoreError> {
+        let range = table.keys.as_ref().and_then(|(first, last)| Some((number(first)?, number(last)?)));
+        let Some((first, last)) = range else { return Ok(()) };
+        let mut copy = Copying { fresh: self, family, file: None, free: first, noted: None };
+        let mut failed = None;
+        old.scan_past_damage(family, first, last, |number, value| {
+            let Ok((header, ..)) = BlockHeader::parse(value) else { return true };
+            if header.kind == BlockKind::EpochNote || whole.contains(&number) {
+                failed = copy.row(number, &header, value).err();
+            }
+            failed.is_none()
+        })?;
+        match (failed, copy.file) {
+            (Some(e), _) => Err(e),
+            (None, Some(file)) => self.db.ingest(family, &file.finish()?),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The two databases change places, in one step.
+    pub(super) fn put_in_place(self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        drop(self.db);
+        let (old, new) = (self.store.dir().join("db"), self.aside.join("db"));
+        sync_dir(&new)?;
+        write_whole(&self.aside.join("README"), ABOUT.as_bytes())?;
+        let _ = std::fs::remove_dir(self.aside.join("tmp"));
+        rustix::fs::renameat_with(CWD, &old, CWD, &new, RenameFlags::EXCHANGE).map_err(|e| {
+            let what = format!("{} and {} cannot change places on this file system", old.display(), new.display());
+            StoreError::io(what, e.into())
+        })?;
+        sync_dir(self.store.dir())?;
+        sync_dir(&self.aside)?;
+        log::info!("the old database lies in {}", new.display());
+        Ok(())
+    }
+}
+
+/// Rows on their way from a damaged file into a new one.
+struct Copying<'a, 'b> {
+    fresh: &'a Fresh<'b>,
+    family: Family,
+    file: Option<RowFile>,
+    /// The first number that is free.
+    free: u64,
+    /// The epoch of the last note.
+    noted: Option<EpochId>,
+}
+
+impl Copying<'_, '_> {
+    fn row(&mut self, number: u64, header: &BlockHeader, value: &[u8]) -> Result<(), StoreError> {
+        if header.kind != BlockKind::EpochNote
+            && self.noted != Some(header.epoch)
+            && number > self.free
+            && let Some(record) = self.fresh.db.get(Family::Epochs, header.epoch.as_bytes())?
+        {
+            self.put(number - 1, &note_block(header.epoch, &record))?;
+        }
+        self.noted = Some(header.epoch);
+        self.free = number + 1;
+        self.put(number, value)
+    }
+
+    fn put(&mut self, number: u64, value: &[u8]) -> Result<(), StoreError> {
+        let path = || self.fresh.aside.join("tmp").join(format!("{}-{number}.sst", self.family.name()));
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(RowFile::create(path())?),
+        };
+        file.put(&number_key(number), value)
+    }
+}

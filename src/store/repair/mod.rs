@@ -1,0 +1,265 @@
+//! Repair: what can be made anew from what is whole is made anew; what is damaged is set aside, never removed.
+//!
+//! The database is not mended in place. A fresh one is built beside it: files of blocks that are whole are linked into it, of damaged
+//! ones every row that can still be read is copied, the indexes follow from a forward scan of all blocks, other rows are copied. Then the
+//! two folders change places in one step, and the old database lies in `damaged/` as it was. So a kill leaves the store either as it
+//! was or repaired.
+
+mod build;
+mod log;
+mod plain;
+mod scan;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::{BlockKind, Family, Place, from_bytes, number_key, sum_key_value, sum_parts};
+use crate::model::Progress;
+
+use super::db::Db;
+use super::error::StoreError;
+use super::files::{make_dir, sync_dir};
+use super::inspect::Finding;
+use super::lock::{Waiting, WriterLock};
+use super::pins::ClientDirs;
+use super::read::{CacheSize, Sort, places};
+use super::unlock::Unlock;
+use super::{Store, create, mend, tip, unlock};
+
+use build::Fresh;
+use log::{Log, passed};
+use scan::{Scanned, Whole};
+
+pub use plain::PlainFile;
+
+/// Where what is damaged is set aside.
+const ASIDE: &str = "damaged";
+
+/// What is to be repaired, or was.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// Blocks that were opened.
+    pub blocks: u64,
+    /// Their sealed bytes.
+    pub bytes: u64,
+    /// Blocks that cannot be opened: what is in them is no longer claimed by the index, so that it is stored anew when it is met again.
+    pub damaged: Vec<Finding>,
+    /// Files of the database that are damaged.
+    pub files: Vec<Finding>,
+    /// Rows that are missing, or wrong where they stand, and are made anew: of indexes and digests, of the log where a manifest says
+    /// what was in them, dataset records, records of epochs.
+    pub missing_rows: u64,
+    /// Rows of indexes and digests that name what is not there: they are left out.
+    pub wrong_rows: u64,
+    /// What cannot be made anew: entries of the log that are not about a snapshot, manifests.
+    pub lost: Vec<Finding>,
+    /// The tip is made anew, and why.
+    pub tip: Option<String>,
+    /// The database is built anew.
+    pub rebuild: bool,
+    /// Where the old one lies, once that is done.
+    pub aside: Option<PathBuf>,
+}
+
+impl Repaired {
+    /// True if there is nothing to do.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.rebuild && self.tip.is_none() && self.lost.is_empty()
+    }
+}
+
+/// Opens a store as [`super::open`] does; a damaged tip counts as missing.
+///
+/// # Errors
+/// [`StoreError`] tells what stands in the way.
+pub fn open_for_repair(
+    dir: &Path,
+    unlock: &dyn Unlock,
+    dirs: &ClientDirs,
+    cache: CacheSize,
+) -> Result<Store, StoreError> {
+    let header = create::read_header(dir)?;
+    let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
+    let tip = match tip::read(dir, keyring.ids()) {
+        Err(e) if e.is_damage() => None,
+        tip => tip?,
+    };
+    let db = mend::open_database(dir, tip.as_ref())?;
+    // Another database must not take this one's place; where its row cannot be read, the MACs of the log tell.
+    let canary = db.get(Family::Default, b"canary");
+    if canary.is_ok_and(|row| row.is_some_and(|id| id != *header.store.as_bytes())) {
+        return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
+    }
+    let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
+    store.check_tip(tip)?;
+    store.check_pin()?;
+    Ok(store)
+}
+
+impl Store {
+    /// Tells what is to be repaired. Changes nothing.
+    ///
+    /// # Errors
+    /// If the store cannot be read for another reason than damage, or the key in use may not read content.
+    pub fn plan_repair(&self, progress: &dyn Progress) -> Result<Repaired, StoreError> {
+        survey(self, &self.db(), None, progress)
+    }
+
+    /// Repairs.
+    ///
+    /// # Errors
+    /// If another process writes and we are not to wait, or the store cannot be read or written to. Then it is as it was.
+    pub fn repair(
+        &self,
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+        progress: &dyn Progress,
+    ) -> Result<Repaired, StoreError> {
+        let lock = WriterLock::take(self.dir(), waiting, keep_waiting)?;
+        let db = self.view_of_lock_holder()?;
+        let unknown = Db::unknown_families(&self.dir().join("db"))?;
+        if let Some(name) = unknown.first() {
+            let why = format!("it has a family {name} that this version does not know");
+            return Err(StoreError::Newer { path: self.dir().to_owned(), why });
+        }
+        let aside = new_aside(self.dir())?;
+        let fresh = Fresh::begin(self, &aside)?;
+        let mut repaired = match survey(self, &db, Some(&fresh), progress) {
+            Ok(repaired) => repaired,
+            Err(e) => {
+                fresh.discard();
+                return Err(e);
+            }
+        };
+        if repaired.rebuild {
+            fresh.put_in_place()?;
+            repaired.aside = Some(aside);
+        } else {
+            fresh.discard();
+        }
+        if repaired.rebuild || repaired.tip.is_some() {
+            let now = Db::open_read_locked(&self.dir().join("db"))?;
+            let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
+            let newest = crate::format::Tip { sequence, log_hash };
+            tip::write(self.dir(), &newest, self.keyring().ids())?;
+        }
+        drop(lock);
+        Ok(repaired)
+    }
+
+    /// The database as it is now that nobody else can change it, as far as it opens.
+    fn view_of_lock_holder(&self) -> Result<Arc<Db>, StoreError> {
+        let dir = self.dir();
+        let tip = tip::read(dir, self.keyring().ids()).ok().flatten();
+        let db = mend::open_locked(dir, tip.as_ref()).or_else(|_| mend::open_database(dir, None))?;
+        self.inner.replace_db(Arc::new(db));
+        self.check_tip(tip)?;
+        Ok(self.db())
+    }
+}
+
+/// A folder of its own for what is set aside now.
+fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+    let all = dir.join(ASIDE);
+    make_dir(&all)?;
+    sync_dir(dir)?;
+    let names = std::fs::read_dir(&all).map_err(|e| StoreError::io(format!("cannot read {}", all.display()), e))?;
+    let numbers = names.flatten().filter_map(|item| item.file_name().to_str()?.parse::<u64>().ok());
+    let aside = all.join((numbers.max().unwrap_or(0) + 1).to_string());
+    make_dir(&aside)?;
+    sync_dir(&all)?;
+    Ok(aside)
+}
+
+/// Looks at everything that can be made anew; makes it in `fresh`, if there is one.
+fn survey(store: &Store, db: &Db, fresh: Option<&Fresh>, progress: &dyn Progress) -> Result<Repaired, StoreError> {
+    let mut repaired = Repaired::default();
+    let (data, tree, _) = store.disk_bytes()?;
+    progress.expect(0, data + tree);
+    let (_, damaged) = store.check_tables(progress)?;
+    repaired.files.extend(store.trouble().map(|e| Finding::from_error(&e)));
+    repaired.files.extend(damaged);
+    let mut whole = HashSet::new();
+    let scanned = scan::scan(store, db, progress, &mut |block: &Whole| {
+        whole.insert(block.number);
+        repaired.missing_rows += missing_rows(db, block)?;
+        fresh.map_or(Ok(()), |fresh| fresh.index(block))
+    })?;
+    (repaired.blocks, repaired.bytes) = (scanned.blocks, scanned.bytes);
+    repaired.wrong_rows = wrong_rows(db, &whole, &scanned, &mut repaired.damaged)?;
+    let lost_notes = scanned
+        .notes
+        .iter()
+        .filter(|(epoch, _)| !db.get(Family::Epochs, epoch.as_bytes()).is_ok_and(|row| row.is_some()));
+    repaired.missing_rows += lost_notes.count() as u64;
+    let mut acknowledged = 0;
+    repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
+        Ok(Some(tip)) => {
+            acknowledged = tip.sequence;
+            store.lost_end().map(|lost| lost.to_string())
+        }
+        Ok(None) => Some("it is missing".to_owned()),
+        Err(e) if e.is_damage() => Some(e.to_string()),
+        Err(e) => return Err(e),
+    };
+    let mut log = Log::look(store, db, acknowledged)?;
+    repaired.missing_rows += log.to_remake();
+    repaired.lost = std::mem::take(&mut log.lost);
+    repaired.rebuild = !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;
+    if let Some(fresh) = fresh.filter(|_| repaired.rebuild) {
+        fresh.copy_rows(db, &scanned, &log)?;
+        fresh.copy_blocks(db, &whole, progress)?;
+    }
+    Ok(repaired)
+}
+
+fn kind(sort: Sort) -> BlockKind {
+    if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree }
+}
+
+/// How many rows a whole block should have and has not.
+fn missing_rows(db: &Db, block: &Whole) -> Result<u64, StoreError> {
+    let sum = sum_key_value(kind(block.sort), &block.digest);
+    let mut missing = u64::from(match db.get(Family::Sums, &number_key(block.number)) {
+        Err(e) if !e.is_damage() => return Err(e),
+        row => row.ok().flatten().as_deref() != Some(&sum[..]),
+    });
+    for (ordinal, id) in (0..).zip(&block.ids) {
+        missing += u64::from(match places(db, block.sort, id) {
+            Err(e) if !e.is_damage() => return Err(e),
+            found => !found.is_ok_and(|places| places.contains(&Place { block: block.number, ordinal })),
+        });
+    }
+    Ok(missing)
+}
+
+/// How many rows name blocks that are not whole. Those blocks are told.
+fn wrong_rows(db: &Db, whole: &HashSet<u64>, scanned: &Scanned, damaged: &mut Vec<Finding>) -> Result<u64, StoreError> {
+    let mut wrong = 0;
+    let told = |number: u64| {
+        let of = |f: &&Finding| f.data_block.or(f.tree_block) == Some(number);
+        scanned.damaged.iter().find(of).cloned()
+    };
+    let looked = db.scan(Family::Sums, &[], |key, value| {
+        let number = scan::number(key).unwrap_or(0);
+        if !whole.contains(&number) {
+            wrong += 1;
+            let sort =
+                if sum_parts(value).is_ok_and(|(kind, _)| kind == BlockKind::Tree) { Sort::Page } else { Sort::Chunk };
+            damaged.push(told(number).unwrap_or_else(|| scan::finding(sort, number, "it cannot be read".to_owned())));
+        }
+        Ok(true)
+    });
+    passed(looked)?;
+    for family in [Family::Chunks, Family::Pages] {
+        passed(db.scan(family, &[], |_, value| {
+            let places = from_bytes::<Vec<Place>>(value, "index entry").unwrap_or_default();
+            let bad = places.is_empty() || places.iter().any(|place| !whole.contains(&place.block));
+            wrong += u64::from(bad);
+            Ok(true)
+        }))?;
+    }
+    Ok(wrong)
+}

@@ -1,0 +1,173 @@
+//! The forward scan: every block opened, every item hashed (section 10 of the format).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::codec::{Class, DataKey, digest, open_block};
+use crate::format::{BlockHeader, BlockKind, Family};
+use crate::model::{Digest, EpochId, Progress};
+
+use super::super::Store;
+use super::super::db::Db;
+use super::super::error::StoreError;
+use super::super::inspect::Finding;
+use super::super::read::Sort;
+
+/// Sealed bytes that are in memory at once.
+const BATCH_BYTES: usize = 48 << 20;
+
+/// A block that is whole.
+pub(super) struct Whole {
+    pub(super) number: u64,
+    pub(super) sort: Sort,
+    pub(super) digest: Digest,
+    /// The ids of its items.
+    pub(super) ids: Vec<[u8; 32]>,
+}
+
+/// What a scan found beside whole blocks.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    pub(super) blocks: u64,
+    pub(super) bytes: u64,
+    /// Blocks that cannot be read or opened.
+    pub(super) damaged: Vec<Finding>,
+    /// Epoch records from the notes between blocks.
+    pub(super) notes: HashMap<EpochId, Vec<u8>>,
+}
+
+/// Opens every block of the store and gives those that are whole to `each`, in the order of their numbers in each family.
+pub(super) fn scan(
+    store: &Store,
+    db: &Db,
+    progress: &dyn Progress,
+    each: &mut dyn FnMut(&Whole) -> Result<(), StoreError>,
+) -> Result<Scanned, StoreError> {
+    let mut scanned = Scanned::default();
+    let keys = Keys { store, db, notes: Mutex::default(), opened: Mutex::default() };
+    for sort in [Sort::Page, Sort::Chunk] {
+        let Some(last) = last_number(db, sort.blocks())? else { continue };
+        let (mut batch, mut held, mut failed) = (Vec::new(), 0, None);
+        let mut work = |batch: &mut Vec<(u64, Vec<u8>)>| -> Result<(), StoreError> {
+            let looked: Vec<_> =
+                batch.par_iter().map(|(number, value)| (value.len(), keys.look(sort, *number, value))).collect();
+            batch.clear();
+            for (len, looked) in looked {
+                scanned.blocks += 1;
+                scanned.bytes += len as u64;
+                progress.advance(0, len as u64);
+                match looked {
+                    Ok(Some(whole)) => each(&whole)?,
+                    Ok(None) => scanned.blocks -= 1,
+                    Err(Bad::Damage(finding)) => scanned.damaged.push(finding),
+                    Err(Bad::Other(e)) => return Err(e),
+                }
+            }
+            if progress.cancelled() { Err(StoreError::Interrupted) } else { Ok(()) }
+        };
+        let unreadable = db.scan_past_damage(sort.blocks(), 0, last, |number, value| {
+            batch.push((number, value.to_vec()));
+            held += value.len();
+            if held < BATCH_BYTES {
+                return true;
+            }
+            held = 0;
+            failed = work(&mut batch).err();
+            failed.is_none()
+        })?;
+        if failed.is_none() {
+            failed = work(&mut batch).err();
+        }
+        if let Some(e) = failed {
+            return Err(e);
+        }
+        scanned.damaged.extend(unreadable.into_iter().map(|(number, why)| finding(sort, number, why)));
+    }
+    scanned.notes = keys.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(scanned)
+}
+
+/// The last number that a family has, by what the database says of its files: the last row itself may be damaged.
+pub(super) fn last_number(db: &Db, family: Family) -> Result<Option<u64>, StoreError> {
+    let tables = db.tables()?.into_iter().filter(|table| table.family == family.name());
+    let from_tables = tables.filter_map(|table| number(&table.keys?.1)).max();
+    let last_row = db.last_key(family).ok().flatten().and_then(|key| number(&key));
+    Ok(from_tables.max(last_row))
+}
+
+pub(super) fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+pub(super) fn finding(sort: Sort, number: u64, why: String) -> Finding {
+    let is_data = sort == Sort::Chunk;
+    Finding {
+        object: format!("block {number} ({})", if is_data { "content" } else { "structure" }),
+        why,
+        data_block: is_data.then_some(number),
+        tree_block: (!is_data).then_some(number),
+    }
+}
+
+enum Bad {
+    Damage(Finding),
+    Other(StoreError),
+}
+
+/// Keys of epochs, from their rows or from the notes before blocks.
+struct Keys<'a> {
+    store: &'a Store,
+    db: &'a Db,
+    notes: Mutex<HashMap<EpochId, Vec<u8>>>,
+    opened: Mutex<HashMap<(EpochId, Class), Arc<DataKey>>>,
+}
+
+impl Keys<'_> {
+    /// A block's ids; nothing for a note.
+    fn look(&self, sort: Sort, number: u64, value: &[u8]) -> Result<Option<Whole>, Bad> {
+        let damage = |why: String| Bad::Damage(finding(sort, number, why));
+        let (header, _, content) = BlockHeader::parse(value).map_err(|e| damage(e.to_string()))?;
+        let expected = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
+        if header.kind == BlockKind::EpochNote {
+            self.notes.lock().unwrap_or_else(PoisonError::into_inner).entry(header.epoch).or_insert(content.to_vec());
+            return Ok(None);
+        }
+        if header.kind != expected {
+            return Err(damage("it is a block of another kind".to_owned()));
+        }
+        let key = |class| {
+            self.key(header.epoch, class).map_err(|e| if e.is_damage() { damage(e.to_string()) } else { Bad::Other(e) })
+        };
+        let (page, own) = (key(Class::Page)?, key(sort.class())?);
+        let block = open_block(value, Some(&page), Some(&own)).map_err(|e| damage(e.to_string()))?;
+        let ids = self.store.keyring().ids();
+        let id = |bytes: &[u8]| match sort {
+            Sort::Chunk => *ids.chunk(bytes).as_bytes(),
+            Sort::Page => *ids.page(bytes).as_bytes(),
+        };
+        let count = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        let ids = (0..count).map_while(|ordinal| block.item(ordinal).map(id)).collect();
+        Ok(Some(Whole { number, sort, digest: digest(value), ids }))
+    }
+
+    fn key(&self, epoch: EpochId, class: Class) -> Result<Arc<DataKey>, StoreError> {
+        if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&(epoch, class)) {
+            return Ok(key.clone());
+        }
+        let closed = || StoreError::Closed("content, which an index is made of: repair needs an owner's key");
+        let keyring = self.store.keyring();
+        let key = match keyring.data_key(self.db, epoch, class) {
+            Ok(key) => key.ok_or_else(closed)?,
+            Err(e) if e.is_damage() => {
+                let note = self.notes.lock().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned();
+                let note = note.ok_or(e)?;
+                Arc::new(keyring.open_key(epoch, class, &note)?.ok_or_else(closed)?)
+            }
+            Err(e) => return Err(e),
+        };
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert((epoch, class), key.clone());
+        Ok(key)
+    }
+}
