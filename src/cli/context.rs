@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
-use crate::model::{Kind, Timestamp};
+use crate::model::{Kind, Role, Timestamp};
 use crate::store::{self, CacheSize, Store, StoreError, Unlock};
 use crate::tree::Pages;
 
 use super::error::CliError;
 use super::output::Output;
-use super::{Global, files, folders, settings};
+use super::{Global, files, folders, secrecy, settings};
 
 /// Bytes that a passphrase command may print.
 const PASSPHRASE_MAX: u64 = 64 << 10;
@@ -46,6 +46,7 @@ pub(super) fn open_with(path: &Path, global: &Global, cache: CacheSize) -> Resul
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
     log::info!("opening the store {}", path.display());
+    secrecy::guard_memory();
     let keys = Keys {
         files: settings::identities(global, Some(path)).value,
         prompt: Arc::new(Terminal::new(global, Some(path))),
@@ -75,6 +76,13 @@ pub(super) fn open_with(path: &Path, global: &Global, cache: CacheSize) -> Resul
 /// Opens the store that the user named.
 pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
     open(&store_path(global)?, global)
+}
+
+/// Opens the store that the user named, with a key that may do what is wanted: `act` says what that is, as in "listing snapshots".
+pub(super) fn open_for(needs: Role, act: &'static str, global: &Global) -> Result<Store, CliError> {
+    let store = open_named(global)?;
+    store.require(needs, act)?;
+    Ok(store)
 }
 
 /// The pages of a store, with the memory that a command may take for them.

@@ -20,7 +20,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["list", "show", "ls", "cat"]),
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export"]),
-    ("Care", &["verify"]),
+    ("Care", &["verify", "key"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
 
@@ -34,6 +34,7 @@ const STATUSES: &[(&str, &[u8])] = &[
     // A signal is how a mount ends in order.
     ("mount", &[0, 1, 2, 10, 12, 13, 14]),
     ("unmount", &[0, 1, 2, 10]),
+    ("key", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("config", &[0, 1, 2]),
     ("schema", &[0, 1, 2]),
     ("completions", &[0, 1, 2]),

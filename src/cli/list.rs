@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Manifest, SnapshotKind};
+use crate::model::{Manifest, Role, SnapshotKind};
 use crate::snapshots::{List, Listed, Wanted};
 
 use super::context;
@@ -62,7 +62,7 @@ pub(super) struct DamagedJson {
 
 pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let wanted = Wanted { newest: args.limit, ..args.filter.wanted(context::now())? };
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "listing snapshots", global)?;
     let list = List::find(&store, wanted)?;
     let mut damage = None;
     let mut printer = Printer { out, width: width(&list), begun: false };

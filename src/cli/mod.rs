@@ -23,6 +23,7 @@ mod fstab;
 mod help;
 mod history;
 mod init;
+mod key;
 mod leave_out;
 mod list;
 mod logger;
@@ -38,6 +39,7 @@ mod rehearsal;
 mod report;
 mod restore;
 mod schema;
+mod secrecy;
 mod settings;
 mod show;
 mod show_config;
@@ -141,6 +143,7 @@ enum Command {
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
+    Key(key::KeyArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -167,6 +170,7 @@ impl Command {
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
             Self::Verify(args) => verify::run(&args, global, out),
+            Self::Key(args) => key::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

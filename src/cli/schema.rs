@@ -11,8 +11,8 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, history, init, list, ls, mount, show_config, snapshot_json, stats, verify,
-    why,
+    Outcome, changes, diff, export, find, history, init, key, list, ls, mount, show_config, snapshot_json, stats,
+    verify, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -52,6 +52,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("mount", schema_of::<mount::MountReportJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
     ("verify", schema_of::<verify::VerifyJson>),
+    ("key", schema_of::<key::KeyReportJson>),
     ("config", schema_of::<show_config::ConfigJson>),
     ("schema", schema_of::<Vec<String>>),
     ("error", schema_of::<FailureJson>),

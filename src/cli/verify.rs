@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::Kind;
+use crate::model::{Kind, Role};
 use crate::ops::verify::{Verified, VerifyOptions, verify};
 
 use super::context;
@@ -30,7 +30,9 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let store = context::open_named(global)?;
+    let needs = if args.read_data { Role::Owner } else { Role::Catalog };
+    let store =
+        context::open_for(needs, if args.read_data { "reading all content" } else { "verifying structure" }, global)?;
     let pages = context::pages(&store);
     let bar = Bar::start(out, "verify");
     let options = VerifyOptions { read_data: args.read_data };

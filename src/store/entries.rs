@@ -2,7 +2,7 @@
 
 use crate::codec::seal_value;
 use crate::format::{Family, number_key};
-use crate::model::{DatasetKey, Digest, LogEntry, LogKind, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, Digest, LogEntry, LogKind, Role, SnapshotId, Timestamp};
 
 use super::Store;
 use super::db::{Db, Rows};
@@ -12,7 +12,7 @@ use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
 
 /// Where an entry has what its kind says more (section 15.3).
-const DETAIL: u32 = 1;
+pub(super) const DETAIL: u32 = 1;
 
 /// An entry to be added; the store gives it sequence, time and place in the chain.
 #[derive(Debug, Clone)]
@@ -45,8 +45,9 @@ impl Store {
     /// Takes the writer lock, to add entries to the log. What the store knows afterwards is as new as the lock.
     ///
     /// # Errors
-    /// As [`Store::writer`].
+    /// As [`Store::writer`], and [`StoreError::Closed`] under a writer key.
     pub fn log_writer(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<LogWriter, StoreError> {
+        self.require(Role::Catalog, "changing what the log says")?;
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
         let epoch = self.keyring().begin_epoch()?;
         Ok(LogWriter { store: self.clone(), db, epoch, _lock: lock })

@@ -49,6 +49,7 @@ impl Exclusive {
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         super::files::empty_tmp(dir)?;
+        super::key_files::settle(store, &db)?;
         Ok(Self { db, lock })
     }
 }
@@ -79,6 +80,6 @@ pub(super) fn publish(store: &Store, db: &Db, rows: &Rows, sequence: u64, hash: 
     let inner = &store.inner;
     inner.stale.store(true, Ordering::SeqCst);
     let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = pin.remember(&inner.header.commitment, &inner.keyring.recipients_hash(), sequence, &hash);
+    let _ = pin.remember(&inner.keyring, sequence, &hash);
     Ok(())
 }

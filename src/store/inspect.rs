@@ -202,7 +202,7 @@ impl Store {
         let decoded = match decoded {
             Ok(decoded) => decoded,
             // A catalog holder checks the table and leaves the content to an owner.
-            Err(StoreError::Closed(_)) => return self.check_table(sort, number),
+            Err(StoreError::Closed { .. }) => return self.check_table(sort, number),
             Err(e) => return Err(e.to_string()),
         };
         for ordinal in 0..decoded.len() {

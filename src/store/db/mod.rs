@@ -361,7 +361,10 @@ impl Db {
         let opened = self.opened();
         let mut batch = WriteBatch::default();
         for (family, key, value) in &rows.0 {
-            batch.put_cf(opened.family(*family)?, key, value);
+            match value {
+                Some(value) => batch.put_cf(opened.family(*family)?, key, value),
+                None => batch.delete_cf(opened.family(*family)?, key),
+            }
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);

@@ -12,12 +12,17 @@ use super::options::family_options;
 
 /// Rows to be written in one step.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Rows(pub(super) Vec<(Family, Vec<u8>, Vec<u8>)>);
+pub(in crate::store) struct Rows(pub(super) Vec<(Family, Vec<u8>, Option<Vec<u8>>)>);
 
 impl Rows {
     /// Adds a row.
     pub(in crate::store) fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
-        self.0.push((family, key.to_vec(), value.to_vec()));
+        self.0.push((family, key.to_vec(), Some(value.to_vec())));
+    }
+
+    /// Takes a row away.
+    pub(in crate::store) fn delete(&mut self, family: Family, key: &[u8]) {
+        self.0.push((family, key.to_vec(), None));
     }
 }
 
