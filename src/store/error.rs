@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::codec::{BlockError, SealError, WrapError};
 use crate::format::DecodeError;
-use crate::model::{Failure, KeyName, Kind, Role};
+use crate::model::{EpochId, Failure, KeyName, Kind, Role};
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,9 @@ pub enum StoreError {
         /// The least role that may do it.
         needs: Role,
     },
+    /// Sealed to identities of the store that the key in use has not.
+    #[error("epoch {0} is sealed to identities that the key in use has not: the store was given newer ones")]
+    OtherIdentities(EpochId),
     /// The keys were changed while somebody waited for the writer lock.
     #[error("the keys of the store at {} were changed meanwhile; nothing was written", .0.display())]
     KeysRenewed(PathBuf),
@@ -185,6 +188,7 @@ impl Failure for StoreError {
             | Self::NoPassphrase(_)
             | Self::KeysChanged { .. }
             | Self::KeyRemoved { .. }
+            | Self::OtherIdentities(_)
             | Self::Closed { .. } => Kind::WrongKey,
             Self::SetBack { .. } | Self::BadPin { .. } | Self::Damage { .. } => Kind::Damage,
             Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. } | WrapError::PublicKey(_)) => {
@@ -236,7 +240,9 @@ impl Failure for StoreError {
                     .to_owned()
             }
             Self::KeysRenewed(_) => "run the command again: it then works with the new keys".to_owned(),
-            Self::KeyRemoved { .. } => "an owner of the store can add one for you with `larder key add`".to_owned(),
+            Self::KeyRemoved { .. } | Self::OtherIdentities(_) => {
+                "an owner of the store can add one for you with `larder key add`".to_owned()
+            }
             Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
             _ => return None,
         })

@@ -1,7 +1,7 @@
 //! Changing the keys of a store: adding and removing them, and new identities of the store for what comes.
 //!
-//! A change is one synced batch of key objects and a log entry; the files follow, and whoever next opens for writing brings
-//! files up to date that a kill has left behind (`key_files::settle`). No data is written anew.
+//! A change is one synced batch of key objects and a log entry. The files are laid ready before and put in place after it; whoever
+//! next opens for writing does that if a kill came between (`key_files::settle`). No data is written anew.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -305,6 +305,7 @@ impl KeyAdmin {
         rows.put(Family::Epochs, self.epoch.id.as_bytes(), &self.epoch.record);
         key_files::add_to(&mut rows, put, &change.removed);
         let hash = add_entry(&self.store, &mut rows, &entry);
+        key_files::lay_ready(self.store.dir(), put)?;
         publish(&self.store, &self.db, &rows, sequence, hash)?;
         key_files::follow(self.store.dir(), put, &change.removed)?;
         log::info!("entry {sequence} of the log: the store has {} keys", change.keys.len());

@@ -56,21 +56,41 @@ pub(super) fn add_to(rows: &mut Rows, put: &[(KeyName, Vec<u8>)], gone: &[KeyNam
     gone.iter().for_each(|name| rows.delete(Family::Default, &row_key(*name)));
 }
 
-/// The same with the files, when the rows are written: new ones first, so that at no time fewer keys open the store.
+/// Where the file of a key object waits for its row.
+fn waiting(path: &Path) -> PathBuf {
+    path.with_extension("age.next")
+}
+
+/// The key whose object lies ready in such a file; nothing if it is another sort of file.
+pub(super) fn laid_ready_for(path: &Path) -> Option<KeyName> {
+    path.file_name()?.to_str()?.strip_suffix(".age.next")?.parse().ok()
+}
+
+/// True if a file is older than its row because a change of keys was cut, and the newer one lies beside: no damage.
+pub(super) fn is_waiting(path: &Path, row: &[u8]) -> bool {
+    path.extension().is_some_and(|e| e == "age") && read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
+}
+
+/// Lays the files of new key objects ready, before their rows are written: what can fail, a full disk say, fails here.
+pub(super) fn lay_ready(dir: &Path, put: &[(KeyName, Vec<u8>)]) -> Result<(), StoreError> {
+    put.iter().try_for_each(|(name, wrapped)| write_whole(&waiting(&path(dir, *name)), wrapped))
+}
+
+/// Puts files in place when their rows are written. New ones first, so that at no time fewer keys open the store.
 pub(super) fn follow(dir: &Path, put: &[(KeyName, Vec<u8>)], gone: &[KeyName]) -> Result<(), StoreError> {
-    for (name, wrapped) in put {
-        write_whole(&path(dir, *name), wrapped)?;
-    }
-    for name in gone {
-        remove_file(dir, *name)?;
-    }
+    put.iter().try_for_each(|(name, _)| put_in_place(&path(dir, *name)))?;
+    gone.iter().try_for_each(|name| remove_file(&path(dir, *name)))?;
     sync_dir(&dir.join("keys"))
 }
 
-/// Takes the file of a key object away, if it is there.
-pub(super) fn remove_file(dir: &Path, name: KeyName) -> Result<(), StoreError> {
-    let path = path(dir, name);
-    match std::fs::remove_file(&path) {
+fn put_in_place(path: &Path) -> Result<(), StoreError> {
+    std::fs::rename(waiting(path), path)
+        .map_err(|e| StoreError::io(format!("cannot put {} in place", path.display()), e))
+}
+
+/// Removes a file, if it is there.
+fn remove_file(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(StoreError::io(format!("cannot remove {}", path.display()), e))
         }
@@ -87,14 +107,32 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
     let rows = rows(db)?;
     for (name, wrapped) in &rows {
         let path = path(store.dir(), *name);
-        if !read_small(&path).is_ok_and(|bytes| bytes == *wrapped) {
-            log::warn!("the key object {} is put in place from its copy in the database", path.display());
-            write_whole(&path, wrapped)?;
+        if read_small(&path).is_ok_and(|bytes| bytes == *wrapped) {
+            continue;
         }
+        log::warn!("the key object {} is put in place as the database has it", path.display());
+        if is_waiting(&path, wrapped) { put_in_place(&path)? } else { write_whole(&path, wrapped)? }
     }
+    clear_waiting(store.dir())?;
     match rows.get(&mine.name) {
         Some(wrapped) if digest(wrapped) == *object => Ok(()),
         Some(_) => Err(StoreError::KeysRenewed(store.dir().to_owned())),
         None => Err(StoreError::KeyRemoved { path: store.dir().to_owned(), name: mine.name }),
     }
+}
+
+/// Removes files that were laid ready for a change that never came, and what was cut while it was written.
+fn clear_waiting(dir: &Path) -> Result<(), StoreError> {
+    let keys = dir.join("keys");
+    let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
+    let mut found = false;
+    for item in std::fs::read_dir(&keys).map_err(fail)? {
+        let path = item.map_err(fail)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if laid_ready_for(&path).is_some() || (name.starts_with('.') && name.ends_with(".new")) {
+            remove_file(&path)?;
+            found = true;
+        }
+    }
+    if found { sync_dir(&keys) } else { Ok(()) }
 }

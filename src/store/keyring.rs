@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{
-    Class, DataKey, IdKeys, MacLabel, StoreIdentity, digest, public_id_key, public_seed, random_bytes, wrap_to_store,
+    Class, DataKey, IdKeys, MacLabel, StoreIdentity, WrapError, digest, public_id_key, public_seed, random_bytes,
+    wrap_to_store,
 };
 use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, split_mac};
 use crate::model::{Digest, EpochId, KeyName, Role};
@@ -176,10 +177,18 @@ impl Keyring {
         if identities.is_empty() {
             return Ok(None);
         }
-        let plain = identities
-            .iter()
-            .find_map(|i| i.unwrap(wrapped).ok())
-            .ok_or_else(|| bad(&"its keys open with none of the store's identities"))?;
+        let mut opened = Err(WrapError::NoMatch);
+        for identity in identities {
+            opened = identity.unwrap(wrapped);
+            if !matches!(opened, Err(WrapError::NoMatch)) {
+                break;
+            }
+        }
+        // The MAC holds: what opens with none of ours was written after we were left out.
+        let plain = opened.map_err(|e| match e {
+            WrapError::NoMatch => StoreError::OtherIdentities(id),
+            other => bad(&other),
+        })?;
         match plain.split_at_checked(17) {
             Some((head, key)) if head[0] == number && head[1..] == *id.as_bytes() => {
                 let key: &[u8; 32] = key.try_into().map_err(|_| bad(&"a wrapped key has the wrong length"))?;

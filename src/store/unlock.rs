@@ -1,5 +1,6 @@
 //! From identities to a keyring.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,9 @@ use crate::codec::{Identity, Passphrase, WrapError, commitment, digest, is_passp
 use crate::format::{Cipher, Header, KeyRecord};
 use crate::model::Digest;
 
+use super::db::Db;
 use super::error::StoreError;
+use super::key_files;
 use super::keyring::Keyring;
 use super::pins::{ClientDirs, PinFile};
 
@@ -57,20 +60,30 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
         }
         _ => StoreError::io(format!("cannot read {}", keys.display()), e),
     };
-    let mut found = Vec::new();
+    let (mut found, mut ready) = (BTreeMap::new(), Vec::new());
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.extension().is_some_and(|e| e == "age") {
             let bytes = super::files::read_small(&path)
                 .map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
-            found.push((path, bytes));
+            found.insert(path, bytes);
+        } else if let Some(of) = key_files::laid_ready_for(&path) {
+            ready.push(of);
         }
     }
-    found.sort();
+    // A change of keys is under way, or was cut: what the database has counts.
+    if !ready.is_empty() {
+        let rows = Db::open_read(&dir.join("db")).and_then(|db| key_files::rows(&db)).unwrap_or_default();
+        for name in ready {
+            if let Some(row) = rows.get(&name) {
+                found.insert(key_files::path(dir, name), row.clone());
+            }
+        }
+    }
     if found.is_empty() {
         return Err(StoreError::damage(keys.display().to_string(), "there is no key object in it"));
     }
-    Ok(found)
+    Ok(found.into_iter().collect())
 }
 
 /// What came of trying identities on key objects, besides a key record.

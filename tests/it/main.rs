@@ -22,6 +22,7 @@ mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
+mod keys; // keys, what each role cannot do, rotation, and writers that cheat
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
