@@ -12,6 +12,7 @@
 
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod capture; // what capture and restore do with things in their way
+mod cheats; // someone with a writer key, or a removed one, tries what it does not permit
 mod compare; // diff, find, history, stats, why-big, why-new
 mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
@@ -22,7 +23,7 @@ mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
-mod keys; // keys, what each role cannot do, rotation, and writers that cheat
+mod keys; // keys come and go, kinds of identities, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
@@ -35,6 +36,7 @@ mod refusals; // what the command line refuses or bounds: outputs over the store
 mod removal; // what a restore must not take away
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod restore_beside; // restores beside others, by others than root, and over what a kill left
+mod roles; // what writers and catalog keys can and cannot do
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
