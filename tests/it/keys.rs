@@ -422,6 +422,30 @@ fn a_capture_that_waits_during_a_rotation_is_told_to_run_again() {
     capture(&writer, &store, &tree).done();
 }
 
+/// It follows store-format.md, and makes tokens and proofs by itself.
+#[test]
+fn the_independent_reader_follows_changes_of_keys() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let (writer, _) = (member(&sandbox, "writer"), member(&sandbox, "catalog"));
+    capture(&writer, &store, &tree).done();
+    sandbox.larder(["key", "rotate"]).done();
+    fs::write(tree.join("later"), noise(70, 9000)).unwrap();
+    capture(&writer, &store, &tree).done();
+    sandbox.larder(["key", "remove", "catalog"]).done();
+    sandbox.snapshot(&tree, "d").done();
+    let read = |words: &[&str]| {
+        let mut reader = sandbox.client().command(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or("python3".into()));
+        reader.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader.py")).arg(&store);
+        Ran::of(reader.arg("--identity").arg(sandbox.client().identity()).args(words))
+    };
+    let checked = read(&["check"]).json();
+    assert_eq!((&checked["findings"], &checked["snapshots"]), (&0.into(), &4.into()), "{checked}");
+    let dest = sandbox.path("read");
+    read(&["extract", "latest", dest.to_str().unwrap()]).done();
+    compare(&model(&tree), &model(&dest)).unwrap();
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Kills.
 
