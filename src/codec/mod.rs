@@ -24,6 +24,6 @@ pub use sha256::Sha256;
 pub use spare::Bytes;
 pub use wrap::{
     Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, generate_identity,
-    is_empty_passphrase, is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase, unwrap,
-    wrap, wrap_to_store,
+    is_empty_passphrase, is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase,
+    unarmoured, unwrap, wrap, wrap_to_store,
 };

@@ -185,6 +185,16 @@ fn readable(wrapped: &[u8]) -> ArmoredReader<BufReader<&[u8]>> {
     ArmoredReader::new(wrapped)
 }
 
+/// An age file in its binary form, whatever form it has. What is no age file stays as it is.
+#[must_use]
+pub fn unarmoured(wrapped: Vec<u8>) -> Vec<u8> {
+    let mut binary = Vec::with_capacity(wrapped.len());
+    match readable(&wrapped).read_to_end(&mut binary) {
+        Ok(_) if wrapped.starts_with(b"-----BEGIN") => binary,
+        _ => wrapped,
+    }
+}
+
 /// An age file as text that can be printed and sent, which `age -d` reads as it is.
 ///
 /// # Errors

@@ -296,7 +296,7 @@ impl Store {
         }
         let mut compare = |path: std::path::PathBuf, copy: &[u8]| match std::fs::read(&path) {
             Ok(bytes) if bytes == copy => {}
-            _ if super::key_files::is_waiting(&path, copy) => {}
+            _ if super::key_files::is_as_good(&path, copy) => {}
             Ok(_) => findings.push(Finding::from_error(&StoreError::damage(
                 path.display().to_string(),
                 "it differs from the copy in the database",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::codec::digest;
+use crate::codec::{digest, unarmoured};
 use crate::format::Family;
 use crate::model::KeyName;
 
@@ -66,9 +66,15 @@ pub(super) fn laid_ready_for(path: &Path) -> Option<KeyName> {
     path.file_name()?.to_str()?.strip_suffix(".age.next")?.parse().ok()
 }
 
-/// True if a file is older than its row because a change of keys was cut, and the newer one lies beside: no damage.
-pub(super) fn is_waiting(path: &Path, row: &[u8]) -> bool {
-    path.extension().is_some_and(|e| e == "age") && read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
+fn is_waiting(path: &Path, row: &[u8]) -> bool {
+    read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
+}
+
+/// True if a file that differs from its row is no damage: it is the same as text, or older because a change of keys was cut, and
+/// the newer one lies beside.
+pub(super) fn is_as_good(path: &Path, row: &[u8]) -> bool {
+    let is_object = path.extension().is_some_and(|e| e == "age");
+    is_object && (is_waiting(path, row) || read_small(path).is_ok_and(|bytes| unarmoured(bytes) == row))
 }
 
 /// Lays the files of new key objects ready, before their rows are written: what can fail, a full disk say, fails here.
@@ -105,13 +111,22 @@ fn remove_file(path: &Path) -> Result<(), StoreError> {
 pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
     let Some((mine, object)) = store.keyring().key() else { return Ok(()) };
     let rows = rows(db)?;
+    let mut moved = false;
     for (name, wrapped) in &rows {
         let path = path(store.dir(), *name);
         if read_small(&path).is_ok_and(|bytes| bytes == *wrapped) {
             continue;
         }
         log::warn!("the key object {} is put in place as the database has it", path.display());
-        if is_waiting(&path, wrapped) { put_in_place(&path)? } else { write_whole(&path, wrapped)? }
+        if is_waiting(&path, wrapped) {
+            put_in_place(&path)?;
+        } else {
+            write_whole(&path, wrapped)?;
+        }
+        moved = true;
+    }
+    if moved {
+        sync_dir(&store.dir().join("keys"))?;
     }
     clear_waiting(store.dir())?;
     match rows.get(&mine.name) {

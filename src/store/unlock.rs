@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::codec::{Identity, Passphrase, WrapError, commitment, digest, is_passphrase_file, unwrap};
+use crate::codec::{Identity, Passphrase, WrapError, commitment, digest, is_passphrase_file, unarmoured, unwrap};
 use crate::format::{Cipher, Header, KeyRecord};
 use crate::model::Digest;
 
@@ -66,7 +66,7 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
         if path.extension().is_some_and(|e| e == "age") {
             let bytes = super::files::read_small(&path)
                 .map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
-            found.insert(path, bytes);
+            found.insert(path, unarmoured(bytes));
         } else if let Some(of) = key_files::laid_ready_for(&path) {
             ready.push(of);
         }
