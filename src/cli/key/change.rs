@@ -72,8 +72,8 @@ pub(super) fn tell(
     changed.removed.iter().for_each(|key| out.remark(&format!("removed {}", described(key))));
     if let Some((keys, sealed)) = rotated {
         out.remark(&format!(
-            "what comes is sealed to new identities; {} have them",
-            counted(keys as u64, "key", "keys")
+            "what comes is sealed to new identities; {} them",
+            counted(keys as u64, "key has", "keys have")
         ));
         if sealed.epochs > 0 {
             out.remark(&format!(

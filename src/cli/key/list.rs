@@ -64,8 +64,8 @@ pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
         ));
     }
     if old.epochs > 0 {
-        let runs = counted(old.epochs, "run is", "runs are");
-        out.remark(&format!("{runs} of {} under identities from before the newest rotation", old.of));
+        let of = counted(old.of, "run is", "runs are");
+        out.remark(&format!("{} of {of} under identities from before the newest rotation", old.epochs));
     }
     Ok(Outcome::Done)
 }
