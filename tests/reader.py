@@ -391,6 +391,27 @@ class KeyRecord:
         r.end()
 
 
+def check_identities(record):
+    """7.1: the identities of the classes that the role has, the newest of them that of the recipient; 7.5: a token for each."""
+    for least, recipient, identities in (
+        (2, record.page_recipient, record.page_identities),
+        (3, record.chunk_recipient, record.chunk_identities),
+    ):
+        need(bool(identities) == (record.role >= least), "key record: not the identities of its role")
+        if identities:
+            run = subprocess.run(["age-keygen", "-y"], input=identities[0].encode(), capture_output=True)
+            need(run.stdout.decode().strip() == recipient, "key record: the newest identity is not its recipient's")
+    tokens = dict(record.ext).get(1)
+    if tokens is not None and record.chunk_identities:
+        made = [keyed(authority(i), b"token\0" + record.name) for i in record.chunk_identities]
+        need(tokens == b"".join(made), "key record: other tokens than its authorities make")
+
+
+def authority(chunk_identity):
+    """7.5"""
+    return derive("larder v1 key authority", chunk_identity.encode())
+
+
 def age_open(path, identity_text=None, identity_file=None):
     """The plaintext of an age file, by the stock `age` program; None if the identity does not open it."""
     source = "-" if identity_file is None else identity_file
@@ -429,6 +450,8 @@ class Store:
     def _unlock(self, identity_files):
         folder = os.path.join(self.path, "keys")
         for name in sorted(os.listdir(folder)):
+            if not name.endswith(".age"):
+                continue
             for identity in identity_files:
                 plain = age_open(os.path.join(folder, name), identity_file=identity)
                 if plain is None:
@@ -439,6 +462,7 @@ class Store:
                 keys = IdKeys(record.id_key)
                 need(keys.commitment == self.header.commitment, f"key object {name}: another id key than the header's")
                 self.page_identities, self.chunk_identities = record.page_identities, record.chunk_identities
+                check_identities(record)
                 return record.id_key
         raise Wrong("no identity opens a key object of this store")
 
@@ -733,7 +757,7 @@ class Store:
 
     def log(self):
         """The log, oldest first; the chain verified."""
-        before, expected = bytes(32), 1
+        before, expected, self.key_changes = bytes(32), 1, []
         for key, value in self.rows("log"):
             body, mac = split_mac(value, "log entry")
             need(self.keys.mac("log", body) == mac, f"log entry {expected}: its MAC does not hold")
@@ -746,6 +770,8 @@ class Store:
             if kind in (2, 3, 4) and not self.vouched(body[:start], tags):
                 kind = 0
             need(0 <= kind <= 5, f"log entry {sequence}: unknown kind")
+            if kind == 5 and self.chunk_identities:
+                self.key_changes.append((sequence, previous, dict(tags).get(1)))
             need(sequence == expected and key == sequence.to_bytes(8, "big"), f"log entry {expected}: missing")
             need(previous == before, f"log entry {sequence}: does not follow the entry before")
             yield kind, sequence, arrival, dataset, manifest, previous
@@ -925,6 +951,7 @@ class Checker:
             if manifest.parent != head:
                 self.finding(f"manifest of sequence {sequence}: parent is not the dataset's snapshot before")
             self.guard(self.tree, manifest, sequence)
+        self.guard(self.key_changes)
         self.guard(self.datasets)
         listed = {entry[4] for entry in arrived}
         for id_ in store.families["manifests"].keys():
@@ -938,9 +965,36 @@ class Checker:
 
     def keys(self):
         store, folder = self.store, os.path.join(self.store.path, "keys")
-        files = {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
+        found = {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
         rows = {key[4:].decode() + ".age": value for key, value in store.rows("default") if key.startswith(b"key/")}
-        need(files == rows, "the key objects in the folder differ from those in the database")
+        files = {name: data for name, data in found.items() if name.endswith(".age")}
+        for name, data in found.items():
+            # 7.6: laid ready, and its row is written: it counts.
+            of = name.removesuffix(".next")
+            if of != name and rows.get(of) == data:
+                files[of] = data
+        need(rows.items() <= files.items(), "the key objects in the folder differ from those in the database")
+
+    def key_changes(self):
+        """15.3.5: the proofs of the changes of keys, and the keys after the newest."""
+        store, names = self.store, None
+        for sequence, previous, sealed in store.key_changes:
+            what = f"log entry {sequence}"
+            need(sealed is not None, f"{what}: a change of keys without a detail")
+            plain = store.sealed_value("log", sequence.to_bytes(8, "big"), sealed)
+            detail, proof = plain[:-32], plain[-32:]
+            said = b"key change\0" + sequence.to_bytes(8, "little") + previous + detail
+            made = [keyed(authority(i), said) for i in store.chunk_identities]
+            need(proof in made, f"{what}: no owner proves it")
+            r = Reader(detail, what)
+            r.version()
+            r.list(lambda: r.raw(8)), r.list(lambda: r.raw(8)), r.bool()
+            keys = r.list(lambda: (r.raw(8), r.u8(), r.string(), r.string(), r.time(), r.ext()))
+            r.ext()
+            r.end()
+            names = {name.hex().encode() for name, *_ in keys}
+        rows = {key[4:] for key, _ in store.rows("default") if key.startswith(b"key/")}
+        need(names in (None, rows), "the keys of the newest change are not those of the store")
 
     def blocks(self, index, family):
         """Every block opens, has its sum, and each item the index row that a forward scan would make."""

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use crate::model::Kind;
+use crate::model::{Kind, Role};
 use crate::ops::read;
 
 use super::context;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &CatArgs, global: &Global, out: &Output) -> Result<Outco
             .hint("leave --json out; `larder ls --json` tells about the file"));
     }
     let place = Place::parse(&args.what)?;
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Owner, "reading content", global)?;
     let found = place.find(&store)?;
     if found.entry.file().is_none() {
         let what = args.what.display();

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
-use crate::model::{Kind, Timestamp};
+use crate::model::{Kind, Role, Timestamp};
 use crate::store::{self, CacheSize, ClosedStore, Store, StoreError, Unlock};
 use crate::tree::Pages;
 
 use super::error::CliError;
 use super::output::Output;
-use super::{Global, files, folders, settings};
+use super::{Global, files, folders, secrecy, settings};
 
 /// Bytes that a passphrase command may print.
 const PASSPHRASE_MAX: u64 = 64 << 10;
@@ -51,6 +51,7 @@ fn try_open(path: &Path, global: &Global, cache: CacheSize) -> Result<Result<Sto
         return Err(CliError::new(Kind::Usage, "stores on object storage are not supported by this version"));
     }
     log::info!("opening the store {}", path.display());
+    secrecy::guard_memory();
     let store = match store::open(path, &keys(path, global), &folders::client_dirs(), cache) {
         Ok(store) => store,
         Err(e) => return Ok(Err(e)),
@@ -127,6 +128,13 @@ pub(super) fn open_closed(global: &Global) -> Result<ClosedStore, CliError> {
 /// Opens the store that the user named.
 pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
     open(&store_path(global)?, global)
+}
+
+/// Opens the store that the user named, with a key that may do what is wanted: `act` says what that is, as in "listing snapshots".
+pub(super) fn open_for(needs: Role, act: &'static str, global: &Global) -> Result<Store, CliError> {
+    let store = open_named(global)?;
+    store.require(needs, act)?;
+    Ok(store)
 }
 
 /// The pages of a store, with the memory that a command may take for them.

@@ -8,7 +8,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::Kind;
+use crate::model::{Kind, Role};
 use crate::ops::capture::LeaveOut;
 use crate::ops::diff::{Aspects, Change, DiffOptions, Rewritten, Side, Sort, Sums, Tally, What, between, with_folder};
 
@@ -138,7 +138,9 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
         Newer::Folder(_) => args.configured.clone().read()?,
         Newer::Place(_) => LeaveOut::default(),
     };
-    let store = context::open_named(global)?;
+    let (needs, act) =
+        if args.content { (Role::Owner, "comparing content") } else { (Role::Catalog, "comparing snapshots") };
+    let store = context::open_for(needs, act, global)?;
     let old = old.find(&store).map_err(|e| folder_first(e, &args.old))?;
     let options = DiffOptions { content: args.content };
     let bar = Bar::start(out, "diff");

@@ -38,7 +38,7 @@ pub(super) const MEANINGS: [(u8, &str); 10] = [
     (PARTIAL, "done, but some items could not be read, carried or forgotten"),
     (10, "there is no such store, snapshot or path"),
     (11, "another larder is writing to the store (--no-wait)"),
-    (12, "no key at hand opens the store, or its keys are not those seen before"),
+    (12, "no key at hand opens the store or may do this, or its keys are not those seen before"),
     (13, "damage was found, or the store was set back"),
     (14, "made by a newer version of Larder"),
     (130, "interrupted; a second Ctrl-C ends at once"),

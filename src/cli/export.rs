@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Kind, Progress};
+use crate::model::{Kind, Progress, Role};
 use crate::packs::{Format, Loss, PackError, Packing, export};
 
 use super::context;
@@ -148,7 +148,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         return Err(CliError::new(Kind::Usage, "--json and a pack cannot both go to standard output")
             .hint("name a file with -o"));
     }
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Owner, "exporting", global)?;
     let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
     let [first, rest @ ..] = found.as_slice() else { return Ok(Outcome::Done) };
     if rest.iter().any(|f| f.id != first.id) {

@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Digest, Entry, Kind};
+use crate::model::{Digest, Entry, Kind, Role};
 use crate::ops::find::{Criteria, Found, Searched, find};
 use crate::snapshots::{List, SnapshotName, resolve_row};
 
@@ -84,7 +84,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     for pattern in &args.patterns {
         criteria.pattern(pattern, args.ignore_case)?;
     }
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "searching snapshots", global)?;
     let now = context::now();
     let within = args.filter.wanted(now)?;
     let list = if args.snapshot.is_empty() {

@@ -7,7 +7,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::Kind;
+use crate::model::{Kind, Role};
 use crate::ops::history::{History, Version};
 use crate::snapshots::{List, Listed};
 
@@ -57,7 +57,7 @@ pub(super) struct VersionJson {
 }
 
 pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "searching snapshots", global)?;
     let list = List::find(&store, args.filter.wanted(context::now())?)?;
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');

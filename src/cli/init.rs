@@ -19,7 +19,7 @@ use crate::store::{NewStore, StoreError, create};
 use super::context::{self, Terminal};
 use super::error::CliError;
 use super::output::Output;
-use super::{Global, Outcome, files, folders};
+use super::{Global, Outcome, files, folders, secrecy};
 
 /// Make a store
 ///
@@ -78,6 +78,7 @@ struct DefaultIdentity {
 }
 
 pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    secrecy::guard_memory();
     let config = &global.settings.config;
     let path = args.path.as_ref().map_or_else(|| context::store_path(global), |named| Ok(config.store_path(named)))?;
     let terminal = Terminal::new(global, Some(&path));
@@ -136,7 +137,8 @@ pub(super) fn cut_recipient(args: &[OsString]) -> Option<String> {
     Some(format!("an SSH recipient has spaces in it, so put it in quotes: --recipient '{cut} AAAA…'"))
 }
 
-fn recipients_in(file: &Path) -> Result<Vec<String>, CliError> {
+/// The recipients in a file, a line each.
+pub(super) fn recipients_in(file: &Path) -> Result<Vec<String>, CliError> {
     let text = files::read_text(file)
         .map_err(|e| CliError::new(Kind::Usage, format!("cannot read the recipients file {}: {e}", file.display())))?;
     let found: Vec<String> =
@@ -147,7 +149,8 @@ fn recipients_in(file: &Path) -> Result<Vec<String>, CliError> {
     Ok(found)
 }
 
-fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
+/// Asks for a new passphrase, twice.
+pub(super) fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
     if let Some(passphrase) = prompt.commanded() {
         return Ok(passphrase?);
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Manifest, SnapshotKind, Timestamp};
+use crate::model::{Manifest, Role, SnapshotKind, Timestamp};
 use crate::snapshots::{Holds, List, Listed, Wanted};
 
 use super::context;
@@ -63,7 +63,7 @@ pub(super) struct DamagedJson {
 pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let now = context::now();
     let wanted = Wanted { newest: args.limit, ..args.filter.wanted(now)? };
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "listing snapshots", global)?;
     let list = List::find(&store, wanted)?;
     let mut damage = None;
     let holds = list.holds()?;

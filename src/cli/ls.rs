@@ -7,7 +7,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Bits, Body, Entry};
+use crate::model::{Bits, Body, Entry, Role};
 use crate::ops::read;
 use crate::tree::Links;
 
@@ -70,7 +70,7 @@ pub(super) struct EntryJson {
 
 pub(super) fn run(args: &LsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "listing files", global)?;
     let found = place.find(&store)?;
     let links = Links::new(&found.pages, found.manifest.links);
     Lister { out, long: args.long, links }.run(&found, args.recursive)?;

@@ -29,6 +29,7 @@ mod hold;
 mod hold_json;
 mod init;
 mod keep;
+mod key;
 mod leave_out;
 mod list;
 mod logger;
@@ -46,6 +47,7 @@ mod repair;
 mod report;
 mod restore;
 mod schema;
+mod secrecy;
 mod settings;
 mod show;
 mod show_config;
@@ -158,6 +160,7 @@ enum Command {
     Gc(gc::GcArgs),
     Repair(repair::RepairArgs),
     Heal(heal::HealArgs),
+    Key(key::KeyArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -191,6 +194,7 @@ impl Command {
             Self::Gc(args) => gc::run(&args, global, out),
             Self::Repair(args) => repair::run(&args, global, out),
             Self::Heal(args) => heal::run(&args, global, out),
+            Self::Key(args) => key::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

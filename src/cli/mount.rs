@@ -9,7 +9,7 @@ use clap::{Args, ValueHint, value_parser};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Kind, Notice, Progress, Timestamp, shell_word};
+use crate::model::{Kind, Notice, Progress, Role, Timestamp, shell_word};
 use crate::mount::{DEFAULT_DEADLINE, MountOptions, Stats, mount, share_of_blocks, stats, unmount};
 use crate::snapshots::{SnapshotName, resolve};
 use crate::store::{CacheSize, Store, lies_in, snapshot_label};
@@ -177,6 +177,10 @@ pub(super) fn run(args: MountArgs, global: &Global, out: &Output) -> Result<Outc
         }
         _ => e,
     })?;
+    store.require(Role::Catalog, "mounting")?;
+    if store.keyring().role() < Role::Owner {
+        out.remark("larder: this key may read names and structure: to open a file fails (EACCES)");
+    }
     let snapshot = place.snapshot.map(|n| resolve(&store, &n, context::now())).transpose()?;
     let mut options = MountOptions::new(snapshot, mountpoint.clone());
     options.allow_other = args.allow_other;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Rule, Rules};
 use crate::ops::retention::{self, Keeping};
-use crate::snapshots::{Ledger, Policy, Wanted};
+use crate::snapshots::{Policy, Register, Wanted};
 
 use super::error::CliError;
 use super::forget::asked;
@@ -141,8 +141,8 @@ fn set(which: &WhichArgs, rules: Rules, how: &HowArgs, global: &Global, out: &Ou
     let sequence = retention::set_policy(&store, dataset, class, rules, &asked, &context::now, &bar);
     bar.finish();
     let sequence = sequence?;
-    let ledger = Ledger::read(&store)?;
-    let set = ledger.policies().find(|policy| policy.sequence == sequence);
+    let register = Register::read(&store)?;
+    let set = register.policies().find(|policy| policy.sequence == sequence);
     set.map_or(Ok(()), |policy| print(policy, out))?;
     out.remark("`larder policy explain` shows what that keeps, `larder forget --policy` does it");
     Ok(Outcome::Done)
@@ -151,16 +151,16 @@ fn set(which: &WhichArgs, rules: Rules, how: &HowArgs, global: &Global, out: &Ou
 fn show(global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
     retention::may_rule(&store)?;
-    let ledger = Ledger::read(&store)?;
+    let register = Register::read(&store)?;
     let mut none = true;
-    for policy in ledger.policies() {
+    for policy in register.policies() {
         none = false;
         print(policy, out)?;
     }
     if none {
         out.remark("there are no policies; `larder policy set` sets one");
     }
-    ledger.bad_policy.map_or(Ok(Outcome::Done), |e| Err(e.into()))
+    register.bad_policy.map_or(Ok(Outcome::Done), |e| Err(e.into()))
 }
 
 fn explain(datasets: Vec<DatasetName>, global: &Global, out: &Output) -> Result<Outcome, CliError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::model::{DatasetName, Kind, Progress, SnapshotId, SnapshotKind, shell_word};
+use crate::model::{DatasetName, Kind, Progress, Role, SnapshotId, SnapshotKind, shell_word};
 use crate::ops::capture::{CaptureOptions, Captured, LeaveOut, Source, capture};
 use crate::ops::read;
 use crate::ops::restore::{Change, Overwrite, RestoreError, RestoreOptions, Restored, Select, passed, restore};
@@ -98,7 +98,7 @@ enum Safety {
 pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let place = Place::parse(&args.what)?;
     let mut options = options(args, global)?;
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Owner, "restoring", global)?;
     let found = place.find(&store)?;
     if let Some(lacking) = found.lacking() {
         if args.delete && !args.incomplete {

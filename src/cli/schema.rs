@@ -11,8 +11,8 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, gc, heal, history, hold, init, list, ls, mount, policy, repair, show_config,
-    snapshot_json, stats, verdicts, verify_json, why,
+    Outcome, changes, diff, export, find, gc, heal, history, hold, init, key, list, ls, mount, policy, repair,
+    show_config, snapshot_json, stats, verdicts, verify_json, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -59,6 +59,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("verify", schema_of::<verify_json::VerifyJson>),
     ("repair", schema_of::<repair::RepairJson>),
     ("heal", schema_of::<heal::HealJson>),
+    ("key", schema_of::<key::KeyReportJson>),
     ("config", schema_of::<show_config::ConfigJson>),
     ("schema", schema_of::<Vec<String>>),
     ("error", schema_of::<FailureJson>),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::model::{Manifest, Reference};
+use crate::model::{Manifest, Reference, Role};
 use crate::snapshots::{Holds, SnapshotName, resolve};
 
 use super::context;
@@ -26,7 +26,7 @@ pub(super) struct ShowArgs {
 
 pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let name: SnapshotName = args.snapshot.parse()?;
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "showing a snapshot", global)?;
     let id = resolve(&store, &name, context::now())?;
     let manifest = store.manifest(&id)?;
     let holds = Holds::since(&store, manifest.sequence)?;

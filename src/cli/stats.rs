@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Kind, SnapshotId, Statistics, Timestamp};
+use crate::model::{DatasetName, Kind, Role, SnapshotId, Statistics, Timestamp};
 use crate::ops::stats::{DatasetStats, Stats};
 use crate::snapshots::{List, Listed, Wanted};
 
@@ -85,7 +85,7 @@ pub(super) struct StatsJson {
 }
 
 pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "counting what snapshots hold", global)?;
     let datasets = args.dataset.iter().cloned().collect();
     let list = List::find(&store, Wanted { datasets, ..Wanted::default() })?;
     let (mut stats, mut snapshots, mut damage) = (Stats::default(), Vec::new(), None);

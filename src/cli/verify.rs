@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::model::{Kind, Timestamp};
+use crate::model::{Kind, Role, Timestamp};
 use crate::ops::verify::{LedgerKept, Touched, Verified, VerifyOptions, verify, verify_closed};
 use crate::store::Finding;
 
@@ -53,6 +53,12 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
     let bar = Bar::start(out, "verify");
     let verified = match &opened {
         Opened::Store(store) => {
+            let (needs, act) = if read_data > 0 {
+                (Role::Owner, "reading all content")
+            } else {
+                (Role::Catalog, "verifying structure")
+            };
+            store.require(needs, act)?;
             let time_is_up = || args.budget.is_some_and(|budget| begun.elapsed() >= budget);
             let time_is_up: &(dyn Fn() -> bool + Sync) = &time_is_up;
             let options = VerifyOptions { read_data, now: context::now(), time_is_up: args.budget.map(|_| time_is_up) };

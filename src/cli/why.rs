@@ -6,7 +6,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::Kind;
+use crate::model::{Kind, Role};
 use crate::ops::growth::{Limits, Share, Shares, biggest, brought};
 
 use super::context;
@@ -101,7 +101,7 @@ impl Shown {
 
 pub(super) fn big(args: &WhyBigArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let (place, limits) = (Place::parse(&args.what)?, args.shown.limits()?);
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "measuring snapshots", global)?;
     let found = place.find(&store)?;
     let bar = Bar::start(out, "why-big");
     let shares = biggest(&found.pages, &found.entry, &found.path, limits, &bar)?;
@@ -114,7 +114,7 @@ pub(super) fn new(args: &WhyNewArgs, global: &Global, out: &Output) -> Result<Ou
     if !place.is_whole() {
         return Err(CliError::new(Kind::Usage, "name a snapshot without a path: what came with it is sorted by paths"));
     }
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "measuring snapshots", global)?;
     let found = place.find(&store)?;
     let bar = Bar::start(out, "why-new");
     let brought = brought(&found.pages, found.id, &found.manifest, limits, &bar)?;

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::model::{ChunkId, DatasetKey, DatasetName, Digest, LinkGroup, PageId, SnapshotId};
+use crate::model::{ChunkId, DatasetKey, DatasetName, Digest, KeyName, LinkGroup, PageId, SnapshotId};
 
 /// What a MAC is made over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +188,52 @@ impl IdKeys {
     }
 }
 
+/// What only owners of a generation of the store's identities can make: it follows from the identity of the chunk class. Wiped
+/// when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Authority([u8; 32]);
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority(secret)")
+    }
+}
+
+impl Authority {
+    /// Of the owners who hold this identity of the chunk class.
+    #[must_use]
+    pub fn new(chunk_identity: &str) -> Self {
+        Self(blake3::derive_key("larder v1 key authority", chunk_identity.as_bytes()))
+    }
+
+    /// What the record of a key holds, so that its holder knows records that owners made.
+    #[must_use]
+    pub fn token(&self, name: &KeyName) -> [u8; 32] {
+        self.make(b"token", &[name.as_bytes()])
+    }
+
+    /// The proof that an owner changed the keys: bound to the place of the log entry that tells of it.
+    #[must_use]
+    pub fn proof(&self, sequence: u64, previous: &Digest, detail: &[u8]) -> [u8; 32] {
+        self.make(b"key change", &[&sequence.to_le_bytes(), previous.as_bytes(), detail])
+    }
+
+    /// Compares a proof in constant time.
+    #[must_use]
+    pub fn proof_holds(&self, sequence: u64, previous: &Digest, detail: &[u8], proof: &[u8; 32]) -> bool {
+        blake3::Hash::from_bytes(self.proof(sequence, previous, detail)) == blake3::Hash::from_bytes(*proof)
+    }
+
+    fn make(&self, label: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(label).update(&[0]);
+        for part in parts {
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
 /// The sums over a whole content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentSum {
@@ -279,6 +325,19 @@ mod tests {
         alone.update(b"abc");
         alone.zeros(100_000);
         assert_eq!(alone.finish(), digest(&whole));
+    }
+
+    #[test]
+    fn an_authority_binds_names_places_and_words() {
+        let (one, name) = (Authority::new("a"), KeyName::from_bytes([1; 8]));
+        assert_ne!(one.token(&name), Authority::new("b").token(&name));
+        assert_ne!(one.token(&name), one.token(&KeyName::from_bytes([2; 8])));
+        let zero = Digest::from_bytes([0; 32]);
+        let proof = one.proof(7, &zero, b"detail");
+        assert!(one.proof_holds(7, &zero, b"detail", &proof));
+        assert!(!one.proof_holds(8, &zero, b"detail", &proof));
+        assert!(!one.proof_holds(7, &digest(b"x"), b"detail", &proof));
+        assert!(!one.proof_holds(7, &zero, b"other", &proof));
     }
 
     #[test]

@@ -18,13 +18,14 @@ pub use cache::CacheKey;
 pub use compress::{CompressError, Effort, FrameWriter};
 pub use cut::Cutter;
 pub use hash::{
-    ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
+    Authority, ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
 };
 pub use seal::{Class, DataKey, SealError, random_bytes};
 pub use sha256::Sha256;
 pub use spare::Bytes;
 pub use voucher::VoucherKey;
 pub use wrap::{
-    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, generate_identity, is_empty_passphrase,
-    is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase, unwrap, wrap, wrap_to_store,
+    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, generate_identity,
+    is_empty_passphrase, is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase,
+    unarmoured, unwrap, wrap, wrap_to_store,
 };

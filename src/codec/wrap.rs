@@ -1,8 +1,9 @@
 //! Section 7: the one door to age. Wraps keys to recipients, unwraps them with identities.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
 
+use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -30,6 +31,9 @@ pub enum WrapError {
     #[error("age: {0}")]
     Age(String),
 }
+
+/// The most work that an age file may ask of scrypt (log2 of N): about 20 seconds.
+const MAX_WORK: u8 = 22;
 
 /// A passphrase, wiped when dropped.
 pub type Passphrase = SecretString;
@@ -90,7 +94,7 @@ impl Recipient {
     }
 }
 
-/// Parses a recipient: age X25519, SSH, or of a plugin.
+/// Parses a recipient: age X25519, SSH, of hardware (also post-quantum) that age itself wraps to, or of a plugin.
 ///
 /// # Errors
 /// If it is none, or its plugin is not installed.
@@ -101,6 +105,12 @@ pub fn parse_recipient(text: &str, prompt: Arc<dyn Prompt>) -> Result<Recipient,
         return made(Box::new(recipient));
     }
     if let Ok(recipient) = text.parse::<age::ssh::Recipient>() {
+        return made(Box::new(recipient));
+    }
+    if let Ok(recipient) = text.parse::<age::tag::Recipient>() {
+        return made(Box::new(recipient));
+    }
+    if let Ok(recipient) = text.parse::<age::tagpq::Recipient>() {
         return made(Box::new(recipient));
     }
     if let Ok(recipient) = text.parse::<age::plugin::Recipient>() {
@@ -128,12 +138,13 @@ impl Identity {
     #[must_use]
     pub fn passphrase(passphrase: Passphrase) -> Self {
         let mut inner = age::scrypt::Identity::new(passphrase);
-        inner.set_max_work_factor(22);
+        inner.set_max_work_factor(MAX_WORK);
         Self(Box::new(inner))
     }
 }
 
-/// Parses the identities of a file: age identities and plugins a line each, or one SSH private key.
+/// Parses the identities of a file: age identities and plugins a line each, the same encrypted with a passphrase (`age -p`),
+/// which is asked for, or one SSH private key.
 ///
 /// # Errors
 /// If there are none.
@@ -149,12 +160,50 @@ pub fn parse_identities(bytes: &[u8], file: &str, prompt: Arc<dyn Prompt>) -> Re
     if is_public(bytes) {
         return Err(WrapError::PublicKey(file.to_owned()));
     }
-    let parsed = age::IdentityFile::from_buffer(bytes).map_err(|e| not(e.to_string()))?;
-    let list = parsed.with_callbacks(Asking(prompt)).into_identities().map_err(|e| not(e.to_string()))?;
+    let parsed = if is_age_file(bytes) {
+        let sealed = age::Decryptor::new(readable(bytes)).map_err(|e| not(e.to_string()))?;
+        let sealed = age::encrypted::EncryptedIdentity::new(sealed, Asking(prompt), Some(MAX_WORK));
+        let sealed = sealed.ok_or_else(|| not("it is encrypted, and not with a passphrase".to_owned()))?;
+        sealed.decrypt(Some(file)).map_err(|e| not(e.to_string()))?
+    } else {
+        age::IdentityFile::from_buffer(bytes).map_err(|e| not(e.to_string()))?.with_callbacks(Asking(prompt))
+    };
+    let list = parsed.into_identities().map_err(|e| not(e.to_string()))?;
     if list.is_empty() {
         return Err(not("it is empty".to_owned()));
     }
     Ok(list.into_iter().map(Identity).collect())
+}
+
+/// True if this is an age file, armoured or not.
+fn is_age_file(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----")
+}
+
+/// The bytes of an age file, of one that is armoured too.
+fn readable(wrapped: &[u8]) -> ArmoredReader<BufReader<&[u8]>> {
+    ArmoredReader::new(wrapped)
+}
+
+/// An age file in its binary form, whatever form it has. What is no age file stays as it is.
+#[must_use]
+pub fn unarmoured(wrapped: Vec<u8>) -> Vec<u8> {
+    let mut binary = Vec::with_capacity(wrapped.len());
+    match readable(&wrapped).read_to_end(&mut binary) {
+        Ok(_) if wrapped.starts_with(b"-----BEGIN") => binary,
+        _ => wrapped,
+    }
+}
+
+/// An age file as text that can be printed and sent, which `age -d` reads as it is.
+///
+/// # Errors
+/// If age refuses.
+pub fn armoured(wrapped: &[u8]) -> Result<Vec<u8>, WrapError> {
+    let age = |e: std::io::Error| WrapError::Age(e.to_string());
+    let mut writer = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).map_err(age)?;
+    writer.write_all(wrapped).map_err(age)?;
+    writer.finish().map_err(age)
 }
 
 /// True if a file begins with a recipient where an identity should be.
@@ -223,7 +272,7 @@ pub fn wrap_to_store(plain: &[u8], recipient: &str) -> Result<Vec<u8>, WrapError
 /// True if an age file was wrapped to a passphrase.
 #[must_use]
 pub fn is_passphrase_file(wrapped: &[u8]) -> bool {
-    age::Decryptor::new(wrapped).is_ok_and(|d| d.is_scrypt())
+    age::Decryptor::new(readable(wrapped)).is_ok_and(|d| d.is_scrypt())
 }
 
 /// Unwraps an age file with the first identity that fits.
@@ -238,7 +287,7 @@ fn decrypt<'a>(
     wrapped: &[u8],
     identities: impl Iterator<Item = &'a dyn age::Identity>,
 ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
-    let decryptor = age::Decryptor::new(wrapped).map_err(|e| WrapError::Age(e.to_string()))?;
+    let decryptor = age::Decryptor::new(readable(wrapped)).map_err(|e| WrapError::Age(e.to_string()))?;
     let mut reader = decryptor.decrypt(identities).map_err(|e| match e {
         age::DecryptError::NoMatchingKeys
         | age::DecryptError::DecryptionFailed
@@ -267,6 +316,12 @@ impl StoreIdentity {
     pub fn parse(text: &str) -> Result<Self, WrapError> {
         let why = || WrapError::Age("a store identity is malformed".to_owned());
         text.parse().map(Self).map_err(|_| why())
+    }
+
+    /// The recipient that it opens for.
+    #[must_use]
+    pub fn recipient(&self) -> String {
+        self.0.to_public().to_string()
     }
 
     /// Unwraps what was wrapped to it.

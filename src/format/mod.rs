@@ -1,5 +1,6 @@
 //! Values to bytes and back. The only code that knows offsets; it mirrors `store-format.md` section by section:
-//! `encoding` is section 5, `header` 8, `keyspace` 9, `block` 10 and 11, `page` 12, `entry` 13, `manifest` 14, `records` 7 and 15, `details` 15.3.
+//! `encoding` is section 5, `header` 8, `keyspace` 9, `block` 10 and 11, `page` 12, `entry` 13, `manifest` 14, `records` 7 and 15, `keys` what they have
+//! in their extensions, `details` 15.3.
 
 mod block;
 mod cache;
@@ -7,6 +8,7 @@ mod details;
 mod encoding;
 mod entry;
 mod header;
+mod keys;
 mod keyspace;
 mod manifest;
 mod page;
@@ -17,10 +19,11 @@ pub use cache::{CacheHead, CacheRecord, HostMark};
 pub use encoding::{DecodeError, from_bytes, join_mac, split_mac, to_bytes};
 pub use entry::{chunk_list_fits, decode_xattrs, encode_xattrs, encoded_entry_len, hole_list_fits, xattrs_fit};
 pub use header::{Header, HeaderError, Tip};
+pub use keys::{epoch_ext, epoch_role, initial_keys, key_record_ext, tokens_of};
 pub use keyspace::{Family, index_key, number_key, sum_key_value, sum_parts};
 pub use manifest::decode_manifest;
 pub use page::{Child, Page, PageItem, PageItems, PageKind};
-pub use records::{EpochRecord, KeyRecord, LEDGER_BLOCKS, LedgerRow, Looks, Role};
+pub use records::{EpochRecord, KeyRecord, LEDGER_BLOCKS, LedgerRow, Looks};
 
 /// Header version that this program writes and the newest it opens.
 pub const FORMAT_VERSION: u32 = 1;

@@ -6,31 +6,7 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 use zeroize::Zeroize;
 
 use super::encoding::{encoded, encoded_byte, invalid};
-use crate::model::{DatasetRecord, EpochId, Ext, KeyName, LogEntry, LogKind, StoreId};
-
-/// What the holder of a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Capture; read nothing.
-    Writer,
-    /// List, compare, check; read no content.
-    Catalog,
-    /// Everything.
-    Owner,
-}
-encoded_byte!(Role, "role" { Writer = 1, Catalog = 2, Owner = 3 });
-
-impl Role {
-    /// The word used in the CLI and in JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Writer => "writer",
-            Self::Catalog => "catalog",
-            Self::Owner => "owner",
-        }
-    }
-}
+use crate::model::{DatasetRecord, EpochId, Ext, KeyName, LogEntry, LogKind, Role, StoreId};
 
 /// The plaintext of a key object. Wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,6 +101,7 @@ macro_rules! versioned {
 }
 pub(super) use versioned;
 
+encoded_byte!(Role, "role" { Writer = 1, Catalog = 2, Owner = 3 });
 versioned!(KeyRecord, "key record" {
     store, name, role, id_key, chunker_seed, page_recipient, chunk_recipient, page_identities, chunk_identities,
 });

@@ -95,7 +95,7 @@ pub(super) fn errno(error: &ViewError) -> Errno {
         ViewError::Stale(_) => Errno::ESTALE,
         ViewError::NotA { wanted: "folder", .. } => Errno::ENOTDIR,
         ViewError::NotA { .. } => Errno::EINVAL,
-        ViewError::Store(StoreError::Closed(_)) => Errno::EACCES,
+        ViewError::Store(StoreError::Closed { .. }) => Errno::EACCES,
         ViewError::Store(_) => Errno::EIO,
     }
 }

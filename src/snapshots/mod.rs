@@ -1,13 +1,13 @@
 //! Snapshots: finding them by what users call them, listing them, what the log says of all of them.
 
 mod holds;
-mod ledger;
 mod list;
+mod register;
 mod resolve;
 mod when;
 
 pub use holds::{Hold, Holds};
-pub use ledger::{Ledger, Moment, Policy, Standing};
 pub use list::{List, Listed, Wanted};
+pub use register::{Moment, Policy, Register, Standing};
 pub use resolve::{ResolveError, SnapshotName, resolve, resolve_row};
 pub use when::{When, age_seconds};

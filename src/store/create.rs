@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use crate::codec::{IdKeys, MacLabel, Recipient, commitment, generate_identity, public_id_key, random_bytes, wrap};
-use crate::format::{
-    CHUNK_AVG, CHUNK_MAX, CHUNK_MIN, Cipher, Family, Header, HeaderError, KeyRecord, PAGE_MASK, PAGE_MIN, Role, Tip,
+use crate::codec::{
+    Authority, IdKeys, MacLabel, Recipient, commitment, generate_identity, public_id_key, random_bytes, wrap,
 };
-use crate::model::{Digest, KeyName, StoreId, Timestamp};
+use crate::format::{
+    CHUNK_AVG, CHUNK_MAX, CHUNK_MIN, Cipher, Family, Header, HeaderError, KeyRecord, PAGE_MASK, PAGE_MIN, Tip,
+    key_record_ext,
+};
+use crate::model::{Digest, Ext, KeyInfo, KeyName, Role, StoreId, Timestamp};
 
 use super::db::{Db, Rows};
 use super::error::StoreError;
@@ -157,8 +160,22 @@ impl Made {
                 chunk_identities: vec![chunk_identity.as_str().to_owned()],
                 ext: Vec::new(),
             };
+            // There is no log entry yet to tell of the keys: each of them does.
+            let mut all = Vec::new();
             for recipient in &new.recipients {
-                record.name = KeyName::from_bytes(random_bytes()?);
+                all.push(KeyInfo {
+                    name: KeyName::from_bytes(random_bytes()?),
+                    role: Role::Owner,
+                    recipient: recipient.to_string(),
+                    label: String::new(),
+                    added: new.now,
+                    ext: Ext::new(),
+                });
+            }
+            let authority = Authority::new(&chunk_identity);
+            for (info, recipient) in all.iter().zip(&new.recipients) {
+                record.name = info.name;
+                record.ext = key_record_ext(&[authority.token(&info.name)], Some(&all));
                 let plain = zeroize::Zeroizing::new(record.to_bytes());
                 keys.push((record.name, wrap(&plain, recipient)?));
             }

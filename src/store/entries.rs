@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::codec::{MacLabel, seal_value};
 use crate::format::{Family, join_mac, number_key};
-use crate::model::{DatasetKey, DatasetRecord, Digest, LogEntry, LogKind, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, DatasetRecord, Digest, LogEntry, LogKind, Role, SnapshotId, Timestamp};
 
 use super::Store;
 use super::db::{Db, Rows};
@@ -15,7 +15,7 @@ use super::lock::{Waiting, WriterLock};
 use super::log::dataset_record;
 
 /// Where an entry has what its kind says more (section 15.3).
-const DETAIL: u32 = 1;
+pub(super) const DETAIL: u32 = 1;
 
 /// An entry to be added; the store gives it sequence, time and place in the chain.
 #[derive(Debug, Clone)]
@@ -48,8 +48,9 @@ impl Store {
     /// Takes the writer lock, to add entries to the log. What the store knows afterwards is as new as the lock.
     ///
     /// # Errors
-    /// As [`Store::writer`].
+    /// As [`Store::writer`], and [`StoreError::Closed`] under a writer key.
     pub fn log_writer(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<LogWriter, StoreError> {
+        self.require(Role::Catalog, "changing what the log says")?;
         super::reserve::give_up(self.dir());
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
         let epoch = self.keyring().begin_epoch()?;

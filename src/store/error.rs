@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::codec::{BlockError, SealError, WrapError};
 use crate::format::DecodeError;
-use crate::model::{Failure, Kind};
+use crate::model::{EpochId, Failure, KeyName, Kind, Role};
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +84,29 @@ pub enum StoreError {
     #[error("stopped while waiting for another larder; nothing was changed")]
     Interrupted,
     /// The role does not reach so far.
-    #[error("this key may not read {0}")]
-    Closed(&'static str),
+    #[error("{act} takes {}; this one is a {role} key, which {}", key_of(*needs), reach(*role))]
+    Closed {
+        /// The role of the key in use.
+        role: Role,
+        /// What was wanted, as in "reading content".
+        act: &'static str,
+        /// The least role that may do it.
+        needs: Role,
+    },
+    /// Sealed to identities of the store that the key in use has not.
+    #[error("epoch {0} is sealed to identities that the key in use has not: the store was given newer ones")]
+    OtherIdentities(EpochId),
+    /// The keys were changed while somebody waited for the writer lock.
+    #[error("the keys of the store at {} were changed meanwhile; nothing was written", .0.display())]
+    KeysRenewed(PathBuf),
+    /// The key in use was taken away from the store.
+    #[error("the key {name} is none of the store at {} any more; nothing was written", path.display())]
+    KeyRemoved {
+        /// Where.
+        path: PathBuf,
+        /// The key.
+        name: KeyName,
+    },
     /// Input or output failed.
     #[error("{what}: {source}")]
     Io {
@@ -110,6 +131,24 @@ pub enum StoreError {
     /// A file of the user's is not what it should be.
     #[error("{0}")]
     Refused(String),
+}
+
+/// A key that may do what this role may.
+const fn key_of(role: Role) -> &'static str {
+    match role {
+        Role::Writer => "a key of the store",
+        Role::Catalog => "a catalog or owner key",
+        Role::Owner => "an owner key",
+    }
+}
+
+/// What the holder of a key may do.
+const fn reach(role: Role) -> &'static str {
+    match role {
+        Role::Writer => "may capture and read nothing",
+        Role::Catalog => "may read names and structure, no content",
+        Role::Owner => "may do everything",
+    }
 }
 
 impl StoreError {
@@ -148,12 +187,15 @@ impl Failure for StoreError {
             | Self::WrongPassphrase(_)
             | Self::NoPassphrase(_)
             | Self::KeysChanged { .. }
-            | Self::Closed(_) => Kind::WrongKey,
+            | Self::KeyRemoved { .. }
+            | Self::OtherIdentities(_)
+            | Self::Closed { .. } => Kind::WrongKey,
             Self::SetBack { .. } | Self::BadPin { .. } | Self::Damage { .. } => Kind::Damage,
             Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. } | WrapError::PublicKey(_)) => {
                 Kind::Usage
             }
             Self::Keys(WrapError::NoMatch) => Kind::WrongKey,
+            Self::KeysRenewed(_) => Kind::Failed,
             Self::Io { .. } | Self::Database(_) | Self::Keys(_) | Self::Random(_) | Self::Block(_) => Kind::Failed,
         }
     }
@@ -193,6 +235,14 @@ impl Failure for StoreError {
                         .to_owned()
                 }
             },
+            Self::Closed { .. } => {
+                "name the identity of such a key with --identity FILE or LARDER_IDENTITY; `larder key add` makes one"
+                    .to_owned()
+            }
+            Self::KeysRenewed(_) => "run the command again: it then works with the new keys".to_owned(),
+            Self::KeyRemoved { .. } | Self::OtherIdentities(_) => {
+                "an owner of the store can add one for you with `larder key add`".to_owned()
+            }
             Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
             _ => return None,
         })

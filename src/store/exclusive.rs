@@ -50,6 +50,7 @@ impl Exclusive {
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         super::files::empty_tmp(dir)?;
+        super::key_files::settle(store, &db)?;
         Ok(Self { db, lock })
     }
 }
@@ -64,6 +65,11 @@ pub(super) fn newest_entry(db: &Db) -> Result<(u64, Digest), StoreError> {
 /// Adds an entry to the rows that are about to be published, vouched for if the key in use can; gives its hash.
 pub(super) fn add_entry(store: &Store, rows: &mut Rows, mut entry: LogEntry) -> Digest {
     store.keyring().vouch(&mut entry);
+    add_unvouched(store, rows, &entry)
+}
+
+/// The same for an entry that nobody vouches for.
+pub(super) fn add_unvouched(store: &Store, rows: &mut Rows, entry: &LogEntry) -> Digest {
     let body = entry.to_bytes();
     let mac = store.keyring().ids().mac(MacLabel::Log, &[&body]);
     let bytes = join_mac(body, &mac);
@@ -81,6 +87,6 @@ pub(super) fn publish(store: &Store, db: &Db, rows: &Rows, sequence: u64, hash: 
     let inner = &store.inner;
     inner.stale.store(true, Ordering::SeqCst);
     let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = pin.remember(&inner.header.commitment, &inner.keyring.recipients_hash(), sequence, &hash);
+    let _ = pin.remember(&inner.keyring, sequence, &hash);
     Ok(())
 }

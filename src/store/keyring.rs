@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{
-    Class, DataKey, IdKeys, MacLabel, StoreIdentity, VoucherKey, digest, public_id_key, public_seed, random_bytes,
-    wrap_to_store,
+    Class, DataKey, IdKeys, MacLabel, StoreIdentity, VoucherKey, WrapError, digest, public_id_key, public_seed,
+    random_bytes, wrap_to_store,
 };
-use crate::format::{EpochRecord, Family, KeyRecord, Role, join_mac, split_mac};
-use crate::model::{Digest, EpochId, KeyName};
+use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, split_mac};
+use crate::model::{Digest, EpochId, KeyName, Role};
 
 use super::db::Db;
 use super::error::StoreError;
@@ -17,10 +17,9 @@ use super::error::StoreError;
 #[derive(Debug)]
 pub struct Keyring {
     ids: IdKeys,
-    seed: [u8; 32],
-    name: KeyName,
-    role: Role,
-    recipients: Option<(String, String)>,
+    seed: zeroize::Zeroizing<[u8; 32]>,
+    /// What the key object says, and the digest of its bytes; nothing in an unencrypted store.
+    key: Option<(KeyRecord, Digest)>,
     page: Vec<StoreIdentity>,
     chunk: Vec<StoreIdentity>,
     /// What vouches for log entries, newest first; nothing for a writer.
@@ -44,10 +43,8 @@ impl Keyring {
     pub(super) fn public() -> Self {
         Self {
             ids: IdKeys::new(&public_id_key()),
-            seed: public_seed(),
-            name: KeyName::from_bytes([0; 8]),
-            role: Role::Owner,
-            recipients: None,
+            seed: public_seed().into(),
+            key: None,
             page: Vec::new(),
             chunk: Vec::new(),
             vouchers: Vec::new(),
@@ -55,18 +52,31 @@ impl Keyring {
         }
     }
 
-    /// From a key record whose store and commitment were checked.
-    pub(super) fn new(record: &KeyRecord) -> Result<Self, StoreError> {
+    /// From a key record whose store and commitment were checked, and the digest of the object that holds it.
+    pub(super) fn new(record: KeyRecord, object: Digest) -> Result<Self, StoreError> {
         let parse = |list: &[String]| list.iter().map(|t| StoreIdentity::parse(t)).collect::<Result<Vec<_>, _>>();
+        let (page, chunk) = (parse(&record.page_identities)?, parse(&record.chunk_identities)?);
+        // Whoever makes a record that is not an owner can name recipients, not the identities that belong to them.
+        let fits = |has: bool, identities: &[StoreIdentity], recipient: &str| {
+            if has {
+                identities.first().is_some_and(|newest| newest.recipient() == recipient)
+            } else {
+                identities.is_empty()
+            }
+        };
+        if !fits(record.role >= Role::Catalog, &page, &record.page_recipient)
+            || !fits(record.role == Role::Owner, &chunk, &record.chunk_recipient)
+        {
+            let what = format!("the key object {}", record.name);
+            return Err(StoreError::damage(what, "its identities are not those of its role and recipients"));
+        }
         Ok(Self {
             ids: IdKeys::new(&record.id_key),
-            seed: record.chunker_seed,
-            name: record.name,
-            role: record.role,
-            recipients: Some((record.page_recipient.clone(), record.chunk_recipient.clone())),
-            page: parse(&record.page_identities)?,
-            chunk: parse(&record.chunk_identities)?,
             vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
+            seed: record.chunker_seed.into(),
+            key: Some((record, object)),
+            page,
+            chunk,
             opened: Mutex::default(),
         })
     }
@@ -86,18 +96,23 @@ impl Keyring {
     /// Name of the key in use; zeros in an unencrypted store.
     #[must_use]
     pub fn name(&self) -> KeyName {
-        self.name
+        self.key.as_ref().map_or(KeyName::from_bytes([0; 8]), |(record, _)| record.name)
     }
 
     /// What the key in use may do.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        self.key.as_ref().map_or(Role::Owner, |(record, _)| record.role)
+    }
+
+    /// What the key object says, and the digest of its bytes; nothing in an unencrypted store.
+    pub(super) fn key(&self) -> Option<&(KeyRecord, Digest)> {
+        self.key.as_ref()
     }
 
     /// True if roles mean something here: in an unencrypted store everybody has all keys.
     pub(super) fn knows_roles(&self) -> bool {
-        self.recipients.is_some()
+        self.key.is_some()
     }
 
     /// Keys that vouch for log entries, newest first; nothing for a writer, or in an unencrypted store.
@@ -107,17 +122,23 @@ impl Keyring {
 
     /// A hash of the recipients that this session seals to.
     pub(super) fn recipients_hash(&self) -> [u8; 32] {
-        let (page, chunk) = self.recipients.as_ref().map_or(("", ""), |(p, c)| (p, c));
-        *digest(format!("{page}\n{chunk}\n").as_bytes()).as_bytes()
+        let (page, chunk) =
+            self.key.as_ref().map_or(("", ""), |(record, _)| (&record.page_recipient, &record.chunk_recipient));
+        recipients_hash(page, chunk)
+    }
+
+    /// True if an epoch's keys open only with an identity that the store has given up for a newer one.
+    pub(super) fn is_under_older_identities(&self, record: &EpochRecord) -> bool {
+        self.page.first().is_some_and(|newest| newest.unwrap(&record.page_key).is_err())
     }
 
     /// Begins an epoch: fresh keys, wrapped to the store's recipients.
     pub(super) fn begin_epoch(&self) -> Result<OwnEpoch, StoreError> {
         let id = EpochId::from_bytes(random_bytes()?);
         let (page, chunk, page_key, chunk_key);
-        match &self.recipients {
+        match &self.key {
             None => (page, chunk, page_key, chunk_key) = (DataKey::none(), DataKey::none(), Vec::new(), Vec::new()),
-            Some((page_to, chunk_to)) => {
+            Some((mine, _)) => {
                 let make = |class: u8, to: &str| -> Result<(DataKey, Vec<u8>), StoreError> {
                     let key = zeroize::Zeroizing::new(random_bytes::<32>()?);
                     let mut plain = zeroize::Zeroizing::new(vec![class]);
@@ -125,11 +146,12 @@ impl Keyring {
                     plain.extend_from_slice(key.as_slice());
                     Ok((DataKey::new(&key), wrap_to_store(&plain, to)?))
                 };
-                (page, page_key) = make(1, page_to)?;
-                (chunk, chunk_key) = make(2, chunk_to)?;
+                (page, page_key) = make(1, &mine.page_recipient)?;
+                (chunk, chunk_key) = make(2, &mine.chunk_recipient)?;
             }
         }
-        let record = EpochRecord { epoch: id, writer: self.name, page_key, chunk_key, ext: Vec::new() }.to_bytes();
+        let (writer, ext) = (self.name(), epoch_ext(self.role()));
+        let record = EpochRecord { epoch: id, writer, page_key, chunk_key, ext }.to_bytes();
         let mac = self.ids.mac(MacLabel::Epoch, &[&record]);
         Ok(OwnEpoch { id, page, chunk, record: join_mac(record, &mac) })
     }
@@ -159,7 +181,7 @@ impl Keyring {
         if record.epoch != id {
             return Err(bad(&"it is the record of another epoch"));
         }
-        if self.recipients.is_none() {
+        if self.key.is_none() {
             return Ok(Some(DataKey::none()));
         }
         let (number, wrapped, identities) = match class {
@@ -169,10 +191,18 @@ impl Keyring {
         if identities.is_empty() {
             return Ok(None);
         }
-        let plain = identities
-            .iter()
-            .find_map(|i| i.unwrap(wrapped).ok())
-            .ok_or_else(|| bad(&"its keys open with none of the store's identities"))?;
+        let mut opened = Err(WrapError::NoMatch);
+        for identity in identities {
+            opened = identity.unwrap(wrapped);
+            if !matches!(opened, Err(WrapError::NoMatch)) {
+                break;
+            }
+        }
+        // The MAC holds: what opens with none of ours was written after we were left out.
+        let plain = opened.map_err(|e| match e {
+            WrapError::NoMatch => StoreError::OtherIdentities(id),
+            other => bad(&other),
+        })?;
         match plain.split_at_checked(17) {
             Some((head, key)) if head[0] == number && head[1..] == *id.as_bytes() => {
                 let key: &[u8; 32] = key.try_into().map_err(|_| bad(&"a wrapped key has the wrong length"))?;
@@ -192,4 +222,9 @@ impl Keyring {
         let entry = crate::model::LogEntry::from_bytes(body).map_err(|e| bad(&e))?;
         Ok((entry, digest(stored)))
     }
+}
+
+/// A hash of recipients, as pins keep it.
+pub(super) fn recipients_hash(page: &str, chunk: &str) -> [u8; 32] {
+    *digest(format!("{page}\n{chunk}\n").as_bytes()).as_bytes()
 }

@@ -304,7 +304,7 @@ impl Store {
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
         let (header, _) = SealedHeader::parse(value)?;
         let page = self.inner.keyring.data_key(db, header.epoch, Class::Page)?;
-        let page = page.ok_or(StoreError::Closed("names and structure"))?;
+        let page = page.ok_or_else(|| self.closed(Class::Page))?;
         open_value(value, &page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
     }
 

@@ -10,6 +10,8 @@ mod error;
 mod exclusive;
 mod files;
 mod inspect;
+mod key_change;
+mod key_files;
 mod keyring;
 mod lease;
 mod ledger;
@@ -20,11 +22,13 @@ mod own;
 mod pins;
 mod read;
 mod repack;
+mod repair;
 mod reserve;
+mod roster;
 mod survey;
 mod sweep;
-mod repair;
 mod tip;
+mod trust;
 mod unlock;
 mod voucher;
 mod write;
@@ -35,13 +39,14 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::codec::{Cutter, MacLabel};
 use crate::format::{Cipher, Family, Header, Tip, number_key};
-use crate::model::{SnapshotId, StoreId};
+use crate::model::{Role, SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
 pub use entries::{LogWriter, NewEntry};
 pub use error::StoreError;
 pub use files::lies_in;
 pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Inspected, open_closed};
+pub use key_change::{Changed, KeyAdmin, NewKey, Sealed, UnderOld};
 pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
 pub use ledger::Ledger;
@@ -51,9 +56,10 @@ pub use own::OwnChunks;
 pub use pins::ClientDirs;
 pub use read::{CacheSize, Item};
 pub use repack::Repack;
+pub use repair::{PlainFile, Repaired, open_for_repair};
+pub use roster::{KeyList, KeyRow};
 pub use survey::{Mark, Room, Survey};
 pub use sweep::{BlockSweep, IndexSweep, Sweeper};
-pub use repair::{PlainFile, Repaired, open_for_repair};
 pub use unlock::Unlock;
 pub use write::{CommitInfo, TINY_CHUNK, Writer};
 
@@ -202,12 +208,7 @@ impl Store {
         let hash = if last == 0 { None } else { hash_at(last)? };
         let zeros = crate::model::Digest::from_bytes([0; 32]);
         // A client whose state folder cannot be written to still works; it only cannot notice a store set back.
-        let kept = pin.remember(
-            &self.inner.header.commitment,
-            &self.inner.keyring.recipients_hash(),
-            last,
-            &hash.unwrap_or(zeros),
-        );
+        let kept = pin.remember(&self.inner.keyring, last, &hash.unwrap_or(zeros));
         if let Err(e) = kept {
             self.inner.unpinned.get_or_init(|| e.to_string());
         }
@@ -281,6 +282,15 @@ impl Store {
     #[must_use]
     pub fn keyring(&self) -> &Keyring {
         &self.inner.keyring
+    }
+
+    /// Refuses what the key in use may not do. `act` says what that is, as in "reading content".
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] if its role is less than `needs`.
+    pub fn require(&self, needs: Role, act: &'static str) -> Result<(), StoreError> {
+        let role = self.inner.keyring.role();
+        if role >= needs { Ok(()) } else { Err(StoreError::Closed { role, act, needs }) }
     }
 
     /// Where this client keeps what is its own.

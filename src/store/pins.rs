@@ -1,13 +1,17 @@
 //! Section 17: what this client last saw of a store, kept outside it, so that a swapped or set-back store is noticed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::digest;
+use crate::format::{KeyRecord, tokens_of};
 use crate::model::{Digest, StoreId};
 
 use super::error::StoreError;
 use super::files::{make_dir, write_whole};
+use super::keyring::{Keyring, recipients_hash};
 
 /// Where this client keeps what is its own: pins and caches.
 #[derive(Debug, Clone)]
@@ -24,6 +28,9 @@ pub(super) struct Pin {
     recipients: String,
     pub(super) sequence: u64,
     log_hash: String,
+    /// The digest of the newest token of each key that was used here, by the key's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tokens: BTreeMap<String, String>,
 }
 
 /// The pin of one store.
@@ -53,17 +60,34 @@ impl PinFile {
         Ok(Self { path, store_dir: store_dir.to_owned(), pin })
     }
 
-    /// Refuses other keys than those seen before.
-    pub(super) fn check_keys(&self, commitment: &[u8; 32], recipients: Option<&[u8; 32]>) -> Result<(), StoreError> {
+    /// Refuses another id key than the one seen before.
+    pub(super) fn check_commitment(&self, commitment: &[u8; 32]) -> Result<(), StoreError> {
+        match &self.pin {
+            Some(pin) if pin.commitment != hex(commitment) => Err(self.changed("the id key")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses other recipients than those seen before, unless the key record that names them holds the token by which this
+    /// client knows records that owners make: then they have rotated the store's identities.
+    pub(super) fn check_recipients(&self, record: Option<&KeyRecord>) -> Result<(), StoreError> {
         let Some(pin) = &self.pin else { return Ok(()) };
-        let what = if pin.commitment != hex(commitment) {
-            "the id key"
-        } else if recipients.is_some_and(|r| pin.recipients != hex(r)) {
-            "the store's recipients"
-        } else {
+        let (page, chunk) = record.map_or(("", ""), |r| (&r.page_recipient, &r.chunk_recipient));
+        if pin.recipients == hex(&recipients_hash(page, chunk)) {
             return Ok(());
-        };
-        Err(StoreError::KeysChanged { path: self.store_dir.clone(), what, pin: self.path.clone() })
+        }
+        let known = record.and_then(|r| pin.tokens.get(&r.name.to_string()).zip(Some(r)));
+        match known {
+            Some((known, record)) if tokens_of(&record.ext).iter().any(|token| digest(token).to_string() == *known) => {
+                log::info!("the store's identities were rotated by an owner");
+                Ok(())
+            }
+            _ => Err(self.changed("the store's recipients")),
+        }
+    }
+
+    fn changed(&self, what: &'static str) -> StoreError {
+        StoreError::KeysChanged { path: self.store_dir.clone(), what, pin: self.path.clone() }
     }
 
     /// The sequence that was seen last, 0 if none.
@@ -82,16 +106,20 @@ impl PinFile {
         Err(StoreError::SetBack { path: self.store_dir.clone(), what, pin: self.path.clone() })
     }
 
-    /// Remembers the newest state. Never goes back.
-    pub(super) fn remember(
-        &mut self,
-        commitment: &[u8; 32],
-        recipients: &[u8; 32],
-        sequence: u64,
-        log_hash: &Digest,
-    ) -> Result<(), StoreError> {
-        let pin =
-            Pin { commitment: hex(commitment), recipients: hex(recipients), sequence, log_hash: log_hash.to_string() };
+    /// Remembers the newest state, seen with these keys. Never goes back.
+    pub(super) fn remember(&mut self, keyring: &Keyring, sequence: u64, log_hash: &Digest) -> Result<(), StoreError> {
+        let record = keyring.key().map(|(record, _)| record);
+        let mut tokens = self.pin.as_ref().map(|pin| pin.tokens.clone()).unwrap_or_default();
+        if let Some((record, newest)) = record.and_then(|r| Some((r, *tokens_of(&r.ext).first()?))) {
+            tokens.insert(record.name.to_string(), digest(&newest).to_string());
+        }
+        let pin = Pin {
+            commitment: hex(keyring.ids().commitment()),
+            recipients: hex(&keyring.recipients_hash()),
+            sequence,
+            log_hash: log_hash.to_string(),
+            tokens,
+        };
         if self.pin.as_ref().is_some_and(|p| *p == pin || p.sequence > sequence) {
             return Ok(());
         }

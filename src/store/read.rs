@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 
 use crate::codec::{Class, OpenBlock, open_block};
 use crate::format::{BlockHeader, Family, Place, from_bytes, index_key, number_key};
-use crate::model::{ChunkId, PageId};
+use crate::model::{ChunkId, PageId, Role};
 
 use super::Store;
 use super::db::Db;
@@ -284,6 +284,15 @@ impl Store {
         cache.get_or_insert_with(&(sort.cache(), block), || self.decode(db, sort, block).map(Arc::new))
     }
 
+    /// That the key in use may not open what is of this class.
+    pub(super) fn closed(&self, class: Class) -> StoreError {
+        let (act, needs) = match class {
+            Class::Chunk => ("reading content", Role::Owner),
+            Class::Page => ("reading names and structure", Role::Catalog),
+        };
+        StoreError::Closed { role: self.inner.keyring.role(), act, needs }
+    }
+
     /// Reads, opens and decodes a block past the cache.
     pub(super) fn decode(&self, db: &Db, sort: Sort, block: u64) -> Result<Decoded, StoreError> {
         let what = || format!("block {block}");
@@ -291,10 +300,7 @@ impl Store {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| StoreError::damage(what(), e))?;
             let key = |class| self.inner.keyring.data_key(db, header.epoch, class);
             let class = sort.class();
-            let content = key(class)?.ok_or(StoreError::Closed(match class {
-                Class::Chunk => "content",
-                Class::Page => "names and structure",
-            }))?;
+            let content = key(class)?.ok_or_else(|| self.closed(class))?;
             open_block(value, key(Class::Page)?.as_deref(), Some(&content)).map_err(|e| StoreError::damage(what(), e))
         })?;
         let opened = opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))?;

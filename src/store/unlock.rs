@@ -1,12 +1,16 @@
 //! From identities to a keyring.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::codec::{Identity, Passphrase, WrapError, commitment, is_passphrase_file, unwrap};
+use crate::codec::{Identity, Passphrase, WrapError, commitment, digest, is_passphrase_file, unarmoured, unwrap};
 use crate::format::{Cipher, Header, KeyRecord};
+use crate::model::Digest;
 
+use super::db::Db;
 use super::error::StoreError;
+use super::key_files;
 use super::keyring::Keyring;
 use super::pins::{ClientDirs, PinFile};
 
@@ -33,17 +37,19 @@ pub(super) fn keyring(
     dirs: &ClientDirs,
 ) -> Result<(Keyring, PinFile), StoreError> {
     let pin = PinFile::read(dirs, header.store, dir)?;
-    let keyring = if header.cipher == Cipher::None {
+    if header.cipher == Cipher::None {
+        let keyring = Keyring::public();
+        if *keyring.ids().commitment() != header.commitment {
+            return Err(StoreError::damage("the header", "it does not fit the key of unencrypted stores"));
+        }
         // A store that was encrypted when this client last saw it must not turn up open.
-        Keyring::public()
-    } else {
-        Keyring::new(&key_record(dir, header, unlock, &pin)?)?
-    };
-    if *keyring.ids().commitment() != header.commitment {
-        return Err(StoreError::damage("the header", "it does not fit the key of unencrypted stores"));
+        pin.check_commitment(&header.commitment)?;
+        return Ok((keyring, pin));
     }
-    pin.check_keys(&header.commitment, Some(&keyring.recipients_hash()))?;
-    Ok((keyring, pin))
+    let (record, object) = key_record(dir, header, unlock, &pin)?;
+    pin.check_commitment(&header.commitment)?;
+    pin.check_recipients(Some(&record))?;
+    Ok((Keyring::new(record, object)?, pin))
 }
 
 fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
@@ -54,64 +60,96 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
         }
         _ => StoreError::io(format!("cannot read {}", keys.display()), e),
     };
-    let mut found = Vec::new();
+    let (mut found, mut ready) = (BTreeMap::new(), Vec::new());
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.extension().is_some_and(|e| e == "age") {
             let bytes = super::files::read_small(&path)
                 .map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
-            found.push((path, bytes));
+            found.insert(path, unarmoured(bytes));
+        } else if let Some(of) = key_files::laid_ready_for(&path) {
+            ready.push(of);
         }
     }
-    found.sort();
+    // A change of keys is under way, or was cut: what the database has counts.
+    if !ready.is_empty() {
+        let rows = Db::open_read(&dir.join("db")).and_then(|db| key_files::rows(&db)).unwrap_or_default();
+        for name in ready {
+            if let Some(row) = rows.get(&name) {
+                found.insert(key_files::path(dir, name), row.clone());
+            }
+        }
+    }
     if found.is_empty() {
         return Err(StoreError::damage(keys.display().to_string(), "there is no key object in it"));
     }
-    Ok(found)
+    Ok(found.into_iter().collect())
 }
 
-fn key_record(dir: &Path, header: &Header, unlock: &dyn Unlock, pin: &PinFile) -> Result<KeyRecord, StoreError> {
-    let objects = key_objects(dir)?;
-    let identities = unlock.identities()?;
-    let mut forged = None;
-    let mut broken = None;
-    let mut try_open = |identities: &[Identity], only_passphrase: bool| -> Option<KeyRecord> {
-        for (path, wrapped) in &objects {
-            if is_passphrase_file(wrapped) != only_passphrase {
-                continue;
-            }
-            match unwrap(wrapped, identities) {
-                Ok(plain) => match accept(&plain, header, path) {
-                    Ok(record) => {
-                        log::info!("the key object {} fits", path.display());
-                        return Some(record);
-                    }
-                    Err(e) => forged = Some(e),
-                },
-                Err(WrapError::NoMatch) => log::debug!("the key object {} does not fit", path.display()),
-                Err(e) => broken = Some(StoreError::damage(format!("the key object {}", path.display()), e)),
+/// What came of trying identities on key objects, besides a key record.
+#[derive(Default)]
+struct Tried {
+    /// A record that is not of this store.
+    forged: Option<StoreError>,
+    /// An object that is no age file.
+    broken: Option<StoreError>,
+}
+
+impl Tried {
+    /// The record of the first object that one of these opens, and the digest of that object. Identities go before objects: who
+    /// names one means it, whatever the default one opens.
+    fn open<'a>(
+        &mut self,
+        header: &Header,
+        objects: impl Iterator<Item = &'a (PathBuf, Vec<u8>)> + Clone,
+        identities: &[Identity],
+    ) -> Option<(KeyRecord, Digest)> {
+        for identity in identities {
+            for (path, wrapped) in objects.clone() {
+                match unwrap(wrapped, std::slice::from_ref(identity)) {
+                    Ok(plain) => match accept(&plain, header, path) {
+                        Ok(record) => {
+                            log::info!("the key object {} fits: {}", path.display(), record.role);
+                            return Some((record, digest(wrapped)));
+                        }
+                        Err(e) => self.forged = Some(e),
+                    },
+                    Err(WrapError::NoMatch) => log::debug!("the key object {} does not fit", path.display()),
+                    Err(e) => self.broken = Some(StoreError::damage(format!("the key object {}", path.display()), e)),
+                }
             }
         }
         None
-    };
-    if let Some(record) = if identities.is_empty() { None } else { try_open(&identities, false) } {
-        return Ok(record);
+    }
+}
+
+fn key_record(
+    dir: &Path,
+    header: &Header,
+    unlock: &dyn Unlock,
+    pin: &PinFile,
+) -> Result<(KeyRecord, Digest), StoreError> {
+    let objects = key_objects(dir)?;
+    let with_passphrase = |wanted: bool| objects.iter().filter(move |(_, w)| is_passphrase_file(w) == wanted);
+    let mut tried = Tried::default();
+    if let Some(found) = tried.open(header, with_passphrase(false), &unlock.identities()?) {
+        return Ok(found);
     }
     let mut wrong = StoreError::WrongKey(dir.to_owned());
-    if objects.iter().any(|(_, wrapped)| is_passphrase_file(wrapped)) {
+    if with_passphrase(true).next().is_some() {
         match unlock.passphrase()? {
-            Some(passphrase) => match try_open(&[Identity::passphrase(passphrase)], true) {
-                Some(record) => return Ok(record),
+            Some(passphrase) => match tried.open(header, with_passphrase(true), &[Identity::passphrase(passphrase)]) {
+                Some(found) => return Ok(found),
                 None => wrong = StoreError::WrongPassphrase(dir.to_owned()),
             },
             None => wrong = StoreError::NoPassphrase(dir.to_owned()),
         }
     }
     // A header with another commitment than the one we know explains why a good key object does not fit.
-    if forged.is_some() {
-        pin.check_keys(&header.commitment, None)?;
+    if tried.forged.is_some() {
+        pin.check_commitment(&header.commitment)?;
     }
-    Err(forged.or(broken).unwrap_or(wrong))
+    Err(tried.forged.or(tried.broken).unwrap_or(wrong))
 }
 
 /// Takes a key record only if it is this store's: its id and its id key's commitment are those of the header.

@@ -28,6 +28,7 @@ use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
 use super::log::{NewSnapshot, dataset_record};
 use super::read::{Sort, places};
+use super::trust::Trust;
 
 /// The row of `default` that says which number the next block has, since gc removed some.
 pub(super) const NEXT_BLOCK: &[u8] = b"next";
@@ -61,6 +62,7 @@ impl std::fmt::Debug for Writer {
 struct Shared {
     db: Db,
     epoch: OwnEpoch,
+    trust: Trust,
     claimed: [Mutex<HashSet<[u8; 16]>>; 16],
     new_bytes: AtomicU64,
     stored_bytes: AtomicU64,
@@ -96,8 +98,10 @@ impl Shared {
         if self.shard(id).contains(&key) {
             return Ok(false);
         }
-        if !places(&self.db, sort, id)?.is_empty() {
-            return Ok(false);
+        for place in places(&self.db, sort, id)? {
+            if self.trust.allows(&self.db, sort, place.block)? {
+                return Ok(false);
+            }
         }
         Ok(self.shard(id).insert(key))
     }
@@ -115,11 +119,13 @@ impl Writer {
         let dir = store.dir();
         let Exclusive { db, lock } = Exclusive::begin(store, waiting, keep_waiting)?;
         let epoch = store.keyring().begin_epoch()?;
+        let trust = Trust::new(&db, store.keyring().name())?;
         let next_block = next_block(&db)?;
         log::info!("epoch {} begun, next block {next_block}", epoch.id);
         let shared = Arc::new(Shared {
             db,
             epoch,
+            trust,
             claimed: std::array::from_fn(|_| Mutex::default()),
             new_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),

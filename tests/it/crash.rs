@@ -68,7 +68,7 @@ impl Trouble {
 }
 
 /// Runs the CLI with the shim.
-fn run_shimmed(
+pub(crate) fn run_shimmed(
     client: &Client,
     store: &Path,
     args: &[&str],

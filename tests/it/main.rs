@@ -12,6 +12,7 @@
 
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod capture; // what capture and restore do with things in their way
+mod cheats; // someone with a writer key, or a removed one, tries what it does not permit
 mod clocked; // captures by any clock and with any key
 mod compare; // diff, find, history, stats, why-big, why-new
 mod config; // larder.toml: where it is found, what wins, what is refused
@@ -24,6 +25,7 @@ mod fixtures; // frozen stores of each format version, read by Larder and by tes
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod gc; // snapshots given up, and their room given back
+mod keys; // keys come and go, kinds of identities, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
@@ -41,6 +43,7 @@ mod restore_beside; // restores beside others, by others than root, and over wha
 mod retention; // what forget, hold, release and policy keep and give up
 mod retention_attacks; // a writer that lies about time, number and who it is
 mod retention_scale; // retention of ten thousand snapshots
+mod roles; // what writers and catalog keys can and cannot do
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees

@@ -113,6 +113,7 @@ fn every_output_is_as_its_schema_says() {
         String::from_utf8(ran.stdout).unwrap()
     };
     let source = source.to_str().unwrap();
+    let (recipient, key) = (larder::codec::generate_identity().1, sandbox.path("key.txt").display().to_string());
     for (name, words, lines) in [
         ("init", &["init"][..], 1),
         ("snapshot", &["snapshot", source, "--label", "a=b", "--reason", "r"], 1),
@@ -138,6 +139,11 @@ fn every_output_is_as_its_schema_says() {
         ("verify", &["verify", "--no-key"], 1),
         ("repair", &["repair"], 1),
         ("heal", &["heal", source], 1),
+        ("key", &["key", "list"], 1),
+        ("key", &["key", "rotate"], 1),
+        ("key", &["key", "add", "-r", &recipient, "--label", "second"], 1),
+        ("key", &["key", "remove", "second"], 1),
+        ("key", &["key", "export", "-o", &key], 1),
         ("config", &["config", "show"], 1),
         ("config", &["config", "path"], 1),
         ("schema", &["schema"], 1),

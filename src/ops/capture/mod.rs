@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::model::{Body, Counts, Manifest, Name, Notice, Progress, SnapshotId, Timestamp, TreeRef};
+use crate::model::{Body, Counts, Manifest, Name, Notice, Progress, Role, SnapshotId, Timestamp, TreeRef};
 use crate::store::{NewSnapshot, Store, StoreError, Writer};
 
 pub use error::CaptureError;
@@ -89,6 +89,10 @@ pub fn capture(
     writer.set_check(options.check_blocks);
     // One that cannot be read is as good as none here; verify tells of it.
     let newest = writer.newest(&options.dataset).ok().flatten();
+    if options.skip_if_unchanged && store.keyring().role() == Role::Writer {
+        let text = "a writer key cannot read the newest snapshot: one is made whether anything has changed or not";
+        progress.notice(Notice::Remark(text.to_owned()));
+    }
     if let Some((_, before)) = &newest {
         tell_other_source(before, &options, &sources, progress);
     }

@@ -11,9 +11,8 @@ mod mark;
 use std::thread;
 use std::time::Duration;
 
-use crate::format::Role;
-use crate::model::{Notice, Progress, SnapshotId, Timestamp};
-use crate::snapshots::{Ledger, Standing};
+use crate::model::{Notice, Progress, Role, SnapshotId, Timestamp};
+use crate::snapshots::{Register, Standing};
 use crate::store::{BlockSweep, Clearance, IndexSweep, Repack, Room, SnapshotRow, Store, StoreError, Survey, Waiting};
 use crate::tree::Pages;
 
@@ -121,22 +120,19 @@ pub fn collect(
 
 impl Collector<'_> {
     fn check_role(&self) -> Result<(), StoreError> {
-        match self.store.keyring().role() {
-            Role::Owner | Role::Catalog => Ok(()),
-            Role::Writer => Err(StoreError::Closed("names and structure")),
-        }
+        self.store.require(Role::Catalog, "giving room back")
     }
 
     /// Reads the log; all of it must be whole, for what is damaged may hide a snapshot or a hold.
     fn roots(&mut self, now: Timestamp) -> Result<Roots, StoreError> {
-        let ledger = Ledger::read(self.store)?;
-        if let Some(damage) = ledger.damage {
+        let register = Register::read(self.store)?;
+        if let Some(damage) = register.damage {
             return Err(damage);
         }
-        self.seen = ledger.moments.last().map_or(0, |moment| moment.sequence);
+        self.seen = register.moments.last().map_or(0, |moment| moment.sequence);
         let mut roots = Roots::default();
-        for row in &ledger.arrived {
-            match ledger.standing(self.store, &row.id, now)? {
+        for row in &register.arrived {
+            match register.standing(self.store, &row.id, now)? {
                 Standing::Living => roots.needed.push(row.clone()),
                 Standing::Forgotten(_) => roots.given_up.push(row.clone()),
                 Standing::Kept(why) => {

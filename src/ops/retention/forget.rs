@@ -1,7 +1,7 @@
 //! Giving snapshots up: by rules, or by name.
 
 use crate::model::{ForgetCause, ForgetDetail, LogKind, Progress, Rules, SnapshotId, Timestamp};
-use crate::snapshots::{Ledger, SnapshotName, Wanted, resolve_row};
+use crate::snapshots::{Register, SnapshotName, Wanted, resolve_row};
 use crate::store::{LogWriter, NewEntry, SnapshotRow, Store};
 
 use super::error::RetentionError;
@@ -18,7 +18,7 @@ pub struct Forgot {
     /// What was decided.
     pub plan: Plan,
     /// What the log said before.
-    pub ledger: Ledger,
+    pub register: Register,
 }
 
 /// Gives up what is not to be kept; with `dry_run` only tells.
@@ -38,22 +38,22 @@ pub fn forget(
     may_rule(store)?;
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
-    let ledger = whole_ledger(store)?;
-    if let (Keeping::Policies, Some(_)) = (keeping, &ledger.bad_policy) {
-        return Err(ledger.bad_policy.map_or(RetentionError::NoPolicy, RetentionError::Policy));
+    let register = whole_ledger(store)?;
+    if let (Keeping::Policies, Some(_)) = (keeping, &register.bad_policy) {
+        return Err(register.bad_policy.map_or(RetentionError::NoPolicy, RetentionError::Policy));
     }
-    let plan = plan(store, &ledger, keeping, wanted, (now, asked.sure_of_clock), progress)?;
+    let plan = plan(store, &register, keeping, wanted, (now, asked.sure_of_clock), progress)?;
     if let Some(log) = &mut log {
         let entries: Vec<_> = plan.forgotten().map(|v| (&v.row, detail(&v.reasons, asked))).collect();
         append(log, &entries, now)?;
     }
-    Ok(Forgot { plan, ledger })
+    Ok(Forgot { plan, register })
 }
 
 /// The log, if all of it can be read.
-pub(super) fn whole_ledger(store: &Store) -> Result<Ledger, RetentionError> {
-    let mut ledger = Ledger::read(store)?;
-    ledger.damage.take().map_or(Ok(ledger), |damage| Err(RetentionError::Log(damage)))
+pub(super) fn whole_ledger(store: &Store) -> Result<Register, RetentionError> {
+    let mut register = Register::read(store)?;
+    register.damage.take().map_or(Ok(register), |damage| Err(RetentionError::Log(damage)))
 }
 
 fn detail(reasons: &[Reason], asked: &Asked) -> ForgetDetail {
@@ -93,16 +93,16 @@ pub fn forget_named(
     may_rule(store)?;
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
-    let ledger = whole_ledger(store)?;
+    let register = whole_ledger(store)?;
     let rows = names.iter().map(|name| resolve_row(store, name, now)).collect::<Result<Vec<_>, _>>()?;
     let mut datasets: Vec<_> = rows.iter().map(|row| row.dataset).collect();
     datasets.sort_unstable();
     datasets.dedup();
-    let survey = Survey::take(store, &ledger, &datasets, &Wanted::default(), (now, asked.sure_of_clock), progress)?;
+    let survey = Survey::take(store, &register, &datasets, &Wanted::default(), (now, asked.sure_of_clock), progress)?;
     let named = |subject: &&Subject| rows.iter().any(|row| row.id == subject.row.id);
     let subjects: Vec<_> = survey.subjects.iter().filter(named).collect();
     for subject in &subjects {
-        may_go(subject, &survey, &ledger, now)?;
+        may_go(subject, &survey, &register, now)?;
     }
     if let Some(log) = &mut log {
         let entries: Vec<_> = subjects.iter().map(|s| (&s.row, detail(&[], asked))).collect();
@@ -112,14 +112,14 @@ pub fn forget_named(
 }
 
 /// Refuses to give up what must stay, whoever names it.
-fn may_go(subject: &Subject, survey: &Survey, ledger: &Ledger, now: Timestamp) -> Result<(), RetentionError> {
+fn may_go(subject: &Subject, survey: &Survey, register: &Register, now: Timestamp) -> Result<(), RetentionError> {
     let id: SnapshotId = subject.row.id;
     let kept = |why: String, hint| Err(RetentionError::Kept { id, why, hint });
     let facts = match &subject.facts {
         Ok(facts) => facts,
         Err(why) => return kept(format!("whether it is immutable cannot be read: {why}"), None),
     };
-    match own_guards(subject, facts, ledger, now).next() {
+    match own_guards(subject, facts, register, now).next() {
         Some(Reason::Immutable) => return kept("it is immutable, and no option changes that".to_owned(), None),
         Some(reason) => return kept(reason.to_string(), Some("`larder release` lifts a hold")),
         None => {}

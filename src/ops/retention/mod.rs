@@ -21,8 +21,7 @@ pub use plan::{Keeping, Plan, Reason, Verdict};
 pub use policy::{clear_policy, set_policy};
 pub use survey::{Moved, Origin, Strange};
 
-use crate::format::Role;
-use crate::model::{Progress, Timestamp};
+use crate::model::{Progress, Role, Timestamp};
 use crate::store::{LogWriter, Store, Waiting};
 
 /// What gives the present. It is asked when the lock is ours: however long that took, entries come in the order of their times.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::model::{DatasetKey, DatasetName, Progress, Rules, SnapshotId, Timestamp};
-use crate::snapshots::{Hold, Ledger, Wanted};
+use crate::snapshots::{Hold, Register, Wanted};
 use crate::store::{SnapshotRow, Store, snapshot_label};
 
 use super::buckets::{KeptBy, apply};
@@ -135,17 +135,17 @@ impl Plan {
 /// If the clock cannot be right, or a dataset that is asked for has no snapshot.
 pub(super) fn plan(
     store: &Store,
-    ledger: &Ledger,
+    register: &Register,
     keeping: Keeping,
     wanted: &Wanted,
     (now, sure): (Timestamp, bool),
     progress: &dyn Progress,
 ) -> Result<Plan, RetentionError> {
     let keys = wanted.dataset_keys(store);
-    if let Some(at) = keys.iter().position(|key| !ledger.living().any(|row| row.dataset == *key)) {
+    if let Some(at) = keys.iter().position(|key| !register.living().any(|row| row.dataset == *key)) {
         return Err(RetentionError::NoDataset(wanted.datasets[at].clone()));
     }
-    let survey = Survey::take(store, ledger, &keys, wanted, (now, sure), progress)?;
+    let survey = Survey::take(store, register, &keys, wanted, (now, sure), progress)?;
     let mut plan = Plan {
         verdicts: Vec::new(),
         strange: survey.strange.clone(),
@@ -155,7 +155,7 @@ pub(super) fn plan(
     for subject in &survey.subjects {
         plan.names.entry(subject.row.dataset).or_insert_with(|| store.dataset_name(subject.row.dataset).ok());
     }
-    let mut reasons = by_rules(&survey, ledger, keeping);
+    let mut reasons = by_rules(&survey, register, keeping);
     for (at, subject) in survey.subjects.iter().enumerate() {
         let mut reasons = match &subject.facts {
             Ok(facts) if !facts.wanted => continue,
@@ -164,7 +164,7 @@ pub(super) fn plan(
         };
         // Rules alone would let it go.
         if let (Ok(facts), [Reason::NotKept(..)]) = (&subject.facts, reasons.as_slice()) {
-            let guards = guards(subject, facts, ledger, keeping, now);
+            let guards = guards(subject, facts, register, keeping, now);
             let strange = survey.strange_after(subject);
             if let (true, Some(strange)) = (guards.is_empty(), strange) {
                 plan.strange[strange].keeps += 1;
@@ -194,7 +194,7 @@ fn verdict(subject: &Subject, dataset: Option<DatasetName>, reasons: Vec<Reason>
 }
 
 /// What the rules say of each subject that is asked about, by its place.
-fn by_rules(survey: &Survey, ledger: &Ledger, keeping: Keeping) -> HashMap<usize, Vec<Reason>> {
+fn by_rules(survey: &Survey, register: &Register, keeping: Keeping) -> HashMap<usize, Vec<Reason>> {
     let mut groups = BTreeMap::<(Series, Option<&str>), Vec<usize>>::new();
     for (at, subject) in survey.subjects.iter().enumerate().rev() {
         if let Some(facts) = subject.facts.as_ref().ok().filter(|facts| facts.wanted) {
@@ -205,7 +205,7 @@ fn by_rules(survey: &Survey, ledger: &Ledger, keeping: Keeping) -> HashMap<usize
     let mut found = HashMap::new();
     for (((dataset, _), class), newest_first) in groups {
         let times: Vec<_> = newest_first.iter().map(|at| survey.subjects[*at].counted.time).collect();
-        let reasons = match rules(ledger, keeping, dataset, class) {
+        let reasons = match rules(register, keeping, dataset, class) {
             Some((rules, policy)) => of_group(&rules, policy, &times),
             None => vec![vec![Reason::NoPolicy(class.map(str::to_owned))]; times.len()],
         };
@@ -215,10 +215,10 @@ fn by_rules(survey: &Survey, ledger: &Ledger, keeping: Keeping) -> HashMap<usize
 }
 
 /// The rules for a group, and the sequence of the policy that they are; nothing if it is under no policy.
-fn rules(ledger: &Ledger, keeping: Keeping, dataset: DatasetKey, class: Option<&str>) -> Option<(Rules, u64)> {
+fn rules(register: &Register, keeping: Keeping, dataset: DatasetKey, class: Option<&str>) -> Option<(Rules, u64)> {
     match keeping {
         Keeping::Rules(rules) => Some((rules, 0)),
-        Keeping::Policies => ledger.policy(dataset, class).map(|policy| (policy.rules, policy.sequence)),
+        Keeping::Policies => register.policy(dataset, class).map(|policy| (policy.rules, policy.sequence)),
     }
 }
 
@@ -233,18 +233,18 @@ fn of_group(rules: &Rules, policy: u64, newest_first: &[Timestamp]) -> Vec<Vec<R
 }
 
 /// What keeps a snapshot that rules do not keep.
-fn guards(subject: &Subject, facts: &Facts, ledger: &Ledger, keeping: Keeping, now: Timestamp) -> Vec<Reason> {
+fn guards(subject: &Subject, facts: &Facts, register: &Register, keeping: Keeping, now: Timestamp) -> Vec<Reason> {
     let class = facts.class.clone().filter(|_| keeping != Keeping::Policies).map(Reason::Class);
-    own_guards(subject, facts, ledger, now).chain(class).collect()
+    own_guards(subject, facts, register, now).chain(class).collect()
 }
 
 /// What keeps a snapshot whoever wants it gone.
 pub(super) fn own_guards<'a>(
     subject: &Subject,
     facts: &Facts,
-    ledger: &'a Ledger,
+    register: &'a Register,
     now: Timestamp,
 ) -> impl Iterator<Item = Reason> + use<'a> {
     let immutable = facts.immutable.then_some(Reason::Immutable);
-    immutable.into_iter().chain(ledger.held(&subject.row.id, now).cloned().map(Reason::Held))
+    immutable.into_iter().chain(register.held(&subject.row.id, now).cloned().map(Reason::Held))
 }

@@ -1,7 +1,7 @@
 //! Policies set and taken away.
 
 use crate::model::{DatasetName, LogKind, PolicyDetail, Progress, Rules};
-use crate::snapshots::Ledger;
+use crate::snapshots::Register;
 use crate::store::{NewEntry, Store};
 
 use super::error::RetentionError;
@@ -42,7 +42,7 @@ pub fn clear_policy(
     let mut log = log_writer(store, asked, progress)?;
     let now = clock();
     let is_it = |d: &PolicyDetail| d.dataset.as_ref() == dataset && d.class.as_deref() == class;
-    if !Ledger::read(store)?.policies().any(|policy| is_it(&policy.detail)) {
+    if !Register::read(store)?.policies().any(|policy| is_it(&policy.detail)) {
         return Err(RetentionError::NoPolicy);
     }
     log.append(&[entry(store, dataset, class, None, asked)], now)?;

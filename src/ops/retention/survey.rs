@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{DatasetKey, KeyName, Progress, SnapshotId, Timestamp};
-use crate::snapshots::{Ledger, Wanted};
+use crate::snapshots::{Register, Wanted};
 use crate::store::{SnapshotRow, Store};
 
 use super::error::RetentionError;
@@ -74,28 +74,28 @@ impl Survey {
     /// log says.
     pub(super) fn take(
         store: &Store,
-        ledger: &Ledger,
+        register: &Register,
         datasets: &[DatasetKey],
         wanted: &Wanted,
         (now, sure): (Timestamp, bool),
         progress: &dyn Progress,
     ) -> Result<Self, RetentionError> {
-        let witnesses = Witnesses::find(&ledger.moments, now, sure)
+        let witnesses = Witnesses::find(&register.moments, now, sure)
             .map_err(|e| RetentionError::ClockBehind { now: e.now, witness: e.witness })?;
-        let rows = ledger.living().filter(|row| datasets.is_empty() || datasets.contains(&row.dataset));
+        let rows = register.living().filter(|row| datasets.is_empty() || datasets.contains(&row.dataset));
         let rows: Vec<_> = rows.cloned().collect();
         let facts = facts::read(store, &rows, wanted, progress)?;
         let subjects: Vec<_> = rows
             .into_iter()
             .zip(facts)
             .map(|(row, facts)| Subject {
-                series: series(ledger, &row),
+                series: series(register, &row),
                 counted: witnesses.counted(row.sequence, row.arrival),
                 row,
                 facts,
             })
             .collect();
-        let strange = all_strange(ledger, &witnesses, &subjects);
+        let strange = all_strange(register, &witnesses, &subjects);
         Ok(Self { moved: moved(&subjects), subjects, strange })
     }
 
@@ -105,8 +105,8 @@ impl Survey {
     }
 }
 
-fn series(ledger: &Ledger, row: &SnapshotRow) -> Series {
-    let origin = if ledger.is_vouched(row.sequence) { Origin::Vouched } else { Origin::Writer(row.writer) };
+fn series(register: &Register, row: &SnapshotRow) -> Series {
+    let origin = if register.is_vouched(row.sequence) { Origin::Vouched } else { Origin::Writer(row.writer) };
     (row.dataset, origin)
 }
 
@@ -119,24 +119,24 @@ fn moved(subjects: &[Subject]) -> Vec<Moved> {
 }
 
 /// What is strange in each series; of several things the newest, which keeps most: to confirm it confirms what came before.
-fn all_strange(ledger: &Ledger, witnesses: &Witnesses, subjects: &[Subject]) -> Vec<Strange> {
+fn all_strange(register: &Register, witnesses: &Witnesses, subjects: &[Subject]) -> Vec<Strange> {
     let mut by_series = BTreeMap::<Series, Vec<&Subject>>::new();
     for subject in subjects {
         by_series.entry(subject.series).or_default().push(subject);
     }
-    let mut days = arrivals_by_day(ledger, witnesses);
+    let mut days = arrivals_by_day(register, witnesses);
     let found = by_series.into_iter().filter_map(|(series, list)| {
-        let flood = days.remove(&series).and_then(|days| flooded(&days, &list, ledger));
-        let odd = odd(&list, ledger);
+        let flood = days.remove(&series).and_then(|days| flooded(&days, &list, register));
+        let odd = odd(&list, register);
         odd.into_iter().chain(flood).max_by_key(|s| s.before)
     });
     found.collect()
 }
 
 /// The newest snapshot of a series that is far beyond its habit.
-fn odd(list: &[&Subject], ledger: &Ledger) -> Option<Strange> {
+fn odd(list: &[&Subject], register: &Register) -> Option<Strange> {
     let readable: Vec<_> = list.iter().filter_map(|s| s.facts.as_ref().ok().map(|f| (*s, f.measure))).collect();
-    let confirmed = readable.iter().rposition(|(s, _)| ledger.holds.is_confirmed(&s.row.id));
+    let confirmed = readable.iter().rposition(|(s, _)| register.holds.is_confirmed(&s.row.id));
     let measures: Vec<Measure> = readable.iter().map(|(_, measure)| *measure).collect();
     let (at, why) = strange(&measures, confirmed, judge_snapshot).pop()?;
     let subject = readable[at].0;
@@ -152,10 +152,10 @@ struct Day {
 }
 
 /// How many snapshots of writers arrived on which day, those too that were given up since. Of what is vouched for there are no floods.
-fn arrivals_by_day(ledger: &Ledger, witnesses: &Witnesses) -> HashMap<Series, Vec<Day>> {
+fn arrivals_by_day(register: &Register, witnesses: &Witnesses) -> HashMap<Series, Vec<Day>> {
     let mut days = HashMap::<Series, BTreeMap<i64, Day>>::new();
-    for row in &ledger.arrived {
-        let series = series(ledger, row);
+    for row in &register.arrived {
+        let series = series(register, row);
         if series.1 == Origin::Vouched {
             continue;
         }
@@ -165,16 +165,16 @@ fn arrivals_by_day(ledger: &Ledger, witnesses: &Witnesses) -> HashMap<Series, Ve
         day.count += 1;
         day.first = day.first.min(row.sequence);
         day.last = day.last.max(row.sequence);
-        day.confirmed |= ledger.holds.is_confirmed(&row.id);
+        day.confirmed |= register.holds.is_confirmed(&row.id);
     }
     days.into_iter().map(|(series, days)| (series, days.into_values().collect())).collect()
 }
 
 /// The newest day of a series that is a flood, if any snapshot of it is left to be confirmed.
-fn flooded(days: &[Day], list: &[&Subject], ledger: &Ledger) -> Option<Strange> {
+fn flooded(days: &[Day], list: &[&Subject], register: &Register) -> Option<Strange> {
     let counts: Vec<u64> = days.iter().map(|day| day.count).collect();
     let confirmed = days.iter().rposition(|day| day.confirmed);
-    let confirmed_up_to = list.iter().filter(|s| ledger.holds.is_confirmed(&s.row.id)).map(|s| s.row.sequence).max();
+    let confirmed_up_to = list.iter().filter(|s| register.holds.is_confirmed(&s.row.id)).map(|s| s.row.sequence).max();
     let (at, why) = strange(&counts, confirmed, judge_day).pop()?;
     let day = &days[at];
     let living = |s: &&&Subject| (day.first..=day.last).contains(&s.row.sequence);

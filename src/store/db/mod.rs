@@ -4,8 +4,8 @@ mod logs;
 mod merge;
 mod options;
 mod rows;
-mod space;
 mod salvage;
+mod space;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -323,7 +323,7 @@ impl Store {
         let decoded = match decoded {
             Ok(decoded) => decoded,
             // A catalog holder checks the table and leaves the content to an owner.
-            Err(StoreError::Closed(_)) => return self.check_table(db, sort, number).map(|()| false),
+            Err(StoreError::Closed { .. }) => return self.check_table(db, sort, number).map(|()| false),
             Err(e) => return Err(e.to_string()),
         };
         let mut known = 0;

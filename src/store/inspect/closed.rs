@@ -47,7 +47,7 @@ pub fn open_closed(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreEr
     let db = mend::open_database(dir, None)?;
     if let Some(header) = header {
         let pin = PinFile::read(dirs, header.store, dir)?;
-        pin.check_keys(&header.commitment, None)?;
+        pin.check_commitment(&header.commitment)?;
         let canary = or_found(db.get(Family::Default, b"canary"), &mut findings)?.flatten();
         if canary.as_deref() != Some(header.store.as_bytes()) {
             findings.push(Finding::new("the database", "it is not the one that belongs to the header"));

@@ -12,7 +12,7 @@ use crate::model::{DatasetKey, DatasetRecord, KeyName, LogEntry, LogKind, Snapsh
 use super::super::Store;
 use super::super::db::{Db, Rows};
 use super::super::error::StoreError;
-use super::super::exclusive::add_entry;
+use super::super::exclusive::add_unvouched;
 use super::super::inspect::Finding;
 use super::super::log::dataset_record;
 use super::scan::last_number;
@@ -146,7 +146,8 @@ impl Log {
             }
         }
         for entry in &self.remade {
-            add_entry(store, &mut rows, entry);
+            // What its writer said of the time is not known to be true.
+            add_unvouched(store, &mut rows, entry);
         }
         for key in &self.datasets {
             self.write_record(store, old, *key, &mut rows)?;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::codec::{Class, DataKey, digest, open_block};
 use crate::format::{BlockHeader, BlockKind, Family};
-use crate::model::{Digest, EpochId, Progress};
+use crate::model::{Digest, EpochId, Progress, Role};
 
 use super::super::Store;
 use super::super::db::Db;
@@ -156,8 +156,9 @@ impl Keys<'_> {
         if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&(epoch, class)) {
             return Ok(key.clone());
         }
-        let closed = || StoreError::Closed("content, which an index is made of: repair needs an owner's key");
         let keyring = self.store.keyring();
+        let closed =
+            || StoreError::Closed { role: keyring.role(), act: "making the index from content", needs: Role::Owner };
         let key = match keyring.data_key(self.db, epoch, class) {
             Ok(key) => key.ok_or_else(closed)?,
             Err(e) if e.is_damage() => {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{DatasetKey, LogEntry, LogKind, PolicyDetail, Rules, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, LogEntry, LogKind, PolicyDetail, Role, Rules, SnapshotId, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::holds::{Hold, Holds};
@@ -37,7 +37,7 @@ type Policies = BTreeMap<(Option<DatasetKey>, Option<String>), Policy>;
 
 /// The arrival log, read once from its beginning to its end.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Register {
     /// All snapshots that ever arrived, oldest first.
     pub arrived: Vec<SnapshotRow>,
     /// Who said when: every entry, in order.
@@ -67,13 +67,13 @@ pub enum Standing {
     Removed,
 }
 
-impl Ledger {
+impl Register {
     /// Reads it.
     ///
     /// # Errors
     /// If the log cannot be read at all, or the key in use may not read what it says.
     pub fn read(store: &Store) -> Result<Self, StoreError> {
-        let mut ledger = Self {
+        let mut register = Self {
             arrived: Vec::new(),
             moments: Vec::new(),
             holds: Holds::default(),
@@ -85,18 +85,20 @@ impl Ledger {
         };
         for row in store.log()? {
             match row.entry {
-                Ok(entry) => ledger.add(store, entry)?,
+                Ok(entry) => register.add(store, entry)?,
                 Err(e) => {
-                    ledger.damage.get_or_insert(e);
+                    register.damage.get_or_insert(e);
                 }
             }
         }
-        Ok(ledger)
+        Ok(register)
     }
 
     fn add(&mut self, store: &Store, entry: LogEntry) -> Result<(), StoreError> {
-        let vouched =
-            store.keyring().vouches_for(&entry).ok_or(StoreError::Closed("what was forgotten and is held"))?;
+        let vouched = match store.keyring().vouches_for(&entry) {
+            Some(vouched) => vouched,
+            None => return store.require(Role::Catalog, "reading what was forgotten and is held"),
+        };
         self.moments.push(Moment { sequence: entry.sequence, claimed: entry.arrival, vouched });
         match entry.kind {
             LogKind::Snapshot => self.arrived.push(entry.into()),

@@ -1,0 +1,117 @@
+//! `larder key add`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use crate::codec::{Prompt, Recipient, parse_recipient};
+use crate::model::{KeyInfo, Kind, Role};
+use crate::store::{NewKey, StoreError};
+
+use super::super::context::{self, Terminal};
+use super::super::error::CliError;
+use super::super::init::{cut_recipient, new_passphrase, recipients_in};
+use super::super::output::Output;
+use super::super::{Global, Outcome, secrecy};
+use super::{Locking, change};
+
+/// Add a key: somebody or something that opens the store
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  larder key add -r age1… --role writer --label web1
+  larder key add -R team.txt --role catalog
+  larder key add --passphrase")]
+pub(super) struct AddArgs {
+    /// Wrap it to an age or SSH recipient (can be repeated: a key for each)
+    #[arg(long, short = 'r', value_name = "RECIPIENT")]
+    recipient: Vec<String>,
+    /// Wrap one to each of the recipients in a file, a line each (can be repeated)
+    #[arg(long, short = 'R', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    recipients_file: Vec<PathBuf>,
+    /// Wrap it to a passphrase
+    #[arg(long, short = 'p')]
+    passphrase: bool,
+    /// What its holder may do: writer, catalog or owner
+    #[arg(long, value_name = "ROLE", value_enum, default_value_t = RoleWord::Owner, hide_possible_values = true)]
+    role: RoleWord,
+    /// What people call it
+    #[arg(long, short = 'l', value_name = "TEXT", value_parser = label)]
+    label: Option<String>,
+    #[command(flatten)]
+    locking: Locking,
+}
+
+/// A role as it is written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleWord {
+    Writer,
+    Catalog,
+    Owner,
+}
+
+impl From<RoleWord> for Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::Writer => Self::Writer,
+            RoleWord::Catalog => Self::Catalog,
+            RoleWord::Owner => Self::Owner,
+        }
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > KeyInfo::MAX_LABEL || text.chars().any(char::is_control) {
+        return Err(format!("a label has 1 to {} bytes and no control characters", KeyInfo::MAX_LABEL));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    secrecy::guard_memory();
+    let path = context::store_path(global)?;
+    let terminal = Terminal::new(global, Some(&path));
+    let prompt: Arc<dyn Prompt> = Arc::new(terminal.clone());
+    let mut texts = args.recipient.clone();
+    for file in &args.recipients_file {
+        texts.extend(recipients_in(file)?);
+    }
+    if texts.is_empty() && !args.passphrase {
+        return Err(CliError::new(Kind::Usage, "for whom the key is to be was not named")
+            .hint("name a recipient with -r, a file of them with -R, or ask for a passphrase with --passphrase"));
+    }
+    let mut recipients = Vec::new();
+    for text in &texts {
+        recipients.push(parse_recipient(text, prompt.clone()).map_err(|e| {
+            let error = CliError::from(StoreError::from(e));
+            match cut_recipient(&["-r".into(), text.into()]) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })?);
+    }
+    if args.passphrase {
+        // The store is opened with the same command: one that prints what opens it gives the new one too.
+        recipients.push(Recipient::passphrase(new_passphrase(&terminal)?, None));
+    }
+    let (store, admin) = args.locking.admin(global, out)?;
+    let mut known: Vec<String> = admin.keys().iter().map(|key| same(&key.recipient)).collect();
+    for recipient in &recipients {
+        let text = same(&recipient.to_string());
+        if text != KeyInfo::PASSPHRASE && known.contains(&text) {
+            return Err(CliError::new(Kind::Usage, format!("{recipient} has a key already; nothing was changed"))
+                .hint("a recipient has one key: remove the old one first if its role is to be another"));
+        }
+        known.push(text);
+    }
+    let (role, label) = (args.role.into(), args.label.clone().unwrap_or_default());
+    let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();
+    let changed = admin.add(new, context::now())?;
+    change::tell(&store, &changed, None, out)
+}
+
+/// What tells whether two recipients are one: of an SSH key its comment does not.
+fn same(recipient: &str) -> String {
+    let words = if recipient.starts_with("ssh-") { 2 } else { 1 };
+    recipient.split_whitespace().take(words).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,172 @@
+//! What became of the keys, told; and whom keys are wrapped to when they are wrapped anew.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::codec::{Passphrase, Prompt, Recipient, parse_recipient};
+use crate::model::{KeyInfo, KeyName, Kind, Role};
+use crate::store::{Changed, KeyAdmin, Sealed, Store, StoreError};
+
+use super::super::context::Terminal;
+use super::super::error::CliError;
+use super::super::output::{Output, counted, human_bytes};
+use super::super::{Global, Outcome};
+use super::{KeyJson, KeyReportJson, described};
+
+/// What became of the keys.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct KeyChangeJson {
+    /// The store's id: 32 hexadecimal digits.
+    store: String,
+    /// The entry of the arrival log that tells of it.
+    sequence: u64,
+    added: Vec<KeyJson>,
+    removed: Vec<KeyJson>,
+    /// What the holders of removed keys may still know, a sentence for each role among them.
+    still_known: Vec<String>,
+    /// Nothing if the store kept its identities.
+    rotated: Option<RotatedJson>,
+}
+
+/// New identities of the store.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RotatedJson {
+    /// Key objects that were wrapped anew.
+    keys: usize,
+    /// What stays sealed under older identities: writing runs …
+    epochs: u64,
+    /// … their blocks …
+    blocks: u64,
+    /// … and bytes of them.
+    bytes: u64,
+}
+
+/// Tells what became of the keys. `sealed` is what was in the store before it got new identities, if it did.
+pub(super) fn tell(
+    store: &Store,
+    changed: &Changed,
+    sealed: Option<Sealed>,
+    out: &Output,
+) -> Result<Outcome, CliError> {
+    let still_known = still_known(changed);
+    let rotated = changed.rotated.zip(sealed);
+    if out.json() {
+        out.print_json(&KeyReportJson::Change(KeyChangeJson {
+            store: store.id().to_string(),
+            sequence: changed.sequence,
+            added: changed.added.iter().map(KeyJson::new).collect(),
+            removed: changed.removed.iter().map(KeyJson::new).collect(),
+            still_known,
+            rotated: rotated.map(|(keys, s)| RotatedJson { keys, epochs: s.epochs, blocks: s.blocks, bytes: s.bytes }),
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    for key in &changed.added {
+        out.line(&key.name.to_string())?;
+        out.remark(&format!("added {}", described(key)));
+    }
+    changed.removed.iter().for_each(|key| out.remark(&format!("removed {}", described(key))));
+    if let Some((keys, sealed)) = rotated {
+        out.remark(&format!(
+            "what comes is sealed to new identities; {} them",
+            counted(keys as u64, "key has", "keys have")
+        ));
+        if sealed.epochs > 0 {
+            out.remark(&format!(
+                "what is there stays under the old ones: {} in {}, {}",
+                counted(sealed.blocks, "block", "blocks"),
+                counted(sealed.epochs, "run", "runs"),
+                human_bytes(sealed.bytes)
+            ));
+        }
+    }
+    still_known.iter().for_each(|text| out.remark(text));
+    Ok(Outcome::Done)
+}
+
+/// What the holders of removed keys may still know.
+fn still_known(changed: &Changed) -> Vec<String> {
+    let until = if changed.rotated.is_some() {
+        "what was captured until now"
+    } else {
+        "what was captured until now and, since the store keeps its identities, what will be"
+    };
+    let mut texts = Vec::new();
+    for role in [Role::Owner, Role::Catalog, Role::Writer] {
+        if !changed.removed.iter().any(|key| key.role == role) {
+            continue;
+        }
+        texts.push(match role {
+            Role::Owner => format!("Who held an owner key and can copy the store's files may still read {until}."),
+            Role::Catalog => {
+                format!("Who held a catalog key and can copy the store's files may still read names and structure of {until}.")
+            }
+            Role::Writer => "Who held a writer key could never read anything; whoever can still write to the store's files can \
+                still add to them."
+                .to_owned(),
+        });
+    }
+    if !texts.is_empty() {
+        let text = "They still know the id key, which never changes: they can confirm a guess of content. Only a new store ends that.";
+        texts.push(text.to_owned());
+    }
+    texts
+}
+
+/// Whom each key that is not removed is wrapped to. A key that is opened by a passphrase needs that again.
+pub(super) fn recipients(
+    admin: &KeyAdmin,
+    removed: &[KeyName],
+    path: &Path,
+    global: &Global,
+) -> Result<BTreeMap<KeyName, Recipient>, CliError> {
+    let terminal = Terminal::new(global, Some(path));
+    let prompt: Arc<dyn Prompt> = Arc::new(terminal.clone());
+    let mut found = BTreeMap::new();
+    for key in admin.keys().iter().filter(|key| !removed.contains(&key.name)) {
+        let recipient = match key.recipient.as_str() {
+            "" => return Err(not_kept(key)),
+            KeyInfo::PASSPHRASE => Recipient::passphrase(passphrase_of(key, admin, &terminal)?, None),
+            text => parse_recipient(text, prompt.clone()).map_err(StoreError::from)?,
+        };
+        found.insert(key.name, recipient);
+    }
+    Ok(found)
+}
+
+fn not_kept(key: &KeyInfo) -> CliError {
+    let message = format!("{} was made before recipients were kept; nothing was changed", described(key));
+    CliError::new(Kind::Usage, message).hint(format!(
+        "add a key for its holder with `larder key add`, open the store with that one, and take the old one away: \
+         `larder key remove {} --no-rotate`",
+        key.name
+    ))
+}
+
+fn passphrase_of(key: &KeyInfo, admin: &KeyAdmin, terminal: &Terminal) -> Result<Passphrase, CliError> {
+    let instead = || {
+        format!(
+            "the key object must be wrapped anew; without its passphrase, remove that key first: \
+             `larder key remove {} --no-rotate`",
+            key.name
+        )
+    };
+    let what = if key.label.is_empty() { key.name.to_string() } else { format!("{} ({})", key.name, key.label) };
+    let given = match terminal.commanded() {
+        Some(passphrase) => Some(passphrase?),
+        None => terminal.passphrase(&format!("Passphrase of the key {}", super::super::output::escaped(&what))),
+    };
+    let Some(given) = given else {
+        let message = format!("the passphrase of {} is wanted; nothing was changed", described(key));
+        return Err(CliError::new(Kind::Usage, message).hint(instead()));
+    };
+    if admin.opens(key.name, &given)? {
+        return Ok(given);
+    }
+    let message = format!("the passphrase does not open {}; nothing was changed", described(key));
+    Err(CliError::new(Kind::WrongKey, message).hint(instead()))
+}

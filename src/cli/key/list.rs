@@ -1,0 +1,90 @@
+//! `larder key list`
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::Role;
+use crate::store::KeyRow;
+
+use super::super::context;
+use super::super::error::CliError;
+use super::super::output::{Output, counted, escaped, short_time};
+use super::super::{Global, Outcome};
+use super::{KeyJson, KeyReportJson};
+
+/// Show the keys of the store, the one in use marked
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {}
+
+/// The keys of a store.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct KeyListJson {
+    keys: Vec<ListedKeyJson>,
+    /// True if an owner's key was in use: only an owner can tell that owners wrote this list.
+    proved: bool,
+    /// Entries of the arrival log that claim a change of keys which no owner made.
+    forged_entries: Vec<u64>,
+    /// Writing runs that are in the store.
+    epochs: u64,
+    /// How many of them are sealed under identities from before the newest rotation.
+    epochs_under_older_identities: u64,
+}
+
+/// A key in the list.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ListedKeyJson {
+    #[serde(flatten)]
+    key: KeyJson,
+    /// It opened the store this time.
+    in_use: bool,
+    /// Its object is in the store.
+    there: bool,
+}
+
+pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let store = context::open_for(Role::Catalog, "listing keys", global)?;
+    let list = store.keys()?;
+    let old = store.under_old()?;
+    if out.json() {
+        out.print_json(&KeyReportJson::List(KeyListJson {
+            keys: list.keys.iter().map(as_json).collect(),
+            proved: list.proved,
+            forged_entries: list.forged,
+            epochs: old.of,
+            epochs_under_older_identities: old.epochs,
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    out.line(&format!("  {:16}  {:7}  {:11}  {:19}  LABEL AND RECIPIENT", "NAME", "ROLE", "KIND", "ADDED (UTC)"))?;
+    list.keys.iter().try_for_each(|row| out.line(&as_text(row)))?;
+    for sequence in &list.forged {
+        out.tell(&format!(
+            "larder: entry {sequence} of the arrival log claims a change of keys that no owner made; it is passed over"
+        ));
+    }
+    if old.epochs > 0 {
+        let of = counted(old.of, "run is", "runs are");
+        out.remark(&format!("{} of {of} under identities from before the newest rotation", old.epochs));
+    }
+    Ok(Outcome::Done)
+}
+
+fn as_json(row: &KeyRow) -> ListedKeyJson {
+    let unknown =
+        KeyJson { name: row.name.to_string(), role: None, kind: None, recipient: None, label: None, added: None };
+    let key = row.info.as_ref().map_or(unknown, KeyJson::new);
+    ListedKeyJson { key, in_use: row.in_use, there: row.there }
+}
+
+fn as_text(row: &KeyRow) -> String {
+    let mark = if row.in_use { '*' } else { ' ' };
+    let Some(info) = &row.info else {
+        return format!("{mark} {}  no owner added it: left of a removal that was cut, or put there by hand", row.name);
+    };
+    let whom = if info.kind() == info.recipient { "" } else { &info.recipient };
+    let gone = if row.there { "" } else { "its object is missing" };
+    let notes: Vec<&str> = [gone, &info.label, whom].into_iter().filter(|note| !note.is_empty()).collect();
+    let (name, role, kind, added) = (info.name, info.role.as_str(), info.kind(), short_time(info.added));
+    escaped(&format!("{mark} {name}  {role:7}  {kind:11}  {added}  {}", notes.join("  "))).trim_end().to_owned()
+}

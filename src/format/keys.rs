@@ -1,0 +1,164 @@
+//! Sections 7.1, 7.2 and 15.3: what key records and epoch records have in their extensions, and the detail of a key change.
+
+use bincode::de::{Decode, Decoder};
+use bincode::enc::{Encode, Encoder};
+use bincode::error::{DecodeError as BincodeDecode, EncodeError};
+
+use super::encoding::{DecodeError, decode_ext, from_bytes, to_bytes};
+use super::records::One;
+use crate::model::{Ext, KeyChange, KeyInfo, Role};
+
+/// Tag in a key record: its tokens, one behind the other, newest first.
+const TOKENS: u32 = 1;
+/// Tag in the key records that init makes: the keys it made, a list of key infos.
+const INITIAL_KEYS: u32 = 2;
+/// Tag in an epoch record: the role of the key whose holder wrote, if it is not an owner's.
+const WRITER_ROLE: u32 = 1;
+
+impl Encode for KeyInfo {
+    fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
+        self.name.encode(e)?;
+        self.role.encode(e)?;
+        self.recipient.encode(e)?;
+        self.label.encode(e)?;
+        self.added.encode(e)?;
+        self.ext.encode(e)
+    }
+}
+
+impl<C> Decode<C> for KeyInfo {
+    fn decode<D: Decoder<Context = C>>(d: &mut D) -> Result<Self, BincodeDecode> {
+        Ok(Self {
+            name: Decode::decode(d)?,
+            role: Decode::decode(d)?,
+            recipient: Decode::decode(d)?,
+            label: Decode::decode(d)?,
+            added: Decode::decode(d)?,
+            ext: decode_ext(d)?,
+        })
+    }
+}
+
+impl Encode for KeyChange {
+    fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
+        One.encode(e)?;
+        self.added.encode(e)?;
+        self.removed.encode(e)?;
+        self.rotated.encode(e)?;
+        self.keys.encode(e)?;
+        self.ext.encode(e)
+    }
+}
+
+impl<C> Decode<C> for KeyChange {
+    fn decode<D: Decoder<Context = C>>(d: &mut D) -> Result<Self, BincodeDecode> {
+        One::decode(d)?;
+        Ok(Self {
+            added: Decode::decode(d)?,
+            removed: Decode::decode(d)?,
+            rotated: Decode::decode(d)?,
+            keys: Decode::decode(d)?,
+            ext: decode_ext(d)?,
+        })
+    }
+}
+
+impl KeyChange {
+    /// The encoded form, without the proof that stands behind it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_bytes(self)
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// If it is malformed or of an unknown version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        from_bytes(bytes, "key change")
+    }
+}
+
+fn tagged(ext: &Ext, tag: u32) -> Option<&[u8]> {
+    ext.iter().find(|(found, _)| *found == tag).map(|(_, bytes)| bytes.as_slice())
+}
+
+/// The extension of a key record: its tokens, and the keys that init made if it is one of them.
+#[must_use]
+pub fn key_record_ext(tokens: &[[u8; 32]], initial: Option<&[KeyInfo]>) -> Ext {
+    let mut ext = vec![(TOKENS, tokens.concat())];
+    if let Some(keys) = initial {
+        ext.push((INITIAL_KEYS, to_bytes(&keys.to_vec())));
+    }
+    ext
+}
+
+/// The tokens of a key record, newest first; none in one that was made before there were any.
+#[must_use]
+pub fn tokens_of(ext: &Ext) -> Vec<[u8; 32]> {
+    tagged(ext, TOKENS).unwrap_or_default().as_chunks().0.to_vec()
+}
+
+/// The keys that init made, if a key record tells them.
+///
+/// # Errors
+/// If they are malformed.
+pub fn initial_keys(ext: &Ext) -> Result<Option<Vec<KeyInfo>>, DecodeError> {
+    tagged(ext, INITIAL_KEYS).map(|bytes| from_bytes(bytes, "list of keys")).transpose()
+}
+
+/// The extension of an epoch record that the holder of such a key writes.
+#[must_use]
+pub fn epoch_ext(role: Role) -> Ext {
+    if role == Role::Owner { Ext::new() } else { vec![(WRITER_ROLE, to_bytes(&role))] }
+}
+
+/// The role of the key whose holder wrote an epoch record, as it says.
+///
+/// # Errors
+/// If it is none that is known.
+pub fn epoch_role(ext: &Ext) -> Result<Role, DecodeError> {
+    tagged(ext, WRITER_ROLE).map_or(Ok(Role::Owner), |bytes| from_bytes(bytes, "role"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyName, Timestamp};
+
+    fn info(name: u8) -> KeyInfo {
+        KeyInfo {
+            name: KeyName::from_bytes([name; 8]),
+            role: Role::Writer,
+            recipient: "age1…".to_owned(),
+            label: "web 1".to_owned(),
+            added: Timestamp { seconds: 5, nanos: 6 },
+            ext: Ext::new(),
+        }
+    }
+
+    #[test]
+    fn changes_and_extensions_come_back() {
+        let change = KeyChange {
+            added: vec![info(1).name],
+            removed: vec![info(2).name],
+            rotated: true,
+            keys: vec![info(1), info(3)],
+            ext: Ext::new(),
+        };
+        let bytes = change.to_bytes();
+        assert_eq!(KeyChange::from_bytes(&bytes).unwrap(), change);
+        for len in 0..bytes.len() {
+            assert!(KeyChange::from_bytes(&bytes[..len]).is_err(), "cut at {len}");
+        }
+        let ext = key_record_ext(&[[1; 32], [2; 32]], Some(&change.keys));
+        assert_eq!(tokens_of(&ext), [[1; 32], [2; 32]]);
+        assert_eq!(initial_keys(&ext).unwrap().unwrap(), change.keys);
+        assert!(initial_keys(&key_record_ext(&[], None)).unwrap().is_none());
+        assert_eq!(tokens_of(&Ext::new()), [[0; 32]; 0]);
+        for role in [Role::Writer, Role::Catalog, Role::Owner] {
+            assert_eq!(epoch_role(&epoch_ext(role)).unwrap(), role);
+        }
+        assert!(epoch_role(&vec![(WRITER_ROLE, vec![9])]).is_err());
+    }
+}

@@ -1,0 +1,334 @@
+//! Changing the keys of a store: adding and removing them, and new identities of the store for what comes.
+//!
+//! A change is one synced batch of key objects and a log entry. The files are laid ready before and put in place after it; whoever
+//! next opens for writing does that if a kill came between (`key_files::settle`). No data is written anew.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use crate::codec::{
+    Authority, Identity, Passphrase, Recipient, digest, generate_identity, random_bytes, seal_value, unwrap, wrap,
+};
+use crate::format::{EpochRecord, Family, KeyRecord, key_record_ext, number_key, split_mac};
+use crate::model::{
+    DatasetKey, Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp,
+};
+
+use super::Store;
+use super::db::{Db, Rows};
+use super::entries::DETAIL;
+use super::error::StoreError;
+use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
+use super::key_files;
+use super::keyring::{Keyring, OwnEpoch};
+use super::lock::{Waiting, WriterLock};
+use super::roster::{Roster, authorities, proved};
+
+/// A key to be added.
+#[derive(Debug)]
+pub struct NewKey {
+    /// Whom its object is wrapped to.
+    pub recipient: Recipient,
+    /// What its holder may do.
+    pub role: Role,
+    /// What people call it; may be empty.
+    pub label: String,
+}
+
+/// What became of the keys.
+#[derive(Debug)]
+pub struct Changed {
+    /// Keys that are new.
+    pub added: Vec<KeyInfo>,
+    /// Keys that are gone.
+    pub removed: Vec<KeyInfo>,
+    /// Key objects that were written anew, because the store has new identities; nothing if it has not.
+    pub rotated: Option<usize>,
+    /// The entry of the log that tells of it.
+    pub sequence: u64,
+}
+
+/// What is sealed under identities that the store has given up for newer ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderOld {
+    /// Writing runs.
+    pub epochs: u64,
+    /// Of so many.
+    pub of: u64,
+}
+
+/// What is sealed in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Writing runs.
+    pub epochs: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes that they take on disk.
+    pub bytes: u64,
+}
+
+/// The one who may change the keys of a store. While it lives nobody else writes.
+pub struct KeyAdmin {
+    store: Store,
+    db: Db,
+    epoch: OwnEpoch,
+    roster: Roster,
+    _lock: WriterLock,
+}
+
+impl std::fmt::Debug for KeyAdmin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyAdmin({})", self.store.dir().display())
+    }
+}
+
+impl Store {
+    /// Takes the writer lock, to change the store's keys.
+    ///
+    /// # Errors
+    /// As [`Store::writer`]; [`StoreError::Closed`] unless an owner's key is in use, [`StoreError::Refused`] if the store is not
+    /// encrypted.
+    pub fn key_admin(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<KeyAdmin, StoreError> {
+        self.require(Role::Owner, "changing the store's keys")?;
+        if !self.is_encrypted() {
+            return Err(StoreError::Refused("the store is not encrypted: it has no keys".to_owned()));
+        }
+        let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
+        let epoch = self.keyring().begin_epoch()?;
+        let roster = self.roster(&db)?;
+        Ok(KeyAdmin { store: self.clone(), db, epoch, roster, _lock: lock })
+    }
+
+    /// How many writing runs are sealed under identities that the store has given up for newer ones. Unwraps a key for each run
+    /// if there are such identities.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] under a writer key; if the database cannot be read.
+    pub fn under_old(&self) -> Result<UnderOld, StoreError> {
+        self.require(Role::Catalog, "reading the store's epochs")?;
+        let rotated = self.keyring().key().is_some_and(|(record, _)| record.page_identities.len() > 1);
+        let mut count = UnderOld { epochs: 0, of: 0 };
+        self.fresh_db()?.scan(Family::Epochs, &[], |_, value| {
+            count.of += 1;
+            // One that cannot be read is verify's to tell.
+            let record = split_mac(value, "epoch record").and_then(|(body, _)| EpochRecord::from_bytes(body));
+            if rotated && record.is_ok_and(|record| self.keyring().is_under_older_identities(&record)) {
+                count.epochs += 1;
+            }
+            Ok(true)
+        })?;
+        Ok(count)
+    }
+}
+
+impl KeyAdmin {
+    /// The keys, as the owners keep them in mind.
+    #[must_use]
+    pub fn keys(&self) -> &[KeyInfo] {
+        &self.roster.keys
+    }
+
+    /// The keys whose objects are there though no owner added them.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn strays(&self) -> Result<Vec<KeyName>, StoreError> {
+        let mut names: Vec<_> = key_files::rows(&self.db)?.into_keys().collect();
+        names.extend(key_files::names_of_files(self.store.dir())?);
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| !self.roster.keys.iter().any(|key| key.name == *name));
+        Ok(names)
+    }
+
+    /// What is sealed in the store.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn sealed(&self) -> Result<Sealed, StoreError> {
+        let count = |family| {
+            let mut rows = 0;
+            self.db.scan(family, &[], |_, _| {
+                rows += 1;
+                Ok(true)
+            })?;
+            Ok::<u64, StoreError>(rows)
+        };
+        let bytes = self.db.family_bytes(Family::Data)? + self.db.family_bytes(Family::Tree)?;
+        Ok(Sealed { epochs: count(Family::Epochs)?, blocks: count(Family::Sums)?, bytes })
+    }
+
+    /// Refuses to remove keys without which no owner would be left.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if so.
+    pub fn can_remove(&self, names: &[KeyName]) -> Result<(), StoreError> {
+        self.without(names).map(drop)
+    }
+
+    /// True if a passphrase opens a key's object.
+    ///
+    /// # Errors
+    /// If there is no such object.
+    pub fn opens(&self, name: KeyName, passphrase: &Passphrase) -> Result<bool, StoreError> {
+        let rows = key_files::rows(&self.db)?;
+        let what = || StoreError::damage(format!("the key object {name}"), "it is missing");
+        let wrapped = rows.get(&name).ok_or_else(what)?;
+        Ok(unwrap(wrapped, &[Identity::passphrase(passphrase.clone())]).is_ok())
+    }
+
+    /// Adds keys. When this returns, each of them opens the store.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn add(self, new: Vec<NewKey>, now: Timestamp) -> Result<Changed, StoreError> {
+        let mine = self.mine()?;
+        let (mut keys, mut put, mut added) = (self.roster.keys.clone(), Vec::new(), Vec::new());
+        for new in new {
+            let info = KeyInfo {
+                name: KeyName::from_bytes(random_bytes()?),
+                role: new.role,
+                recipient: new.recipient.to_string(),
+                label: new.label,
+                added: now,
+                ext: Ext::new(),
+            };
+            put.push((info.name, wrap_record(mine, &info, &new.recipient)?));
+            keys.push(info.clone());
+            added.push(info);
+        }
+        let change = KeyChange {
+            added: added.iter().map(|key| key.name).collect(),
+            removed: Vec::new(),
+            rotated: false,
+            keys,
+            ext: Ext::new(),
+        };
+        let (sequence, _) = self.publish(mine, &change, &put, now)?;
+        Ok(Changed { added, removed: Vec::new(), rotated: None, sequence })
+    }
+
+    /// Removes keys. They open the store no more; whoever has kept a copy of an object, and what was in it, still has that.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if no owner would be left; if writing fails.
+    pub fn remove(self, names: &[KeyName], now: Timestamp) -> Result<Changed, StoreError> {
+        let (keys, removed) = self.without(names)?;
+        let change = KeyChange { added: Vec::new(), removed: names.to_vec(), rotated: false, keys, ext: Ext::new() };
+        let (sequence, _) = self.publish(self.mine()?, &change, &[], now)?;
+        Ok(Changed { added: Vec::new(), removed, rotated: None, sequence })
+    }
+
+    /// Gives the store new identities for what comes, and each key that is left an object with them. What is stored stays under
+    /// the old ones, which catalog holders and owners keep.
+    ///
+    /// `recipients` must name one for every key that is not removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if no owner would be left or a recipient is not named; if writing fails.
+    pub fn rotate(
+        self,
+        removed: &[KeyName],
+        recipients: &BTreeMap<KeyName, Recipient>,
+        now: Timestamp,
+    ) -> Result<Changed, StoreError> {
+        let (keys, gone) = self.without(removed)?;
+        let mut next = self.mine()?.clone();
+        let (page, page_recipient) = generate_identity();
+        let (chunk, chunk_recipient) = generate_identity();
+        next.page_identities.insert(0, page.as_str().to_owned());
+        next.chunk_identities.insert(0, chunk.as_str().to_owned());
+        (next.page_recipient, next.chunk_recipient) = (page_recipient, chunk_recipient);
+        let mut put = Vec::new();
+        for key in &keys {
+            let recipient = recipients.get(&key.name).ok_or_else(|| {
+                StoreError::Refused(format!("nobody is named whom the key {} is to be wrapped to", key.name))
+            })?;
+            put.push((key.name, wrap_record(&next, key, recipient)?));
+        }
+        let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext: Ext::new() };
+        let (sequence, hash) = self.publish(&next, &change, &put, now)?;
+        if let Some((_, wrapped)) = put.iter().find(|(name, _)| *name == next.name) {
+            // This client need not be told of what it did itself.
+            let keyring = Keyring::new(next, digest(wrapped))?;
+            let mut pin = self.store.inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = pin.remember(&keyring, sequence, &hash);
+        }
+        Ok(Changed { added: Vec::new(), removed: gone, rotated: Some(put.len()), sequence })
+    }
+
+    /// The record of the key in use.
+    fn mine(&self) -> Result<&KeyRecord, StoreError> {
+        let key = self.store.keyring().key();
+        key.map(|(record, _)| record).ok_or_else(|| StoreError::Refused("the store is not encrypted".to_owned()))
+    }
+
+    /// The keys that are left without these, and these as far as they are known.
+    fn without(&self, names: &[KeyName]) -> Result<(Vec<KeyInfo>, Vec<KeyInfo>), StoreError> {
+        let (gone, left): (Vec<_>, Vec<_>) =
+            self.roster.keys.iter().cloned().partition(|key| names.contains(&key.name));
+        if left.iter().any(|key| key.role == Role::Owner) {
+            return Ok((left, gone));
+        }
+        Err(StoreError::Refused(
+            "no owner key would be left, and nobody could read the store; nothing was changed".into(),
+        ))
+    }
+
+    /// Writes the change: one batch, then the files. `by` has the identities whose owners prove it.
+    fn publish(
+        &self,
+        by: &KeyRecord,
+        change: &KeyChange,
+        put: &[(KeyName, Vec<u8>)],
+        now: Timestamp,
+    ) -> Result<(u64, Digest), StoreError> {
+        let (before, previous) = newest_entry(&self.db)?;
+        let sequence = before + 1;
+        let authority = authorities(by).into_iter().next();
+        let authority = authority.ok_or_else(|| StoreError::Refused("an owner key is needed".to_owned()))?;
+        let plain = proved(change, &authority, sequence, &previous);
+        let key = number_key(sequence);
+        let sealed = seal_value(self.epoch.id, &self.epoch.page, Family::Log.name(), &key, &plain);
+        let entry = LogEntry {
+            kind: LogKind::KeyChange,
+            sequence,
+            arrival: now,
+            dataset: DatasetKey::from_bytes([0; 16]),
+            manifest: SnapshotId::from_bytes([0; 32]),
+            previous,
+            writer: self.store.keyring().name(),
+            ext: vec![(DETAIL, sealed)],
+        };
+        let mut rows = Rows::default();
+        rows.put(Family::Epochs, self.epoch.id.as_bytes(), &self.epoch.record);
+        key_files::add_to(&mut rows, put, &change.removed);
+        let hash = add_entry(&self.store, &mut rows, entry);
+        key_files::lay_ready(self.store.dir(), put)?;
+        publish(&self.store, &self.db, &rows, sequence, hash)?;
+        key_files::follow(self.store.dir(), put, &change.removed)?;
+        log::info!("entry {sequence} of the log: the store has {} keys", change.keys.len());
+        Ok((sequence, hash))
+    }
+}
+
+/// The object of a key: of what `from` knows, what its role needs.
+fn wrap_record(from: &KeyRecord, info: &KeyInfo, recipient: &Recipient) -> Result<Vec<u8>, StoreError> {
+    let tokens: Vec<_> = authorities(from).iter().map(|authority: &Authority| authority.token(&info.name)).collect();
+    let only = |least: Role, identities: &[String]| if info.role >= least { identities.to_vec() } else { Vec::new() };
+    let record = KeyRecord {
+        store: from.store,
+        name: info.name,
+        role: info.role,
+        id_key: from.id_key,
+        chunker_seed: from.chunker_seed,
+        page_recipient: from.page_recipient.clone(),
+        chunk_recipient: from.chunk_recipient.clone(),
+        page_identities: only(Role::Catalog, &from.page_identities),
+        chunk_identities: only(Role::Owner, &from.chunk_identities),
+        ext: key_record_ext(&tokens, None),
+    };
+    let plain = zeroize::Zeroizing::new(record.to_bytes());
+    Ok(wrap(&plain, recipient)?)
+}

@@ -1,0 +1,139 @@
+//! Which keys a store has, as its owners know: from the newest log entry that one of them has proved, or from init.
+
+use std::collections::BTreeSet;
+
+use crate::codec::Authority;
+use crate::format::{Family, KeyRecord, initial_keys, number_key, split_mac};
+use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
+
+use super::db::Db;
+use super::entries::DETAIL;
+use super::error::StoreError;
+use super::{Store, key_files};
+
+/// The keys of a store.
+#[derive(Debug)]
+pub struct KeyList {
+    /// In the order in which they were added.
+    pub keys: Vec<KeyRow>,
+    /// Log entries that tell of a change of keys which no owner made: somebody who knows the id key forged them.
+    pub forged: Vec<u64>,
+    /// True if it is proved that an owner wrote this; only an owner can tell.
+    pub proved: bool,
+}
+
+/// A key of a store.
+#[derive(Debug)]
+pub struct KeyRow {
+    /// Its name.
+    pub name: KeyName,
+    /// What the owners know of it. Nothing if no owner added it: it is left of a removal that was cut, or was put there by hand.
+    pub info: Option<KeyInfo>,
+    /// It opened the store this time.
+    pub in_use: bool,
+    /// Its object is there.
+    pub there: bool,
+}
+
+/// The keys as the owners keep them in mind.
+#[derive(Debug)]
+pub(super) struct Roster {
+    pub(super) keys: Vec<KeyInfo>,
+    pub(super) forged: Vec<u64>,
+    pub(super) proved: bool,
+}
+
+/// The authorities of all generations of the store's identities, newest first. None without an owner's key.
+pub(super) fn authorities(record: &KeyRecord) -> Vec<Authority> {
+    record.chunk_identities.iter().map(|identity| Authority::new(identity)).collect()
+}
+
+impl Store {
+    /// The keys of the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] under a writer key; [`StoreError::Refused`] if the store is not encrypted.
+    pub fn keys(&self) -> Result<KeyList, StoreError> {
+        self.require(Role::Catalog, "listing keys")?;
+        let db = self.fresh_db()?;
+        let Roster { keys, forged, proved } = self.roster(&db)?;
+        let objects = key_files::rows(&db)?;
+        let files = key_files::names_of_files(self.dir())?;
+        let there: BTreeSet<KeyName> = objects.keys().copied().chain(files).collect();
+        let mine = self.keyring().name();
+        let row = |name: KeyName, info: Option<KeyInfo>| KeyRow {
+            name,
+            info,
+            in_use: name == mine,
+            there: there.contains(&name),
+        };
+        let unknown: Vec<KeyName> = there.iter().filter(|n| !keys.iter().any(|k| k.name == **n)).copied().collect();
+        let known = keys.into_iter().map(|info| row(info.name, Some(info)));
+        let rows = known.chain(unknown.into_iter().map(|name| row(name, None))).collect();
+        Ok(KeyList { keys: rows, forged, proved })
+    }
+
+    /// A key object, as it lies in the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if there is none of that name.
+    pub fn key_object(&self, name: KeyName) -> Result<Vec<u8>, StoreError> {
+        let found = key_files::rows(&*self.fresh_db()?)?.remove(&name);
+        found.ok_or_else(|| StoreError::Refused(format!("the store has no key object {name}")))
+    }
+
+    pub(super) fn roster(&self, db: &Db) -> Result<Roster, StoreError> {
+        let Some((record, _)) = self.keyring().key() else {
+            return Err(StoreError::Refused("the store is not encrypted: it has no keys".to_owned()));
+        };
+        let authority = authorities(record).into_iter().next();
+        let (mut found, mut forged) = (None, Vec::new());
+        db.scan_back(Family::Log, |key, value| {
+            // Entries that cannot be read are verify's to tell.
+            let Ok((entry, _)) = self.keyring().check_log_entry(value) else { return Ok(true) };
+            if entry.kind != LogKind::KeyChange || number_key(entry.sequence) != *key {
+                return Ok(true);
+            }
+            match self.key_change(db, &entry, authority.as_ref()) {
+                Some(change) => found = Some(change.keys),
+                None => forged.push(entry.sequence),
+            }
+            Ok(found.is_none())
+        })?;
+        let keys = match (found, initial_keys(&record.ext)?) {
+            (Some(keys), _) | (None, Some(keys)) => keys,
+            (None, None) => self.unlisted(db)?,
+        };
+        Ok(Roster { keys, forged, proved: authority.is_some() })
+    }
+
+    /// What an entry says about the keys; nothing if it is not proved or not understood.
+    fn key_change(&self, db: &Db, entry: &LogEntry, authority: Option<&Authority>) -> Option<KeyChange> {
+        let (_, sealed) = entry.ext.iter().find(|(tag, _)| *tag == DETAIL)?;
+        let plain = self.open_page_value(db, Family::Log, &number_key(entry.sequence), sealed).ok()?;
+        let (detail, proof) = split_mac(&plain, "key change").ok()?;
+        let holds = |a: &Authority| a.proof_holds(entry.sequence, &entry.previous, detail, proof);
+        authority.is_none_or(holds).then(|| KeyChange::from_bytes(detail).ok()).flatten()
+    }
+
+    /// The keys of a store whose init did not write down what it made: all are owners, and their recipients are not known.
+    fn unlisted(&self, db: &Db) -> Result<Vec<KeyInfo>, StoreError> {
+        let added = Timestamp { seconds: self.header().created, nanos: 0 };
+        let info = |name| KeyInfo {
+            name,
+            role: Role::Owner,
+            recipient: String::new(),
+            label: String::new(),
+            added,
+            ext: Ext::new(),
+        };
+        Ok(key_files::rows(db)?.into_keys().map(info).collect())
+    }
+}
+
+/// The bytes of a detail with its proof behind it.
+pub(super) fn proved(change: &KeyChange, authority: &Authority, sequence: u64, previous: &Digest) -> Vec<u8> {
+    let detail = change.to_bytes();
+    let proof = authority.proof(sequence, previous, &detail);
+    crate::format::join_mac(detail, &proof)
+}

@@ -1,0 +1,191 @@
+//! Someone with a writer key, or an owner key that was removed, tries what it does not permit.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use larder::codec::{
+    Authority, DataKey, IdKeys, MacLabel, digest, generate_identity, parse_identities, seal_value, unwrap,
+};
+use larder::format::{EpochRecord, Family, KeyRecord, Place, from_bytes, index_key, join_mac, number_key};
+use larder::model::{DatasetKey, Digest, Ext, KeyChange, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp};
+
+use crate::keys::{
+    Nobody, capture, database, listed, named_member, names, one_snapshot, put, recipient_of, record_of, restores, rows,
+    write_object,
+};
+use crate::sandbox::{Client, copy_tree, noise};
+
+/// Files rubbish under the id of a content: its own block, found under another id.
+fn poison(store: &Path, writer: &Client, content: &[u8], own: &[u8]) {
+    let (record, _) = record_of(writer, store);
+    let ids = IdKeys::new(&record.id_key);
+    let db = database(store);
+    let row = |id: &[u8; 32]| {
+        let key = index_key(id);
+        rows(&db, Family::Chunks).into_iter().find(|(k, _)| **k == key).map(|(_, v)| v)
+    };
+    let places = row(ids.chunk(own).as_bytes()).expect("the writer has stored its own content");
+    assert!(row(ids.chunk(content).as_bytes()).is_none(), "nobody has stored the content yet");
+    put(&db, Family::Chunks, &index_key(ids.chunk(content).as_bytes()), &places);
+    assert!(!from_bytes::<Vec<Place>>(&places, "places").unwrap().is_empty());
+}
+
+#[test]
+fn rubbish_that_a_writer_files_under_anothers_id_spoils_no_capture() {
+    for role in ["writer", "catalog", "owner"] {
+        let (sandbox, tree) = one_snapshot();
+        let store = sandbox.store();
+        let (victim, bad) = (named_member(&sandbox, role, "victim"), named_member(&sandbox, "writer", "bad"));
+        let theirs = sandbox.path("theirs");
+        fs::create_dir(&theirs).unwrap();
+        fs::write(theirs.join("file"), noise(50, 1000)).unwrap();
+        bad.run(&store, ["snapshot", theirs.to_str().unwrap(), "-d", "bad"]).done();
+        poison(&store, &bad, &noise(51, 2000), &noise(50, 1000));
+        fs::write(tree.join("wanted"), noise(51, 2000)).unwrap();
+        capture(&victim, &store, &tree).done();
+        restores(sandbox.client(), &store, "d", &tree, &sandbox.path("dest"));
+        // Once it is stored rightly it is not stored again.
+        let json = victim.run(&store, ["snapshot", tree.to_str().unwrap(), "-d", "d", "--force-read", "--json"]).json();
+        assert_eq!(json["new_bytes"], 0, "{role}: {json}");
+    }
+}
+
+#[test]
+fn a_writer_takes_what_owners_stored_and_not_what_another_writer_did() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let (one, two) = (named_member(&sandbox, "writer", "one"), named_member(&sandbox, "writer", "two"));
+    let new_bytes = |client: &Client| {
+        let words = ["snapshot", tree.to_str().unwrap(), "-d", "d", "--force-read", "--json"];
+        client.run(&store, words).json()["new_bytes"].as_u64().unwrap()
+    };
+    assert_eq!(new_bytes(&one), 0, "an owner stored it all");
+    fs::write(tree.join("more"), noise(60, 150_000)).unwrap();
+    assert!(new_bytes(&one) >= 150_000);
+    assert_eq!(new_bytes(&one), 0);
+    assert!(new_bytes(&two) >= 150_000, "stored by a stranger");
+    assert_eq!(new_bytes(&two), 0);
+    assert!(new_bytes(sandbox.client()) >= 150_000, "an owner relies on no stranger either");
+    sandbox.larder(["verify", "--read-data"]).done();
+    restores(sandbox.client(), &store, "d", &tree, &sandbox.path("dest"));
+}
+
+/// A key object for the victim with the attacker's recipients, made with all that a writer knows.
+fn forged_record(writer: &Client, victim: KeyName, store: &Path) -> KeyRecord {
+    let (mut record, _) = record_of(writer, store);
+    let ((page, page_recipient), (chunk, chunk_recipient)) = (generate_identity(), generate_identity());
+    record.name = victim;
+    record.role = Role::Owner;
+    (record.page_recipient, record.chunk_recipient) = (page_recipient, chunk_recipient);
+    (record.page_identities, record.chunk_identities) = (vec![page.to_string()], vec![chunk.to_string()]);
+    record
+}
+
+/// Adds an entry to the log that claims a change of keys, as one can who knows the id key.
+fn forge_entry(store: &Path, record: &KeyRecord, detail: Vec<u8>) {
+    let ids = IdKeys::new(&record.id_key);
+    let db = database(store);
+    let last = rows(&db, Family::Log).pop();
+    let sequence = last.as_ref().map_or(0, |(key, _)| u64::from_be_bytes((**key).try_into().unwrap())) + 1;
+    let body = LogEntry {
+        kind: LogKind::KeyChange,
+        sequence,
+        arrival: Timestamp::EPOCH,
+        dataset: DatasetKey::from_bytes([0; 16]),
+        manifest: SnapshotId::from_bytes([0; 32]),
+        previous: last.map_or(Digest::from_bytes([0; 32]), |(_, value)| digest(&value)),
+        writer: record.name,
+        ext: vec![(1, detail)],
+    }
+    .to_bytes();
+    let mac = ids.mac(MacLabel::Log, &[&body]);
+    put(&db, Family::Log, &number_key(sequence), &join_mac(body, &mac));
+    db.flush_cf(db.cf_handle("log").unwrap()).unwrap();
+}
+
+#[test]
+fn a_writer_cannot_have_others_seal_to_its_own_key() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let bad = named_member(&sandbox, "writer", "bad");
+    for (role, label) in [("writer", "w"), ("catalog", "c"), ("owner", "o")] {
+        let victim = named_member(&sandbox, role, label);
+        capture(&victim, &store, &tree).done();
+        let (good, path) = record_of(&victim, &store);
+        let bytes = fs::read(&path).unwrap();
+        let mut forged = forged_record(&bad, good.name, &store);
+        if role == "writer" {
+            forged.role = Role::Writer;
+            forged.page_identities.clear();
+            forged.chunk_identities.clear();
+        }
+        for entry in [false, true] {
+            if entry {
+                forge_entry(&store, &forged, vec![0; 200]);
+            }
+            write_object(&path, &forged, &recipient_of(&victim));
+            capture(&victim, &store, &tree).refused(12, "recipients changed");
+            // Nor beside the right one, under another name that comes first.
+            let beside = path.with_file_name("0000000000000000.age");
+            forged.name = KeyName::from_bytes([0; 8]);
+            fs::write(&path, &bytes).unwrap();
+            write_object(&beside, &forged, &recipient_of(&victim));
+            capture(&victim, &store, &tree).refused(12, "recipients changed");
+            fs::remove_file(&beside).unwrap();
+            forged.name = good.name;
+        }
+        // With the right recipients, which it knows too, but not the identities that belong to them.
+        forged.page_recipient.clone_from(&good.page_recipient);
+        forged.chunk_recipient.clone_from(&good.chunk_recipient);
+        if role != "writer" {
+            write_object(&path, &forged, &recipient_of(&victim));
+            capture(&victim, &store, &tree).refused(13, "identities are not those");
+        }
+        fs::write(&path, &bytes).unwrap();
+        capture(&victim, &store, &tree).done();
+    }
+    // The owners' list of keys did not change, and they are told of what came after their newest entry.
+    let list = listed(sandbox.client(), &store);
+    assert_eq!(list["forged_entries"].as_array().unwrap().len(), 1);
+    assert_eq!(names(&list).len(), 5);
+}
+
+/// Someone whose owner key was removed has the older authority, and may seal details: the page recipient is no secret.
+#[test]
+fn a_removed_owner_adds_nobody() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let former = named_member(&sandbox, "owner", "former");
+    let (old, _) = record_of(&former, &store);
+    sandbox.larder(["key", "remove", "former"]).done();
+    // A list of keys of their own, proved with the authority that they had, put in the place of the newest entry's successor.
+    let before = names(&listed(sandbox.client(), &store));
+    let change =
+        KeyChange { added: vec![old.name], removed: Vec::new(), rotated: false, keys: Vec::new(), ext: Ext::new() };
+    let db = database(&store);
+    let (key, value) = rows(&db, Family::Log).pop().unwrap();
+    let (sequence, previous) = (u64::from_be_bytes((*key).try_into().unwrap()) + 1, digest(&value));
+    let proof = Authority::new(&old.chunk_identities[0]).proof(sequence, &previous, &change.to_bytes());
+    let plain = join_mac(change.to_bytes(), &proof);
+    // Sealed under an epoch that they open: one from before.
+    let epoch = rows(&db, Family::Epochs).into_iter().find_map(|(_, value)| {
+        let epoch = EpochRecord::from_bytes(&value[..value.len() - 32]).unwrap();
+        let text = old.page_identities[0].as_bytes();
+        let identity = parse_identities(text, "store", Arc::new(Nobody)).unwrap();
+        let plain = unwrap(&epoch.page_key, &identity).ok()?;
+        Some((epoch.epoch, <[u8; 32]>::try_from(&plain[17..]).unwrap()))
+    });
+    drop(db);
+    let (epoch, data_key) = epoch.unwrap();
+    let sealing = DataKey::new(&data_key);
+    let detail = seal_value(epoch, &sealing, "log", &number_key(sequence), &plain);
+    forge_entry(&store, &old, detail);
+    let list = listed(sandbox.client(), &store);
+    assert_eq!(names(&list), before);
+    assert_eq!(list["forged_entries"].as_array().unwrap().len(), 1);
+    capture(sandbox.client(), &store, &tree).done();
+    let copy = sandbox.path("copy");
+    copy_tree(&store, &copy);
+    former.run(&copy, ["list"]).refused(12, "ident");
+}
