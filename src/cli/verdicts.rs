@@ -195,7 +195,7 @@ fn summary(done: &Forgot, ended: Ended) -> SummaryJson {
         dry_run: ended != Ended::Done,
         strange: plan.strange.iter().map(strange).collect(),
         moved: plan.moved.iter().map(|m| m.count).sum(),
-        unvouched: done.ledger.unvouched.iter().map(|(sequence, _)| *sequence).collect(),
+        unvouched: done.register.unvouched.iter().map(|(sequence, _)| *sequence).collect(),
     }
 }
 
@@ -239,7 +239,7 @@ fn warn(done: &Forgot, out: &Output) {
             plan.dataset_label(moved.dataset) + if moved.count == 1 { " claims" } else { " claim" },
         ));
     }
-    for (sequence, kind) in &done.ledger.unvouched {
+    for (sequence, kind) in &done.register.unvouched {
         out.tell(&format!(
             "larder: entry {sequence} of the log ({kind:?}) is vouched for by no catalog or owner key, and not heeded: a writer key may have been misused"
         ));

@@ -95,9 +95,8 @@ impl Register {
     }
 
     fn add(&mut self, store: &Store, entry: LogEntry) -> Result<(), StoreError> {
-        let vouched = match store.keyring().vouches_for(&entry) {
-            Some(vouched) => vouched,
-            None => return store.require(Role::Catalog, "reading what was forgotten and is held"),
+        let Some(vouched) = store.keyring().vouches_for(&entry) else {
+            return store.require(Role::Catalog, "reading what was forgotten and is held");
         };
         self.moments.push(Moment { sequence: entry.sequence, claimed: entry.arrival, vouched });
         match entry.kind {

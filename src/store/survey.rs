@@ -124,14 +124,12 @@ impl Survey {
         let places = places(&self.store.db(), sort, id)?;
         let mut mark = if places.is_empty() { Mark::Missing } else { Mark::Known };
         for place in places {
-            match self.at(place.block) {
-                Some(at) => {
-                    if self.set(at, place.ordinal) {
-                        mark = Mark::New;
-                    }
-                }
-                None if self.later.insert(index_key(id)) => mark = Mark::New,
-                None => {}
+            let is_new = match self.at(place.block) {
+                Some(at) => self.set(at, place.ordinal),
+                None => self.later.insert(index_key(id)),
+            };
+            if is_new {
+                mark = Mark::New;
             }
         }
         Ok(mark)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use larder::codec::{Identity, Passphrase, Prompt, generate_identity, parse_identities, parse_recipient, unwrap, wrap};
-use larder::format::{Family, KeyRecord, Role};
-use larder::model::{Evidence, KeyName, Quiet, Timestamp};
+use larder::format::{Family, KeyRecord};
+use larder::model::{Evidence, KeyName, Quiet, Role, Timestamp};
 use larder::ops::capture::{CaptureOptions, Source, capture};
 use larder::store::{CacheSize, ClientDirs, Store, StoreError, Unlock, open};
 

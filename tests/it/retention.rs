@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use larder::format::{Role, number_key};
-use larder::model::{Evidence, ForgetCause, ForgetDetail, LogKind};
-use larder::snapshots::{Ledger, Standing};
+use larder::format::number_key;
+use larder::model::{Evidence, ForgetCause, ForgetDetail, LogKind, Role};
+use larder::snapshots::{Register, Standing};
 use larder::store::{NewEntry, Waiting};
 
 use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
@@ -232,9 +232,9 @@ fn of_what_was_given_up_only_what_nothing_keeps_may_be_removed() {
         db.flush_cf(db.cf_handle("manifests").unwrap()).unwrap();
     }
     store.refresh().unwrap();
-    let ledger = Ledger::read(&store).unwrap();
-    assert!(ledger.damage.is_none());
-    let standing = |at: usize| ledger.standing(&store, &rows[at].id, now()).unwrap();
+    let register = Register::read(&store).unwrap();
+    assert!(register.damage.is_none());
+    let standing = |at: usize| register.standing(&store, &rows[at].id, now()).unwrap();
     assert!(matches!(standing(0), Standing::Kept(why) if why.contains("holds it")));
     assert_eq!(standing(1), Standing::Forgotten(8));
     assert_eq!(standing(2), Standing::Removed);

@@ -1,7 +1,6 @@
 //! Someone has a writer key and lies: about the time, about who forgets, by sheer number. Issue 5: retention that can't be poisoned.
 
-use larder::format::Role;
-use larder::model::{LogKind, Timestamp};
+use larder::model::{LogKind, Role, Timestamp};
 use larder::store::{NewEntry, Store, Waiting};
 
 use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};

@@ -86,7 +86,13 @@ impl Sandbox {
     fn is_whole(&self, snapshots: u64) {
         self.store.refresh().unwrap();
         let pages = Pages::new(&self.store, 8 << 20);
-        let verified = verify(&self.store, &pages, VerifyOptions { read_data: true }, &Quiet).unwrap();
+        let verified = verify(
+            &self.store,
+            &pages,
+            VerifyOptions { read_data: 100, now: Timestamp::EPOCH, time_is_up: None },
+            &Quiet,
+        )
+        .unwrap();
         assert!(verified.findings.is_empty(), "{:?}", verified.findings);
         assert_eq!(verified.snapshots, snapshots);
     }

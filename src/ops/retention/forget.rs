@@ -38,7 +38,7 @@ pub fn forget(
     may_rule(store)?;
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
-    let register = whole_ledger(store)?;
+    let register = whole_register(store)?;
     if let (Keeping::Policies, Some(_)) = (keeping, &register.bad_policy) {
         return Err(register.bad_policy.map_or(RetentionError::NoPolicy, RetentionError::Policy));
     }
@@ -51,7 +51,7 @@ pub fn forget(
 }
 
 /// The log, if all of it can be read.
-pub(super) fn whole_ledger(store: &Store) -> Result<Register, RetentionError> {
+pub(super) fn whole_register(store: &Store) -> Result<Register, RetentionError> {
     let mut register = Register::read(store)?;
     register.damage.take().map_or(Ok(register), |damage| Err(RetentionError::Log(damage)))
 }
@@ -93,7 +93,7 @@ pub fn forget_named(
     may_rule(store)?;
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
-    let register = whole_ledger(store)?;
+    let register = whole_register(store)?;
     let rows = names.iter().map(|name| resolve_row(store, name, now)).collect::<Result<Vec<_>, _>>()?;
     let mut datasets: Vec<_> = rows.iter().map(|row| row.dataset).collect();
     datasets.sort_unstable();

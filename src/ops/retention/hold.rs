@@ -5,7 +5,7 @@ use crate::snapshots::{Hold, SnapshotName, resolve_row};
 use crate::store::{NewEntry, SnapshotRow, Store};
 
 use super::error::RetentionError;
-use super::forget::whole_ledger;
+use super::forget::whole_register;
 use super::{Asked, Clock, log_writer};
 
 /// A snapshot and the holds on it that were lifted.
@@ -72,10 +72,10 @@ pub fn release(
 ) -> Result<Vec<Lifted>, RetentionError> {
     let mut log = log_writer(store, asked, progress)?;
     let now = clock();
-    let ledger = whole_ledger(store)?;
+    let register = whole_register(store)?;
     let mut lifted = Vec::new();
     for row in rows(store, names, now)? {
-        let holds: Vec<_> = ledger.holds.on(&row.id).cloned().collect();
+        let holds: Vec<_> = register.holds.on(&row.id).cloned().collect();
         if holds.is_empty() {
             return Err(RetentionError::NotHeld(row.id));
         }
