@@ -42,12 +42,11 @@ struct Moved {
 }
 
 impl Repack {
-    /// Begins with all sparse blocks that this session can open: those of chunks only if `content` says that it may.
+    /// Begins with all sparse blocks.
     #[must_use]
-    pub fn new(survey: &Survey, content: bool) -> Self {
-        let sorts = if content { &[Sort::Chunk, Sort::Page][..] } else { &[Sort::Page] };
+    pub fn new(survey: &Survey) -> Self {
         let of = |sort: Sort| survey.sparse_blocks(sort).into_iter().map(move |block| (sort, block));
-        let mut todo: Vec<_> = sorts.iter().flat_map(|sort| of(*sort)).collect();
+        let mut todo: Vec<_> = of(Sort::Chunk).chain(of(Sort::Page)).collect();
         todo.reverse();
         Self { todo, blocks: 0, items: 0, bytes: 0 }
     }

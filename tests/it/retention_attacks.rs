@@ -1,9 +1,11 @@
 //! Someone has a writer key and lies: about the time, about who forgets, by sheer number. Issue 5: retention that can't be poisoned.
 
-use larder::model::{LogKind, Role, Timestamp};
-use larder::store::{NewEntry, Store, Waiting};
+use larder::codec::{MacLabel, digest};
+use larder::format::{Family, join_mac, number_key};
+use larder::model::{LogEntry, LogKind, Role, Timestamp};
+use larder::store::{SnapshotRow, Store};
 
-use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};
+use crate::clocked::{Told, capture_at, client_with_role, database, days_ago, folder, now, opened};
 use crate::fixtures::script;
 use crate::sandbox::{Client, Ran, Sandbox};
 
@@ -56,6 +58,29 @@ fn by_reader(sandbox: &Sandbox) -> Vec<String> {
     };
     run("check").done();
     run("list").lines().iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Puts an entry into the log past the program, which refuses a writer; gives its sequence.
+fn forged(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind) -> u64 {
+    let db = database(sandbox);
+    let log = db.cf_handle(Family::Log.name()).unwrap();
+    let (last, value) = db.iterator_cf(log, rocksdb::IteratorMode::End).next().unwrap().unwrap();
+    let sequence = u64::from_be_bytes((*last).try_into().unwrap()) + 1;
+    let body = LogEntry {
+        kind,
+        sequence,
+        arrival: now(),
+        dataset: target.dataset,
+        manifest: target.id,
+        previous: digest(&value),
+        writer: writer.keyring().name(),
+        ext: Vec::new(),
+    }
+    .to_bytes();
+    let mac = writer.keyring().ids().mac(MacLabel::Log, &[&body]);
+    db.put_cf(log, number_key(sequence), join_mac(body, &mac)).unwrap();
+    db.flush_cf(log).unwrap();
+    sequence
 }
 
 #[test]
@@ -119,10 +144,8 @@ fn a_writer_cannot_forget_hold_or_rule_by_entries_of_its_own_making() {
     let week = Week::new();
     let store = week.writing();
     let target = store.snapshots().unwrap().into_iter().find(|row| row.id.to_string() == week.owners[0]).unwrap();
-    let mut log = store.log_writer(Waiting::NoWait, &|| true).unwrap();
-    let entry = |kind| NewEntry { kind, dataset: Some(target.dataset), snapshot: Some(target.id), detail: None };
-    let made = log.append(&[LogKind::Forget, LogKind::Hold, LogKind::Policy].map(entry), now()).unwrap();
-    drop(log);
+    let made =
+        [LogKind::Forget, LogKind::Hold, LogKind::Policy].map(|kind| forged(&week.sandbox, &store, &target, kind));
     let listed = week.sandbox.larder(["list", "--json"]).ids();
     assert!(listed.contains(&week.owners[0]), "it is still there");
     week.sandbox.larder(["show", &week.owners[0]]).done();

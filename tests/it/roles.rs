@@ -18,6 +18,8 @@ fn a_writer_captures_and_can_do_nothing_else() {
     let writer = member(&sandbox, "writer");
     fs::write(tree.join("small"), "other words").unwrap();
     fs::write(tree.join("ledger"), noise(7, 400_000)).unwrap();
+    // What has just changed would be read again, lest it change once more unseen.
+    std::thread::sleep(std::time::Duration::from_millis(300));
     capture(&writer, &store, &tree).done();
     let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
     let mnt = sandbox.path("mnt");

@@ -224,10 +224,13 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Moves what is needed out of blocks that are mostly dead. On a full disk that waits until dead blocks have made room.
+    /// Moves what is needed out of blocks that are mostly dead, for owners alone: they can open it, and what they seal others
+    /// trust. On a full disk that waits until dead blocks have made room.
     fn repack(&mut self, survey: &mut Survey) -> Result<(), StoreError> {
-        let may_open = self.store.keyring().role() == Role::Owner;
-        let mut repack = Repack::new(survey, may_open);
+        if self.store.keyring().role() < Role::Owner {
+            return Ok(());
+        }
+        let mut repack = Repack::new(survey);
         while !repack.is_done() {
             let (store, progress) = (self.store, self.progress);
             let keep_waiting = || !progress.cancelled();

@@ -12,7 +12,7 @@ use crate::model::{DatasetKey, DatasetRecord, KeyName, LogEntry, LogKind, Snapsh
 use super::super::Store;
 use super::super::db::{Db, Rows};
 use super::super::error::StoreError;
-use super::super::exclusive::add_unvouched;
+use super::super::exclusive::{add_entry, add_unvouched};
 use super::super::inspect::Finding;
 use super::super::log::dataset_record;
 use super::scan::last_number;
@@ -140,14 +140,24 @@ impl Log {
     /// Copies the whole rows of the log, and adds those that are made anew.
     pub(super) fn write(&self, store: &Store, old: &Db, fresh: &Db) -> Result<(), StoreError> {
         let mut rows = Rows::default();
+        // Hashes of entries, by what was written behind them.
+        let mut known: BTreeSet<_> = self.remade.iter().map(|entry| entry.previous).collect();
+        known
+            .extend(super::super::tip::read(store.dir(), store.keyring().ids()).ok().flatten().map(|tip| tip.log_hash));
         for sequence in self.entries.keys() {
             if let Ok(Some(value)) = old.get(Family::Log, &number_key(*sequence)) {
+                known.extend(store.keyring().check_log_entry(&value).map(|(entry, _)| entry.previous));
                 rows.put(Family::Log, &number_key(*sequence), &value);
             }
         }
         for entry in &self.remade {
-            // What its writer said of the time is not known to be true.
-            add_unvouched(store, &mut rows, entry);
+            let vouched = add_entry(store, &mut Rows::default(), entry.clone());
+            if known.contains(&vouched) {
+                add_entry(store, &mut rows, entry.clone());
+            } else {
+                // Whether somebody vouched for what its writer said of the time is not known.
+                add_unvouched(store, &mut rows, entry);
+            }
         }
         for key in &self.datasets {
             self.write_record(store, old, *key, &mut rows)?;
