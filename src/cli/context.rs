@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
 use crate::model::{Kind, Role, Timestamp};
-use crate::store::{self, CacheSize, ClosedStore, Store, StoreError, Unlock};
+use crate::store::{self, CacheSize, ClientDirs, ClosedStore, Store, StoreError, Unlock};
 use crate::tree::Pages;
 
 use super::error::CliError;
@@ -38,6 +38,14 @@ pub(super) fn store_path(global: &Global) -> Result<PathBuf, CliError> {
 /// Opens a store.
 pub(super) fn open(path: &Path, global: &Global) -> Result<Store, CliError> {
     open_with(path, global, CacheSize::default())
+}
+
+/// Opens a copy of a store, which may be older than what was seen of the store itself.
+pub(super) fn open_copy(path: &Path, global: &Global) -> Result<Store, CliError> {
+    let dirs = ClientDirs { state: PathBuf::new(), ..folders::client_dirs() };
+    secrecy::guard_memory();
+    let opened = store::open(path, &keys(path, global), &dirs, CacheSize::default());
+    opened.map_err(|e| refused(e, path, global))
 }
 
 /// Opens a store, with so much memory for decoded blocks.

@@ -17,7 +17,7 @@ use super::{Global, Outcome};
 ///
 /// `larder forget` gives snapshots up; this removes them, and what they alone needed. Reading, mounts and captures go on meanwhile:
 /// between two small steps a capture that waits goes first. A snapshot that somebody reads, and one that is immutable, stays.
-/// If anything that a snapshot needs is damaged, nothing is removed.
+/// If a manifest or a page that a snapshot needs is damaged, nothing is removed: what it needs cannot be told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder gc --dry-run                                  what would be removed, and why
@@ -124,7 +124,11 @@ fn print(collected: &Collected, dry_run: bool, out: &Output) -> Result<(), CliEr
         out.line(&format!("kept: snapshot {}, given up: {}", short_id(*id), escaped(why)))?;
     }
     let room = |room: Room| format!("{} ({})", counted(room.blocks, "block", "blocks"), human_bytes(room.bytes));
-    let Collected { living, all, dead, sparse, .. } = *collected;
+    let Collected { living, all, dead, sparse, missing, .. } = *collected;
+    if missing > 0 {
+        let chunks = counted(missing, "chunk", "chunks");
+        out.line(&format!("damaged: {chunks} that snapshots need are missing; `larder verify` tells what they touch"))?;
+    }
     out.line(&format!("{} live, in {}", counted(living, "snapshot", "snapshots"), room(all)))?;
     out.line(&format!("nothing is needed of {}", room(dead)))?;
     if sparse.blocks > 0 {

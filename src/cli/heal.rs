@@ -66,7 +66,7 @@ fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, C
     if !path.join("header").is_file() || !path.join("db").is_dir() {
         return Ok(Elsewhere::Path(path.to_owned()));
     }
-    let other = context::open(path, global)?;
+    let other = context::open_copy(path, global)?;
     if is_copy(store, &other) {
         return Ok(Elsewhere::Store(Box::new(other)));
     }

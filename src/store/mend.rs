@@ -6,7 +6,7 @@
 //! does not help, a writer's open puts it back. And rubbish behind what was synced of a write-ahead log can be such that RocksDB would
 //! read it for ever: it is cut off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::codec::digest;
 use crate::format::{Family, Tip, number_key};
@@ -24,7 +24,8 @@ const MOST_TRIES: usize = 50;
 /// whole is opened as far as it goes.
 pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
     let mut opened = Db::open_read(&dir.join("db"));
-    if is_damaged(&opened)
+    let is_half_mended = kept_whole(dir).is_some_and(|(whole, _)| whole.exists());
+    if (is_half_mended || is_damaged(&opened))
         && let Ok(_lock) = WriterLock::take(dir, Waiting::NoWait, &|| false)
     {
         opened = open_locked(dir, acknowledged);
@@ -39,6 +40,7 @@ pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db
 
 /// The same for who holds the writer lock. What cannot be mended is opened as it is, if it opens: part of it can be read.
 pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
+    put_back(dir);
     let mut opened = Db::open_read_locked(&dir.join("db"));
     if opened.is_err() && cut_logs(&dir.join("db")) {
         log::info!("the end of a write-ahead log, which had not been made durable, was cut off");
@@ -58,6 +60,25 @@ pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, 
     }
     drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
     Db::open_read_locked(&dir.join("db"))
+}
+
+/// Where a MANIFEST is kept whole while it is found out how far it must be cut back, and the MANIFEST. The name binds it to this one:
+/// whoever opens the database for writing begins another.
+fn kept_whole(dir: &Path) -> Option<(PathBuf, PathBuf)> {
+    let manifest = current_manifest(&dir.join("db")).ok()?;
+    let name = manifest.file_name()?.to_str()?;
+    Some((dir.join("tmp").join(format!("{name}.whole")), manifest))
+}
+
+/// Puts a MANIFEST back that was cut by way of trial when its process ended. For who holds the writer lock.
+pub(super) fn put_back(dir: &Path) {
+    if let Some((whole, manifest)) = kept_whole(dir)
+        && check_tmp(dir).is_ok()
+        && std::fs::rename(&whole, &manifest).is_ok()
+    {
+        log::info!("a MANIFEST that was cut by way of trial is whole again");
+        let _ = sync_dir(&dir.join("db"));
+    }
 }
 
 /// True if it does not open, or lacks files that its MANIFEST names: RocksDB looks at most of them only when they are read.
@@ -92,11 +113,11 @@ fn cut_logs(db: &Path) -> bool {
 fn cut_manifest(dir: &Path, acknowledged: Option<&Tip>) -> Option<Db> {
     let acknowledged = *acknowledged?;
     let (database, tmp) = (dir.join("db"), dir.join("tmp"));
-    let manifest = current_manifest(&database).ok()?;
+    let (whole, manifest) = kept_whole(dir)?;
     let bytes = std::fs::read(&manifest).ok()?;
-    let (whole, cut) = (tmp.join("MANIFEST.whole"), tmp.join("MANIFEST.cut"));
-    let _ = std::fs::remove_file(&whole);
+    let cut = tmp.join("MANIFEST.cut");
     std::fs::hard_link(&manifest, &whole).ok()?;
+    sync_dir(&tmp).ok()?;
     let mut found = None;
     for end in record_ends(&bytes).into_iter().rev().filter(|end| *end < bytes.len()).take(MOST_TRIES) {
         write_whole(&cut, &bytes[..end]).ok()?;

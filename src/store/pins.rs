@@ -16,7 +16,7 @@ use super::keyring::{Keyring, recipients_hash};
 /// Where this client keeps what is its own: pins and caches.
 #[derive(Debug, Clone)]
 pub struct ClientDirs {
-    /// For pins; lasting.
+    /// For pins; lasting. Empty: nothing is compared or remembered, as for a copy that may be older than what was seen.
     pub state: PathBuf,
     /// For caches; may vanish.
     pub cache: PathBuf,
@@ -48,6 +48,9 @@ fn hex(bytes: &[u8; 32]) -> String {
 impl PinFile {
     /// Reads the pin of a store, if there is one.
     pub(super) fn read(dirs: &ClientDirs, store: StoreId, store_dir: &Path) -> Result<Self, StoreError> {
+        if dirs.state.as_os_str().is_empty() {
+            return Ok(Self { path: PathBuf::new(), store_dir: store_dir.to_owned(), pin: None });
+        }
         let path = dirs.state.join("pins").join(format!("{store}.json"));
         let pin = match super::files::read_small(&path) {
             Ok(bytes) => Some(
@@ -108,6 +111,9 @@ impl PinFile {
 
     /// Remembers the newest state, seen with these keys. Never goes back.
     pub(super) fn remember(&mut self, keyring: &Keyring, sequence: u64, log_hash: &Digest) -> Result<(), StoreError> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
         let record = keyring.key().map(|(record, _)| record);
         let mut tokens = self.pin.as_ref().map(|pin| pin.tokens.clone()).unwrap_or_default();
         if let Some((record, newest)) = record.and_then(|r| Some((r, *tokens_of(&r.ext).first()?))) {

@@ -189,6 +189,33 @@ fn rubbish_behind_what_was_synced_of_the_manifest_is_cut_off() {
 }
 
 #[test]
+fn a_mending_that_was_killed_costs_nothing() {
+    let sandbox = Sandbox::with_store();
+    let tree = sandbox.path("tree");
+    fs::create_dir(&tree).unwrap();
+    for turn in 0..3 {
+        fs::write(tree.join("file"), noise(turn, 50_000)).unwrap();
+        sandbox.snapshot(&tree, "d").done();
+    }
+    let ids = sandbox.larder(["list", "--json"]).ids();
+    let db = sandbox.store().join("db");
+    let name = fs::read_to_string(db.join("CURRENT")).unwrap().trim().to_owned();
+    let whole = fs::read(db.join(&name)).unwrap();
+    for part in [2, 3, 8] {
+        // As it is between two trials: the whole one kept, a cut one in its place.
+        fs::write(sandbox.store().join(format!("tmp/{name}.whole")), &whole).unwrap();
+        fs::write(db.join(&name), &whole[..whole.len() / part]).unwrap();
+        assert_eq!(sandbox.larder(["list", "--json"]).ids(), ids, "cut to 1/{part}");
+        assert!(fs::read(db.join(&name)).unwrap() == whole);
+    }
+    fs::write(sandbox.store().join(format!("tmp/{name}.whole")), &whole).unwrap();
+    fs::write(db.join(&name), &whole[..whole.len() / 2]).unwrap();
+    sandbox.snapshot(&tree, "d").done();
+    sandbox.larder(["verify", "--read-data"]).done();
+    assert_eq!(sandbox.larder(["list", "--json"]).ids().len(), 4);
+}
+
+#[test]
 fn a_manifest_damaged_in_its_middle_is_left_as_it_is() {
     let (sandbox, _) = captured(1);
     let path = manifest(&sandbox.store());

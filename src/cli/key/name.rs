@@ -11,8 +11,11 @@ const DIGITS_MIN: usize = 4;
 pub(super) fn find(text: &str, keys: &[KeyInfo], others: &[KeyName]) -> Result<KeyName, CliError> {
     let digits = text.len() >= DIGITS_MIN && text.bytes().all(|b| b.is_ascii_hexdigit());
     let begins = |name: &KeyName| digits && name.to_string().starts_with(&text.to_ascii_lowercase());
-    let mut found: Vec<KeyName> =
-        keys.iter().filter(|key| key.label == text || begins(&key.name)).map(|key| key.name).collect();
+    let mut found: Vec<KeyName> = keys
+        .iter()
+        .filter(|key| (key.label == text && !text.is_empty()) || begins(&key.name))
+        .map(|key| key.name)
+        .collect();
     found.extend(others.iter().copied().filter(begins));
     match found.as_slice() {
         [one] => Ok(*one),
@@ -40,7 +43,7 @@ mod tests {
             added: Timestamp::EPOCH,
             ext: Ext::new(),
         };
-        let keys = [key(1, "web"), key(2, "db"), key(3, "db")];
+        let keys = [key(1, "web"), key(2, "db"), key(3, "db"), key(4, "")];
         let other = KeyName::from_bytes([0xef; 8]);
         assert_eq!(find("web", &keys, &[other]).unwrap(), keys[0].name);
         assert_eq!(find("ABCD02", &keys, &[other]).unwrap(), keys[1].name);
