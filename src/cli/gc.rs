@@ -101,7 +101,8 @@ pub(super) fn run(args: &GcArgs, global: &Global, out: &Output) -> Result<Outcom
     let pages = context::pages(&store);
     let bar = Bar::start(out, "gc");
     let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
-    let collected = collect(&store, &pages, GcOptions { dry_run: args.dry_run, waiting, now: context::now() }, &bar);
+    let collected =
+        collect(&store, &pages, GcOptions { dry_run: args.dry_run, reseal: false, waiting, now: context::now() }, &bar);
     bar.finish();
     let collected = collected?;
     if out.json() {

@@ -6,7 +6,7 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::encoding::{DecodeError, decode_ext, from_bytes, to_bytes};
 use super::records::One;
-use crate::model::{Ext, KeyChange, KeyInfo, Role};
+use crate::model::{Ext, KeyChange, KeyInfo, Purpose, Role};
 
 /// Tag in a key record: its tokens, one behind the other, newest first.
 const TOKENS: u32 = 1;
@@ -14,6 +14,8 @@ const TOKENS: u32 = 1;
 const INITIAL_KEYS: u32 = 2;
 /// Tag in an epoch record: the role of the key whose holder wrote, if it is not an owner's.
 const WRITER_ROLE: u32 = 1;
+/// Tag in an epoch record: empty, if the run moved what was there.
+const MOVES: u32 = 2;
 
 impl Encode for KeyInfo {
     fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
@@ -109,8 +111,15 @@ pub fn initial_keys(ext: &Ext) -> Result<Option<Vec<KeyInfo>>, DecodeError> {
 
 /// The extension of an epoch record that the holder of such a key writes.
 #[must_use]
-pub fn epoch_ext(role: Role) -> Ext {
-    if role == Role::Owner { Ext::new() } else { vec![(WRITER_ROLE, to_bytes(&role))] }
+pub fn epoch_ext(role: Role, purpose: Purpose) -> Ext {
+    let role = (role != Role::Owner).then(|| (WRITER_ROLE, to_bytes(&role)));
+    role.into_iter().chain((purpose == Purpose::Move).then(|| (MOVES, Vec::new()))).collect()
+}
+
+/// What the run of an epoch record was for.
+#[must_use]
+pub fn epoch_purpose(ext: &Ext) -> Purpose {
+    if tagged(ext, MOVES).is_some() { Purpose::Move } else { Purpose::Add }
 }
 
 /// The role of the key whose holder wrote an epoch record, as it says.
@@ -157,7 +166,10 @@ mod tests {
         assert!(initial_keys(&key_record_ext(&[], None)).unwrap().is_none());
         assert_eq!(tokens_of(&Ext::new()), [[0; 32]; 0]);
         for role in [Role::Writer, Role::Catalog, Role::Owner] {
-            assert_eq!(epoch_role(&epoch_ext(role)).unwrap(), role);
+            for purpose in [Purpose::Add, Purpose::Move] {
+                let ext = epoch_ext(role, purpose);
+                assert_eq!((epoch_role(&ext).unwrap(), epoch_purpose(&ext)), (role, purpose));
+            }
         }
         assert!(epoch_role(&vec![(WRITER_ROLE, vec![9])]).is_err());
     }

@@ -31,6 +31,15 @@ impl std::fmt::Display for Role {
     }
 }
 
+/// What a writing run was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To add something: a snapshot, an entry of the log.
+    Add,
+    /// To move what was there: it tells nothing about when that came.
+    Move,
+}
+
 /// A key, as the owners keep it in mind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {

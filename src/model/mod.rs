@@ -18,7 +18,7 @@ pub use entry::{
 };
 pub use failure::{Failure, Kind, shell_word};
 pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
-pub use keys::{KeyChange, KeyInfo, Role};
+pub use keys::{KeyChange, KeyInfo, Purpose, Role};
 pub use link::LinkItem;
 pub use manifest::{
     DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,

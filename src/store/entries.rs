@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::codec::{MacLabel, seal_value};
 use crate::format::{Family, join_mac, number_key};
-use crate::model::{DatasetKey, DatasetRecord, Digest, LogEntry, LogKind, Role, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, DatasetRecord, Digest, LogEntry, LogKind, Purpose, Role, SnapshotId, Timestamp};
 
 use super::Store;
 use super::db::{Db, Rows};
@@ -53,7 +53,7 @@ impl Store {
         self.require(Role::Catalog, "changing what the log says")?;
         super::reserve::give_up(self.dir());
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
-        let epoch = self.keyring().begin_epoch()?;
+        let epoch = self.keyring().begin_epoch(Purpose::Add)?;
         Ok(LogWriter { store: self.clone(), db, epoch, _lock: lock })
     }
 

@@ -51,7 +51,11 @@ impl Exclusive {
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         super::files::empty_tmp(dir)?;
-        super::key_files::settle(store, &db)?;
+        match super::key_files::settle(store, &db) {
+            // An owner changed them while we waited.
+            Err(StoreError::KeysRenewed(_)) if store.renew_keys(&db)? => super::key_files::settle(store, &db)?,
+            settled => settled?,
+        }
         Ok(Self { db, lock })
     }
 }
@@ -88,6 +92,6 @@ pub(super) fn publish(store: &Store, db: &Db, rows: &Rows, sequence: u64, hash: 
     let inner = &store.inner;
     inner.stale.store(true, Ordering::SeqCst);
     let mut pin = inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = pin.remember(&inner.keyring, sequence, &hash);
+    let _ = pin.remember(store.keyring(), sequence, &hash);
     Ok(())
 }

@@ -9,9 +9,9 @@ use std::sync::PoisonError;
 use crate::codec::{
     Authority, Identity, Passphrase, Recipient, digest, generate_identity, random_bytes, seal_value, unwrap, wrap,
 };
-use crate::format::{EpochRecord, Family, KeyRecord, key_record_ext, number_key, split_mac};
+use crate::format::{Family, KeyRecord, key_record_ext, number_key};
 use crate::model::{
-    DatasetKey, Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp,
+    DatasetKey, Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Purpose, Role, SnapshotId, Timestamp,
 };
 
 use super::Store;
@@ -46,15 +46,6 @@ pub struct Changed {
     pub rotated: Option<usize>,
     /// The entry of the log that tells of it.
     pub sequence: u64,
-}
-
-/// What is sealed under identities that the store has given up for newer ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnderOld {
-    /// Writing runs.
-    pub epochs: u64,
-    /// Of so many.
-    pub of: u64,
 }
 
 /// What is sealed in a store.
@@ -95,30 +86,9 @@ impl Store {
             return Err(StoreError::Refused("the store is not encrypted: it has no keys".to_owned()));
         }
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
-        let epoch = self.keyring().begin_epoch()?;
+        let epoch = self.keyring().begin_epoch(Purpose::Add)?;
         let roster = self.roster(&db)?;
         Ok(KeyAdmin { store: self.clone(), db, epoch, roster, _lock: lock })
-    }
-
-    /// How many writing runs are sealed under identities that the store has given up for newer ones. Unwraps a key for each run
-    /// if there are such identities.
-    ///
-    /// # Errors
-    /// [`StoreError::Closed`] under a writer key; if the database cannot be read.
-    pub fn under_old(&self) -> Result<UnderOld, StoreError> {
-        self.require(Role::Catalog, "reading the store's epochs")?;
-        let rotated = self.keyring().key().is_some_and(|(record, _)| record.page_identities.len() > 1);
-        let mut count = UnderOld { epochs: 0, of: 0 };
-        self.fresh_db()?.scan(Family::Epochs, &[], |_, value| {
-            count.of += 1;
-            // One that cannot be read is verify's to tell.
-            let record = split_mac(value, "epoch record").and_then(|(body, _)| EpochRecord::from_bytes(body));
-            if rotated && record.is_ok_and(|record| self.keyring().is_under_older_identities(&record)) {
-                count.epochs += 1;
-            }
-            Ok(true)
-        })?;
-        Ok(count)
     }
 }
 
@@ -250,10 +220,10 @@ impl KeyAdmin {
         let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext: Ext::new() };
         let (sequence, hash) = self.publish(&next, &change, &put, now)?;
         if let Some((_, wrapped)) = put.iter().find(|(name, _)| *name == next.name) {
-            // This client need not be told of what it did itself.
-            let keyring = Keyring::new(next, digest(wrapped))?;
+            // This session need not be told of what it did itself.
+            self.store.inner.keyrings.add(Keyring::new(next, digest(wrapped))?);
             let mut pin = self.store.inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = pin.remember(&keyring, sequence, &hash);
+            let _ = pin.remember(self.store.keyring(), sequence, &hash);
         }
         Ok(Changed { added: Vec::new(), removed: gone, rotated: Some(put.len()), sequence })
     }

@@ -8,7 +8,7 @@ use crate::codec::{
     random_bytes, wrap_to_store,
 };
 use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, split_mac};
-use crate::model::{Digest, EpochId, KeyName, Role};
+use crate::model::{Digest, EpochId, KeyName, Purpose, Role};
 
 use super::db::Db;
 use super::error::StoreError;
@@ -129,11 +129,25 @@ impl Keyring {
 
     /// True if an epoch's keys open only with an identity that the store has given up for a newer one.
     pub(super) fn is_under_older_identities(&self, record: &EpochRecord) -> bool {
-        self.page.first().is_some_and(|newest| newest.unwrap(&record.page_key).is_err())
+        let opens = |identity: &StoreIdentity| identity.unwrap(&record.page_key).is_ok();
+        // What none of them opens is sealed to newer ones than this session knows.
+        self.page.split_first().is_some_and(|(newest, older)| !opens(newest) && older.iter().any(opens))
+    }
+
+    /// The record of an epoch with the same keys, wrapped to the store's recipients of now; with its MAC.
+    pub(super) fn rewrapped(&self, record: EpochRecord) -> Result<Vec<u8>, StoreError> {
+        let Some((mine, _)) = &self.key else {
+            return Err(StoreError::Refused("the store is not encrypted".to_owned()));
+        };
+        let page_key = wrap_to_store(&self.unwrapped(Class::Page, &record)?, &mine.page_recipient)?;
+        let chunk_key = wrap_to_store(&self.unwrapped(Class::Chunk, &record)?, &mine.chunk_recipient)?;
+        let record = EpochRecord { page_key, chunk_key, ..record }.to_bytes();
+        let mac = self.ids.mac(MacLabel::Epoch, &[&record]);
+        Ok(join_mac(record, &mac))
     }
 
     /// Begins an epoch: fresh keys, wrapped to the store's recipients.
-    pub(super) fn begin_epoch(&self) -> Result<OwnEpoch, StoreError> {
+    pub(super) fn begin_epoch(&self, purpose: Purpose) -> Result<OwnEpoch, StoreError> {
         let id = EpochId::from_bytes(random_bytes()?);
         let (page, chunk, page_key, chunk_key);
         match &self.key {
@@ -150,7 +164,7 @@ impl Keyring {
                 (chunk, chunk_key) = make(2, &mine.chunk_recipient)?;
             }
         }
-        let (writer, ext) = (self.name(), epoch_ext(self.role()));
+        let (writer, ext) = (self.name(), epoch_ext(self.role(), purpose));
         let record = EpochRecord { epoch: id, writer, page_key, chunk_key, ext }.to_bytes();
         let mac = self.ids.mac(MacLabel::Epoch, &[&record]);
         Ok(OwnEpoch { id, page, chunk, record: join_mac(record, &mac) })
@@ -184,15 +198,30 @@ impl Keyring {
         if self.key.is_none() {
             return Ok(Some(DataKey::none()));
         }
-        let (number, wrapped, identities) = match class {
-            Class::Page => (1, &record.page_key, &self.page),
-            Class::Chunk => (2, &record.chunk_key, &self.chunk),
-        };
-        if identities.is_empty() {
+        if self.identities(class).is_empty() {
             return Ok(None);
         }
+        let plain = self.unwrapped(class, &record)?;
+        let key: Option<&[u8; 32]> = plain.get(17..).and_then(|key| key.try_into().ok());
+        Ok(Some(DataKey::new(key.ok_or_else(|| bad(&"a wrapped key has the wrong length"))?)))
+    }
+
+    fn identities(&self, class: Class) -> &[StoreIdentity] {
+        match class {
+            Class::Page => &self.page,
+            Class::Chunk => &self.chunk,
+        }
+    }
+
+    /// What the store's identity of a class is given in an epoch record: class, epoch, key.
+    fn unwrapped(&self, class: Class, record: &EpochRecord) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
+        let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("epoch {}", record.epoch), why);
+        let (number, wrapped) = match class {
+            Class::Page => (1, &record.page_key),
+            Class::Chunk => (2, &record.chunk_key),
+        };
         let mut opened = Err(WrapError::NoMatch);
-        for identity in identities {
+        for identity in self.identities(class) {
             opened = identity.unwrap(wrapped);
             if !matches!(opened, Err(WrapError::NoMatch)) {
                 break;
@@ -200,14 +229,11 @@ impl Keyring {
         }
         // The MAC holds: what opens with none of ours was written after we were left out.
         let plain = opened.map_err(|e| match e {
-            WrapError::NoMatch => StoreError::OtherIdentities(id),
+            WrapError::NoMatch => StoreError::OtherIdentities(record.epoch),
             other => bad(&other),
         })?;
         match plain.split_at_checked(17) {
-            Some((head, key)) if head[0] == number && head[1..] == *id.as_bytes() => {
-                let key: &[u8; 32] = key.try_into().map_err(|_| bad(&"a wrapped key has the wrong length"))?;
-                Ok(Some(DataKey::new(key)))
-            }
+            Some((head, _)) if head[0] == number && head[1..] == *record.epoch.as_bytes() => Ok(plain),
             _ => Err(bad(&"a wrapped key is another one")),
         }
     }

@@ -77,7 +77,7 @@ impl Store {
             let before = db.with(Family::Ledger, &key, |value| self.ledger_row(&key, value))?.flatten();
             let runs = marked(&before.unwrap_or_default(), &looked, seconds(at));
             let bytes = LedgerRow { runs, ext: Vec::new() }.to_bytes();
-            let mac = self.inner.keyring.ids().mac(MacLabel::Ledger, &[&key, &bytes]);
+            let mac = self.keyring().ids().mac(MacLabel::Ledger, &[&key, &bytes]);
             rows.put(Family::Ledger, &key, &join_mac(bytes, &mac));
         }
         db.write(&rows, true)?;
@@ -91,7 +91,7 @@ impl Store {
 
     fn ledger_row(&self, key: &[u8], value: &[u8]) -> Option<Vec<(u32, Looks)>> {
         let (body, mac) = split_mac(value, "ledger row").ok()?;
-        let good = self.inner.keyring.ids().mac_holds(MacLabel::Ledger, &[key, body], mac);
+        let good = self.keyring().ids().mac_holds(MacLabel::Ledger, &[key, body], mac);
         let row = LedgerRow::from_bytes(body).ok().filter(|_| good)?;
         let blocks: u64 = row.runs.iter().map(|(blocks, _)| u64::from(*blocks)).sum();
         (blocks <= LEDGER_BLOCKS).then_some(row.runs)

@@ -139,7 +139,7 @@ impl Store {
 
     /// An entry of the log, its MAC checked.
     fn log_entry(&self, sequence: u64, value: &[u8]) -> Result<LogEntry, StoreError> {
-        let checked = self.inner.keyring.check_log_entry(value).map_err(|e| match e {
+        let checked = self.keyring().check_log_entry(value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(entry_label(sequence), why),
             other => other,
         });
@@ -289,7 +289,7 @@ impl Store {
             StoreError::Damage { why, .. } => StoreError::damage(what(), why),
             other => other,
         })?;
-        if self.inner.keyring.ids().manifest(&plain) != *id {
+        if self.keyring().ids().manifest(&plain) != *id {
             return Err(StoreError::damage(what(), "its bytes are not those its id says"));
         }
         decode_manifest(&plain).map_err(|e| StoreError::damage(what(), e))
@@ -303,7 +303,7 @@ impl Store {
         value: &[u8],
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
         let (header, _) = SealedHeader::parse(value)?;
-        let page = self.inner.keyring.data_key(db, header.epoch, Class::Page)?;
+        let page = self.data_key(db, header.epoch, Class::Page)?;
         let page = page.ok_or_else(|| self.closed(Class::Page))?;
         open_value(value, &page, family.name(), key).map_err(|e| StoreError::damage(family.name(), e))
     }
@@ -313,7 +313,7 @@ impl Store {
     /// # Errors
     /// If it is damaged.
     pub fn dataset_record(&self, key: DatasetKey) -> Result<Option<DatasetRecord>, StoreError> {
-        dataset_record(&*self.fresh_db()?, self.inner.keyring.ids(), key)
+        dataset_record(&*self.fresh_db()?, self.keyring().ids(), key)
     }
 
     /// A dataset's name.

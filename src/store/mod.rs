@@ -6,6 +6,7 @@
 mod create;
 mod db;
 mod entries;
+mod epochs;
 mod error;
 mod exclusive;
 mod files;
@@ -13,6 +14,7 @@ mod inspect;
 mod key_change;
 mod key_files;
 mod keyring;
+mod keyrings;
 mod lease;
 mod ledger;
 mod lock;
@@ -21,8 +23,10 @@ mod mend;
 mod own;
 mod pins;
 mod read;
+mod renewal;
 mod repack;
 mod repair;
+mod reseal;
 mod reserve;
 mod roster;
 mod survey;
@@ -37,16 +41,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use crate::codec::{Cutter, MacLabel};
+use crate::codec::{Cutter, Identity, MacLabel};
 use crate::format::{Cipher, Family, Header, Tip, number_key};
-use crate::model::{Role, SnapshotId, StoreId};
+use crate::model::{Purpose, Role, SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
 pub use entries::{LogWriter, NewEntry};
+pub use epochs::{OldBlocks, OldEpochs, UnderOld};
 pub use error::StoreError;
 pub use files::lies_in;
 pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Inspected, open_closed};
-pub use key_change::{Changed, KeyAdmin, NewKey, Sealed, UnderOld};
+pub use key_change::{Changed, KeyAdmin, NewKey, Sealed};
 pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
 pub use ledger::Ledger;
@@ -57,6 +62,7 @@ pub use pins::ClientDirs;
 pub use read::{CacheSize, Item};
 pub use repack::Repack;
 pub use repair::{PlainFile, Repaired, open_for_repair};
+pub use reseal::{EpochSweep, RowReseal};
 pub use roster::{KeyList, KeyRow};
 pub use survey::{Mark, Room, Survey};
 pub use sweep::{BlockSweep, IndexSweep, Sweeper};
@@ -64,8 +70,10 @@ pub use unlock::Unlock;
 pub use write::{CommitInfo, TINY_CHUNK, Writer};
 
 use db::Db;
+use keyrings::Keyrings;
 use pins::PinFile;
 use read::Blocks;
+use unlock::Unlocked;
 
 /// An open store. Cheap to share; reads from any number of threads.
 #[derive(Debug, Clone)]
@@ -77,7 +85,9 @@ pub struct Store {
 struct Inner {
     dir: PathBuf,
     header: Header,
-    keyring: Keyring,
+    keyrings: Keyrings,
+    /// What opened the key object; nothing if there is none.
+    opener: Mutex<Option<Identity>>,
     db: RwLock<Arc<Db>>,
     blocks: Blocks,
     leases: Arc<lease::Leases>,
@@ -105,10 +115,10 @@ impl Inner {
 /// [`StoreError`] tells what stands in the way; nothing is changed.
 pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
-    let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
-    let tip = tip::read(dir, keyring.ids())?;
+    let unlocked = unlock::unlock(dir, &header, unlock, dirs)?;
+    let tip = tip::read(dir, unlocked.keyring.ids())?;
     let db = mend::open_database(dir, tip.as_ref())?;
-    let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
+    let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_canary()?;
     store.check_tip(tip)?;
     store.check_pin()?;
@@ -120,19 +130,20 @@ impl Store {
     fn assemble(
         dir: &Path,
         header: Header,
-        keyring: Keyring,
-        pin: PinFile,
+        unlocked: Unlocked,
         dirs: &ClientDirs,
         db: Db,
         cache: CacheSize,
     ) -> Result<Self, StoreError> {
+        let Unlocked { keyring, pin, opener } = unlocked;
         if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
             return Err(StoreError::damage("the header", "its MAC does not hold"));
         }
         let inner = Inner {
             dir: dir.to_owned(),
             header,
-            keyring,
+            keyrings: Keyrings::new(keyring),
+            opener: Mutex::new(opener),
             db: RwLock::new(Arc::new(db)),
             blocks: Blocks::new(cache),
             leases: Arc::default(),
@@ -208,7 +219,7 @@ impl Store {
         let hash = if last == 0 { None } else { hash_at(last)? };
         let zeros = crate::model::Digest::from_bytes([0; 32]);
         // A client whose state folder cannot be written to still works; it only cannot notice a store set back.
-        let kept = pin.remember(&self.inner.keyring, last, &hash.unwrap_or(zeros));
+        let kept = pin.remember(self.keyring(), last, &hash.unwrap_or(zeros));
         if let Err(e) = kept {
             self.inner.unpinned.get_or_init(|| e.to_string());
         }
@@ -242,7 +253,7 @@ impl Store {
     }
 
     fn refresh_by(&self, open: impl FnOnce(&Path, Option<&Tip>) -> Result<Db, StoreError>) -> Result<(), StoreError> {
-        let tip = tip::read(&self.inner.dir, self.inner.keyring.ids())?;
+        let tip = tip::read(&self.inner.dir, self.keyring().ids())?;
         self.inner.replace_db(Arc::new(open(&self.inner.dir, tip.as_ref())?));
         self.check_tip(tip)?;
         self.check_pin()
@@ -281,7 +292,7 @@ impl Store {
     /// The keys in use.
     #[must_use]
     pub fn keyring(&self) -> &Keyring {
-        &self.inner.keyring
+        self.inner.keyrings.current()
     }
 
     /// Refuses what the key in use may not do. `act` says what that is, as in "reading content".
@@ -289,7 +300,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`] if its role is less than `needs`.
     pub fn require(&self, needs: Role, act: &'static str) -> Result<(), StoreError> {
-        let role = self.inner.keyring.role();
+        let role = self.keyring().role();
         if role >= needs { Ok(()) } else { Err(StoreError::Closed { role, act, needs }) }
     }
 
@@ -303,7 +314,7 @@ impl Store {
     #[must_use]
     pub fn cutter(&self) -> Cutter {
         let h = &self.inner.header;
-        Cutter::new(self.inner.keyring.seed(), h.chunk_min, h.chunk_avg, h.chunk_max)
+        Cutter::new(self.keyring().seed(), h.chunk_min, h.chunk_avg, h.chunk_max)
     }
 
     /// The gc generation: grows when gc has removed something.
@@ -338,7 +349,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] if another process writes and we are not to wait.
     pub fn writer(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Writer, StoreError> {
-        Writer::begin(self, waiting, keep_waiting)
+        Writer::begin(self, Purpose::Add, waiting, keep_waiting)
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 
-use crate::format::{BlockHeader, Family, SealedHeader, number_key};
-use crate::model::{ChunkId, EpochId, SnapshotId};
+use crate::format::{BlockHeader, EpochRecord, Family, SealedHeader, epoch_purpose, number_key, split_mac};
+use crate::model::{ChunkId, EpochId, Purpose, SnapshotId};
 
 use super::error::StoreError;
 use super::{Store, snapshot_label};
 
-/// Tells the chunks that a snapshot brought from those that were there before. Remembers a few bytes for each block asked for.
+/// Tells the chunks that a snapshot may have brought from those that were there before. Of what was moved since, nothing is known but
+/// that it may. Remembers a few bytes for each block asked for.
 #[derive(Debug)]
 pub struct OwnChunks {
     store: Store,
-    epoch: EpochId,
+    /// The run that committed it; nothing if its manifest was sealed anew since.
+    epoch: Option<EpochId>,
+    /// Runs that were asked for: whether they moved what was there.
+    moves: HashMap<EpochId, bool>,
     blocks: HashMap<u64, bool>,
 }
 
@@ -26,16 +30,15 @@ impl Store {
         let epoch =
             self.db().with(Family::Manifests, id.as_bytes(), |value| SealedHeader::parse(value).map(|p| p.0.epoch))?;
         let epoch = epoch.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        Ok(OwnChunks {
-            store: self.clone(),
-            epoch: epoch.map_err(|e| StoreError::damage(what(), e))?,
-            blocks: HashMap::new(),
-        })
+        let epoch = epoch.map_err(|e| StoreError::damage(what(), e))?;
+        let mut own = OwnChunks { store: self.clone(), epoch: None, moves: HashMap::new(), blocks: HashMap::new() };
+        own.epoch = (!own.moved(epoch)?).then_some(epoch);
+        Ok(own)
     }
 }
 
 impl OwnChunks {
-    /// True if a chunk came with the snapshot. A run that was killed before it stored it counts as another.
+    /// True if a chunk came with the snapshot, or may have. A run that was killed before it stored it counts as another.
     ///
     /// # Errors
     /// If the index or a block cannot be read.
@@ -45,12 +48,26 @@ impl OwnChunks {
             return Ok(*own);
         }
         let parsed = self.store.db().with(Family::Data, &number_key(block), |value| {
-            BlockHeader::parse(value).map(|(header, ..)| header.epoch == self.epoch)
+            BlockHeader::parse(value).map(|(header, ..)| header.epoch)
         })?;
         let what = || format!("block {block}");
-        let own = parsed.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        let own = own.map_err(|e| StoreError::damage(what(), e))?;
+        let epoch = parsed.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
+        let epoch = epoch.map_err(|e| StoreError::damage(what(), e))?;
+        let own = self.epoch.is_none_or(|own| own == epoch) || self.moved(epoch)?;
         self.blocks.insert(block, own);
         Ok(own)
+    }
+
+    /// True if a run moved what was there.
+    fn moved(&mut self, epoch: EpochId) -> Result<bool, StoreError> {
+        if let Some(moves) = self.moves.get(&epoch) {
+            return Ok(*moves);
+        }
+        let record = self.store.db().with(Family::Epochs, epoch.as_bytes(), |value| {
+            split_mac(value, "epoch record").and_then(|(body, _)| EpochRecord::from_bytes(body))
+        })?;
+        let moves = record.and_then(Result::ok).is_some_and(|record| epoch_purpose(&record.ext) == Purpose::Move);
+        self.moves.insert(epoch, moves);
+        Ok(moves)
     }
 }

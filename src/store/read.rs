@@ -116,7 +116,7 @@ impl std::ops::Deref for Item {
 }
 
 /// Which sort of item: where its index and blocks are, how its id is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Sort {
     Chunk,
     Page,
@@ -271,7 +271,7 @@ impl Store {
     pub(super) fn id_at(&self, decoded: &Decoded, sort: Sort, ordinal: u32) -> Option<[u8; 32]> {
         let slot = decoded.ids.get(ordinal as usize)?;
         let bytes = decoded.block.item(ordinal)?;
-        let ids = self.inner.keyring.ids();
+        let ids = self.keyring().ids();
         Some(*slot.get_or_init(|| match sort {
             Sort::Chunk => *ids.chunk(bytes).as_bytes(),
             Sort::Page => *ids.page(bytes).as_bytes(),
@@ -290,7 +290,7 @@ impl Store {
             Class::Chunk => ("reading content", Role::Owner),
             Class::Page => ("reading names and structure", Role::Catalog),
         };
-        StoreError::Closed { role: self.inner.keyring.role(), act, needs }
+        StoreError::Closed { role: self.keyring().role(), act, needs }
     }
 
     /// Reads, opens and decodes a block past the cache.
@@ -298,7 +298,7 @@ impl Store {
         let what = || format!("block {block}");
         let opened = db.with(sort.blocks(), &number_key(block), |value| {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| StoreError::damage(what(), e))?;
-            let key = |class| self.inner.keyring.data_key(db, header.epoch, class);
+            let key = |class| self.data_key(db, header.epoch, class);
             let class = sort.class();
             let content = key(class)?.ok_or_else(|| self.closed(class))?;
             open_block(value, key(Class::Page)?.as_deref(), Some(&content)).map_err(|e| StoreError::damage(what(), e))

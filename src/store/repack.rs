@@ -1,9 +1,14 @@
-//! Blocks of which little is needed: that is written anew, in new blocks, so that the old ones are dead.
+//! Moving what is needed out of blocks, into new ones, so that the old ones are dead: blocks of which little is needed, and
+//! those that are sealed under identities which the store has given up.
+
+use std::collections::HashSet;
 
 use crate::format::{index_key, to_bytes};
+use crate::model::Purpose;
 
 use super::Store;
 use super::db::Rows;
+use super::epochs::OldBlocks;
 use super::error::StoreError;
 use super::lock::Waiting;
 use super::read::{Sort, places};
@@ -19,6 +24,8 @@ const BLOCK: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Repack {
     todo: Vec<(Sort, u64)>,
+    /// All blocks that are moved out of in this run: what stands in one of them too has no other place to stay.
+    leaving: HashSet<u64>,
     /// Blocks moved out of.
     pub blocks: u64,
     /// Items moved.
@@ -39,16 +46,22 @@ struct Emptied {
 struct Moved {
     content: Vec<u8>,
     items: Vec<([u8; 32], u32)>,
+    /// All that was moved in this step, and how long it is.
+    ids: HashSet<[u8; 32]>,
+    bytes: u64,
 }
 
 impl Repack {
-    /// Begins with all sparse blocks.
+    /// Begins with all sparse blocks, and with these. Blocks that stand beside each other are moved after each other, so that
+    /// whole files become dead.
     #[must_use]
-    pub fn new(survey: &Survey) -> Self {
+    pub fn new(survey: &Survey, others: &OldBlocks) -> Self {
         let of = |sort: Sort| survey.sparse_blocks(sort).into_iter().map(move |block| (sort, block));
-        let mut todo: Vec<_> = of(Sort::Chunk).chain(of(Sort::Page)).collect();
-        todo.reverse();
-        Self { todo, blocks: 0, items: 0, bytes: 0 }
+        let mut todo: Vec<_> = of(Sort::Chunk).chain(of(Sort::Page)).chain(others.blocks.iter().copied()).collect();
+        todo.sort_unstable_by_key(|(sort, block)| std::cmp::Reverse((*sort == Sort::Page, *block)));
+        todo.dedup();
+        let leaving = todo.iter().map(|(_, block)| *block).collect();
+        Self { todo, leaving, blocks: 0, items: 0, bytes: 0 }
     }
 
     /// True if there is nothing more to do.
@@ -61,7 +74,7 @@ impl Repack {
     /// moved. `survey` must know all that is needed by now; `before` is called with it when the lock is ours, and brings it up to date.
     ///
     /// # Errors
-    /// If reading or writing fails. A block that cannot be read stays as it is.
+    /// If reading or writing fails; the blocks of this step are left for another one then. A block that is damaged stays as it is.
     pub fn step(
         &mut self,
         store: &Store,
@@ -69,12 +82,14 @@ impl Repack {
         keep_waiting: &dyn Fn() -> bool,
         before: &mut dyn FnMut(&mut Survey) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut writer = store.writer(Waiting::Wait, keep_waiting)?;
+        let mut writer = Writer::begin(store, Purpose::Move, Waiting::Wait, keep_waiting)?;
         before(survey)?;
-        let (mut opened, mut emptied) = (0, Vec::new());
+        let (mut opened, mut left, mut emptied) = (0, self.todo.len(), Vec::new());
         let mut moved = [Moved::default(), Moved::default()];
-        while let Some((sort, block)) = (opened < STEP).then(|| self.todo.pop()).flatten() {
-            let which = usize::from(sort == Sort::Page);
+        while opened < STEP && left > 0 {
+            left -= 1;
+            let (sort, block) = self.todo[left];
+            let moved = &mut moved[usize::from(sort == Sort::Page)];
             let decoded = match store.decode(&store.db(), sort, block) {
                 Ok(decoded) => decoded,
                 Err(e) if e.is_damage() => {
@@ -89,26 +104,39 @@ impl Repack {
                     continue;
                 };
                 ids.push(id);
-                if survey.is_needed(block, ordinal) && !stands_elsewhere(store, sort, &id, block)? {
-                    moved[which].add(&id, item);
-                    (self.items, self.bytes) = (self.items + 1, self.bytes + item.len() as u64);
+                if survey.is_needed(block, ordinal) && !moved.ids.contains(&id) && !self.stays(store, sort, &id)? {
+                    moved.add(&id, item);
                 }
-                if moved[which].content.len() >= BLOCK {
-                    moved[which].write(&writer, sort)?;
+                if moved.content.len() >= BLOCK {
+                    moved.write(&writer, sort)?;
                 }
                 opened += item.len();
             }
             emptied.push(Emptied { sort, block, ids });
         }
-        for (which, sort) in [Sort::Chunk, Sort::Page].into_iter().enumerate() {
-            moved[which].write(&writer, sort)?;
+        for (moved, sort) in moved.iter_mut().zip([Sort::Chunk, Sort::Page]) {
+            moved.write(&writer, sort)?;
         }
         writer.settle()?;
-        let rows = without(&writer, &emptied)?;
-        writer.write_rows(&rows)?;
+        writer.write_rows(&without(&writer, &emptied)?)?;
         emptied.iter().for_each(|emptied| survey.moved_out(emptied.block));
+        self.todo.truncate(left);
         self.blocks += emptied.len() as u64;
+        for moved in moved {
+            (self.items, self.bytes) = (self.items + moved.ids.len() as u64, self.bytes + moved.bytes);
+        }
         Ok(())
+    }
+
+    /// True if an item can be read from a block that it is not moved out of: a run that moved it was cut, or it was stored twice.
+    fn stays(&self, store: &Store, sort: Sort, id: &[u8; 32]) -> Result<bool, StoreError> {
+        let db = store.db();
+        for place in places(&db, sort, id)?.into_iter().filter(|place| !self.leaving.contains(&place.block)) {
+            if store.item_at(&db, sort, id, place).is_ok_and(|item| item.is_some()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -116,36 +144,30 @@ impl Moved {
     fn add(&mut self, id: &[u8; 32], item: &[u8]) {
         self.content.extend_from_slice(item);
         self.items.push((*id, u32::try_from(item.len()).unwrap_or(u32::MAX)));
+        self.ids.insert(*id);
+        self.bytes += item.len() as u64;
     }
 
     fn write(&mut self, writer: &Writer, sort: Sort) -> Result<(), StoreError> {
-        let Self { content, items } = std::mem::take(self);
-        writer.put(sort, &content, items.into_iter())
+        writer.put(sort, &self.content, self.items.drain(..))?;
+        self.content.clear();
+        Ok(())
     }
-}
-
-/// True if an item can be read from another block too: a run that moved it was cut.
-fn stands_elsewhere(store: &Store, sort: Sort, id: &[u8; 32], block: u64) -> Result<bool, StoreError> {
-    let db = store.db();
-    let others = places(&db, sort, id)?.into_iter().filter(|place| place.block != block);
-    for place in others {
-        if store.item_at(&db, sort, id, place).is_ok_and(|item| item.is_some()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Index entries without the places in blocks that were moved out of, for items that stand elsewhere now.
 fn without(writer: &Writer, emptied: &[Emptied]) -> Result<Rows, StoreError> {
-    let mut rows = Rows::default();
-    for Emptied { sort, block, ids } in emptied {
-        for id in ids {
-            let known = places(writer.db(), *sort, id)?;
-            let kept: Vec<_> = known.iter().filter(|place| place.block != *block).copied().collect();
-            if !kept.is_empty() && kept.len() < known.len() {
-                rows.put(sort.index(), &index_key(id), &to_bytes(&kept));
-            }
+    let (mut rows, mut done) = (Rows::default(), HashSet::new());
+    let gone: HashSet<_> = emptied.iter().map(|emptied| emptied.block).collect();
+    for (sort, id) in emptied.iter().flat_map(|emptied| emptied.ids.iter().map(|id| (emptied.sort, id))) {
+        let key = index_key(id);
+        if !done.insert((sort, key)) {
+            continue;
+        }
+        let known = places(writer.db(), sort, id)?;
+        let kept: Vec<_> = known.iter().filter(|place| !gone.contains(&place.block)).copied().collect();
+        if !kept.is_empty() && kept.len() < known.len() {
+            rows.put(sort.index(), &key, &to_bytes(&kept));
         }
     }
     Ok(rows)

@@ -135,6 +135,10 @@ impl Survey {
         Ok(mark)
     }
 
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn at(&self, block: u64) -> Option<usize> {
         self.rows.binary_search_by_key(&block, |row| row.number).ok()
     }

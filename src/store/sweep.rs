@@ -1,11 +1,12 @@
 //! Taking away what nothing needs, in steps (section 3: manifests, then index entries, then blocks). Each step holds the writer
 //! lock, leaves the store right if it is cut anywhere, and needs nothing to be remembered: who begins anew finds what is left.
 
-use crate::format::{BlockHeader, BlockKind, Family, Place, from_bytes, number_key, to_bytes};
+use crate::format::{BlockKind, Family, Place, from_bytes, number_key, to_bytes};
 use crate::model::SnapshotId;
 
 use super::Store;
 use super::db::{BlockFile, Db, Rows};
+use super::epochs::block_header;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::lock::Waiting;
@@ -51,6 +52,8 @@ impl IndexSweep {
 /// How far the files of blocks have been looked at.
 #[derive(Debug, Clone, Default)]
 pub struct BlockSweep {
+    /// Whether files are written anew of which little is dead.
+    thorough: bool,
     pages: bool,
     from: u64,
     done: bool,
@@ -63,6 +66,12 @@ pub struct BlockSweep {
 }
 
 impl BlockSweep {
+    /// Begins. `thorough`: nothing that is dead may stay, however little it is of its file.
+    #[must_use]
+    pub fn new(thorough: bool) -> Self {
+        Self { thorough, ..Self::default() }
+    }
+
     /// True if all files were looked at.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -149,7 +158,7 @@ impl Sweeper {
                 continue;
             }
             let bytes = self.db().row_bytes(family, &dead)?;
-            if !is_whole && bytes < file.bytes / DEAD_PART {
+            if !is_whole && !sweep.thorough && bytes < file.bytes / DEAD_PART {
                 sweep.kept += bytes;
                 continue;
             }
@@ -201,12 +210,11 @@ impl Sweeper {
         }
         // It came later, or a run was cut before it wrote the index entries; the lock is ours, so no run is about to.
         let sum = self.db().with(Family::Sums, &key, |_| ())?;
-        let kind = self.db().with(family, &key, |value| BlockHeader::parse(value).map(|(header, ..)| header.kind))?;
-        Ok(match (kind, sum) {
+        Ok(match (block_header(self.db(), family, number)?, sum) {
             (None, _) => Fate::Absent,
-            (Some(Ok(BlockKind::EpochNote)), _) => Fate::Note,
+            (Some(Ok(header)), _) if header.kind == BlockKind::EpochNote => Fate::Note,
             (Some(Ok(_)), None) => Fate::Dead,
-            // What makes no sense is for repair.
+            // What is damaged is for repair.
             (Some(_), _) => Fate::Needed,
         })
     }
@@ -225,12 +233,16 @@ impl Sweeper {
         if is_whole { self.db().drop_file(family, file) } else { self.db().rewrite_file(family, file) }
     }
 
-    fn db(&self) -> &Db {
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn db(&self) -> &Db {
         &self.exclusive.db
     }
 
     /// Rows that remove something: the generation tells every client that what it relied on may be gone.
-    fn begin_rows(&self) -> Result<Rows, StoreError> {
+    pub(super) fn begin_rows(&self) -> Result<Rows, StoreError> {
         let mut rows = Rows::default();
         let generation = super::db_gc_generation(self.db())? + 1;
         rows.put(Family::Default, b"gc", &generation.to_be_bytes());
@@ -239,7 +251,7 @@ impl Sweeper {
     }
 
     /// Writes rows so that they last: nothing may depend on the write-ahead log.
-    fn write(&self, rows: &Rows) -> Result<(), StoreError> {
+    pub(super) fn write(&self, rows: &Rows) -> Result<(), StoreError> {
         self.db().write(rows, true)?;
         self.db().flush()?;
         self.store.inner.stale.store(true, std::sync::atomic::Ordering::SeqCst);

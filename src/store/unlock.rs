@@ -29,13 +29,21 @@ pub trait Unlock {
     fn passphrase(&self) -> Result<Option<Passphrase>, StoreError>;
 }
 
+/// What unlocking gives.
+pub(super) struct Unlocked {
+    pub(super) keyring: Keyring,
+    pub(super) pin: PinFile,
+    /// The identity that opened the key object, so that it can be opened again when an owner has wrapped it anew.
+    pub(super) opener: Option<Identity>,
+}
+
 /// Opens a key object of the store and compares the keys with those this client has seen.
-pub(super) fn keyring(
+pub(super) fn unlock(
     dir: &Path,
     header: &Header,
     unlock: &dyn Unlock,
     dirs: &ClientDirs,
-) -> Result<(Keyring, PinFile), StoreError> {
+) -> Result<Unlocked, StoreError> {
     let pin = PinFile::read(dirs, header.store, dir)?;
     if header.cipher == Cipher::None {
         let keyring = Keyring::public();
@@ -44,12 +52,12 @@ pub(super) fn keyring(
         }
         // A store that was encrypted when this client last saw it must not turn up open.
         pin.check_commitment(&header.commitment)?;
-        return Ok((keyring, pin));
+        return Ok(Unlocked { keyring, pin, opener: None });
     }
-    let (record, object) = key_record(dir, header, unlock, &pin)?;
+    let (record, object, opener) = key_record(dir, header, unlock, &pin)?;
     pin.check_commitment(&header.commitment)?;
     pin.check_recipients(Some(&record))?;
-    Ok((Keyring::new(record, object)?, pin))
+    Ok(Unlocked { keyring: Keyring::new(record, object)?, pin, opener: Some(opener) })
 }
 
 fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
@@ -96,21 +104,21 @@ struct Tried {
 }
 
 impl Tried {
-    /// The record of the first object that one of these opens, and the digest of that object. Identities go before objects: who
-    /// names one means it, whatever the default one opens.
+    /// The record of the first object that one of these opens, the digest of that object, and the one that opened it. Identities go
+    /// before objects: who names one means it, whatever the default one opens.
     fn open<'a>(
         &mut self,
         header: &Header,
         objects: impl Iterator<Item = &'a (PathBuf, Vec<u8>)> + Clone,
-        identities: &[Identity],
-    ) -> Option<(KeyRecord, Digest)> {
+        identities: Vec<Identity>,
+    ) -> Option<(KeyRecord, Digest, Identity)> {
         for identity in identities {
             for (path, wrapped) in objects.clone() {
-                match unwrap(wrapped, std::slice::from_ref(identity)) {
+                match unwrap(wrapped, std::slice::from_ref(&identity)) {
                     Ok(plain) => match accept(&plain, header, path) {
                         Ok(record) => {
                             log::info!("the key object {} fits: {}", path.display(), record.role);
-                            return Some((record, digest(wrapped)));
+                            return Some((record, digest(wrapped), identity));
                         }
                         Err(e) => self.forged = Some(e),
                     },
@@ -128,17 +136,18 @@ fn key_record(
     header: &Header,
     unlock: &dyn Unlock,
     pin: &PinFile,
-) -> Result<(KeyRecord, Digest), StoreError> {
+) -> Result<(KeyRecord, Digest, Identity), StoreError> {
     let objects = key_objects(dir)?;
     let with_passphrase = |wanted: bool| objects.iter().filter(move |(_, w)| is_passphrase_file(w) == wanted);
     let mut tried = Tried::default();
-    if let Some(found) = tried.open(header, with_passphrase(false), &unlock.identities()?) {
+    if let Some(found) = tried.open(header, with_passphrase(false), unlock.identities()?) {
         return Ok(found);
     }
     let mut wrong = StoreError::WrongKey(dir.to_owned());
     if with_passphrase(true).next().is_some() {
         match unlock.passphrase()? {
-            Some(passphrase) => match tried.open(header, with_passphrase(true), &[Identity::passphrase(passphrase)]) {
+            Some(passphrase) => match tried.open(header, with_passphrase(true), vec![Identity::passphrase(passphrase)])
+            {
                 Some(found) => return Ok(found),
                 None => wrong = StoreError::WrongPassphrase(dir.to_owned()),
             },
@@ -153,7 +162,7 @@ fn key_record(
 }
 
 /// Takes a key record only if it is this store's: its id and its id key's commitment are those of the header.
-fn accept(plain: &[u8], header: &Header, path: &Path) -> Result<KeyRecord, StoreError> {
+pub(super) fn accept(plain: &[u8], header: &Header, path: &Path) -> Result<KeyRecord, StoreError> {
     let what = || format!("the key object {}", path.display());
     let record = KeyRecord::from_bytes(plain).map_err(|e| StoreError::damage(what(), e))?;
     if record.store != header.store || commitment(&record.id_key) != header.commitment {

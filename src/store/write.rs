@@ -17,7 +17,8 @@ use crate::format::{
     BlockHeader, BlockKind, Cipher, Family, Place, from_bytes, index_key, join_mac, number_key, sum_key_value, to_bytes,
 };
 use crate::model::{
-    ChunkId, DatasetName, DatasetRecord, Digest, EpochId, LogEntry, LogKind, Manifest, PageId, SnapshotId, Timestamp,
+    ChunkId, DatasetName, DatasetRecord, Digest, EpochId, LogEntry, LogKind, Manifest, PageId, Purpose, SnapshotId,
+    Timestamp,
 };
 
 use super::Store;
@@ -115,10 +116,15 @@ fn claim_key(sort: Sort, id: &[u8; 32]) -> [u8; 16] {
 }
 
 impl Writer {
-    pub(super) fn begin(store: &Store, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
+    pub(super) fn begin(
+        store: &Store,
+        purpose: Purpose,
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+    ) -> Result<Self, StoreError> {
         let dir = store.dir();
         let Exclusive { db, lock } = Exclusive::begin(store, waiting, keep_waiting)?;
-        let epoch = store.keyring().begin_epoch()?;
+        let epoch = store.keyring().begin_epoch(purpose)?;
         let trust = Trust::new(&db, store.keyring().name())?;
         let next_block = next_block(&db)?;
         log::info!("epoch {} begun, next block {next_block}", epoch.id);

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::keys::named_member;
 use crate::mounting::Mounted;
 use crate::sandbox::{Ran, Sandbox, compare, model, noise};
 
@@ -121,4 +122,29 @@ fn on_a_full_disk_room_can_be_made() {
     run(&["snapshot", text(&source), "--dataset", "d"]).done();
     assert_eq!(run(&["list", "--json"]).ids().len(), all.len() - 4);
     Ran::of(Command::new("umount").arg("-l").arg(&disk)).done();
+}
+
+/// Writers do not rely on each other's runs, so each stores what the other has. Of both copies little is needed then.
+#[test]
+fn what_two_keys_stored_each_for_itself_is_moved_once_and_kept() {
+    let sandbox = Sandbox::with_store();
+    let store = sandbox.store();
+    let writers = [named_member(&sandbox, "writer", "one"), named_member(&sandbox, "writer", "two")];
+    let tree = sandbox.path("tree");
+    fs::create_dir(&tree).unwrap();
+    (0..200).for_each(|n| fs::write(tree.join(format!("f{n:03}")), noise(n, 20_000)).unwrap());
+    for (writer, dataset) in writers.iter().zip(["one", "two"]) {
+        writer.run(&store, ["snapshot", tree.to_str().unwrap(), "-d", dataset]).done();
+    }
+    (0..200).filter(|n| n % 5 != 0).for_each(|n| fs::remove_file(tree.join(format!("f{n:03}"))).unwrap());
+    writers[0].run(&store, ["snapshot", tree.to_str().unwrap(), "-d", "kept"]).done();
+    sandbox.larder(["forget", "one", "two"]).done();
+    let done = gc(&sandbox, &[]);
+    let number = |at: &str| done.pointer(at).unwrap().as_u64().unwrap();
+    assert!(number("/sparse/blocks") >= 6 && number("/done/repacked_blocks") >= 6, "{done}");
+    assert!((39 * 20_000..60 * 20_000).contains(&number("/done/repacked_bytes")), "each once: {done}");
+    sandbox.larder(["verify", "--read-data"]).done();
+    let dest = sandbox.path("dest");
+    sandbox.larder(["restore", "kept", dest.to_str().unwrap()]).done();
+    compare(&model(&tree), &model(&dest)).unwrap();
 }

@@ -388,15 +388,13 @@ fn a_client_follows_rotations_it_has_missed_and_notices_when_they_are_undone() {
     fresh.run(&store, ["list"]).done();
 }
 
-/// A capture that has read its keys waits for the lock while they are rotated: it must not seal to what was given up.
-#[test]
-fn a_capture_that_waits_during_a_rotation_is_told_to_run_again() {
-    let (sandbox, tree) = one_snapshot();
+/// A capture that has read its keys waits for the lock while `change` is done to a copy, which then takes the store's place: how it
+/// ends, and what it says.
+fn capture_during(sandbox: &Sandbox, writer: &Client, tree: &Path, change: &dyn Fn(&Path)) -> (Option<i32>, String) {
     let store = sandbox.store();
-    let writer = member(&sandbox, "writer");
     let copy = sandbox.path("copy");
     copy_tree(&store, &copy);
-    sandbox.client().run(&copy, ["key", "rotate"]).done();
+    change(&copy);
     let lock = fs::File::options().write(true).open(store.join("writer.lock")).unwrap();
     lock.lock().unwrap();
     let mut waiting = writer.larder(&store);
@@ -406,7 +404,7 @@ fn a_capture_that_waits_during_a_rotation_is_told_to_run_again() {
     let mut line = String::new();
     std::io::BufRead::read_line(&mut told, &mut line).unwrap();
     assert!(line.contains("waiting"), "{line}");
-    // What a rotation leaves: the database and the objects of the copy, in which it has happened.
+    // What a change of keys leaves: the database and the objects of the copy, in which it has happened.
     for part in ["db", "keys", "tip"] {
         let (from, to) = (copy.join(part), store.join(part));
         if from.is_dir() {
@@ -419,9 +417,46 @@ fn a_capture_that_waits_during_a_rotation_is_told_to_run_again() {
     drop(lock);
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut told, &mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
-    assert!(rest.contains("keys of the store") && rest.contains("run the command again"), "{rest}");
-    capture(&writer, &store, &tree).done();
+    (child.wait().unwrap().code(), rest)
+}
+
+/// It must not seal to what was given up.
+#[test]
+fn a_capture_that_waits_during_a_rotation_goes_on_with_the_new_keys() {
+    let (sandbox, tree) = one_snapshot();
+    let writer = member(&sandbox, "writer");
+    let rotate = |store: &Path| sandbox.client().run(store, ["key", "rotate"]).done();
+    let (status, told) = capture_during(&sandbox, &writer, &tree, &rotate);
+    assert_eq!(status, Some(0), "{told}");
+    sandbox.larder(["verify", "--read-data"]).done();
+    restores(sandbox.client(), &sandbox.store(), "d", &tree, &sandbox.path("dest"));
+    let under_old = || listed(sandbox.client(), &sandbox.store())["epochs_under_older_identities"].clone();
+    let before = under_old();
+    capture(&writer, &sandbox.store(), &tree).done();
+    assert_eq!(under_old(), before);
+}
+
+/// An object with other recipients, put in the place of the writer's by somebody who has the id key and can write to the store's
+/// files: to whom would it seal?
+#[test]
+fn a_capture_that_waits_takes_no_keys_that_no_owner_made() {
+    let (sandbox, tree) = one_snapshot();
+    let writer = member(&sandbox, "writer");
+    let (mut forged, _) = record_of(&writer, &sandbox.store());
+    let (_, thief) = generate_identity();
+    (forged.page_recipient, forged.chunk_recipient) = (thief.clone(), thief);
+    forged.ext = larder::format::key_record_ext(&[[9; 32]], None);
+    let recipient = parse_recipient(&recipient_of(&writer), Arc::new(Nobody)).unwrap();
+    let object = wrap(&forged.to_bytes(), &recipient).unwrap();
+    let (status, told) = capture_during(&sandbox, &writer, &tree, &|store| {
+        let (_, file) = record_of(&writer, store);
+        fs::write(file, &object).unwrap();
+        put(&database(store), Family::Default, format!("key/{}", forged.name).as_bytes(), &object);
+    });
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("keys of the store") && told.contains("nothing was written"), "{told}");
+    sandbox.larder(["verify"]).done();
+    assert_eq!(sandbox.larder(["list", "--json"]).ids().len(), 1);
 }
 
 /// It follows store-format.md, and makes tokens and proofs by itself.

@@ -38,6 +38,7 @@ mod pseudo; // file systems of which a capture takes the mount point alone
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere
+mod resealing; // what is under older identities of the store is sealed anew; nobody who left opens any of it
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills
 mod restore_beside; // restores beside others, by others than root, and over what a kill left
 mod retention; // what forget, hold, release and policy keep and give up

@@ -107,7 +107,7 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     let (role, label) = (args.role.into(), args.label.clone().unwrap_or_default());
     let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();
     let changed = admin.add(new, context::now())?;
-    change::tell(&store, &changed, None, out)
+    change::tell(&store, &changed, None, None, out)
 }
 
 /// What tells whether two recipients are one: of an SSH key its comment does not.

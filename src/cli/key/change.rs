@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use crate::codec::{Passphrase, Prompt, Recipient, parse_recipient};
 use crate::model::{KeyInfo, KeyName, Kind, Role};
-use crate::store::{Changed, KeyAdmin, Sealed, Store, StoreError};
+use crate::store::{Changed, KeyAdmin, Sealed, Store, StoreError, Waiting};
 
 use super::super::context::Terminal;
 use super::super::error::CliError;
 use super::super::output::{Output, counted, human_bytes};
 use super::super::{Global, Outcome};
+use super::reseal::{self, ResealJson};
 use super::{KeyJson, KeyReportJson, described};
 
 /// What became of the keys.
@@ -30,6 +31,9 @@ pub(in crate::cli) struct KeyChangeJson {
     still_known: Vec<String>,
     /// Nothing if the store kept its identities.
     rotated: Option<RotatedJson>,
+    /// What was sealed anew, with `--reseal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resealed: Option<ResealJson>,
 }
 
 /// New identities of the store.
@@ -37,7 +41,7 @@ pub(in crate::cli) struct KeyChangeJson {
 struct RotatedJson {
     /// Key objects that were wrapped anew.
     keys: usize,
-    /// What stays sealed under older identities: writing runs …
+    /// What was sealed under older identities then: writing runs …
     epochs: u64,
     /// … their blocks …
     blocks: u64,
@@ -45,16 +49,21 @@ struct RotatedJson {
     bytes: u64,
 }
 
-/// Tells what became of the keys. `sealed` is what was in the store before it got new identities, if it did.
+/// Tells what became of the keys. `sealed` is what was in the store before it got new identities, if it did; `resealing`, that it is
+/// to be sealed anew then, and whether that may wait for others.
 pub(super) fn tell(
     store: &Store,
     changed: &Changed,
     sealed: Option<Sealed>,
+    resealing: Option<Waiting>,
     out: &Output,
 ) -> Result<Outcome, CliError> {
     let still_known = still_known(changed);
     let rotated = changed.rotated.zip(sealed);
     if out.json() {
+        // What happened is told, however the rest ends.
+        let resealed = resealing.map(|waiting| reseal::reseal(store, waiting, out));
+        let done = resealed.as_ref().and_then(|resealed| resealed.as_ref().ok());
         out.print_json(&KeyReportJson::Change(KeyChangeJson {
             store: store.id().to_string(),
             sequence: changed.sequence,
@@ -62,8 +71,9 @@ pub(super) fn tell(
             removed: changed.removed.iter().map(KeyJson::new).collect(),
             still_known,
             rotated: rotated.map(|(keys, s)| RotatedJson { keys, epochs: s.epochs, blocks: s.blocks, bytes: s.bytes }),
+            resealed: done.map(|done| ResealJson::new(store, done)),
         }))?;
-        return Ok(Outcome::Done);
+        return Ok(resealed.transpose()?.map_or(Outcome::Done, |done| reseal::remark(store, &done, out)));
     }
     for key in &changed.added {
         out.line(&key.name.to_string())?;
@@ -75,17 +85,19 @@ pub(super) fn tell(
             "what comes is sealed to new identities; {} them",
             counted(keys as u64, "key has", "keys have")
         ));
-        if sealed.epochs > 0 {
+        if sealed.epochs > 0 && resealing.is_none() {
             out.remark(&format!(
                 "what is there stays under the old ones: {} in {}, {}",
                 counted(sealed.blocks, "block", "blocks"),
                 counted(sealed.epochs, "run", "runs"),
                 human_bytes(sealed.bytes)
             ));
+            out.remark("`larder key reseal` seals it anew");
         }
     }
     still_known.iter().for_each(|text| out.remark(text));
-    Ok(Outcome::Done)
+    let Some(waiting) = resealing else { return Ok(Outcome::Done) };
+    Ok(reseal::remark(store, &reseal::reseal(store, waiting, out)?, out))
 }
 
 /// What the holders of removed keys may still know.

@@ -6,6 +6,7 @@ mod export;
 mod list;
 mod name;
 mod remove;
+mod reseal;
 mod rotate;
 
 use clap::{Args, Subcommand};
@@ -25,7 +26,7 @@ use super::{Global, Outcome};
 ///
 /// A key is a small age file in the store, wrapped to somebody's recipient or to a passphrase. It holds what its role needs:
 /// a writer captures and can read nothing, not even what it wrote; a catalog key lists, compares, verifies and gives up
-/// snapshots, and cannot read content; an owner may do all, keys included. Changing keys writes no data anew.
+/// snapshots, and cannot read content; an owner may do all, keys included. Changing keys writes no data anew, `reseal` does.
 ///
 /// Whoever holds a writer or catalog key can find out whether the store has a content that they have themselves.
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ use super::{Global, Outcome};
   larder key add --role writer --label web1 -r age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   larder key add --passphrase --label 'paper in the safe'
   larder key remove web1
-  larder key rotate
+  larder key rotate --reseal
   larder key export -o key.txt")]
 pub(super) struct KeyArgs {
     #[command(subcommand)]
@@ -48,6 +49,7 @@ enum KeyCommand {
     Add(add::AddArgs),
     Remove(remove::RemoveArgs),
     Rotate(rotate::RotateArgs),
+    Reseal(reseal::ResealArgs),
     Export(export::ExportArgs),
 }
 
@@ -59,6 +61,8 @@ pub(super) enum KeyReportJson {
     List(list::KeyListJson),
     /// `add`, `remove` and `rotate`
     Change(change::KeyChangeJson),
+    /// `reseal`
+    Reseal(reseal::ResealJson),
     /// `export -o FILE`
     Export(export::KeyExportJson),
 }
@@ -101,13 +105,31 @@ struct Locking {
     no_wait: bool,
 }
 
+/// Sealing anew, behind a change of keys.
+#[derive(Debug, Args)]
+struct Resealing {
+    /// Then seal anew what is under the old identities, as `larder key reseal` does
+    #[arg(long)]
+    reseal: bool,
+}
+
+impl Resealing {
+    /// If it is wanted, whether to wait for other writers.
+    fn waiting(&self, locking: &Locking) -> Option<Waiting> {
+        self.reseal.then(|| locking.waiting())
+    }
+}
+
 impl Locking {
+    fn waiting(&self) -> Waiting {
+        if self.no_wait { Waiting::NoWait } else { Waiting::Wait }
+    }
+
     /// Opens the store that the user named and takes its lock, for an owner.
     fn admin(&self, global: &Global, out: &Output) -> Result<(Store, KeyAdmin), CliError> {
         let store = context::open_for(Role::Owner, "changing the store's keys", global)?;
-        let waiting = if self.no_wait { Waiting::NoWait } else { Waiting::Wait };
         let bar = Bar::start(out, "key");
-        let admin = store.key_admin(waiting, &|| !bar.cancelled());
+        let admin = store.key_admin(self.waiting(), &|| !bar.cancelled());
         bar.finish();
         Ok((store, admin?))
     }
@@ -130,6 +152,7 @@ pub(super) fn run(args: &KeyArgs, global: &Global, out: &Output) -> Result<Outco
         KeyCommand::Add(args) => add::run(args, global, out),
         KeyCommand::Remove(args) => remove::run(args, global, out),
         KeyCommand::Rotate(args) => rotate::run(args, global, out),
+        KeyCommand::Reseal(args) => reseal::run(args, global, out),
         KeyCommand::Export(args) => export::run(args, global, out),
     }
 }

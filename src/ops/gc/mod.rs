@@ -7,17 +7,19 @@
 //! that the next one would not find, and nothing depends on a clock.
 
 mod mark;
+mod moving;
 
 use std::thread;
 use std::time::Duration;
 
-use crate::model::{Notice, Progress, Role, SnapshotId, Timestamp};
+use crate::model::{Progress, Role, SnapshotId, Timestamp};
 use crate::snapshots::{Register, Standing};
-use crate::store::{BlockSweep, Clearance, IndexSweep, Repack, Room, SnapshotRow, Store, StoreError, Survey, Waiting};
+use crate::store::{Clearance, Room, SnapshotRow, Store, StoreError, Survey, Waiting};
 use crate::tree::Pages;
 
 use super::query::QueryError;
 use mark::Marker;
+pub use moving::Resealed;
 
 /// Between two steps: whoever waits for the lock looks every 50 milliseconds.
 const PAUSE: Duration = Duration::from_millis(60);
@@ -27,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(60);
 pub struct GcOptions {
     /// Only look.
     pub dry_run: bool,
+    /// Whether what is sealed under older identities of the store is sealed anew too. For owners.
+    pub reseal: bool,
     /// Whether to wait for another writer.
     pub waiting: Waiting,
     /// The present, for holds that end.
@@ -62,6 +66,8 @@ pub struct Collected {
     pub kept: u64,
     /// Chunks that snapshots need and the index does not know: damage.
     pub missing: u64,
+    /// What was sealed anew, if that was asked for.
+    pub resealed: Option<Resealed>,
 }
 
 /// Snapshots by what becomes of them.
@@ -94,7 +100,7 @@ pub fn collect(
     progress: &dyn Progress,
 ) -> Result<Collected, QueryError> {
     let mut run = Collector { store, pages, progress, seen: 0, done: Collected::default() };
-    run.check_role()?;
+    run.check_role(options)?;
     let roots = run.roots(options.now)?;
     let (mut survey, mut going) = (store.survey()?, Vec::new());
     run.done.all = survey.all()?;
@@ -119,8 +125,9 @@ pub fn collect(
 }
 
 impl Collector<'_> {
-    fn check_role(&self) -> Result<(), StoreError> {
-        self.store.require(Role::Catalog, "giving room back")
+    fn check_role(&self, options: GcOptions) -> Result<(), StoreError> {
+        self.store.require(Role::Catalog, "giving room back")?;
+        if options.reseal { self.store.require(Role::Owner, "sealing the store anew") } else { Ok(()) }
     }
 
     /// Reads the log; all of it must be whole, for what is damaged may hide a snapshot or a hold.
@@ -190,19 +197,9 @@ impl Collector<'_> {
         sweeper.remove_manifests(&ids)
     }
 
-    fn sweep(&mut self, options: GcOptions, survey: &mut Survey) -> Result<(), StoreError> {
-        self.repack(survey)?;
-        let mut index = IndexSweep::default();
-        while !index.is_done() {
-            self.step(options, survey, |sweeper, survey| sweeper.sweep_index(survey, &mut index))?;
-        }
-        self.done.index_entries = index.removed;
-        let mut blocks = BlockSweep::default();
-        while !blocks.is_done() {
-            self.step(options, survey, |sweeper, survey| sweeper.sweep_blocks(survey, &mut blocks))?;
-        }
-        (self.done.blocks, self.done.freed, self.done.kept) = (blocks.blocks, blocks.freed, blocks.kept);
-        Ok(())
+    /// Fails once the user wants it stopped.
+    fn go_on(&self) -> Result<(), StoreError> {
+        if self.progress.cancelled() { Err(StoreError::Interrupted) } else { Ok(()) }
     }
 
     /// One step under the lock.
@@ -212,44 +209,12 @@ impl Collector<'_> {
         survey: &mut Survey,
         work: impl FnOnce(&crate::store::Sweeper, &Survey) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let keep_waiting = || !self.progress.cancelled();
-        if !keep_waiting() {
-            return Err(StoreError::Interrupted);
-        }
-        let sweeper = self.store.sweeper(options.waiting, &keep_waiting)?;
+        self.go_on()?;
+        let sweeper = self.store.sweeper(options.waiting, &|| !self.progress.cancelled())?;
         self.mark_new(survey)?;
         work(&sweeper, survey)?;
         drop(sweeper);
         thread::sleep(PAUSE);
-        Ok(())
-    }
-
-    /// Moves what is needed out of blocks that are mostly dead, for owners alone: they can open it, and what they seal others
-    /// trust. On a full disk that waits until dead blocks have made room.
-    fn repack(&mut self, survey: &mut Survey) -> Result<(), StoreError> {
-        if self.store.keyring().role() < Role::Owner {
-            return Ok(());
-        }
-        let mut repack = Repack::new(survey);
-        while !repack.is_done() {
-            let (store, progress) = (self.store, self.progress);
-            let keep_waiting = || !progress.cancelled();
-            if !keep_waiting() {
-                return Err(StoreError::Interrupted);
-            }
-            let stepped = repack.step(store, survey, &keep_waiting, &mut |survey| self.mark_new(survey));
-            match stepped {
-                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
-                    progress.notice(Notice::Remark(
-                        "the disk is full: blocks that are mostly dead are left for the next gc".to_owned(),
-                    ));
-                    break;
-                }
-                stepped => stepped?,
-            }
-            thread::sleep(PAUSE);
-        }
-        self.done.repacked = (repack.blocks, repack.bytes);
         Ok(())
     }
 }

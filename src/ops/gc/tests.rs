@@ -74,7 +74,7 @@ impl Sandbox {
         let done = collect(
             &self.store,
             &pages,
-            GcOptions { dry_run, waiting: Waiting::Wait, now: Timestamp::EPOCH },
+            GcOptions { dry_run, reseal: false, waiting: Waiting::Wait, now: Timestamp::EPOCH },
             progress,
         );
         self.store.refresh().unwrap();

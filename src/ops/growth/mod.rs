@@ -101,10 +101,17 @@ pub fn brought(
     while let Some(found) = differences.next()? {
         advance(progress)?;
         let Some(entry) = found.new else { continue };
+        // What the path had before did not come now, wherever it was moved to since.
+        let mut known = HashSet::new();
+        if let Some(old) = &found.old {
+            pages.chunks_of(old, |chunk| {
+                known.insert(chunk.id);
+            })?;
+        }
         let mut bytes = 0;
         let mut failed = None;
         pages.chunks_of(&entry, |chunk| match own.has(&chunk.id) {
-            Ok(true) if counted.insert(chunk.id) => bytes += u64::from(chunk.len),
+            Ok(true) if !known.contains(&chunk.id) && counted.insert(chunk.id) => bytes += u64::from(chunk.len),
             Ok(_) => {}
             Err(e) => failed = Some(e),
         })?;

@@ -59,6 +59,16 @@ impl Db {
         opened.db.delete_file_in_range_cf(opened.family(family)?, from, to).map_err(|e| fail(&e))
     }
 
+    /// Writes all rows of a family anew, so that no file has what was in their place before.
+    pub(in crate::store) fn rewrite_rows(&self, family: Family) -> Result<(), StoreError> {
+        let opened = self.opened();
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        opened.db.compact_range_cf_opt(opened.family(family)?, None::<&[u8]>, None::<&[u8]>, &options);
+        opened.db.wait_for_compact(&WaitForCompactOptions::default()).map_err(|e| fail(&e))?;
+        opened.no_error_yet()
+    }
+
     /// Writes a file anew without the rows that were removed from it. The removals are in files of their own by now.
     pub(in crate::store) fn rewrite_file(&self, family: Family, file: BlockFile) -> Result<(), StoreError> {
         let opened = self.opened();

@@ -343,7 +343,7 @@ impl Store {
     fn check_table(&self, db: &Db, sort: Sort, number: u64) -> Result<(), String> {
         let looked = db.with(sort.blocks(), &number_key(number), |value| {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| e.to_string())?;
-            let page = self.inner.keyring.data_key(db, header.epoch, Class::Page).map_err(|e| e.to_string())?;
+            let page = self.data_key(db, header.epoch, Class::Page).map_err(|e| e.to_string())?;
             match page {
                 Some(page) => open_table(value, &page).map(drop).map_err(|e| e.to_string()),
                 None => Ok(()),

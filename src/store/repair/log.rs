@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{MacLabel, seal_value};
 use crate::format::{EpochRecord, Family, SealedHeader, join_mac, number_key, split_mac};
-use crate::model::{DatasetKey, DatasetRecord, KeyName, LogEntry, LogKind, SnapshotId};
+use crate::model::{DatasetKey, DatasetRecord, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
 
 use super::super::Store;
 use super::super::db::{Db, Rows};
@@ -172,7 +172,7 @@ impl Log {
         });
         // Without any manifest its name is not known.
         let Some((head, manifest, name)) = newest else { return Ok(()) };
-        let epoch = store.keyring().begin_epoch()?;
+        let epoch = store.keyring().begin_epoch(Purpose::Add)?;
         rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
         let name = name.as_str().as_bytes();
         let name = seal_value(epoch.id, &epoch.page, Family::Datasets.name(), key.as_bytes(), name);

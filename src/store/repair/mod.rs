@@ -81,8 +81,8 @@ pub fn open_for_repair(
     cache: CacheSize,
 ) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
-    let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
-    let tip = match tip::read(dir, keyring.ids()) {
+    let unlocked = unlock::unlock(dir, &header, unlock, dirs)?;
+    let tip = match tip::read(dir, unlocked.keyring.ids()) {
         Err(e) if e.is_damage() => None,
         tip => tip?,
     };
@@ -92,13 +92,19 @@ pub fn open_for_repair(
     if canary.is_ok_and(|row| row.is_some_and(|id| id != *header.store.as_bytes())) {
         return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
     }
-    let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
+    let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_tip(tip)?;
     store.check_pin()?;
     Ok(store)
 }
 
 impl Store {
+    /// The folder of what repairs have set aside, if there is any.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        Some(self.dir().join(ASIDE)).filter(|all| all.is_dir())
+    }
+
     /// Tells what is to be repaired. Changes nothing.
     ///
     /// # Errors

@@ -1,0 +1,53 @@
+//! Going on when an owner has given the store new identities meanwhile: the object of the key in use, wrapped anew, is opened again.
+//!
+//! A session keeps the identity that opened its key object for this. What is in the new object is taken only if it holds the newest
+//! token of the old one, as pins ask it of whoever comes later (section 7.5): nobody but an owner can have made it.
+
+use std::sync::{Arc, PoisonError};
+
+use crate::codec::{Class, DataKey, digest, unwrap};
+use crate::format::tokens_of;
+use crate::model::EpochId;
+
+use super::Store;
+use super::db::Db;
+use super::error::StoreError;
+use super::keyring::Keyring;
+use super::{key_files, unlock};
+
+impl Store {
+    /// An epoch's key of a class, nothing if this session may not have it; with new keys, if the epoch is sealed to those.
+    pub(super) fn data_key(&self, db: &Db, id: EpochId, class: Class) -> Result<Option<Arc<DataKey>>, StoreError> {
+        match self.keyring().data_key(db, id, class) {
+            Err(StoreError::OtherIdentities(_)) if self.renew_keys(db)? => self.keyring().data_key(db, id, class),
+            other => other,
+        }
+    }
+
+    /// Takes the keys that the key object of this session has by now. False if they are those that it has already, if the key was
+    /// taken away, or if the object is not for the identity that opened it before.
+    pub(super) fn renew_keys(&self, db: &Db) -> Result<bool, StoreError> {
+        let Some((mine, object)) = self.keyring().key() else { return Ok(false) };
+        // Others may have renewed them while this one waited.
+        let opener = self.inner.opener.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.keyring().key().is_some_and(|(_, newest)| newest != object) {
+            return Ok(true);
+        }
+        let Some(identity) = opener.as_ref() else { return Ok(false) };
+        let Some(wrapped) = key_files::rows(db)?.remove(&mine.name) else { return Ok(false) };
+        if digest(&wrapped) == *object {
+            return Ok(false);
+        }
+        let Ok(plain) = unwrap(&wrapped, std::slice::from_ref(identity)) else { return Ok(false) };
+        let path = key_files::path(self.dir(), mine.name);
+        let record = unlock::accept(&plain, self.header(), &path)?;
+        let known = tokens_of(&mine.ext).first().copied();
+        if record.name != mine.name || known.is_none_or(|token| !tokens_of(&record.ext).contains(&token)) {
+            log::warn!("{} was replaced, and not by an owner of the store", path.display());
+            return Ok(false);
+        }
+        self.inner.keyrings.add(Keyring::new(record, digest(&wrapped))?);
+        log::info!("an owner gave the store new identities: this session goes on with them");
+        Ok(true)
+    }
+}

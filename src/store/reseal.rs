@@ -1,0 +1,227 @@
+//! Sealing anew what stands under identities that the store has given up, blocks excepted: those are moved (`repack`).
+//!
+//! Manifests and dataset names are opened and sealed again. What entries of the log say cannot be, since each entry has the hash
+//! of the one before it: there the run's keys are wrapped anew, which keeps out whoever has the old identities and not those keys.
+
+use std::collections::HashSet;
+
+use crate::codec::{MacLabel, seal_value};
+use crate::format::{EpochRecord, Family, SealedHeader, join_mac, split_mac};
+use crate::model::{DatasetKey, DatasetRecord, EpochId, LogEntry, Purpose, Role};
+
+use super::Store;
+use super::db::{Db, Rows};
+use super::entries::DETAIL;
+use super::epochs::OldEpochs;
+use super::error::StoreError;
+use super::exclusive::Exclusive;
+use super::keyring::OwnEpoch;
+use super::lock::Waiting;
+use super::log::dataset_record;
+use super::survey::Survey;
+use super::sweep::Sweeper;
+
+/// Bytes of manifests that one step seals.
+const STEP: usize = 16 << 20;
+/// Families whose rows are taken out of the files too, once they are sealed anew or gone.
+const REWRITTEN: [Family; 4] = [Family::Default, Family::Epochs, Family::Manifests, Family::Datasets];
+
+/// How far the sealed rows have been looked at.
+#[derive(Debug, Clone, Default)]
+pub struct RowReseal {
+    from: Vec<u8>,
+    done: bool,
+    /// Rows sealed anew.
+    pub rows: u64,
+    /// Rows that cannot be opened; they stay as they are.
+    pub damaged: u64,
+}
+
+impl RowReseal {
+    /// True if all rows were looked at.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+/// What became of the records of runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EpochSweep {
+    /// Nothing is sealed by them any more: removed.
+    pub removed: u64,
+    /// Entries of the log alone are: their keys are wrapped anew.
+    pub rewrapped: u64,
+    /// They stay: something that is damaged is sealed by them.
+    pub left: u64,
+}
+
+/// What is sealed anew, and how.
+struct Resealer<'a> {
+    store: &'a Store,
+    db: &'a Db,
+    old: &'a OldEpochs,
+    epoch: OwnEpoch,
+    rows: Rows,
+    count: u64,
+    damaged: u64,
+}
+
+impl Store {
+    /// One step, under the writer lock: seals manifests anew, and with the last of them the names of datasets.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] unless an owner's key is in use; if reading or writing fails.
+    pub fn reseal_rows(
+        &self,
+        old: &OldEpochs,
+        at: &mut RowReseal,
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        self.require(Role::Owner, "sealing the store anew")?;
+        let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
+        let epoch = self.keyring().begin_epoch(Purpose::Move)?;
+        let mut resealer = Resealer { store: self, db: &db, old, epoch, rows: Rows::default(), count: 0, damaged: 0 };
+        let next = resealer.manifests(&at.from)?;
+        if next.is_none() {
+            resealer.datasets()?;
+        }
+        if resealer.count > 0 {
+            resealer.rows.put(Family::Epochs, resealer.epoch.id.as_bytes(), &resealer.epoch.record);
+            db.write(&resealer.rows, true)?;
+            db.flush()?;
+            self.inner.stale.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+        (at.rows, at.damaged) = (at.rows + resealer.count, at.damaged + resealer.damaged);
+        (at.done, at.from) = (next.is_none(), next.unwrap_or_default());
+        drop(db);
+        drop(lock);
+        Ok(())
+    }
+}
+
+impl Resealer<'_> {
+    /// Gives the key at which the next step goes on, if there is more.
+    fn manifests(&mut self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let (db, mut bytes, mut next) = (self.db, 0, None);
+        db.scan(Family::Manifests, from, |key, value| {
+            if bytes >= STEP {
+                next = Some(key.to_vec());
+                return Ok(false);
+            }
+            if let Some(sealed) = self.sealed(Family::Manifests, key, value)? {
+                bytes += sealed.len();
+                self.rows.put(Family::Manifests, key, &sealed);
+            }
+            Ok(true)
+        })?;
+        Ok(next)
+    }
+
+    fn datasets(&mut self) -> Result<(), StoreError> {
+        let (db, mut keys) = (self.db, Vec::new());
+        db.scan(Family::Datasets, &[], |key, _| {
+            keys.extend(DatasetKey::from_slice(key));
+            Ok(true)
+        })?;
+        let ids = self.store.keyring().ids();
+        for key in keys {
+            let record = match dataset_record(db, ids, key) {
+                Ok(record) => record,
+                Err(e) if e.is_damage() => {
+                    log::warn!("{e}");
+                    self.damaged += 1;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            let Some(record) = record else { continue };
+            let Some(name) = self.sealed(Family::Datasets, key.as_bytes(), &record.name)? else { continue };
+            let record = DatasetRecord { name, ..record }.to_bytes();
+            let mac = ids.mac(MacLabel::Dataset, &[key.as_bytes(), &record]);
+            self.rows.put(Family::Datasets, key.as_bytes(), &join_mac(record, &mac));
+        }
+        Ok(())
+    }
+
+    /// A value sealed anew; nothing if it need not be, or cannot be opened.
+    fn sealed(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if epoch_of(value).is_some_and(|epoch| !self.old.ids.contains(&epoch)) {
+            return Ok(None);
+        }
+        match self.store.open_page_value(self.db, family, key, value) {
+            Ok(plain) => {
+                self.count += 1;
+                Ok(Some(seal_value(self.epoch.id, &self.epoch.page, family.name(), key, &plain)))
+            }
+            Err(e) if e.is_damage() => {
+                log::warn!("a row of {} is not sealed anew: {e}", family.name());
+                self.damaged += 1;
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Sweeper {
+    /// The last step of sealing anew, when the blocks have been swept: the records of these runs go, or their keys are wrapped
+    /// anew; and the files of rows are written without what was in them before.
+    ///
+    /// # Errors
+    /// If reading or writing fails.
+    pub fn sweep_epochs(&self, survey: &Survey, old: &OldEpochs) -> Result<EpochSweep, StoreError> {
+        let (store, db) = (self.store(), self.db());
+        let (kept, logged) = (self.epochs_in_use(survey)?, epochs_of_log(store, db)?);
+        let (mut swept, mut rows) = (EpochSweep::default(), self.begin_rows()?);
+        for id in &old.ids {
+            if kept.as_ref().is_none_or(|kept| kept.contains(id)) {
+                swept.left += 1;
+            } else if logged.contains(id) {
+                let stored = db.get(Family::Epochs, id.as_bytes())?.unwrap_or_default();
+                let (body, _) = split_mac(&stored, "epoch record")?;
+                rows.put(Family::Epochs, id.as_bytes(), &store.keyring().rewrapped(EpochRecord::from_bytes(body)?)?);
+                swept.rewrapped += 1;
+            } else {
+                rows.remove(Family::Epochs, id.as_bytes());
+                swept.removed += 1;
+            }
+        }
+        self.write(&rows)?;
+        REWRITTEN.iter().try_for_each(|family| db.rewrite_rows(*family))?;
+        Ok(swept)
+    }
+
+    /// The runs that sealed blocks, manifests or names of datasets; nothing if that cannot be told.
+    fn epochs_in_use(&self, survey: &Survey) -> Result<Option<HashSet<EpochId>>, StoreError> {
+        let (db, mut in_doubt) = (self.db(), false);
+        let Some(mut used) = survey.epochs_in_files(db)? else { return Ok(None) };
+        db.scan(Family::Manifests, &[], |_, value| {
+            in_doubt |= epoch_of(value).map(|epoch| used.insert(epoch)).is_none();
+            Ok(true)
+        })?;
+        db.scan(Family::Datasets, &[], |_, value| {
+            let record = split_mac(value, "dataset record").and_then(|(body, _)| DatasetRecord::from_bytes(body));
+            in_doubt |= record.ok().and_then(|record| epoch_of(&record.name)).map(|epoch| used.insert(epoch)).is_none();
+            Ok(true)
+        })?;
+        Ok((!in_doubt).then_some(used))
+    }
+}
+
+/// The runs that sealed what entries of the log say.
+fn epochs_of_log(store: &Store, db: &Db) -> Result<HashSet<EpochId>, StoreError> {
+    let mut found = HashSet::new();
+    db.scan(Family::Log, &[], |_, value| {
+        let (entry, _): (LogEntry, _) = store.keyring().check_log_entry(value)?;
+        let details = entry.ext.iter().filter(|(tag, _)| *tag == DETAIL);
+        found.extend(details.filter_map(|(_, sealed)| epoch_of(sealed)));
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+fn epoch_of(value: &[u8]) -> Option<EpochId> {
+    SealedHeader::parse(value).ok().map(|(header, _)| header.epoch)
+}
