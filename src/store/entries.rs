@@ -63,7 +63,8 @@ impl Store {
     /// If it is damaged, or the key in use may not read it.
     pub fn detail(&self, entry: &LogEntry) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StoreError> {
         let Some((_, sealed)) = entry.ext.iter().find(|(tag, _)| *tag == DETAIL) else { return Ok(None) };
-        self.open_page_value(&*self.fresh_db()?, Family::Log, &number_key(entry.sequence), sealed).map(Some)
+        self.fresh_db()?;
+        self.reading(|db| self.open_page_value(db, Family::Log, &number_key(entry.sequence), sealed)).map(Some)
     }
 }
 

@@ -277,7 +277,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damage`] if it is missing or damaged.
     pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest, StoreError> {
-        self.manifest_in(&self.db(), id)
+        self.reading(|db| self.manifest_in(db, id))
     }
 
     /// The same, from a certain view of the database.
@@ -322,8 +322,12 @@ impl Store {
     /// If its record is missing or damaged, or the key in use may not read names.
     pub fn dataset_name(&self, key: DatasetKey) -> Result<DatasetName, StoreError> {
         let what = || format!("the record of dataset {key}");
-        let record = self.dataset_record(key)?.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        let plain = self.open_page_value(&self.db(), Family::Datasets, key.as_bytes(), &record.name)?;
+        self.fresh_db()?;
+        let plain = self.reading(|db| {
+            let record = dataset_record(db, self.keyring().ids(), key)?;
+            let record = record.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
+            self.open_page_value(db, Family::Datasets, key.as_bytes(), &record.name)
+        })?;
         let text = std::str::from_utf8(&plain).map_err(|e| StoreError::damage(what(), e))?;
         text.parse().map_err(|e| StoreError::damage(what(), e))
     }

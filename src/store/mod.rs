@@ -244,6 +244,21 @@ impl Store {
         Ok(self.db())
     }
 
+    /// Reads, and if that meets damage again from a fresh view: what was written, moved or sealed anew since this one was opened shows there.
+    fn reading<T>(&self, read: impl Fn(&Arc<Db>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let db = self.db();
+        match read(&db) {
+            Err(e) if e.is_damage() && db.is_outdated() => {
+                let Ok(fresh) = Db::open_read(&self.inner.dir.join("db")) else { return Err(e) };
+                let fresh = Arc::new(fresh);
+                let found = read(&fresh)?;
+                self.inner.replace_db(fresh);
+                Ok(found)
+            }
+            other => other,
+        }
+    }
+
     /// Looks at the store afresh: what was written since it was opened is seen after this.
     ///
     /// # Errors

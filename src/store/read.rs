@@ -213,18 +213,7 @@ impl Store {
     }
 
     fn item(&self, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
-        let db = self.db();
-        match self.find(&db, sort, id) {
-            // What was written, or moved by gc, since this view was opened shows in a fresh one.
-            Err(e) if e.is_damage() && db.is_outdated() => {
-                let Ok(fresh) = Db::open_read(&self.inner.dir.join("db")) else { return Err(e) };
-                let fresh = Arc::new(fresh);
-                let found = self.find(&fresh, sort, id)?;
-                self.inner.replace_db(fresh);
-                Ok(found)
-            }
-            other => other,
-        }
+        self.reading(|db| self.find(db, sort, id))
     }
 
     fn find(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {

@@ -15,8 +15,10 @@ use super::read::{Sort, places};
 use super::survey::Survey;
 use super::write::Writer;
 
-/// Bytes of blocks that one step opens.
+/// Bytes of blocks that one step opens …
 const STEP: usize = 128 << 20;
+/// … and at least, where there is little room.
+const STEP_MIN: usize = 4 << 20;
 /// Bytes of a new block.
 const BLOCK: usize = 1 << 20;
 
@@ -26,6 +28,8 @@ pub struct Repack {
     todo: Vec<(Sort, u64)>,
     /// All blocks that are moved out of in this run: what stands in one of them too has no other place to stay.
     leaving: HashSet<u64>,
+    /// Bytes of blocks that one step opens.
+    step: usize,
     /// Blocks moved out of.
     pub blocks: u64,
     /// Items moved.
@@ -61,13 +65,20 @@ impl Repack {
         todo.sort_unstable_by_key(|(sort, block)| std::cmp::Reverse((*sort == Sort::Page, *block)));
         todo.dedup();
         let leaving = todo.iter().map(|(_, block)| *block).collect();
-        Self { todo, leaving, blocks: 0, items: 0, bytes: 0 }
+        Self { todo, leaving, step: STEP, blocks: 0, items: 0, bytes: 0 }
     }
 
     /// True if there is nothing more to do.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.todo.is_empty()
+    }
+
+    /// Makes the steps that follow shorter, so that they need less room. False if that would be too short.
+    pub fn shorten(&mut self) -> bool {
+        let may = self.step > STEP_MIN;
+        self.step = (self.step / 4).max(STEP_MIN);
+        may
     }
 
     /// One step, under the writer lock: moves what some blocks hold that is needed. A cut leaves items in two places, or none
@@ -84,9 +95,16 @@ impl Repack {
     ) -> Result<(), StoreError> {
         let mut writer = Writer::begin(store, Purpose::Move, Waiting::Wait, keep_waiting)?;
         before(survey)?;
+        match self.move_some(store, survey, &mut writer) {
+            Ok(()) => Ok(()),
+            Err(e) => Err(writer.failure().unwrap_or(e)),
+        }
+    }
+
+    fn move_some(&mut self, store: &Store, survey: &mut Survey, writer: &mut Writer) -> Result<(), StoreError> {
         let (mut opened, mut left, mut emptied) = (0, self.todo.len(), Vec::new());
         let mut moved = [Moved::default(), Moved::default()];
-        while opened < STEP && left > 0 {
+        while opened < self.step && left > 0 {
             left -= 1;
             let (sort, block) = self.todo[left];
             let moved = &mut moved[usize::from(sort == Sort::Page)];
@@ -108,17 +126,17 @@ impl Repack {
                     moved.add(&id, item);
                 }
                 if moved.content.len() >= BLOCK {
-                    moved.write(&writer, sort)?;
+                    moved.write(writer, sort)?;
                 }
                 opened += item.len();
             }
             emptied.push(Emptied { sort, block, ids });
         }
         for (moved, sort) in moved.iter_mut().zip([Sort::Chunk, Sort::Page]) {
-            moved.write(&writer, sort)?;
+            moved.write(writer, sort)?;
         }
         writer.settle()?;
-        writer.write_rows(&without(&writer, &emptied)?)?;
+        writer.write_rows(&without(writer, &emptied)?)?;
         emptied.iter().for_each(|emptied| survey.moved_out(emptied.block));
         self.todo.truncate(left);
         self.blocks += emptied.len() as u64;

@@ -288,3 +288,28 @@ fn a_mount_and_whoever_reads_go_on_with_new_identities() {
     });
     assert!(found, "{}", later.display());
 }
+
+/// A store fills most of a small disk: what is sealed anew finds room only as what was moved goes.
+#[test]
+fn sealing_anew_needs_little_room() {
+    let sandbox = Sandbox::new();
+    let disk = sandbox.path("disk");
+    fs::create_dir(&disk).unwrap();
+    Ran::of(std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=150m", "tmpfs"]).arg(&disk)).done();
+    let (store, tree) = (disk.join("store"), sandbox.path("tree"));
+    fs::create_dir(&tree).unwrap();
+    let larder = |words: &[&str]| sandbox.client().run(&store, words);
+    larder(&["init"]).done();
+    // In files of the database of which each can go by itself.
+    for turn in 0..7 {
+        fs::write(tree.join(format!("file{turn}")), noise(turn, 10_000_000)).unwrap();
+        larder(&["snapshot", tree.to_str().unwrap(), "-d", "d"]).done();
+    }
+    let resealed = larder(&["key", "rotate", "--reseal"]);
+    let whole = larder(&["verify", "--read-data"]);
+    let under_old = larder(&["key", "list", "--json"]).json()["epochs_under_older_identities"].clone();
+    Ran::of(std::process::Command::new("umount").arg(&disk)).done();
+    assert_eq!(resealed.status, 0, "{}", resealed.stderr);
+    assert_eq!(whole.status, 0, "{}", whole.stderr);
+    assert_eq!(under_old, 0);
+}

@@ -51,7 +51,7 @@ impl Collector<'_> {
             if repack.as_ref().is_none_or(Repack::is_done) {
                 break;
             }
-            if round == Round::Full && freed == 0 {
+            if round == Round::Full && freed == 0 && !repack.as_mut().is_some_and(Repack::shorten) {
                 self.progress.notice(Notice::Remark(
                     "the disk is full: what is to be moved is left for the next time".to_owned(),
                 ));
