@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use larder::codec::{Passphrase, generate_identity, wrap};
 
+use crate::fixtures::script;
 use crate::keys::{listed, member, one_snapshot, record_of, stranger};
-use crate::sandbox::Ran;
+use crate::sandbox::{Client, Ran, Sandbox, compare, model};
 
 #[test]
 fn ssh_keys_encrypted_identity_files_and_passphrases_open_a_store() {
@@ -104,6 +106,60 @@ fn an_ssh_key_under_a_passphrase_opens_a_store_and_is_asked_for_once() {
         run("", &["list"]).refused(12, "no terminal to ask");
         run("exit 3", &["list"]).refused(12, "passphrase command failed");
     }
+}
+
+/// A folder with the age plugin `toy` in it, and a recipient and an identity of its making.
+fn toy(sandbox: &Sandbox) -> (PathBuf, String, String) {
+    let bin = sandbox.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let plugin = script("toy_plugin.py");
+    let words = std::iter::once(plugin.get_program()).chain(plugin.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let file = bin.join("age-plugin-toy");
+    fs::write(&file, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let made = String::from_utf8(Ran::of(script("toy_plugin.py").arg("--make")).ended(0).stdout).unwrap();
+    let [recipient, identity] = made.lines().collect::<Vec<_>>()[..] else { panic!("{made}") };
+    (bin, recipient.to_owned(), identity.to_owned())
+}
+
+/// Both state machines of the plugin protocol, with a message and a question, through the commands that need them.
+#[test]
+fn an_age_plugin_wraps_and_opens_keys() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let (bin, recipient, identity) = toy(&sandbox);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let holder = stranger(&sandbox, "holder").0;
+    fs::write(holder.identity(), format!("# of the toy\n{identity}\n")).unwrap();
+    let run = |client: &Client, pin: &str, words: &[&str]| {
+        let mut larder = client.larder(&store);
+        larder.args(words).env("PATH", &path).env("LARDER_PASSPHRASE_COMMAND", format!("echo {pin}"));
+        Ran::of(&mut larder)
+    };
+    let owner = |words: &[&str]| run(sandbox.client(), "", words);
+    // Where the plugin is not installed, that is what is said.
+    sandbox.larder(["key", "add", "-r", &recipient]).refused(1, "age-plugin-toy");
+    owner(&["key", "add", "-r", &recipient, "--label", "toy"]).done();
+    owner(&["key", "add", "-r", &recipient]).refused(2, "already");
+    assert_eq!(listed(sandbox.client(), &store)["keys"][1]["kind"], "toy");
+    holder.run(&store, ["list"]).refused(2, "age-plugin-toy");
+    for turn in 0..2 {
+        let said = run(&holder, "4711", &["snapshot", tree.to_str().unwrap(), "-d", "d", "-vv"]).ended(0).stderr;
+        assert!(said.contains("touch the toy") && !said.contains("4711") && !said.contains(&identity), "{said}");
+        let dest = sandbox.path("dest");
+        run(&holder, "4711", &["restore", "d", dest.to_str().unwrap()]).done();
+        compare(&model(&tree), &model(&dest)).unwrap();
+        fs::remove_dir_all(dest).unwrap();
+        let said = run(&holder, "1234", &["list"]).ended(12).stderr;
+        assert!(said.contains("wants another PIN") && !said.contains("1234"), "{said}");
+        if turn == 0 {
+            sandbox.larder(["key", "rotate"]).refused(1, "age-plugin-toy");
+            owner(&["key", "rotate"]).done();
+        }
+    }
+    owner(&["key", "remove", "toy"]).done();
+    run(&holder, "4711", &["list"]).refused(12, "none of the identities");
 }
 
 #[test]
