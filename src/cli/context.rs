@@ -176,7 +176,7 @@ impl Prompt for Terminal {
 
     fn passphrase(&self, what: &str) -> Option<Passphrase> {
         if let Some(passphrase) = self.commanded() {
-            return passphrase.ok();
+            return passphrase.inspect_err(|e| self.out.tell(&format!("larder: {e}"))).ok();
         }
         if !std::io::stderr().is_terminal() {
             return None;

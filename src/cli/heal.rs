@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::Kind;
+use crate::model::{Kind, Role};
 use crate::ops::heal::{Elsewhere, Healed, heal, is_copy};
 use crate::store::{Store, Waiting};
 
@@ -37,7 +37,7 @@ pub(super) struct HealArgs {
 }
 
 pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let store = context::open_named(global)?;
+    let store = context::open_for(Role::Catalog, "looking for what is missing", global)?;
     let from = args.from.iter().map(|path| elsewhere(path, &store, global)).collect::<Result<Vec<_>, _>>()?;
     let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
     let bar = Bar::start(out, "heal");

@@ -25,7 +25,8 @@ use super::{Global, Outcome, context};
 #[command(after_help = "Examples:
   larder hold home --reason 'before the migration'
   larder hold 3f2a91c4 --reason 'case 4711' --until 2030-01-01
-  larder hold home~1 --reason 'being looked at' --until 30d")]
+  larder hold home~1 --reason 'being looked at' --until 30d
+  larder hold --immutable 3f2a91c4 --reason 'as host web1 asks'")]
 pub(super) struct HoldArgs {
     /// Which ones: ids or their first digits, `latest`, DATASET, DATASET~1, DATASET@TIME
     #[arg(value_name = "SNAP", required = true)]
@@ -33,6 +34,9 @@ pub(super) struct HoldArgs {
     /// Why
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: String,
+    /// For ever: make them immutable, which nothing takes back
+    #[arg(long, conflicts_with = "until")]
+    immutable: bool,
     /// When it ends by itself, by the clock of the machine that forgets: a day (its last moment), a time, or how long from now (30d)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
@@ -45,6 +49,9 @@ pub(super) struct HoldArgs {
 ///
 /// With --strange: a snapshot that is far smaller than those before it in its dataset, or new from end to end, or one of a flood,
 /// keeps what came before it from being forgotten. Once it is confirmed, its dataset is taken to be used to it.
+///
+/// With --immutable: a snapshot of a writer key that was captured with `--immutable` stays until somebody decides. `larder hold
+/// --immutable` grants it for ever, this denies it: rules may then forget the snapshot like any other.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder release 3f2a91c4                              lift all holds on it
@@ -56,6 +63,9 @@ pub(super) struct ReleaseArgs {
     /// Confirm that they are as they should be, and lift no hold
     #[arg(long)]
     strange: bool,
+    /// Do not heed that a writer key asks for them to be immutable, and lift no hold
+    #[arg(long, conflicts_with = "strange")]
+    immutable: bool,
     /// Why, for the log
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
@@ -68,7 +78,7 @@ pub(super) struct ReleaseArgs {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HeldJson {
     id: String,
-    /// Those that were set or lifted; none with --strange.
+    /// Those that were set or lifted; none with --strange or --immutable.
     holds: Vec<HoldJson>,
 }
 
@@ -98,6 +108,12 @@ pub(super) fn run(args: &HoldArgs, global: &Global, out: &Output) -> Result<Outc
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "hold");
     let asked = asked(Some(&args.reason), args.no_wait);
+    if args.immutable {
+        let granted = retention::grant_immutable(&store, &names, &asked, &context::now, &bar);
+        bar.finish();
+        granted?.iter().try_for_each(|granted| print(&granted.row, &[], "immutable", out))?;
+        return Ok(Outcome::Done);
+    }
     let held = retention::hold(&store, &names, until, &asked, &context::now, &bar);
     bar.finish();
     for (row, hold) in held? {
@@ -113,6 +129,8 @@ pub(super) fn run_release(args: &ReleaseArgs, global: &Global, out: &Output) -> 
     let asked = asked(args.reason.as_ref(), args.no_wait);
     let (word, lifted) = if args.strange {
         ("confirmed", retention::confirm(&store, &names, &asked, &context::now, &bar))
+    } else if args.immutable {
+        ("denied", retention::deny_immutable(&store, &names, &asked, &context::now, &bar))
     } else {
         ("released", retention::release(&store, &names, &asked, &context::now, &bar))
     };

@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Manifest, Role, SnapshotKind, Timestamp};
+use crate::model::{Immutable, Manifest, Role, SnapshotKind, Timestamp};
 use crate::snapshots::{Holds, List, Listed, Wanted};
 
 use super::context;
@@ -110,8 +110,19 @@ impl Printer<'_> {
                 "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED", "NOTES"
             ))?;
         }
-        let held = self.holds.in_force(&listed.row.id, self.now).is_some();
-        self.out.line(&as_text(listed, width, held))
+        self.out.line(&as_text(listed, width, &self.kept(listed)))
+    }
+
+    /// What keeps it, in words.
+    fn kept(&self, listed: &Listed) -> Vec<String> {
+        let (id, asks) = (&listed.row.id, listed.manifest.as_ref().is_ok_and(|m| m.evidence.immutable));
+        let held = self.holds.in_force(id, self.now).map(|_| "held");
+        let immutable = match self.holds.immutable(id, asks) {
+            Immutable::Yes => Some("immutable"),
+            Immutable::Asked => Some("asks to be immutable"),
+            Immutable::No => None,
+        };
+        held.into_iter().chain(immutable).map(str::to_owned).collect()
     }
 
     fn end(&self) -> Result<(), CliError> {
@@ -128,7 +139,7 @@ fn width(list: &List) -> usize {
     list.dataset_labels().map(|label| escaped(&label).chars().count()).max().unwrap_or(0).max(7)
 }
 
-fn as_text(listed: &Listed, width: usize, held: bool) -> String {
+fn as_text(listed: &Listed, width: usize, kept: &[String]) -> String {
     let row = &listed.row;
     let name = escaped(&listed.dataset_label());
     let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(row.arrival));
@@ -136,16 +147,15 @@ fn as_text(listed: &Listed, width: usize, held: bool) -> String {
         Ok(m) => {
             let s = &m.statistics;
             let (size, added) = (human_bytes(s.bytes), human_bytes(s.stored_bytes));
-            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m, held)).trim_end().to_owned()
+            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m, kept)).trim_end().to_owned()
         }
         Err(e) => format!("{front}  {}", escaped(&e.to_string())),
     }
 }
 
 /// What sets a snapshot apart from others: what it lacks, what keeps it, its kind unless it is the usual one, labels, the reason.
-fn note(m: &Manifest, held: bool) -> String {
-    let kept = [(held, "held"), (m.evidence.immutable, "immutable")];
-    let kept = kept.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned());
+fn note(m: &Manifest, kept: &[String]) -> String {
+    let kept = kept.iter().cloned();
     let lacks = (m.statistics.unreadable > 0).then(|| format!("lacks {} unreadable", m.statistics.unreadable));
     let kind = (m.kind != SnapshotKind::Manual).then(|| m.kind.to_string());
     let labels = m.labels.iter().map(|(key, value)| escaped(&format!("{key}={value}")));

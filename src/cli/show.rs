@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::model::{Manifest, Reference, Role};
+use crate::model::{Immutable, Manifest, Reference, Role};
 use crate::snapshots::{Holds, SnapshotName, resolve};
 
 use super::context;
@@ -35,7 +35,15 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
         return Ok(Outcome::Done);
     }
     let held = holds.on(&id).map(|hold| ("hold", hold_json::text(hold)));
-    for (key, value) in rows(&id.to_string(), &manifest).into_iter().chain(held) {
+    let immutable = match holds.immutable(&id, manifest.evidence.immutable) {
+        Immutable::Yes => Some("yes"),
+        Immutable::Asked => {
+            Some("asked for by a writer key, and kept until somebody decides (`larder hold --immutable`)")
+        }
+        Immutable::No => manifest.evidence.immutable.then_some("asked for by a writer key, and denied"),
+    };
+    let immutable = immutable.map(|text| ("immutable", text.to_owned()));
+    for (key, value) in rows(&id.to_string(), &manifest).into_iter().chain(immutable).chain(held) {
         out.line(&format!("{key:14} {}", escaped(&value)))?;
     }
     Ok(Outcome::Done)
@@ -76,7 +84,6 @@ fn rows(id: &str, m: &Manifest) -> Vec<(&'static str, String)> {
         ("retention", e.retention_class.clone()),
         ("metrics", e.metrics.clone()),
         ("payload", e.payload.clone()),
-        ("immutable", e.immutable.then(|| "yes".to_owned())),
     ];
     rows.extend(optional.into_iter().filter_map(|(k, v)| v.map(|v| (k, v))));
     rows.extend(m.labels.iter().map(|(k, v)| ("label", format!("{k}={v}"))));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::model::{DatasetName, Kind, Name, Progress, Quiet};
+use crate::model::{DatasetName, Kind, Name, Progress, Quiet, Role};
 use crate::ops::capture::{CaptureOptions, Captured, Source, capture};
 use crate::store::Waiting;
 
@@ -122,6 +122,9 @@ pub(super) fn run(args: SnapshotArgs, global: &Global, out: &Output) -> Result<O
     bar.finish();
     let captured = captured?;
     tell(&captured, out)?;
+    if captured.manifest.evidence.immutable && !captured.unchanged && store.keyring().role() == Role::Writer {
+        out.remark("a writer key can only ask for that: it is immutable once a catalog or owner key grants it (`larder hold --immutable`); until somebody decides nothing forgets it");
+    }
     Ok(if captured.manifest.statistics.unreadable > 0 { Outcome::Partial } else { Outcome::Done })
 }
 

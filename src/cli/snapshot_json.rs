@@ -68,7 +68,7 @@ pub(super) struct SnapshotJson {
     rule_version: Option<String>,
     /// Where the subject came from.
     source_ref: Option<String>,
-    /// It was asked at capture that it be kept for good.
+    /// It was asked at capture that it be kept for good; of what a writer key asks, a catalog or owner key decides.
     immutable: bool,
     /// Which retention policy applies.
     retention_class: Option<String>,

@@ -58,7 +58,7 @@ pub(super) struct VerdictJson {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct ReasonJson {
-    /// `last`, `hourly`, `daily`, `weekly`, `monthly`, `quarterly`, `yearly`, `within`; `immutable`, `held`, `class`, `no policy`,
+    /// `last`, `hourly`, `daily`, `weekly`, `monthly`, `quarterly`, `yearly`, `within`; `immutable`, `immutable asked`, `held`, `class`, `no policy`,
     /// `unreadable`, `strange`; `not kept` of what is forgotten.
     code: &'static str,
     /// For people, and not always in the same words.
@@ -90,6 +90,8 @@ pub(super) struct SummaryJson {
     strange: Vec<StrangeJson>,
     /// Snapshots that count with another time than they say, because no witness bears it out.
     moved: u64,
+    /// Snapshots of which a writer key asks that they be immutable, and on which nobody has decided.
+    undecided: u64,
     /// Entries of the log that want what a writer key may not; they are not heeded.
     unvouched: Vec<u64>,
 }
@@ -109,7 +111,7 @@ impl VerdictsJson {
     /// The sums of a run on snapshots that were named.
     pub(super) fn summary(kept: u64, forgotten: u64, dry_run: bool) -> Self {
         let (strange, unvouched) = (Vec::new(), Vec::new());
-        Self::Summary(SummaryJson { kept, forgotten, dry_run, strange, moved: 0, unvouched })
+        Self::Summary(SummaryJson { kept, forgotten, dry_run, strange, moved: 0, undecided: 0, unvouched })
     }
 }
 
@@ -195,6 +197,7 @@ fn summary(done: &Forgot, ended: Ended) -> SummaryJson {
         dry_run: ended != Ended::Done,
         strange: plan.strange.iter().map(strange).collect(),
         moved: plan.moved.iter().map(|m| m.count).sum(),
+        undecided: plan.undecided.iter().map(|m| m.count).sum(),
         unvouched: done.register.unvouched.iter().map(|(sequence, _)| *sequence).collect(),
     }
 }
@@ -229,19 +232,32 @@ fn warn(done: &Forgot, out: &Output) {
         ));
     }
     for moved in &plan.moved {
-        let whose = match moved.origin {
-            Origin::Vouched => "catalog and owner keys".to_owned(),
-            Origin::Writer(key) => format!("the writer key {key}"),
-        };
         out.tell(&format!(
-            "larder: of {whose}, {} in {} a time that no entry around it bears out; it counts as near to that as they allow",
+            "larder: of {}, {} in {} a time that no entry around it bears out; it counts as near to that as they allow",
+            whose(moved.origin),
             counted(moved.count, "snapshot", "snapshots"),
             plan.dataset_label(moved.dataset) + if moved.count == 1 { " claims" } else { " claim" },
+        ));
+    }
+    for asking in &plan.undecided {
+        out.remark(&format!(
+            "larder: of {}, {} in {}{} to be immutable; that stays until `larder hold --immutable` grants or `larder release --immutable` denies it",
+            whose(asking.origin),
+            counted(asking.count, "snapshot", "snapshots"),
+            plan.dataset_label(asking.dataset),
+            if asking.count == 1 { " asks" } else { " ask" },
         ));
     }
     for (sequence, kind) in &done.register.unvouched {
         out.tell(&format!(
             "larder: entry {sequence} of the log ({kind:?}) is vouched for by no catalog or owner key, and not heeded: a writer key may have been misused"
         ));
+    }
+}
+
+fn whose(origin: Origin) -> String {
+    match origin {
+        Origin::Vouched => "catalog and owner keys".to_owned(),
+        Origin::Writer(key) => format!("the writer key {key}"),
     }
 }

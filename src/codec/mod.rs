@@ -1,12 +1,13 @@
 //! Bytes to bytes: cutting, hashing, compressing, sealing, wrapping keys. Knows no store.
 //!
-//! `hash` is the one door to BLAKE3 and CRC-32, `cut` to the chunker, `compress` to zstd, `seal` to the AEAD, `wrap` to age.
+//! `hash` is the one door to BLAKE3 and CRC-32, `cut` to the chunker, `compress` to zstd, `seal` to the AEAD, `wrap` and `identity` to age.
 
 mod block;
 mod cache;
 mod compress;
 mod cut;
 mod hash;
+mod identity;
 mod seal;
 mod sha256;
 mod spare;
@@ -20,12 +21,12 @@ pub use cut::Cutter;
 pub use hash::{
     Authority, ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
 };
+pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use seal::{Class, DataKey, SealError, random_bytes};
 pub use sha256::Sha256;
 pub use spare::Bytes;
 pub use voucher::VoucherKey;
 pub use wrap::{
-    Identity, Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, generate_identity,
-    is_empty_passphrase, is_passphrase_file, parse_identities, parse_recipient, recipient_of, same_passphrase,
-    unarmoured, unwrap, wrap, wrap_to_store,
+    Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, is_empty_passphrase, is_passphrase_file,
+    parse_recipient, same_passphrase, unarmoured, wrap, wrap_to_store,
 };

@@ -1,4 +1,4 @@
-//! Section 7: the one door to age. Wraps keys to recipients, unwraps them with identities.
+//! Section 7: the door to age, with `codec/identity.rs`. Wraps keys to recipients; the store's own identities.
 
 use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
@@ -24,6 +24,17 @@ pub enum WrapError {
     /// Something public was given as an identity: the recipient itself, or a file that holds it.
     #[error("{0} is a public key, which opens nothing")]
     PublicKey(String),
+    /// An identity is under a passphrase that is not to be had, or is another one.
+    #[error("the identity {file} is under a passphrase, {}", if *.given { "and the one that was given does not open it" } else { "and there is no terminal to ask for it on" })]
+    Locked {
+        /// Which file.
+        file: String,
+        /// A passphrase was given.
+        given: bool,
+    },
+    /// A plugin that would open something has failed.
+    #[error("the age plugin failed: {0}")]
+    Plugin(String),
     /// No identity fits.
     #[error("no identity opens it")]
     NoMatch,
@@ -31,9 +42,6 @@ pub enum WrapError {
     #[error("age: {0}")]
     Age(String),
 }
-
-/// The most work that an age file may ask of scrypt (log2 of N): about 20 seconds.
-const MAX_WORK: u8 = 22;
 
 /// A passphrase, wiped when dropped.
 pub type Passphrase = SecretString;
@@ -47,7 +55,7 @@ pub trait Prompt: Send + Sync + 'static {
 }
 
 #[derive(Clone)]
-struct Asking(Arc<dyn Prompt>);
+pub(super) struct Asking(pub(super) Arc<dyn Prompt>);
 
 impl age::Callbacks for Asking {
     fn display_message(&self, message: &str) {
@@ -124,64 +132,13 @@ pub fn parse_recipient(text: &str, prompt: Arc<dyn Prompt>) -> Result<Recipient,
     Err(WrapError::NotARecipient(if secret { "AGE-SECRET-KEY-…".to_owned() } else { text.to_owned() }))
 }
 
-/// Something that opens what was wrapped.
-pub struct Identity(Box<dyn age::Identity + Send + Sync>);
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Identity(secret)")
-    }
-}
-
-impl Identity {
-    /// A passphrase as an identity.
-    #[must_use]
-    pub fn passphrase(passphrase: Passphrase) -> Self {
-        let mut inner = age::scrypt::Identity::new(passphrase);
-        inner.set_max_work_factor(MAX_WORK);
-        Self(Box::new(inner))
-    }
-}
-
-/// Parses the identities of a file: age identities and plugins a line each, the same encrypted with a passphrase (`age -p`),
-/// which is asked for, or one SSH private key.
-///
-/// # Errors
-/// If there are none.
-pub fn parse_identities(bytes: &[u8], file: &str, prompt: Arc<dyn Prompt>) -> Result<Vec<Identity>, WrapError> {
-    let not = |why: String| WrapError::NotAnIdentity { file: file.to_owned(), why };
-    if bytes.starts_with(b"-----BEGIN") && !bytes.starts_with(b"-----BEGIN AGE") {
-        let key = age::ssh::Identity::from_buffer(bytes, Some(file.to_owned())).map_err(|e| not(e.to_string()))?;
-        if let age::ssh::Identity::Unsupported(_) = key {
-            return Err(not("an SSH key of a kind that age does not support".to_owned()));
-        }
-        return Ok(vec![Identity(Box::new(key.with_callbacks(Asking(prompt))))]);
-    }
-    if is_public(bytes) {
-        return Err(WrapError::PublicKey(file.to_owned()));
-    }
-    let parsed = if is_age_file(bytes) {
-        let sealed = age::Decryptor::new(readable(bytes)).map_err(|e| not(e.to_string()))?;
-        let sealed = age::encrypted::EncryptedIdentity::new(sealed, Asking(prompt), Some(MAX_WORK));
-        let sealed = sealed.ok_or_else(|| not("it is encrypted, and not with a passphrase".to_owned()))?;
-        sealed.decrypt(Some(file)).map_err(|e| not(e.to_string()))?
-    } else {
-        age::IdentityFile::from_buffer(bytes).map_err(|e| not(e.to_string()))?.with_callbacks(Asking(prompt))
-    };
-    let list = parsed.into_identities().map_err(|e| not(e.to_string()))?;
-    if list.is_empty() {
-        return Err(not("it is empty".to_owned()));
-    }
-    Ok(list.into_iter().map(Identity).collect())
-}
-
 /// True if this is an age file, armoured or not.
-fn is_age_file(bytes: &[u8]) -> bool {
+pub(super) fn is_age_file(bytes: &[u8]) -> bool {
     bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----")
 }
 
 /// The bytes of an age file, of one that is armoured too.
-fn readable(wrapped: &[u8]) -> ArmoredReader<BufReader<&[u8]>> {
+pub(super) fn readable(wrapped: &[u8]) -> ArmoredReader<BufReader<&[u8]>> {
     ArmoredReader::new(wrapped)
 }
 
@@ -204,30 +161,6 @@ pub fn armoured(wrapped: &[u8]) -> Result<Vec<u8>, WrapError> {
     let mut writer = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).map_err(age)?;
     writer.write_all(wrapped).map_err(age)?;
     writer.finish().map_err(age)
-}
-
-/// True if a file begins with a recipient where an identity should be.
-fn is_public(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    first.is_some_and(|line| {
-        line.parse::<age::x25519::Recipient>().is_ok()
-            || line.parse::<age::ssh::Recipient>().is_ok()
-            || line.parse::<age::plugin::Recipient>().is_ok()
-    })
-}
-
-/// A new age identity as text, and its recipient.
-#[must_use]
-pub fn generate_identity() -> (Zeroizing<String>, String) {
-    let identity = age::x25519::Identity::generate();
-    (Zeroizing::new(identity.to_string().expose_secret().to_owned()), identity.to_public().to_string())
-}
-
-/// The recipient of the first X25519 identity in a file.
-#[must_use]
-pub fn recipient_of(text: &str) -> Option<String> {
-    text.lines().find_map(|l| l.trim().parse::<age::x25519::Identity>().ok()).map(|i| i.to_public().to_string())
 }
 
 /// The passphrase's text, for comparing two.
@@ -275,15 +208,7 @@ pub fn is_passphrase_file(wrapped: &[u8]) -> bool {
     age::Decryptor::new(readable(wrapped)).is_ok_and(|d| d.is_scrypt())
 }
 
-/// Unwraps an age file with the first identity that fits.
-///
-/// # Errors
-/// [`WrapError::NoMatch`] if none does.
-pub fn unwrap(wrapped: &[u8], identities: &[Identity]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
-    decrypt(wrapped, identities.iter().map(|i| i.0.as_ref() as &dyn age::Identity))
-}
-
-fn decrypt<'a>(
+pub(super) fn decrypt<'a>(
     wrapped: &[u8],
     identities: impl Iterator<Item = &'a dyn age::Identity>,
 ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
@@ -292,6 +217,9 @@ fn decrypt<'a>(
         age::DecryptError::NoMatchingKeys
         | age::DecryptError::DecryptionFailed
         | age::DecryptError::KeyDecryptionFailed => WrapError::NoMatch,
+        age::DecryptError::Plugin(list) => {
+            WrapError::Plugin(list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
         other => WrapError::Age(other.to_string()),
     })?;
     let mut plain = Zeroizing::new(Vec::with_capacity(4096));
@@ -330,48 +258,5 @@ impl StoreIdentity {
     /// If it was not.
     pub fn unwrap(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
         decrypt(wrapped, std::iter::once(&self.0 as &dyn age::Identity))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Nobody;
-    impl Prompt for Nobody {
-        fn message(&self, _: &str) {}
-        fn passphrase(&self, _: &str) -> Option<Passphrase> {
-            None
-        }
-    }
-
-    #[test]
-    fn wrap_and_unwrap() {
-        let (secret, public) = generate_identity();
-        let prompt: Arc<dyn Prompt> = Arc::new(Nobody);
-        let recipient = parse_recipient(&public, prompt.clone()).unwrap();
-        let wrapped = wrap(b"key", &recipient).unwrap();
-        let mine =
-            parse_identities(format!("# comment\n{}\n", secret.as_str()).as_bytes(), "f", prompt.clone()).unwrap();
-        assert_eq!(unwrap(&wrapped, &mine).unwrap().as_slice(), b"key");
-        let other = parse_identities(generate_identity().0.as_bytes(), "f", prompt.clone()).unwrap();
-        assert!(matches!(unwrap(&wrapped, &other), Err(WrapError::NoMatch)));
-        assert!(parse_recipient("age1nonsense", prompt.clone()).is_err());
-        let public_file = parse_identities(format!("# mine\n{public}\n").as_bytes(), "f", prompt.clone());
-        assert!(matches!(public_file, Err(WrapError::PublicKey(_))));
-        assert!(parse_identities(b"nonsense\n", "f", prompt.clone()).is_err());
-        assert!(parse_identities(b"", "f", prompt).is_err());
-        let store = StoreIdentity::parse(&secret).unwrap();
-        assert_eq!(store.unwrap(&wrap_to_store(b"k2", &public).unwrap()).unwrap().as_slice(), b"k2");
-    }
-
-    #[test]
-    fn passphrases() {
-        let pass = || Passphrase::from("correct horse".to_owned());
-        let wrapped = wrap(b"key", &Recipient::passphrase(pass(), Some(10))).unwrap();
-        assert!(is_passphrase_file(&wrapped));
-        assert_eq!(unwrap(&wrapped, &[Identity::passphrase(pass())]).unwrap().as_slice(), b"key");
-        let wrong = Identity::passphrase(Passphrase::from("wrong".to_owned()));
-        assert!(matches!(unwrap(&wrapped, &[wrong]), Err(WrapError::NoMatch)));
     }
 }

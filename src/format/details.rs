@@ -6,7 +6,7 @@ use crate::model::{ForgetCause, ForgetDetail, HoldAction, HoldDetail, PolicyDeta
 
 encoded!(Rules { counts, within });
 encoded_byte!(ForgetCause, "cause of a forget" { Named = 1, Rules = 2, Policy = 3 });
-encoded_byte!(HoldAction, "action on a hold" { Set = 1, Lifted = 2, Confirmed = 3 });
+encoded_byte!(HoldAction, "action on a hold" { Set = 1, Lifted = 2, Confirmed = 3, Granted = 4, Denied = 5 });
 versioned!(ForgetDetail, "detail of a forget" { cause, rules, policy, reason, by });
 versioned!(HoldDetail, "detail of a hold" { action, hold, until, reason, by });
 versioned!(PolicyDetail, "detail of a policy" { dataset, class, rules, reason, by });
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn unknown_versions_and_numbers_are_refused() {
-        for bad in [&[2, 1, 0, 0, 0, 0, 0][..], &[1, 4, 0, 0, 0, 0, 0], &[1, 1, 0, 0, 0, 0], &[]] {
+        for bad in [&[2, 1, 0, 0, 0, 0, 0][..], &[1, 6, 0, 0, 0, 0, 0], &[1, 1, 0, 0, 0, 0], &[]] {
             assert!(HoldDetail::from_bytes(bad).is_err(), "{bad:?}");
         }
         assert!(HoldDetail::from_bytes(&[1, 1, 0, 0, 0, 0, 0]).is_ok());

@@ -12,6 +12,8 @@ use crate::model::{Ext, KeyChange, KeyInfo, Purpose, Role};
 const TOKENS: u32 = 1;
 /// Tag in the key records that init makes: the keys it made, a list of key infos.
 const INITIAL_KEYS: u32 = 2;
+/// Tag in a key change: the keys that were removed and whose recipients are known, a list of key infos.
+const FORMER_KEYS: u32 = 1;
 /// Tag in an epoch record: the role of the key whose holder wrote, if it is not an owner's.
 const WRITER_ROLE: u32 = 1;
 /// Tag in an epoch record: empty, if the run moved what was there.
@@ -109,6 +111,20 @@ pub fn initial_keys(ext: &Ext) -> Result<Option<Vec<KeyInfo>>, DecodeError> {
     tagged(ext, INITIAL_KEYS).map(|bytes| from_bytes(bytes, "list of keys")).transpose()
 }
 
+/// The extension of a key change: keys that were removed.
+#[must_use]
+pub fn key_change_ext(former: &[KeyInfo]) -> Ext {
+    if former.is_empty() { Ext::new() } else { vec![(FORMER_KEYS, to_bytes(&former.to_vec()))] }
+}
+
+/// The keys that a key change tells were removed, by itself or before it.
+///
+/// # Errors
+/// If they are malformed.
+pub fn former_keys(ext: &Ext) -> Result<Vec<KeyInfo>, DecodeError> {
+    tagged(ext, FORMER_KEYS).map_or(Ok(Vec::new()), |bytes| from_bytes(bytes, "list of keys"))
+}
+
 /// The extension of an epoch record that the holder of such a key writes.
 #[must_use]
 pub fn epoch_ext(role: Role, purpose: Purpose) -> Ext {
@@ -153,8 +169,10 @@ mod tests {
             removed: vec![info(2).name],
             rotated: true,
             keys: vec![info(1), info(3)],
-            ext: Ext::new(),
+            ext: key_change_ext(&[info(2)]),
         };
+        assert_eq!(former_keys(&change.ext).unwrap(), [info(2)]);
+        assert_eq!(former_keys(&key_change_ext(&[])).unwrap(), []);
         let bytes = change.to_bytes();
         assert_eq!(KeyChange::from_bytes(&bytes).unwrap(), change);
         for len in 0..bytes.len() {

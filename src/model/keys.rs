@@ -85,6 +85,14 @@ impl KeyInfo {
     }
 }
 
+/// True if two recipients are one: of an SSH key the comment does not count. Of passphrases it cannot be told.
+#[must_use]
+pub fn same_recipient(a: &str, b: &str) -> bool {
+    let words = if a.starts_with("ssh-") { 2 } else { 1 };
+    let known = !a.is_empty() && a != KeyInfo::PASSPHRASE;
+    known && a.split_whitespace().take(words).eq(b.split_whitespace().take(words))
+}
+
 /// What a log entry of this sort says: how the keys changed, and all of them as they are after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyChange {
@@ -103,6 +111,15 @@ pub struct KeyChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recipient_is_known_again() {
+        assert!(same_recipient("age1abc", "age1abc ") && !same_recipient("age1abc", "age1abd"));
+        assert!(
+            same_recipient("ssh-rsa AAAA ann@a", "ssh-rsa AAAA") && !same_recipient("ssh-rsa AAAA", "ssh-rsa AAAB")
+        );
+        assert!(!same_recipient("passphrase", "passphrase") && !same_recipient("", ""));
+    }
 
     #[test]
     fn kinds_of_recipients() {

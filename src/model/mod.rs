@@ -18,14 +18,16 @@ pub use entry::{
 };
 pub use failure::{Failure, Kind, shell_word};
 pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
-pub use keys::{KeyChange, KeyInfo, Purpose, Role};
+pub use keys::{KeyChange, KeyInfo, Purpose, Role, same_recipient};
 pub use link::LinkItem;
 pub use manifest::{
     DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,
 };
 pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts};
 pub use progress::{Notice, Progress, Quiet};
-pub use retention::{ForgetCause, ForgetDetail, HoldAction, HoldDetail, PolicyDetail, Rule, Rules, age_text};
+pub use retention::{
+    ForgetCause, ForgetDetail, HoldAction, HoldDetail, Immutable, PolicyDetail, Rule, Rules, age_text,
+};
 pub use time::Timestamp;
 
 /// What later versions add to a structure: tags in ascending order, each with its bytes.

@@ -132,6 +132,21 @@ pub enum HoldAction {
     Lifted,
     /// The snapshot is as it should be, however strange: nothing before it need be kept on its account.
     Confirmed,
+    /// The snapshot is immutable from here on.
+    Granted,
+    /// That a writer key asks for it to be immutable is not heeded.
+    Denied,
+}
+
+/// How far a snapshot is immutable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Immutable {
+    /// Not at all.
+    No,
+    /// A writer key asks for it, and no catalog or owner key has decided: until then it stays.
+    Asked,
+    /// It has no delete path.
+    Yes,
 }
 
 /// What a log entry says about a hold.

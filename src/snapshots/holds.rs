@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::model::{HoldAction, HoldDetail, LogEntry, LogKind, SnapshotId, Timestamp};
+use crate::model::{HoldAction, HoldDetail, Immutable, LogEntry, LogKind, SnapshotId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// A hold that was set and not lifted. What it says may be unknown: it holds all the same.
@@ -34,6 +34,10 @@ pub struct Holds {
     set: HashMap<SnapshotId, BTreeMap<u64, Hold>>,
     lifted: HashSet<(u64, SnapshotId)>,
     confirmed: HashSet<SnapshotId>,
+    granted: HashSet<SnapshotId>,
+    denied: HashSet<SnapshotId>,
+    /// Snapshots that a catalog or owner key vouches for.
+    vouched: HashSet<SnapshotId>,
 }
 
 impl Holds {
@@ -45,7 +49,7 @@ impl Holds {
     pub fn since(store: &Store, sequence: u64) -> Result<Self, StoreError> {
         let mut holds = Self::default();
         store.newest_entries(|entry| {
-            if entry.kind == LogKind::Hold && store.keyring().vouches_for(&entry) == Some(true) {
+            if store.keyring().vouches_for(&entry) == Some(true) {
                 holds.add(store, &entry);
             }
             entry.sequence > sequence
@@ -55,6 +59,9 @@ impl Holds {
 
     /// Takes an entry into account that somebody vouches for.
     pub(super) fn add(&mut self, store: &Store, entry: &LogEntry) {
+        if entry.kind == LogKind::Snapshot {
+            self.vouched.insert(entry.manifest);
+        }
         if entry.kind != LogKind::Hold {
             return;
         }
@@ -83,9 +90,9 @@ impl Holds {
                 self.lifted.insert((detail.hold, entry.manifest));
             }
             HoldAction::Lifted => {}
-            HoldAction::Confirmed => {
-                self.confirmed.insert(entry.manifest);
-            }
+            HoldAction::Confirmed => drop(self.confirmed.insert(entry.manifest)),
+            HoldAction::Granted => drop(self.granted.insert(entry.manifest)),
+            HoldAction::Denied => drop(self.denied.insert(entry.manifest)),
         }
     }
 
@@ -99,6 +106,19 @@ impl Holds {
     #[must_use]
     pub fn in_force(&self, id: &SnapshotId, now: Timestamp) -> Option<&Hold> {
         self.on(id).find(|hold| hold.is_in_force(now))
+    }
+
+    /// How far a snapshot is immutable; `asks`: its manifest says so. What a catalog or owner key has said about its own snapshot, or
+    /// granted, nobody takes back.
+    #[must_use]
+    pub fn immutable(&self, id: &SnapshotId, asks: bool) -> Immutable {
+        match () {
+            () if self.granted.contains(id) => Immutable::Yes,
+            () if !asks => Immutable::No,
+            () if self.vouched.contains(id) => Immutable::Yes,
+            () if self.denied.contains(id) => Immutable::No,
+            () => Immutable::Asked,
+        }
     }
 
     /// True if somebody confirmed that the snapshot is as it should be.
@@ -133,6 +153,31 @@ mod tests {
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp { seconds, nanos: 0 }
+    }
+
+    /// What a writer asks for is kept until somebody decides; what was granted stays so, in whatever order the log is read.
+    #[test]
+    fn who_makes_a_snapshot_immutable() {
+        let say = |sequence, action| (entry(sequence, 1), HoldDetail { action, ..nothing() });
+        let (granted, denied) = (HoldAction::Granted, HoldAction::Denied);
+        let id = SnapshotId::from_bytes([1; 32]);
+        for (said, vouched, expected) in [
+            (&[][..], false, [Immutable::No, Immutable::Asked]),
+            (&[], true, [Immutable::No, Immutable::Yes]),
+            (&[denied], false, [Immutable::No, Immutable::No]),
+            (&[denied], true, [Immutable::No, Immutable::Yes]),
+            (&[granted], false, [Immutable::Yes, Immutable::Yes]),
+            (&[granted, denied], false, [Immutable::Yes, Immutable::Yes]),
+            (&[denied, granted], false, [Immutable::Yes, Immutable::Yes]),
+        ] {
+            let mut holds = Holds::default();
+            holds.vouched.extend(vouched.then_some(id));
+            for (sequence, action) in (5..).zip(said) {
+                let (entry, detail) = say(sequence, *action);
+                holds.apply(&entry, detail);
+            }
+            assert_eq!([false, true].map(|asks| holds.immutable(&id, asks)), expected, "{said:?} {vouched}");
+        }
     }
 
     #[test]

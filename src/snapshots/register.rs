@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{DatasetKey, LogEntry, LogKind, PolicyDetail, Role, Rules, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, Immutable, LogEntry, LogKind, PolicyDetail, Role, Rules, SnapshotId, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::holds::{Hold, Holds};
@@ -100,7 +100,12 @@ impl Register {
         };
         self.moments.push(Moment { sequence: entry.sequence, claimed: entry.arrival, vouched });
         match entry.kind {
-            LogKind::Snapshot => self.arrived.push(entry.into()),
+            LogKind::Snapshot => {
+                if vouched {
+                    self.holds.add(store, &entry);
+                }
+                self.arrived.push(entry.into());
+            }
             kind if !vouched => self.unvouched.push((entry.sequence, kind)),
             LogKind::Forget => {
                 self.forgotten.entry(entry.manifest).or_insert(entry.sequence);
@@ -178,8 +183,11 @@ impl Register {
             return Ok(Standing::Removed);
         }
         Ok(match store.manifest(id) {
-            Ok(manifest) if manifest.evidence.immutable => Standing::Kept("it is immutable".to_owned()),
-            Ok(_) => Standing::Forgotten(*sequence),
+            Ok(manifest) => match self.holds.immutable(id, manifest.evidence.immutable) {
+                Immutable::Yes => Standing::Kept("it is immutable".to_owned()),
+                Immutable::Asked => Standing::Kept("a writer key asks that it be immutable".to_owned()),
+                Immutable::No => Standing::Forgotten(*sequence),
+            },
             Err(e) if e.is_damage() => Standing::Kept(format!("whether it is immutable cannot be read: {e}")),
             Err(e) => return Err(e),
         })

@@ -151,7 +151,7 @@ pub fn resolve(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<Sna
 /// # Errors
 /// If there is none, or several.
 pub fn resolve_row(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRow, ResolveError> {
-    let found = find(store, name, now);
+    let mut found = find(store, name, now);
     if let Ok(row) = &found {
         match store.keep(row.sequence) {
             Err(StoreError::Locked(_)) => {
@@ -159,6 +159,15 @@ pub fn resolve_row(store: &Store, name: &SnapshotName, now: Timestamp) -> Result
             }
             // Who may not write into the store's folder reads all the same, and gets errors should gc come by.
             Err(e) => log::debug!("snapshot {} cannot be leased: {e}", row.id),
+            // Between the look and the lease gc may have removed it.
+            Ok(()) if store.is_outdated() => {
+                if let Err(e) = store.refresh() {
+                    log::debug!("the store cannot be looked at again: {e}");
+                }
+                if store.is_forgotten(&row.id, row.sequence).unwrap_or(false) {
+                    found = Err(ResolveError::Nothing(format!("{}: it was given up", row.id)));
+                }
+            }
             Ok(()) => {}
         }
     }

@@ -51,6 +51,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Which part.
         what: &'static str,
+        /// The key in use, if this client has nothing by which to know it: an owner may well have made the change.
+        unknown: Option<KeyName>,
         /// The pin file.
         pin: PathBuf,
     },
@@ -194,7 +196,7 @@ impl Failure for StoreError {
             Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. } | WrapError::PublicKey(_)) => {
                 Kind::Usage
             }
-            Self::Keys(WrapError::NoMatch) => Kind::WrongKey,
+            Self::Keys(WrapError::NoMatch | WrapError::Locked { .. } | WrapError::Plugin(_)) => Kind::WrongKey,
             Self::KeysRenewed(_) => Kind::Failed,
             Self::Io { .. } | Self::Database(_) | Self::Keys(_) | Self::Random(_) | Self::Block(_) => Kind::Failed,
         }
@@ -216,6 +218,11 @@ impl Failure for StoreError {
                 "name a command that prints it in LARDER_PASSPHRASE_COMMAND, or an identity with --identity FILE"
                     .to_owned()
             }
+            Self::KeysChanged { unknown: Some(key), pin, .. } => format!(
+                "the key {key} was not used here before, so nothing proves that an owner made the change: ask one whether `larder key \
+                 list` shows {key}; if so, remove {} and try again; or open the store once with a key that was used here",
+                pin.display()
+            ),
             Self::KeysChanged { pin, .. } => format!(
                 "somebody may have replaced the store; if the change is yours, remove {} and try again",
                 pin.display()
@@ -228,6 +235,10 @@ impl Failure for StoreError {
                 "remove {} and try again; this client then takes the store as it is now for the right one",
                 path.display()
             ),
+            Self::Keys(WrapError::Locked { given: false, .. }) => {
+                "name a command that prints it in LARDER_PASSPHRASE_COMMAND, or run it on a terminal".to_owned()
+            }
+            Self::Keys(WrapError::Locked { .. }) => "try again with the passphrase of that file".to_owned(),
             Self::Keys(WrapError::PublicKey(file)) => match file.strip_suffix(".pub") {
                 Some(private) => format!("give the private key: perhaps {private}"),
                 None => {

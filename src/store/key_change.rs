@@ -9,9 +9,10 @@ use std::sync::PoisonError;
 use crate::codec::{
     Authority, Identity, Passphrase, Recipient, digest, generate_identity, random_bytes, seal_value, unwrap, wrap,
 };
-use crate::format::{Family, KeyRecord, key_record_ext, number_key};
+use crate::format::{Family, KeyRecord, key_change_ext, key_record_ext, number_key};
 use crate::model::{
     DatasetKey, Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Purpose, Role, SnapshotId, Timestamp,
+    same_recipient,
 };
 
 use super::Store;
@@ -155,15 +156,16 @@ impl KeyAdmin {
     pub fn add(self, new: Vec<NewKey>, now: Timestamp) -> Result<Changed, StoreError> {
         let mine = self.mine()?;
         let (mut keys, mut put, mut added) = (self.roster.keys.clone(), Vec::new(), Vec::new());
+        let mut former = self.roster.former.clone();
         for new in new {
-            let info = KeyInfo {
-                name: KeyName::from_bytes(random_bytes()?),
-                role: new.role,
-                recipient: new.recipient.to_string(),
-                label: new.label,
-                added: now,
-                ext: Ext::new(),
+            // Who was removed and comes back gets the old name: by its token the holder's clients know that an owner did it.
+            let recipient = new.recipient.to_string();
+            let comes_back = |key: &KeyInfo| same_recipient(&key.recipient, &recipient) && !has(&keys, key.name);
+            let name = match former.iter().position(comes_back) {
+                Some(at) => former.remove(at).name,
+                None => KeyName::from_bytes(random_bytes()?),
             };
+            let info = KeyInfo { name, role: new.role, recipient, label: new.label, added: now, ext: Ext::new() };
             put.push((info.name, wrap_record(mine, &info, &new.recipient)?));
             keys.push(info.clone());
             added.push(info);
@@ -173,7 +175,7 @@ impl KeyAdmin {
             removed: Vec::new(),
             rotated: false,
             keys,
-            ext: Ext::new(),
+            ext: key_change_ext(&former),
         };
         let (sequence, _) = self.publish(mine, &change, &put, now)?;
         Ok(Changed { added, removed: Vec::new(), rotated: None, sequence })
@@ -185,7 +187,8 @@ impl KeyAdmin {
     /// [`StoreError::Refused`] if no owner would be left; if writing fails.
     pub fn remove(self, names: &[KeyName], now: Timestamp) -> Result<Changed, StoreError> {
         let (keys, removed) = self.without(names)?;
-        let change = KeyChange { added: Vec::new(), removed: names.to_vec(), rotated: false, keys, ext: Ext::new() };
+        let ext = self.former_with(&removed);
+        let change = KeyChange { added: Vec::new(), removed: names.to_vec(), rotated: false, keys, ext };
         let (sequence, _) = self.publish(self.mine()?, &change, &[], now)?;
         Ok(Changed { added: Vec::new(), removed, rotated: None, sequence })
     }
@@ -217,7 +220,8 @@ impl KeyAdmin {
             })?;
             put.push((key.name, wrap_record(&next, key, recipient)?));
         }
-        let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext: Ext::new() };
+        let ext = self.former_with(&gone);
+        let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext };
         let (sequence, hash) = self.publish(&next, &change, &put, now)?;
         if let Some((_, wrapped)) = put.iter().find(|(name, _)| *name == next.name) {
             // This session need not be told of what it did itself.
@@ -244,6 +248,14 @@ impl KeyAdmin {
         Err(StoreError::Refused(
             "no owner key would be left, and nobody could read the store; nothing was changed".into(),
         ))
+    }
+
+    /// The keys that were removed before, and these: of each recipient the newest.
+    fn former_with(&self, gone: &[KeyInfo]) -> Ext {
+        let again = |key: &KeyInfo| gone.iter().any(|gone| same_recipient(&gone.recipient, &key.recipient));
+        let before = self.roster.former.iter().filter(|key| !again(key));
+        let known = gone.iter().filter(|key| same_recipient(&key.recipient, &key.recipient));
+        key_change_ext(&before.chain(known).cloned().collect::<Vec<_>>())
     }
 
     /// Writes the change: one batch, then the files. `by` has the identities whose owners prove it.
@@ -281,6 +293,10 @@ impl KeyAdmin {
         log::info!("entry {sequence} of the log: the store has {} keys", change.keys.len());
         Ok((sequence, hash))
     }
+}
+
+fn has(keys: &[KeyInfo], name: KeyName) -> bool {
+    keys.iter().any(|key| key.name == name)
 }
 
 /// The object of a key: of what `from` knows, what its role needs.

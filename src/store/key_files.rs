@@ -37,14 +37,18 @@ pub(super) fn rows(db: &Db) -> Result<BTreeMap<KeyName, Vec<u8>>, StoreError> {
     Ok(found)
 }
 
+/// The key whose object a file is; nothing if its name is of another sort.
+pub(super) fn name_of(path: &Path) -> Option<KeyName> {
+    path.file_name()?.to_str()?.strip_suffix(".age")?.parse().ok()
+}
+
 /// The names of the key objects that lie as files.
 pub(super) fn names_of_files(dir: &Path) -> Result<Vec<KeyName>, StoreError> {
     let keys = dir.join("keys");
     let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
     let mut found = Vec::new();
     for item in std::fs::read_dir(&keys).map_err(fail)? {
-        let name = item.map_err(fail)?.file_name();
-        found.extend(name.to_str().and_then(|n| n.strip_suffix(".age")).and_then(|n| n.parse::<KeyName>().ok()));
+        found.extend(name_of(&item.map_err(fail)?.path()));
     }
     found.sort_unstable();
     Ok(found)

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -31,6 +31,8 @@ struct Held {
     file: Option<File>,
     /// How often each sequence is leased: a second lock by the same descriptor is the same lock.
     counts: HashMap<u64, u64>,
+    /// What this process keeps from being leased is locked by another descriptor, one for all, as long as there is anything.
+    clearing: Weak<File>,
 }
 
 /// As long as it lives gc leaves a snapshot where it is.
@@ -79,31 +81,47 @@ impl Store {
 #[derive(Debug)]
 #[must_use = "it ends when it is dropped"]
 pub struct Clearance {
-    // Its lock ends with the descriptor.
-    _file: File,
+    file: Arc<File>,
+    sequence: u64,
+}
+
+impl Drop for Clearance {
+    fn drop(&mut self) {
+        // What cannot be let go ends with the descriptor.
+        let _ = set(&self.file, libc::F_UNLCK, self.sequence);
+    }
 }
 
 impl Store {
-    /// Keeps a snapshot that is about to be removed from being leased; nothing if somebody has leased it.
+    /// Keeps a snapshot that is about to be removed from being leased; nothing if somebody has leased it. To be asked for once at a time.
     ///
     /// # Errors
     /// If the store's folder allows no locks to us.
     pub fn clearance(&self, sequence: u64) -> Result<Option<Clearance>, StoreError> {
-        let path = self.dir().join(FILE);
-        let fail = |e| StoreError::io(format!("cannot lock {}", path.display()), e);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
-        match set(&file, libc::F_WRLCK, sequence) {
-            Ok(()) => Ok(Some(Clearance { _file: file })),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-            Err(e) => Err(fail(e.into())),
-        }
+        self.inner.leases.clear(self.dir(), sequence)
     }
 }
 
 impl Leases {
+    fn clear(&self, dir: &Path, sequence: u64) -> Result<Option<Clearance>, StoreError> {
+        let path = dir.join(FILE);
+        let fail = |e| StoreError::io(format!("cannot lock {}", path.display()), e);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match held.clearing.upgrade() {
+            Some(file) => file,
+            None => Arc::new(for_writing(&path).map_err(fail)?),
+        };
+        held.clearing = Arc::downgrade(&file);
+        match set(&file, libc::F_WRLCK, sequence) {
+            Ok(()) => Ok(Some(Clearance { file, sequence })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(e) => Err(fail(e.into())),
+        }
+    }
+
     fn take(&self, dir: &Path, sequence: u64) -> Result<(), StoreError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Held { file, counts } = &mut *held;
+        let Held { file, counts, .. } = &mut *held;
         let file = match file {
             Some(file) => file,
             None => file.insert(open(dir)?),
@@ -123,12 +141,14 @@ impl Leases {
 fn open(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(FILE);
     let opened = match File::open(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
-        }
+        Err(e) if e.kind() == ErrorKind::NotFound => for_writing(&path),
         opened => opened,
     };
     opened.map_err(|e| StoreError::io(format!("cannot open {}", path.display()), e))
+}
+
+fn for_writing(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// Locks or unlocks the byte of a sequence, for this descriptor alone. Never waits.
@@ -166,5 +186,26 @@ mod tests {
         set(&gc, libc::F_UNLCK, 7).unwrap();
         let _again = lease(7).unwrap();
         assert!(!takes(7));
+    }
+
+    /// Each is let go by itself, and all of them cost one descriptor.
+    #[test]
+    fn clearances_share_a_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("leases")).unwrap();
+        let (gc, reader) = (Leases::default(), Arc::new(Leases::default()));
+        let clear = |sequence| gc.clear(dir.path(), sequence).unwrap();
+        let leased = |sequence| reader.take(dir.path(), sequence).is_ok();
+        assert!(leased(5));
+        let all: Vec<_> = (0..1000).map(clear).collect();
+        let of = |sequence: usize| all[sequence].as_ref().map(|c| Arc::as_ptr(&c.file));
+        assert!(of(5).is_none() && of(4).is_some() && of(4) == of(999));
+        assert!(!leased(4) && !leased(999) && leased(1000));
+        let mut all = all;
+        drop(all.remove(4));
+        assert!(leased(4) && !leased(3) && !leased(6));
+        drop(all);
+        assert!(leased(3));
+        assert!(clear(3).is_none() && clear(4).is_none() && clear(6).is_some());
     }
 }

@@ -115,9 +115,10 @@ impl Inner {
 /// [`StoreError`] tells what stands in the way; nothing is changed.
 pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
-    let unlocked = unlock::unlock(dir, &header, unlock, dirs)?;
-    let tip = tip::read(dir, unlocked.keyring.ids())?;
+    let (keyring, unlocking) = unlock::Unlocking::begin(dir, &header, unlock, dirs)?;
+    let tip = tip::read(dir, keyring.ids())?;
     let db = mend::open_database(dir, tip.as_ref())?;
+    let unlocked = unlocking.settle(keyring, &db);
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_canary()?;
     store.check_tip(tip)?;
@@ -272,6 +273,12 @@ impl Store {
         self.inner.replace_db(Arc::new(open(&self.inner.dir, tip.as_ref())?));
         self.check_tip(tip)?;
         self.check_pin()
+    }
+
+    /// True if a writer was at work since the store was looked at.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.db().is_outdated()
     }
 
     /// What changes when a writer has been at work: compare two of them to know whether [`Self::refresh`] is worth its time.

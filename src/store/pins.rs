@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::digest;
 use crate::format::{KeyRecord, tokens_of};
-use crate::model::{Digest, StoreId};
+use crate::model::{Digest, KeyName, StoreId};
 
 use super::error::StoreError;
 use super::files::{make_dir, write_whole};
@@ -66,7 +66,7 @@ impl PinFile {
     /// Refuses another id key than the one seen before.
     pub(super) fn check_commitment(&self, commitment: &[u8; 32]) -> Result<(), StoreError> {
         match &self.pin {
-            Some(pin) if pin.commitment != hex(commitment) => Err(self.changed("the id key")),
+            Some(pin) if pin.commitment != hex(commitment) => Err(self.changed("the id key", None)),
             _ => Ok(()),
         }
     }
@@ -85,12 +85,14 @@ impl PinFile {
                 log::info!("the store's identities were rotated by an owner");
                 Ok(())
             }
-            _ => Err(self.changed("the store's recipients")),
+            Some(_) => Err(self.changed("the store's recipients", None)),
+            // Nothing that this client has seen says who made this record: a key that is new here, or was used before keys had tokens.
+            None => Err(self.changed("the store's recipients", record.map(|r| r.name))),
         }
     }
 
-    fn changed(&self, what: &'static str) -> StoreError {
-        StoreError::KeysChanged { path: self.store_dir.clone(), what, pin: self.path.clone() }
+    fn changed(&self, what: &'static str, unknown: Option<KeyName>) -> StoreError {
+        StoreError::KeysChanged { path: self.store_dir.clone(), what, unknown, pin: self.path.clone() }
     }
 
     /// The sequence that was seen last, 0 if none.

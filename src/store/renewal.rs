@@ -40,7 +40,7 @@ impl Store {
         }
         let Ok(plain) = unwrap(&wrapped, std::slice::from_ref(identity)) else { return Ok(false) };
         let path = key_files::path(self.dir(), mine.name);
-        let record = unlock::accept(&plain, self.header(), &path)?;
+        let record = unlock::record_of(&plain, self.header(), &path)?;
         let known = tokens_of(&mine.ext).first().copied();
         if record.name != mine.name || known.is_none_or(|token| !tokens_of(&record.ext).contains(&token)) {
             log::warn!("{} was replaced, and not by an owner of the store", path.display());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::codec::Authority;
-use crate::format::{Family, KeyRecord, initial_keys, number_key, split_mac};
+use crate::format::{Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
 use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
 
 use super::db::Db;
@@ -39,6 +39,8 @@ pub struct KeyRow {
 #[derive(Debug)]
 pub(super) struct Roster {
     pub(super) keys: Vec<KeyInfo>,
+    /// Those that were removed and whose recipients are known.
+    pub(super) former: Vec<KeyInfo>,
     pub(super) forged: Vec<u64>,
     pub(super) proved: bool,
 }
@@ -56,7 +58,7 @@ impl Store {
     pub fn keys(&self) -> Result<KeyList, StoreError> {
         self.require(Role::Catalog, "listing keys")?;
         let db = self.fresh_db()?;
-        let Roster { keys, forged, proved } = self.roster(&db)?;
+        let Roster { keys, forged, proved, .. } = self.roster(&db)?;
         let objects = key_files::rows(&db)?;
         let files = key_files::names_of_files(self.dir())?;
         let there: BTreeSet<KeyName> = objects.keys().copied().chain(files).collect();
@@ -95,16 +97,17 @@ impl Store {
                 return Ok(true);
             }
             match self.key_change(db, &entry, authority.as_ref()) {
-                Some(change) => found = Some(change.keys),
+                Some(change) => found = Some(change),
                 None => forged.push(entry.sequence),
             }
             Ok(found.is_none())
         })?;
-        let keys = match (found, initial_keys(&record.ext)?) {
-            (Some(keys), _) | (None, Some(keys)) => keys,
-            (None, None) => self.unlisted(db)?,
+        let (keys, former) = match (found, initial_keys(&record.ext)?) {
+            (Some(change), _) => (change.keys, former_keys(&change.ext)?),
+            (None, Some(keys)) => (keys, Vec::new()),
+            (None, None) => (self.unlisted(db)?, Vec::new()),
         };
-        Ok(Roster { keys, forged, proved: authority.is_some() })
+        Ok(Roster { keys, former, forged, proved: authority.is_some() })
     }
 
     /// What an entry says about the keys; nothing if it is not proved or not understood.

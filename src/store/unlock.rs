@@ -1,5 +1,6 @@
 //! From identities to a keyring.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,31 +34,77 @@ pub trait Unlock {
 pub(super) struct Unlocked {
     pub(super) keyring: Keyring,
     pub(super) pin: PinFile,
-    /// The identity that opened the key object, so that it can be opened again when an owner has wrapped it anew.
+    /// What opened the key object, so that it can be opened again when an owner has wrapped it anew.
     pub(super) opener: Option<Identity>,
 }
 
-/// Opens a key object of the store and compares the keys with those this client has seen.
-pub(super) fn unlock(
-    dir: &Path,
-    header: &Header,
-    unlock: &dyn Unlock,
-    dirs: &ClientDirs,
-) -> Result<Unlocked, StoreError> {
-    let pin = PinFile::read(dirs, header.store, dir)?;
-    if header.cipher == Cipher::None {
+/// The way from a header to a keyring, with all that was asked for on it.
+pub(super) struct Unlocking<'a> {
+    dir: &'a Path,
+    header: &'a Header,
+    unlock: &'a dyn Unlock,
+    pin: PinFile,
+    objects: Vec<(PathBuf, Vec<u8>)>,
+    identities: OnceCell<Vec<Identity>>,
+    passphrase: OnceCell<Option<Identity>>,
+    /// Which of the identities opened the object that was opened last; none if it was the passphrase.
+    opener: Cell<Option<usize>>,
+}
+
+impl<'a> Unlocking<'a> {
+    /// Opens a key object of the store and compares the keys with those this client has seen.
+    pub(super) fn begin(
+        dir: &'a Path,
+        header: &'a Header,
+        unlock: &'a dyn Unlock,
+        dirs: &ClientDirs,
+    ) -> Result<(Keyring, Self), StoreError> {
+        let pin = PinFile::read(dirs, header.store, dir)?;
+        let objects = if header.cipher == Cipher::None { Vec::new() } else { key_objects(dir)? };
+        let (identities, passphrase) = (OnceCell::new(), OnceCell::new());
+        let unlocking = Self { dir, header, unlock, pin, objects, identities, passphrase, opener: Cell::new(None) };
+        let keyring = if header.cipher == Cipher::None { unlocking.public() } else { unlocking.open(&|_| true) }?;
+        Ok((keyring, unlocking))
+    }
+
+    fn public(&self) -> Result<Keyring, StoreError> {
         let keyring = Keyring::public();
-        if *keyring.ids().commitment() != header.commitment {
+        if *keyring.ids().commitment() != self.header.commitment {
             return Err(StoreError::damage("the header", "it does not fit the key of unencrypted stores"));
         }
         // A store that was encrypted when this client last saw it must not turn up open.
-        pin.check_commitment(&header.commitment)?;
-        return Ok(Unlocked { keyring, pin, opener: None });
+        self.pin.check_commitment(&self.header.commitment)?;
+        Ok(keyring)
     }
-    let (record, object, opener) = key_record(dir, header, unlock, &pin)?;
-    pin.check_commitment(&header.commitment)?;
-    pin.check_recipients(Some(&record))?;
-    Ok(Unlocked { keyring: Keyring::new(record, object)?, pin, opener: Some(opener) })
+
+    /// The keyring that counts, now that the database can be asked. An object that it does not have is left of a removal that was cut,
+    /// or was put there by hand: where the same identities open one that it has, that is meant.
+    pub(super) fn settle(self, keyring: Keyring, db: &Db) -> Unlocked {
+        let Some((record, object)) = keyring.key() else { return Unlocked { keyring, pin: self.pin, opener: None } };
+        // What cannot be read is verify's to tell.
+        let listed: Vec<_> = key_files::rows(db).unwrap_or_default().into_values().collect();
+        if listed.is_empty() || listed.iter().any(|row| digest(row) == *object) {
+            return self.finish(keyring);
+        }
+        log::warn!("the object of the key {} that was opened is none that the database has", record.name);
+        let opener = self.opener.get();
+        match self.open(&|wrapped| listed.iter().any(|row| row == wrapped)) {
+            Ok(meant) => self.finish(meant),
+            Err(_) => {
+                self.opener.set(opener);
+                self.finish(keyring)
+            }
+        }
+    }
+
+    /// Keeps of the identities the one that opened the object, and no other.
+    fn finish(self, keyring: Keyring) -> Unlocked {
+        let opener = match self.opener.get() {
+            Some(at) => self.identities.into_inner().and_then(|all| all.into_iter().nth(at)),
+            None => self.passphrase.into_inner().flatten(),
+        };
+        Unlocked { keyring, pin: self.pin, opener }
+    }
 }
 
 fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
@@ -94,75 +141,111 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     Ok(found.into_iter().collect())
 }
 
-/// What came of trying identities on key objects, besides a key record.
+/// What came of trying identities on key objects, besides a keyring: why it was none, of the first of each sort.
 #[derive(Default)]
 struct Tried {
-    /// A record that is not of this store.
+    /// A record that is not of this store, or not of one whose keys this client knows.
     forged: Option<StoreError>,
     /// An object that is no age file.
     broken: Option<StoreError>,
+    /// An identity that cannot be used as it is.
+    locked: Option<StoreError>,
 }
 
-impl Tried {
-    /// The record of the first object that one of these opens, the digest of that object, and the one that opened it. Identities go
-    /// before objects: who names one means it, whatever the default one opens.
-    fn open<'a>(
-        &mut self,
-        header: &Header,
+impl Unlocking<'_> {
+    /// The keyring of the first object, of those that are wanted, that an identity or the passphrase opens.
+    fn open(&self, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Keyring, StoreError> {
+        let objects = || self.objects.iter().filter(|(_, wrapped)| wanted(wrapped));
+        let with_passphrase = |yes: bool| objects().filter(move |(_, wrapped)| is_passphrase_file(wrapped) == yes);
+        let mut tried = Tried::default();
+        if let Some((found, at)) = self.try_all(with_passphrase(false), self.identities()?, &mut tried) {
+            self.opener.set(Some(at));
+            return Ok(found);
+        }
+        let mut wrong = StoreError::WrongKey(self.dir.to_owned());
+        if with_passphrase(true).next().is_some() {
+            match self.passphrase()? {
+                Some(passphrase) => {
+                    if let Some((found, _)) =
+                        self.try_all(with_passphrase(true), std::slice::from_ref(passphrase), &mut tried)
+                    {
+                        self.opener.set(None);
+                        return Ok(found);
+                    }
+                    wrong = StoreError::WrongPassphrase(self.dir.to_owned());
+                }
+                None => wrong = StoreError::NoPassphrase(self.dir.to_owned()),
+            }
+        }
+        // A header with another commitment than the one we know explains why a good key object does not fit.
+        if tried.forged.is_some() {
+            self.pin.check_commitment(&self.header.commitment)?;
+        }
+        Err(tried.forged.or(tried.broken).or(tried.locked).unwrap_or(wrong))
+    }
+
+    fn identities(&self) -> Result<&[Identity], StoreError> {
+        if let Some(known) = self.identities.get() {
+            return Ok(known);
+        }
+        let found = self.unlock.identities()?;
+        Ok(self.identities.get_or_init(|| found))
+    }
+
+    fn passphrase(&self) -> Result<Option<&Identity>, StoreError> {
+        if let Some(known) = self.passphrase.get() {
+            return Ok(known.as_ref());
+        }
+        let given = self.unlock.passphrase()?.map(Identity::passphrase);
+        Ok(self.passphrase.get_or_init(|| given).as_ref())
+    }
+
+    /// The first keyring to be had, and by which of the identities. Identities go before objects: who names one means it, whatever the
+    /// default one opens.
+    fn try_all<'a>(
+        &self,
         objects: impl Iterator<Item = &'a (PathBuf, Vec<u8>)> + Clone,
-        identities: Vec<Identity>,
-    ) -> Option<(KeyRecord, Digest, Identity)> {
-        for identity in identities {
+        identities: &[Identity],
+        tried: &mut Tried,
+    ) -> Option<(Keyring, usize)> {
+        for (at, identity) in identities.iter().enumerate() {
             for (path, wrapped) in objects.clone() {
-                match unwrap(wrapped, std::slice::from_ref(&identity)) {
-                    Ok(plain) => match accept(&plain, header, path) {
-                        Ok(record) => {
-                            log::info!("the key object {} fits: {}", path.display(), record.role);
-                            return Some((record, digest(wrapped), identity));
+                let damage = |e: WrapError| StoreError::damage(format!("the key object {}", path.display()), e);
+                match unwrap(wrapped, std::slice::from_ref(identity)) {
+                    Ok(plain) => match self.accept(&plain, path, digest(wrapped)) {
+                        Ok(keyring) => {
+                            log::info!("the key object {} fits: {}", path.display(), keyring.role());
+                            return Some((keyring, at));
                         }
-                        Err(e) => self.forged = Some(e),
+                        Err(e) => {
+                            log::warn!("the key object {} is passed over: {e}", path.display());
+                            tried.forged.get_or_insert(e);
+                        }
                     },
                     Err(WrapError::NoMatch) => log::debug!("the key object {} does not fit", path.display()),
-                    Err(e) => self.broken = Some(StoreError::damage(format!("the key object {}", path.display()), e)),
+                    Err(e @ (WrapError::Locked { .. } | WrapError::Plugin(_))) => {
+                        tried.locked.get_or_insert(e.into());
+                    }
+                    Err(e) => {
+                        tried.broken.get_or_insert_with(|| damage(e));
+                    }
                 }
             }
         }
         None
     }
+
+    /// Takes a key record only if it is this store's, and if its recipients are those that this client knows.
+    fn accept(&self, plain: &[u8], path: &Path, object: Digest) -> Result<Keyring, StoreError> {
+        let record = record_of(plain, self.header, path)?;
+        self.pin.check_commitment(&self.header.commitment)?;
+        self.pin.check_recipients(Some(&record))?;
+        Keyring::new(record, object)
+    }
 }
 
-fn key_record(
-    dir: &Path,
-    header: &Header,
-    unlock: &dyn Unlock,
-    pin: &PinFile,
-) -> Result<(KeyRecord, Digest, Identity), StoreError> {
-    let objects = key_objects(dir)?;
-    let with_passphrase = |wanted: bool| objects.iter().filter(move |(_, w)| is_passphrase_file(w) == wanted);
-    let mut tried = Tried::default();
-    if let Some(found) = tried.open(header, with_passphrase(false), unlock.identities()?) {
-        return Ok(found);
-    }
-    let mut wrong = StoreError::WrongKey(dir.to_owned());
-    if with_passphrase(true).next().is_some() {
-        match unlock.passphrase()? {
-            Some(passphrase) => match tried.open(header, with_passphrase(true), vec![Identity::passphrase(passphrase)])
-            {
-                Some(found) => return Ok(found),
-                None => wrong = StoreError::WrongPassphrase(dir.to_owned()),
-            },
-            None => wrong = StoreError::NoPassphrase(dir.to_owned()),
-        }
-    }
-    // A header with another commitment than the one we know explains why a good key object does not fit.
-    if tried.forged.is_some() {
-        pin.check_commitment(&header.commitment)?;
-    }
-    Err(tried.forged.or(tried.broken).unwrap_or(wrong))
-}
-
-/// Takes a key record only if it is this store's: its id and its id key's commitment are those of the header.
-pub(super) fn accept(plain: &[u8], header: &Header, path: &Path) -> Result<KeyRecord, StoreError> {
+/// The key record in an object, if it is the store's: its id and its id key's commitment are those of the header.
+pub(super) fn record_of(plain: &[u8], header: &Header, path: &Path) -> Result<KeyRecord, StoreError> {
     let what = || format!("the key object {}", path.display());
     let record = KeyRecord::from_bytes(plain).map_err(|e| StoreError::damage(what(), e))?;
     if record.store != header.store || commitment(&record.id_key) != header.commitment {

@@ -126,12 +126,14 @@ fn a_writer_cannot_have_others_seal_to_its_own_key() {
             }
             write_object(&path, &forged, &recipient_of(&victim));
             capture(&victim, &store, &tree).refused(12, "recipients changed");
-            // Nor beside the right one, under another name that comes first.
+            // Beside the right one, under another name that comes first, it hinders nobody.
             let beside = path.with_file_name("0000000000000000.age");
             forged.name = KeyName::from_bytes([0; 8]);
             fs::write(&path, &bytes).unwrap();
             write_object(&beside, &forged, &recipient_of(&victim));
-            capture(&victim, &store, &tree).refused(12, "recipients changed");
+            capture(&victim, &store, &tree).done();
+            let newest = rows(&database(&store), Family::Epochs).len();
+            assert_eq!(opened_epochs(&store, sandbox.client()), newest, "all of it is sealed to the store's own");
             fs::remove_file(&beside).unwrap();
             forged.name = good.name;
         }
@@ -149,6 +151,18 @@ fn a_writer_cannot_have_others_seal_to_its_own_key() {
     let list = listed(sandbox.client(), &store);
     assert_eq!(list["forged_entries"].as_array().unwrap().len(), 1);
     assert_eq!(names(&list).len(), 5);
+}
+
+/// How many runs an owner can open.
+fn opened_epochs(store: &Path, owner: &Client) -> usize {
+    let (record, _) = record_of(owner, store);
+    let of = |texts: &[String]| parse_identities(texts.join("\n").as_bytes(), "store", Arc::new(Nobody)).unwrap();
+    let (page, chunk) = (of(&record.page_identities), of(&record.chunk_identities));
+    let opens = |value: &[u8]| {
+        let epoch = EpochRecord::from_bytes(&value[..value.len() - 32]).unwrap();
+        unwrap(&epoch.page_key, &page).is_ok() && unwrap(&epoch.chunk_key, &chunk).is_ok()
+    };
+    rows(&database(store), Family::Epochs).iter().filter(|(_, value)| opens(value)).count()
 }
 
 /// Someone whose owner key was removed has the older authority, and may seal details: the page recipient is no secret.

@@ -5,8 +5,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
+use larder::model::{Failure, Kind};
+use larder::snapshots::resolve;
+use nix::libc;
 use serde_json::Value;
 
+use crate::clocked::{now, opened};
 use crate::keys::named_member;
 use crate::mounting::Mounted;
 use crate::sandbox::{Ran, Sandbox, compare, model, noise};
@@ -87,6 +91,42 @@ fn a_mount_keeps_what_was_forgotten_for_as_long_as_it_is_used() {
     drop(mounted);
     assert_eq!(gc(&sandbox, &[])["removed"][0], *all[0]);
     sandbox.larder(["verify", "--read-data"]).done();
+}
+
+/// Whoever comes while gc removes a snapshot, or has looked at the store before, is told that there is none: that is no damage.
+#[test]
+fn what_is_removed_meanwhile_is_not_found() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..3 {
+        fs::write(source.join("file"), noise(turn, 200_000)).unwrap();
+        sandbox.snapshot(&source, "d").done();
+    }
+    let all = ids(&sandbox);
+    sandbox.larder(["forget", &all[0], "-n"]).done();
+    // As gc does from before it removes the manifest until after that.
+    let leases = fs::File::options().read(true).write(true).open(sandbox.store().join("leases/snapshots")).unwrap();
+    let lock = |kind: i32| {
+        let byte = libc::flock { l_type: kind as i16, l_whence: 0, l_start: 1, l_len: 1, l_pid: 0 };
+        nix::fcntl::fcntl(&leases, nix::fcntl::FcntlArg::F_OFD_SETLK(&byte)).unwrap();
+    };
+    lock(libc::F_WRLCK);
+    let dest = sandbox.path("dest");
+    let file = format!("{}:file", all[0]);
+    for words in [&["cat", &file][..], &["restore", &all[0], text(&dest)], &["ls", &all[0]], &["show", &all[0]]] {
+        sandbox.larder(words).refused(10, "gc removes it now");
+    }
+    sandbox.larder(["cat", &format!("{}:file", all[1])]).done();
+    lock(libc::F_UNLCK);
+    let store = opened(&sandbox, sandbox.client());
+    let find = |id: &String| resolve(&store, &id.parse().unwrap(), now());
+    sandbox.larder(["forget", &all[0]]).done();
+    assert_eq!(gc(&sandbox, &[])["removed"][0], *all[0]);
+    let error = find(&all[0]).unwrap_err();
+    assert!(error.kind() == Kind::NotFound && error.to_string().contains("given up"), "{error}");
+    assert_eq!(find(&all[1]).unwrap().to_string(), all[1]);
+    sandbox.larder(["cat", &file]).refused(10, "no snapshot");
 }
 
 #[test]

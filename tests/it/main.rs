@@ -25,7 +25,8 @@ mod fixtures; // frozen stores of each format version, read by Larder and by tes
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod gc; // snapshots given up, and their room given back
-mod keys; // keys come and go, kinds of identities, rotation, kills meanwhile
+mod identities; // what opens a store, and that nothing of it is told
+mod keys; // keys come and go, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names

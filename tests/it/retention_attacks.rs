@@ -2,10 +2,10 @@
 
 use larder::codec::{MacLabel, digest};
 use larder::format::{Family, join_mac, number_key};
-use larder::model::{LogEntry, LogKind, Role, Timestamp};
+use larder::model::{Evidence, LogEntry, LogKind, Role, Timestamp};
 use larder::store::{SnapshotRow, Store};
 
-use crate::clocked::{Told, capture_at, client_with_role, database, days_ago, folder, now, opened};
+use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
 use crate::fixtures::script;
 use crate::sandbox::{Client, Ran, Sandbox};
 
@@ -137,6 +137,66 @@ fn a_plain_flood_pushes_out_nobody_elses_and_is_told() {
     week.sandbox.larder(["release", "--strange", &newest]).done();
     let told = week.forget(&["--keep-last", "3"], 0);
     assert!(told.forgotten.contains(&week.writers[0]), "{told:?}");
+}
+
+/// Whoever has a writer key cannot fill a store for ever, nor is what an honest one asks passed over.
+#[test]
+fn a_writer_can_only_ask_that_a_snapshot_be_immutable() {
+    let week = Week::new();
+    let (store, source) = (week.writing(), week.sandbox.path("source"));
+    let fixed = || Evidence { immutable: true, ..Evidence::default() };
+    let flood: Vec<_> = (0..5).map(|n| capture_as(&store, &source, "home", later(days_ago(1), n), fixed())).collect();
+    let owner = opened(&week.sandbox, week.sandbox.client());
+    let owners = capture_as(&owner, &source, "home", now(), fixed());
+    let told = week.forget(&["--keep-none", "-d", "home"], 0);
+    assert_eq!(told.kept, [&flood[..], std::slice::from_ref(&owners)].concat());
+    assert_eq!(told.summary["undecided"], 5);
+    assert!(flood.iter().all(|id| told.codes(id) == ["immutable asked"]) && told.codes(&owners) == ["immutable"]);
+    let run = |words: &[&str]| week.sandbox.larder(words);
+    let said = run(&["forget", "--keep-none", "-d", "home"]).ended(0).stderr;
+    assert!(said.contains("5 snapshots in home ask to be immutable") && said.contains("release --immutable"), "{said}");
+    run(&["forget", &flood[0]]).refused(2, "release --immutable");
+    let shown = |id: &str| String::from_utf8(run(&["show", id]).ended(0).stdout).unwrap();
+    assert!(shown(&flood[0]).contains("asked for by a writer key, and kept"), "{}", shown(&flood[0]));
+    let list = String::from_utf8(run(&["list"]).ended(0).stdout).unwrap();
+    assert_eq!(list.lines().filter(|l| l.ends_with("  asks to be immutable")).count(), 5, "{list}");
+    // One is granted, the others are denied; the owner's own, and what was granted, are not for anybody to deny.
+    run(&["hold", "--immutable", &flood[0], "--reason", "evidence"]).done();
+    run(&["release", "--immutable", &flood[0]]).refused(2, "immutable");
+    run(&["release", "--immutable", &flood[1], &owners]).refused(2, "no option changes that");
+    let others: Vec<_> = flood[1..].iter().map(String::as_str).collect();
+    run(&[&["release", "--immutable", "--reason", "flood"], &others[..]].concat()).done();
+    run(&["release", "--immutable", &flood[1]]).refused(2, "does not ask");
+    assert!(shown(&flood[0]).contains("immutable      yes") && shown(&flood[1]).contains("and denied"));
+    let told = week.forget(&["--keep-none", "-d", "home"], 0);
+    assert_eq!((&told.kept[..], told.summary["undecided"].as_u64()), (&[flood[0].clone(), owners][..], Some(0)));
+    let collected = run(&["gc", "--json"]).json();
+    assert_eq!(collected["removed"].as_array().unwrap().len(), 14 + 4);
+    run(&["verify", "--read-data"]).done();
+    assert_eq!(by_reader(&week.sandbox), run(&["list", "--json"]).ids());
+    // Nor can it grant itself what it asks for.
+    let mine = capture_as(&store, &source, "home", now(), fixed());
+    for words in [&["hold", "--immutable", &mine, "--reason", "x"][..], &["release", "--immutable", &mine]] {
+        week.writer.run(&week.sandbox.store(), words).refused(12, "writer");
+    }
+    let target = owner_row(&week, &mine);
+    forged(&week.sandbox, &store, &target, LogKind::Hold);
+    assert_eq!(week.forget(&["--keep-none", "-d", "home"], 0).codes(&mine), ["immutable asked"]);
+}
+
+fn owner_row(week: &Week, id: &str) -> SnapshotRow {
+    let owner = opened(&week.sandbox, week.sandbox.client());
+    owner.snapshots().unwrap().into_iter().find(|row| row.id.to_string() == id).unwrap()
+}
+
+#[test]
+fn a_writer_is_told_that_it_can_only_ask() {
+    let week = Week::new();
+    let source = week.sandbox.path("source");
+    let words = ["snapshot", source.to_str().unwrap(), "-d", "home", "--immutable"];
+    let said = week.writer.run(&week.sandbox.store(), words).ended(0).stderr;
+    assert!(said.contains("hold --immutable"), "{said}");
+    assert!(!week.sandbox.larder(words).ended(0).stderr.contains("hold --immutable"));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use larder::codec::{IdKeys, parse_identities, unwrap};
 use larder::format::{EpochRecord, Family, index_key};
 use larder::model::Role;
 
-use crate::keys::{Nobody, capture, database, member, one_snapshot, record_of, restores, rows};
-use crate::sandbox::{Ran, noise};
+use crate::keys::{Nobody, capture, database, member, one_snapshot, recipient_of, record_of, restores, rows};
+use crate::sandbox::{Ran, Sandbox, copy_tree, noise};
 
 #[test]
 fn a_writer_captures_and_can_do_nothing_else() {
@@ -136,4 +136,138 @@ fn a_stolen_writer_key_opens_no_epoch() {
     let guess = IdKeys::new(&record.id_key).chunk(b"a few words");
     let found = rows(&db, Family::Chunks).iter().any(|(key, _)| **key == index_key(guess.as_bytes()));
     assert!(found, "as the manual says");
+}
+
+/// What a command may do: by a writer key and by a catalog key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum May {
+    /// Both may.
+    All,
+    /// It takes a catalog key.
+    Catalog,
+    /// It takes an owner key.
+    Owner,
+}
+
+/// Every command, with what takes it to another role, and who may run it. `TREE`, `DEST`, `MNT`, `COPY`, `AGE1` and `ID` are filled in.
+const COMMANDS: &[(May, &str)] = &[
+    (May::All, "init DEST/new --unencrypted"),
+    (May::All, "snapshot TREE -d d"),
+    (May::All, "snapshot TREE -d d --dry-run"),
+    (May::All, "snapshot TREE -d d --skip-if-unchanged --immutable"),
+    (May::Catalog, "list"),
+    (May::Catalog, "list -d d"),
+    (May::Catalog, "show ID"),
+    (May::Catalog, "ls -R d"),
+    (May::Owner, "cat d:SECRET-NAME"),
+    (May::Catalog, "diff d~1 d"),
+    (May::Owner, "diff d~1 d --content"),
+    (May::Catalog, "diff d TREE"),
+    (May::Catalog, "find *"),
+    (May::Catalog, "history SECRET-NAME"),
+    (May::Catalog, "stats"),
+    (May::Catalog, "why-big d"),
+    (May::Catalog, "why-new d"),
+    (May::Owner, "restore d DEST/restored"),
+    (May::Owner, "restore d DEST/restored --dry-run"),
+    (May::Owner, "export --bare d -o DEST/out.tar"),
+    (May::Owner, "export --bare d -o DEST/out.zip"),
+    (May::Catalog, "mount -b MNT"),
+    (May::Catalog, "mount -b --snapshot d MNT"),
+    (May::Catalog, "hold ID --reason x"),
+    (May::Catalog, "release ID"),
+    (May::Catalog, "release --strange ID"),
+    (May::Catalog, "hold --immutable ID --reason x"),
+    (May::Catalog, "policy set d --keep-last 9"),
+    (May::Catalog, "policy show"),
+    (May::Catalog, "policy explain d"),
+    (May::Catalog, "policy clear d"),
+    (May::Catalog, "forget --keep-last 9 -n"),
+    (May::Catalog, "forget --keep-last 9"),
+    (May::Catalog, "forget latest -n"),
+    (May::Catalog, "gc -n"),
+    (May::Catalog, "gc"),
+    (May::All, "verify --no-key"),
+    (May::Catalog, "verify"),
+    (May::Owner, "verify --read-data"),
+    (May::Owner, "repair"),
+    (May::Owner, "repair --apply"),
+    (May::Catalog, "heal TREE"),
+    (May::Catalog, "heal COPY"),
+    (May::Catalog, "key list"),
+    (May::All, "key export"),
+    (May::Catalog, "key export ffff"),
+    (May::Owner, "key add -r AGE1"),
+    (May::Owner, "key remove abcd"),
+    (May::Owner, "key rotate"),
+    (May::All, "config show"),
+    (May::All, "schema list"),
+    (May::All, "completions bash"),
+    (May::All, "man"),
+    (May::All, "help key"),
+];
+
+#[test]
+fn every_command_does_what_its_role_may_and_nothing_else() {
+    let sandbox = Sandbox::with_store();
+    let store = sandbox.store();
+    let tree = sandbox.path("tree");
+    fs::create_dir(&tree).unwrap();
+    for turn in 0..2 {
+        fs::write(tree.join("SECRET-NAME"), format!("private words {turn}")).unwrap();
+        sandbox.snapshot(&tree, "d").done();
+    }
+    let ids = sandbox.larder(["list", "--json"]).ids();
+    // Of the command line, all.
+    let help = String::from_utf8(sandbox.larder(["--help"]).ended(0).stdout).unwrap();
+    let told = help.lines().filter_map(|l| l.strip_prefix("  ")?.split_once("  ")).map(|(word, _)| word.trim());
+    let mut told: Vec<_> = told.filter(|w| w.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    let mut here: Vec<_> =
+        COMMANDS.iter().map(|(_, words)| words.split(' ').next().unwrap()).chain(["unmount"]).collect();
+    told.sort_unstable();
+    here.sort_unstable();
+    here.dedup();
+    assert_eq!(told, here);
+    let clients = [Role::Writer, Role::Catalog].map(|role| (role, member(&sandbox, role.as_str())));
+    let copy = sandbox.path("copy");
+    copy_tree(&store, &copy);
+    let mut wrong = Vec::new();
+    for (role, client) in clients {
+        for (may, words) in COMMANDS {
+            let (mnt, dest) = (sandbox.path(format!("{role} mnt")), sandbox.path(format!("{role} dest")));
+            let _ = (fs::create_dir(&mnt), fs::create_dir(&dest));
+            let filled = words.split(' ').map(|word| {
+                word.replace("TREE", tree.to_str().unwrap())
+                    .replace("DEST", dest.to_str().unwrap())
+                    .replace("MNT", mnt.to_str().unwrap())
+                    .replace("COPY", copy.to_str().unwrap())
+                    .replace("AGE1", &recipient_of(&client))
+                    .replace("ID", &ids[0])
+            });
+            let ran = client.run(&store, std::iter::once("-vv".to_owned()).chain(filled));
+            if words.starts_with("mount") && ran.status == 0 {
+                client.run(&store, ["unmount", mnt.to_str().unwrap()]).done();
+            }
+            let told = format!("{}{}", ran.stderr, String::from_utf8_lossy(&ran.stdout));
+            assert!(!told.contains("private words") && !told.contains("AGE-SECRET-KEY"), "{role}: {words}: {told}");
+            let allowed = match may {
+                May::All => true,
+                May::Catalog => role == Role::Catalog,
+                May::Owner => false,
+            };
+            let right = if allowed {
+                ran.status == if words.ends_with("ffff") { 10 } else { 0 }
+            } else {
+                let needed = if *may == May::Owner { "owner key" } else { "catalog or owner key" };
+                let silent = ran.stdout.is_empty() && !dest.join("restored").exists();
+                let told_names = told.contains("SECRET-NAME") && !words.contains("SECRET-NAME");
+                ran.status == 12 && ran.stderr.contains(needed) && silent && !told_names
+            };
+            if !right {
+                wrong.push(format!("{role}: {words}: {}\n{told}", ran.status));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    sandbox.larder(["verify", "--read-data"]).done();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::codec::{Prompt, Recipient, parse_recipient};
-use crate::model::{KeyInfo, Kind, Role};
+use crate::model::{KeyInfo, Kind, Role, same_recipient};
 use crate::store::{NewKey, StoreError};
 
 use super::super::context::{self, Terminal};
@@ -95,10 +95,10 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
         recipients.push(Recipient::passphrase(new_passphrase(&terminal)?, None));
     }
     let (store, admin) = args.locking.admin(global, out)?;
-    let mut known: Vec<String> = admin.keys().iter().map(|key| same(&key.recipient)).collect();
+    let mut known: Vec<String> = admin.keys().iter().map(|key| key.recipient.clone()).collect();
     for recipient in &recipients {
-        let text = same(&recipient.to_string());
-        if text != KeyInfo::PASSPHRASE && known.contains(&text) {
+        let text = recipient.to_string();
+        if known.iter().any(|other| same_recipient(other, &text)) {
             return Err(CliError::new(Kind::Usage, format!("{recipient} has a key already; nothing was changed"))
                 .hint("a recipient has one key: remove the old one first if its role is to be another"));
         }
@@ -108,10 +108,4 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();
     let changed = admin.add(new, context::now())?;
     change::tell(&store, &changed, None, None, out)
-}
-
-/// What tells whether two recipients are one: of an SSH key its comment does not.
-fn same(recipient: &str) -> String {
-    let words = if recipient.starts_with("ssh-") { 2 } else { 1 };
-    recipient.split_whitespace().take(words).collect::<Vec<_>>().join(" ")
 }

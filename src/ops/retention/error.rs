@@ -40,6 +40,12 @@ pub enum RetentionError {
     /// Nothing holds it.
     #[error("{} is not held", snapshot_label(*.0))]
     NotHeld(SnapshotId),
+    /// It has no delete path.
+    #[error("{} is immutable, and no option changes that", snapshot_label(*.0))]
+    Immutable(SnapshotId),
+    /// There is nothing to be denied.
+    #[error("{} does not ask to be immutable", snapshot_label(*.0))]
+    NotAsked(SnapshotId),
     /// There is no such policy.
     #[error("there is no such policy")]
     NoPolicy,
@@ -62,7 +68,7 @@ impl Failure for RetentionError {
             Self::Log(_) | Self::Policy(_) => Kind::Damage,
             Self::ClockBehind { .. } => Kind::Failed,
             Self::NoDataset(_) | Self::NoPolicy => Kind::NotFound,
-            Self::Kept { .. } | Self::NotHeld(_) => Kind::Usage,
+            Self::Kept { .. } | Self::NotHeld(_) | Self::Immutable(_) | Self::NotAsked(_) => Kind::Usage,
             Self::Resolve(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }
@@ -77,8 +83,11 @@ impl Failure for RetentionError {
                 "set the clock; if it is right, and others ran ahead, say --clock-is-right; nothing was forgotten"
                     .to_owned(),
             ),
-            Self::NoDataset(_) | Self::NotHeld(_) => Some("`larder list` shows what there is".to_owned()),
+            Self::NoDataset(_) | Self::NotHeld(_) | Self::NotAsked(_) => {
+                Some("`larder list` shows what there is".to_owned())
+            }
             Self::NoPolicy => Some("`larder policy show` lists them".to_owned()),
+            Self::Immutable(_) => None,
             Self::Kept { hint, .. } => hint.map(str::to_owned),
             Self::Resolve(e) => e.hint(),
             Self::Store(e) => e.hint(),

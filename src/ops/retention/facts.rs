@@ -11,7 +11,7 @@ use super::habit::Measure;
 /// What of a snapshot's manifest matters to retention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// It has no delete path.
+    /// It asks to be immutable.
     pub(super) immutable: bool,
     /// Which policies apply.
     pub(super) class: Option<String>,

@@ -121,6 +121,10 @@ fn may_go(subject: &Subject, survey: &Survey, register: &Register, now: Timestam
     };
     match own_guards(subject, facts, register, now).next() {
         Some(Reason::Immutable) => return kept("it is immutable, and no option changes that".to_owned(), None),
+        Some(Reason::ImmutableAsked) => {
+            let hint = "`larder hold --immutable` grants it for ever, `larder release --immutable` denies it";
+            return kept(Reason::ImmutableAsked.to_string(), Some(hint));
+        }
         Some(reason) => return kept(reason.to_string(), Some("`larder release` lifts a hold")),
         None => {}
     }

@@ -1,6 +1,6 @@
 //! Holds set and lifted, and strange snapshots confirmed.
 
-use crate::model::{HoldAction, HoldDetail, LogKind, Progress, Timestamp};
+use crate::model::{HoldAction, HoldDetail, Immutable, LogKind, Progress, Timestamp};
 use crate::snapshots::{Hold, SnapshotName, resolve_row};
 use crate::store::{NewEntry, SnapshotRow, Store};
 
@@ -100,10 +100,62 @@ pub fn confirm(
     clock: Clock<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<Lifted>, RetentionError> {
+    decide(store, names, HoldAction::Confirmed, asked, clock, progress, |_| Ok(()))
+}
+
+/// Makes snapshots immutable, whoever captured them: nothing takes that back.
+///
+/// # Errors
+/// If one of them is not there; if writing fails.
+pub fn grant_immutable(
+    store: &Store,
+    names: &[SnapshotName],
+    asked: &Asked,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Lifted>, RetentionError> {
+    decide(store, names, HoldAction::Granted, asked, clock, progress, |_| Ok(()))
+}
+
+/// Does not heed that a writer key asks for snapshots to be immutable: they are like any other then.
+///
+/// # Errors
+/// If one of them is not there, does not ask for it, or is immutable already; if writing fails.
+pub fn deny_immutable(
+    store: &Store,
+    names: &[SnapshotName],
+    asked: &Asked,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Lifted>, RetentionError> {
+    decide(store, names, HoldAction::Denied, asked, clock, progress, |rows| {
+        let register = whole_register(store)?;
+        rows.iter().try_for_each(|row| {
+            let asks = store.manifest(&row.id)?.evidence.immutable;
+            match register.holds.immutable(&row.id, asks) {
+                Immutable::Asked => Ok(()),
+                Immutable::No => Err(RetentionError::NotAsked(row.id)),
+                Immutable::Yes => Err(RetentionError::Immutable(row.id)),
+            }
+        })
+    })
+}
+
+/// Writes one and the same about some snapshots, if nothing is against it.
+fn decide(
+    store: &Store,
+    names: &[SnapshotName],
+    action: HoldAction,
+    asked: &Asked,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+    check: impl FnOnce(&[SnapshotRow]) -> Result<(), RetentionError>,
+) -> Result<Vec<Lifted>, RetentionError> {
     let mut log = log_writer(store, asked, progress)?;
     let now = clock();
     let rows = rows(store, names, now)?;
-    let detail = new(HoldAction::Confirmed, asked);
+    check(&rows)?;
+    let detail = new(action, asked);
     log.append(&rows.iter().map(|row| entry(row, &detail)).collect::<Vec<_>>(), now)?;
     Ok(rows.into_iter().map(|row| Lifted { row, holds: Vec::new() }).collect())
 }

@@ -16,10 +16,10 @@ mod witness;
 pub use buckets::KeptBy;
 pub use error::RetentionError;
 pub use forget::{Forgot, forget, forget_named};
-pub use hold::{Lifted, confirm, hold, release};
+pub use hold::{Lifted, confirm, deny_immutable, grant_immutable, hold, release};
 pub use plan::{Keeping, Plan, Reason, Verdict};
 pub use policy::{clear_policy, set_policy};
-pub use survey::{Moved, Origin, Strange};
+pub use survey::{Origin, Strange, Tally};
 
 use crate::model::{Progress, Role, Timestamp};
 use crate::store::{LogWriter, Store, Waiting};

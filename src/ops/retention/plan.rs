@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::model::{DatasetKey, DatasetName, Progress, Rules, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, DatasetName, Immutable, Progress, Rules, SnapshotId, Timestamp};
 use crate::snapshots::{Hold, Register, Wanted};
 use crate::store::{SnapshotRow, Store, snapshot_label};
 
 use super::buckets::{KeptBy, apply};
 use super::error::RetentionError;
 use super::facts::Facts;
-use super::survey::{Moved, Origin, Series, Strange, Subject, Survey};
+use super::survey::{Origin, Series, Strange, Subject, Survey, Tally};
 
 /// What is to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub enum Keeping {
 pub enum Reason {
     /// A rule keeps it.
     Rule(KeptBy),
-    /// It was captured as one that has no delete path.
+    /// It has no delete path.
     Immutable,
+    /// A writer key asks that it be immutable, and no catalog or owner key has decided on it.
+    ImmutableAsked,
     /// Somebody holds it.
     Held(Hold),
     /// It names a retention class, and rules were given with the command.
@@ -50,6 +52,7 @@ impl Reason {
             Self::Rule(KeptBy { rule: Some(rule), .. }) => rule.as_str(),
             Self::Rule(KeptBy { rule: None, .. }) => "within",
             Self::Immutable => "immutable",
+            Self::ImmutableAsked => "immutable asked",
             Self::Held(_) => "held",
             Self::Class(_) => "class",
             Self::NoPolicy(_) => "no policy",
@@ -69,6 +72,7 @@ impl fmt::Display for Reason {
                 write!(f, "{} ({bucket}{oldest})", rule.as_str())
             }
             Self::Immutable => f.write_str("immutable"),
+            Self::ImmutableAsked => f.write_str("a writer key asks that it be immutable"),
             Self::Held(hold) => {
                 let reason = hold.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
                 write!(f, "held{reason}")
@@ -110,8 +114,10 @@ pub struct Plan {
     pub verdicts: Vec<Verdict>,
     /// What is strange, and keeps what came before it.
     pub strange: Vec<Strange>,
-    /// Times that no witness bears out.
-    pub moved: Vec<Moved>,
+    /// Snapshots with times that no witness bears out.
+    pub moved: Vec<Tally>,
+    /// Snapshots of which a writer key asks that they be immutable, and on which nobody has decided.
+    pub undecided: Vec<Tally>,
     names: HashMap<DatasetKey, Option<DatasetName>>,
 }
 
@@ -150,6 +156,7 @@ pub(super) fn plan(
         verdicts: Vec::new(),
         strange: survey.strange.clone(),
         moved: survey.moved.clone(),
+        undecided: survey.undecided.clone(),
         names: HashMap::new(),
     };
     for subject in &survey.subjects {
@@ -245,6 +252,10 @@ pub(super) fn own_guards<'a>(
     register: &'a Register,
     now: Timestamp,
 ) -> impl Iterator<Item = Reason> + use<'a> {
-    let immutable = facts.immutable.then_some(Reason::Immutable);
+    let immutable = match register.holds.immutable(&subject.row.id, facts.immutable) {
+        Immutable::Yes => Some(Reason::Immutable),
+        Immutable::Asked => Some(Reason::ImmutableAsked),
+        Immutable::No => None,
+    };
     immutable.into_iter().chain(register.held(&subject.row.id, now).cloned().map(Reason::Held))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{DatasetKey, KeyName, Progress, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, Immutable, KeyName, Progress, SnapshotId, Timestamp};
 use crate::snapshots::{Register, Wanted};
 use crate::store::{SnapshotRow, Store};
 
@@ -48,14 +48,14 @@ pub struct Strange {
     before: u64,
 }
 
-/// Times that no witness bears out.
+/// How many snapshots of a series are so that somebody should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
+pub struct Tally {
     /// In which dataset.
     pub dataset: DatasetKey,
     /// Whose.
     pub origin: Origin,
-    /// How many snapshots count with another time than they say.
+    /// How many.
     pub count: u64,
 }
 
@@ -66,7 +66,10 @@ pub(super) struct Survey {
     pub(super) subjects: Vec<Subject>,
     /// One for each series at most: the one that keeps most.
     pub(super) strange: Vec<Strange>,
-    pub(super) moved: Vec<Moved>,
+    /// They count with another time than they say.
+    pub(super) moved: Vec<Tally>,
+    /// A writer key asks that they be immutable, and nobody has decided.
+    pub(super) undecided: Vec<Tally>,
 }
 
 impl Survey {
@@ -96,7 +99,11 @@ impl Survey {
             })
             .collect();
         let strange = all_strange(register, &witnesses, &subjects);
-        Ok(Self { moved: moved(&subjects), subjects, strange })
+        let moved = tally(subjects.iter().filter(|s| s.counted.moved));
+        let asks = |s: &&Subject| s.facts.as_ref().is_ok_and(|facts| facts.immutable);
+        let open = |s: &&Subject| register.holds.immutable(&s.row.id, true) == Immutable::Asked;
+        let undecided = tally(subjects.iter().filter(asks).filter(open));
+        Ok(Self { subjects, strange, moved, undecided })
     }
 
     /// What keeps a subject because it came before something strange.
@@ -110,12 +117,10 @@ fn series(register: &Register, row: &SnapshotRow) -> Series {
     (row.dataset, origin)
 }
 
-fn moved(subjects: &[Subject]) -> Vec<Moved> {
+fn tally<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Vec<Tally> {
     let mut counts = BTreeMap::<Series, u64>::new();
-    for subject in subjects.iter().filter(|s| s.counted.moved) {
-        *counts.entry(subject.series).or_default() += 1;
-    }
-    counts.into_iter().map(|((dataset, origin), count)| Moved { dataset, origin, count }).collect()
+    subjects.for_each(|subject| *counts.entry(subject.series).or_default() += 1);
+    counts.into_iter().map(|((dataset, origin), count)| Tally { dataset, origin, count }).collect()
 }
 
 /// What is strange in each series; of several things the newest, which keeps most: to confirm it confirms what came before.

@@ -81,8 +81,8 @@ pub fn open_for_repair(
     cache: CacheSize,
 ) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
-    let unlocked = unlock::unlock(dir, &header, unlock, dirs)?;
-    let tip = match tip::read(dir, unlocked.keyring.ids()) {
+    let (keyring, unlocking) = unlock::Unlocking::begin(dir, &header, unlock, dirs)?;
+    let tip = match tip::read(dir, keyring.ids()) {
         Err(e) if e.is_damage() => None,
         tip => tip?,
     };
@@ -92,6 +92,7 @@ pub fn open_for_repair(
     if canary.is_ok_and(|row| row.is_some_and(|id| id != *header.store.as_bytes())) {
         return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
     }
+    let unlocked = unlocking.settle(keyring, &db);
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_tip(tip)?;
     store.check_pin()?;

@@ -1,0 +1,228 @@
+//! What opens a store: SSH keys, identity files and passphrases, plugins; and that nothing of it is told.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use larder::codec::{Passphrase, generate_identity, wrap};
+
+use crate::fixtures::script;
+use crate::keys::{listed, member, one_snapshot, record_of, stranger};
+use crate::sandbox::{Client, Ran, Sandbox, compare, model};
+
+#[test]
+fn ssh_keys_encrypted_identity_files_and_passphrases_open_a_store() {
+    let (sandbox, _) = one_snapshot();
+    let store = sandbox.store();
+    let client = stranger(&sandbox, "nobody").0;
+    fs::remove_file(client.identity()).unwrap();
+    for kind in ["ed25519", "rsa"] {
+        let file = sandbox.path(kind);
+        let mut make = client.command("ssh-keygen");
+        make.args(["-q", "-N", "", "-t", kind, "-b", "2048", "-f"]).arg(&file);
+        Ran::of(&mut make).done();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let public = fs::read_to_string(file.with_extension("pub")).unwrap();
+        sandbox.larder(["key", "add", "-r", public.trim(), "--label", kind]).done();
+        client.run(&store, ["list", "-i", file.to_str().unwrap()]).done();
+        let again = format!("{} another comment", public.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
+        sandbox.larder(["key", "add", "-r", &again]).refused(2, "already");
+    }
+    let (secret, public) = generate_identity();
+    sandbox.larder(["key", "add", "-r", &public]).done();
+    let recipient = larder::codec::Recipient::passphrase(Passphrase::from("open sesame".to_owned()), Some(10));
+    let sealed = sandbox.path("identity.age");
+    let object = wrap(format!("{}\n", secret.as_str()).as_bytes(), &recipient).unwrap();
+    fs::write(&sealed, larder::codec::armoured(&object).unwrap()).unwrap();
+    let run = |command: &str| {
+        let mut list = client.larder(&store);
+        list.args(["list", "-i", sealed.to_str().unwrap()]).env("LARDER_PASSPHRASE_COMMAND", command);
+        Ran::of(&mut list)
+    };
+    run("echo open sesame").done();
+    run("echo wrong").refused(12, "does not open it");
+    let mut add = sandbox.client().larder(&store);
+    add.args(["key", "add", "--passphrase", "--role", "catalog"])
+        .env("LARDER_PASSPHRASE_COMMAND", "echo of the catalog");
+    Ran::of(&mut add).done();
+    let with_passphrase = |command: &str, words: &[&str]| {
+        let mut larder = client.larder(&store);
+        larder.args(words).env("LARDER_PASSPHRASE_COMMAND", command);
+        Ran::of(&mut larder)
+    };
+    with_passphrase("echo of the catalog", &["list"]).done();
+    with_passphrase("echo of the catalog", &["cat", "d:small"]).refused(12, "owner key");
+    with_passphrase("echo wrong", &["list"]).refused(12, "passphrase");
+    let kinds: Vec<_> =
+        listed(sandbox.client(), &store)["keys"].as_array().unwrap().iter().map(|k| k["kind"].clone()).collect();
+    assert_eq!(kinds, ["x25519", "ssh-ed25519", "ssh-rsa", "x25519", "passphrase"]);
+    // A key that is opened by a passphrase is wrapped anew with it.
+    sandbox.larder(["key", "rotate"]).refused(2, "passphrase");
+    let rotate = |command: &str| {
+        let mut larder = sandbox.client().larder(&store);
+        larder.args(["key", "rotate"]).env("LARDER_PASSPHRASE_COMMAND", command);
+        Ran::of(&mut larder)
+    };
+    rotate("echo wrong").refused(12, "does not open");
+    rotate("echo of the catalog").done();
+    with_passphrase("echo of the catalog", &["list"]).done();
+    for kind in ["ed25519", "rsa"] {
+        client.run(&store, ["list", "-i", sandbox.path(kind).to_str().unwrap()]).done();
+    }
+}
+
+#[test]
+fn an_ssh_key_under_a_passphrase_opens_a_store_and_is_asked_for_once() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let client = stranger(&sandbox, "nobody").0;
+    fs::remove_file(client.identity()).unwrap();
+    for kind in ["ed25519", "rsa"] {
+        let file = sandbox.path(kind);
+        let mut make = client.command("ssh-keygen");
+        make.args(["-q", "-N", "open sesame", "-a", "4", "-t", kind, "-b", "2048", "-f"]).arg(&file);
+        Ran::of(&mut make).done();
+        let public = fs::read_to_string(file.with_extension("pub")).unwrap();
+        let asked = sandbox.path("asked");
+        let run = |command: &str, words: &[&str]| {
+            let _ = fs::remove_file(&asked);
+            let mut larder = client.larder(&store);
+            larder.args(["-i", file.to_str().unwrap(), "-vv"]).args(words);
+            if !command.is_empty() {
+                larder.env("LARDER_PASSPHRASE_COMMAND", format!("echo x >> {}; {command}", asked.display()));
+            }
+            let ran = Ran::of(&mut larder);
+            assert!(!ran.stderr.contains("sesame") && !ran.stderr.contains("not this one"), "{}", ran.stderr);
+            ran
+        };
+        let times = || fs::read_to_string(&asked).map_or(0, |text| text.lines().count());
+        run("echo open sesame", &["list"]).refused(12, "none of the identities");
+        assert_eq!(times(), usize::from(kind == "rsa"), "nobody is asked as long as no object is for an SSH key");
+        sandbox.larder(["key", "add", "-r", public.trim(), "--label", kind]).done();
+        run("echo open sesame", &["snapshot", tree.to_str().unwrap(), "-d", "d"]).done();
+        run("echo open sesame", &["cat", "d:small"]).done();
+        assert_eq!(times(), 1);
+        run("echo not this one", &["list"]).refused(12, "does not open it");
+        run("", &["list"]).refused(12, "no terminal to ask");
+        run("exit 3", &["list"]).refused(12, "passphrase command failed");
+    }
+}
+
+/// A folder with the age plugin `toy` in it, and a recipient and an identity of its making.
+fn toy(sandbox: &Sandbox) -> (PathBuf, String, String) {
+    let bin = sandbox.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let plugin = script("toy_plugin.py");
+    let words = std::iter::once(plugin.get_program()).chain(plugin.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let file = bin.join("age-plugin-toy");
+    fs::write(&file, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let made = String::from_utf8(Ran::of(script("toy_plugin.py").arg("--make")).ended(0).stdout).unwrap();
+    let [recipient, identity] = made.lines().collect::<Vec<_>>()[..] else { panic!("{made}") };
+    (bin, recipient.to_owned(), identity.to_owned())
+}
+
+/// Both state machines of the plugin protocol, with a message and a question, through the commands that need them.
+#[test]
+fn an_age_plugin_wraps_and_opens_keys() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let (bin, recipient, identity) = toy(&sandbox);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let holder = stranger(&sandbox, "holder").0;
+    fs::write(holder.identity(), format!("# of the toy\n{identity}\n")).unwrap();
+    let run = |client: &Client, pin: &str, words: &[&str]| {
+        let mut larder = client.larder(&store);
+        larder.args(words).env("PATH", &path).env("LARDER_PASSPHRASE_COMMAND", format!("echo {pin}"));
+        Ran::of(&mut larder)
+    };
+    let owner = |words: &[&str]| run(sandbox.client(), "", words);
+    // Where the plugin is not installed, that is what is said.
+    sandbox.larder(["key", "add", "-r", &recipient]).refused(1, "age-plugin-toy");
+    owner(&["key", "add", "-r", &recipient, "--label", "toy"]).done();
+    owner(&["key", "add", "-r", &recipient]).refused(2, "already");
+    assert_eq!(listed(sandbox.client(), &store)["keys"][1]["kind"], "toy");
+    holder.run(&store, ["list"]).refused(2, "age-plugin-toy");
+    for turn in 0..2 {
+        let said = run(&holder, "4711", &["snapshot", tree.to_str().unwrap(), "-d", "d", "-vv"]).ended(0).stderr;
+        assert!(said.contains("touch the toy") && !said.contains("4711") && !said.contains(&identity), "{said}");
+        let dest = sandbox.path("dest");
+        run(&holder, "4711", &["restore", "d", dest.to_str().unwrap()]).done();
+        compare(&model(&tree), &model(&dest)).unwrap();
+        fs::remove_dir_all(dest).unwrap();
+        let said = run(&holder, "1234", &["list"]).ended(12).stderr;
+        assert!(said.contains("wants another PIN") && !said.contains("1234"), "{said}");
+        if turn == 0 {
+            sandbox.larder(["key", "rotate"]).refused(1, "age-plugin-toy");
+            owner(&["key", "rotate"]).done();
+        }
+    }
+    owner(&["key", "remove", "toy"]).done();
+    run(&holder, "4711", &["list"]).refused(12, "none of the identities");
+}
+
+#[test]
+fn an_identity_that_is_named_goes_before_the_default_one() {
+    let (sandbox, tree) = one_snapshot();
+    let writer = member(&sandbox, "writer");
+    let named = writer.identity();
+    for _ in 0..2 {
+        sandbox.larder(["list", "-i", named.to_str().unwrap()]).refused(12, "writer key");
+    }
+    sandbox.larder(["snapshot", tree.to_str().unwrap(), "-i", named.to_str().unwrap()]).done();
+}
+
+#[test]
+fn secrets_are_neither_printed_nor_logged() {
+    let (sandbox, tree) = one_snapshot();
+    let secret = fs::read_to_string(sandbox.client().identity()).unwrap();
+    let secret = secret.lines().find(|l| l.starts_with("AGE-SECRET-KEY-")).unwrap().to_owned();
+    let (record, _) = record_of(sandbox.client(), &sandbox.store());
+    let (_, recipient) = stranger(&sandbox, "second");
+    let mut told = String::new();
+    for command in [
+        &["-vv", "key", "add", "-r", &recipient, "--label", "x"][..],
+        &["-vv", "key", "rotate", "--json"],
+        &["-vv", "key", "list", "--json"],
+        &["-vv", "key", "export"],
+        &["-vv", "key", "remove", "x"],
+        &["-vv", "snapshot", tree.to_str().unwrap(), "-d", "d"],
+        &["-vv", "key", "add", "-r", &secret],
+        &["-vv", "key", "remove", "--identity", &secret, "x"],
+    ] {
+        let ran = sandbox.larder(command);
+        told.push_str(&ran.stderr);
+        told.push_str(&String::from_utf8_lossy(&ran.stdout));
+    }
+    let (newer, _) = record_of(sandbox.client(), &sandbox.store());
+    assert!(told.len() > 2000);
+    let secrets = record.page_identities.iter().chain(&newer.page_identities).chain(&newer.chunk_identities);
+    for secret in secrets.chain([&secret]) {
+        assert!(!told.contains(secret.as_str()));
+    }
+    assert_eq!(newer.page_identities.len(), 3, "rotated twice");
+}
+
+#[test]
+fn a_process_with_keys_leaves_no_core_dump() {
+    let (sandbox, _) = one_snapshot();
+    // A passphrase command is run when the store is being opened: what it sees of its parent is told.
+    let client = stranger(&sandbox, "nobody").0;
+    fs::remove_file(client.identity()).unwrap();
+    sandbox.client().command("true");
+    let mut add = sandbox.client().larder(&sandbox.store());
+    add.args(["key", "add", "--passphrase"]).env("LARDER_PASSPHRASE_COMMAND", "echo secret");
+    Ran::of(&mut add).done();
+    let seen = sandbox.path("seen");
+    let mut list = client.larder(&sandbox.store());
+    let look = format!(
+        "grep 'core file' /proc/$PPID/limits > {0}; stat -c %u /proc/$PPID/mem >> {0}; echo secret",
+        seen.display()
+    );
+    list.args(["list"]).env("LARDER_PASSPHRASE_COMMAND", look);
+    Ran::of(&mut list).done();
+    let text = fs::read_to_string(&seen).unwrap();
+    let limits: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(limits[4], "0", "{text}");
+}
