@@ -25,6 +25,7 @@ mod fixtures; // frozen stores of each format version, read by Larder and by tes
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod gc; // snapshots given up, and their room given back
+mod herd; // processes beside each other, and who kills them
 mod keys; // keys come and go, kinds of identities, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
@@ -49,6 +50,7 @@ mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
+mod storm; // everything at once, and everybody killed at random
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
