@@ -34,8 +34,10 @@ mod many_readers; // readers beside a writer
 mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
+mod oracle; // what a store must hold, in memory
 mod power_cut; // what a power cut leaves of what was not synced
 mod pseudo; // file systems of which a capture takes the mount point alone
+mod random_runs; // random commands, kills and clocks against the oracle
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere
