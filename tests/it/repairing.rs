@@ -97,6 +97,11 @@ fn what_gc_and_killed_captures_leave_is_nothing_to_repair() {
     stage.sandbox.larder(["forget", "d~3"]).done();
     stage.sandbox.larder(["gc"]).done();
     stage.sandbox.larder(["repair"]).done();
+    // A dataset of which nothing is left.
+    stage.sandbox.larder(["forget", "-d", "d", "--keep-none"]).done();
+    stage.sandbox.larder(["repair"]).done();
+    stage.sandbox.larder(["gc"]).done();
+    stage.sandbox.larder(["repair"]).done();
 }
 
 #[test]
