@@ -90,6 +90,10 @@ pub fn mount(
         // Nobody answers any more.
         let _ = unmount::unmount_device(&path, device);
     }
+    if let (false, Some(device)) = (is_gone, device) {
+        // A thread that waits for the kernel, which waits for us, would keep the process from ending.
+        unmount::abort(device);
+    }
     // Dropped, it would unmount what is mounted at the path, and by an inverted check (fuser #407) only if that is not ours any
     // more. Its threads end with the connection.
     std::mem::forget(session);

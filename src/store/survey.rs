@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::format::{BlockKind, Family, Place, from_bytes, index_key, sum_parts};
+use crate::format::{BlockKind, Family, Place, from_bytes, index_key, number_key, sum_parts};
 use crate::model::{ChunkId, PageId};
 
 use super::Store;
@@ -87,16 +87,25 @@ impl Store {
     }
 }
 
+/// True if a block has a digest by now: where a file was merged with others meanwhile, what is read is newer than what was read before.
+pub(super) fn has_digest(db: &Db, block: u64, sort: Sort) -> Result<bool, StoreError> {
+    let kind = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
+    let of_kind = |value: &[u8]| sum_parts(value).is_ok_and(|(found, _)| found == kind);
+    Ok(db.with(Family::Sums, &number_key(block), of_kind)?.unwrap_or(false))
+}
+
 fn count_items(db: &Db, sort: Sort, rows: &mut [Row]) -> Result<(), StoreError> {
     let what = || format!("an entry of the index of {}", sort.index().name());
     db.scan(sort.index(), &[], |_, value| {
         let places = from_bytes::<Vec<Place>>(value, "index entry").map_err(|e| StoreError::damage(what(), e))?;
         for place in places {
             let at = rows.binary_search_by_key(&place.block, |row| row.number).ok();
-            let row = at.map(|at| &mut rows[at]).filter(|row| row.sort == sort).ok_or_else(|| {
-                StoreError::damage(what(), format!("it names block {}, which has no digest", place.block))
-            })?;
-            row.items = row.items.max(place.ordinal.saturating_add(1));
+            if let Some(row) = at.map(|at| &mut rows[at]).filter(|row| row.sort == sort) {
+                row.items = row.items.max(place.ordinal.saturating_add(1));
+            } else if !has_digest(db, place.block, sort)? {
+                let why = format!("it names block {}, which has no digest", place.block);
+                return Err(StoreError::damage(what(), why));
+            }
         }
         Ok(true)
     })

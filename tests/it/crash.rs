@@ -16,7 +16,7 @@ use crate::power_cut::{CUTS, Cut, Image};
 use crate::sandbox::{Client, Model, Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
 
 /// The compiled shim; made once.
-fn shim() -> &'static Path {
+pub(crate) fn shim() -> &'static Path {
     static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = SHIM.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -186,8 +186,16 @@ impl Stage {
         self.operations().len() as u64
     }
 
+    /// What is left when the capture is killed at an operation.
+    pub(crate) fn killed_at(&self, at: u64) -> Trial {
+        let trial = Trial::begin(self);
+        let (ran, _) = run_shimmed(&trial.client, &trial.store, &self.arguments(), "kill", 0, at, &trial.image);
+        assert_ne!(ran.status, 0, "it was not killed at {at}");
+        trial
+    }
+
     /// What they are.
-    fn operations(&self) -> Vec<String> {
+    pub(crate) fn operations(&self) -> Vec<String> {
         let trial = Trial::begin(self);
         let (ran, log) = run_shimmed(&trial.client, &trial.store, &self.arguments(), "count", 0, 0, &trial.image);
         ran.done();

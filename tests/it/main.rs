@@ -25,6 +25,7 @@ mod fixtures; // frozen stores of each format version, read by Larder and by tes
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod gc; // snapshots given up, and their room given back
+mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
 mod keys; // keys come and go, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
@@ -34,8 +35,10 @@ mod many_readers; // readers beside a writer
 mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
+mod oracle; // what a store must hold, in memory
 mod power_cut; // what a power cut leaves of what was not synced
 mod pseudo; // file systems of which a capture takes the mount point alone
+mod random_runs; // random commands, kills and clocks against the oracle
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere
@@ -51,6 +54,7 @@ mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
+mod storm; // everything at once, and everybody killed at random
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run

@@ -39,14 +39,19 @@ fn captured(sandbox: &Sandbox, folders: u64, files: u64, len: usize, long: usize
 /// Waits for a process that must end soon.
 #[track_caller]
 fn ends(child: &mut Child, within: Duration) -> ExitStatus {
+    ended(child, within).unwrap_or_else(|| panic!("process {} hangs", child.id()))
+}
+
+/// How a process ended, if it did so in time.
+fn ended(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     let begun = Instant::now();
-    loop {
+    while begun.elapsed() < within {
         if let Some(status) = child.try_wait().unwrap() {
-            return status;
+            return Some(status);
         }
-        assert!(begun.elapsed() < within, "process {} hangs", child.id());
         std::thread::sleep(Duration::from_millis(5));
     }
+    None
 }
 
 /// How many descriptors and threads a process has.
@@ -192,6 +197,30 @@ fn a_sync_with_deletion_deletes_nothing_when_the_mount_ends() {
     for (delete, end) in [("--delete", End::Killed), ("--delete-after", End::Killed), ("--delete", End::Asked)] {
         ended_in_a_sync(&sandbox, &source, delete, end);
     }
+}
+
+/// As after a kill that cannot end a server because one of its threads waits for the kernel: it is there and answers nothing.
+#[test]
+fn a_mount_whose_server_does_not_answer_is_cleared_and_frees_who_waits_for_it() {
+    let sandbox = Sandbox::with_store();
+    let _ = captured(&sandbox, 1, 1, 100, 1 << 20);
+    let mounted = Mounted::new(&sandbox, "mnt", &["--snapshot", "d"]);
+    let signal = |name: &str| Ran::of(Command::new("kill").args([name, &mounted.pid().to_string()])).done();
+    // Each is in the mount before, and reads when it is told to.
+    let begin = |_| {
+        let mut command = sandbox.client().command("sh");
+        command.args(["-c", "read line; exec cat long"]).current_dir(&mounted.point).stdin(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut readers: Vec<_> = (0..3).map(begin).collect();
+    signal("-STOP");
+    readers.iter_mut().for_each(|reader| drop(reader.stdin.take()));
+    sandbox.larder(["unmount", text(&mounted.point)]).done();
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
+    let ended: Vec<_> = readers.iter_mut().map(|reader| ended(reader, Duration::from_secs(10))).collect();
+    signal("-CONT");
+    assert!(ended.iter().all(|ended| ended.is_some_and(|status| !status.success())), "{ended:?}");
+    mounted.gone();
 }
 
 /// Tries until it holds; a new snapshot shows within about a second.

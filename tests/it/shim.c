@@ -6,6 +6,7 @@
  *   U/<inode>  a hard link to a file that was unlinked or renamed over (so that no inode number is used twice)
  *
  * Environment: SHIM_ROOT, SHIM_MODE (count, kill, half, cut, fail, fail-once), SHIM_AT, SHIM_ERRNO, SHIM_LOG, SHIM_IMAGE.
+ * SHIM_CLOCK alone: seconds by which the clock is ahead of the true one.
  * RocksDB's own log file (LOG) is left out: nothing depends on it.
  */
 #define _GNU_SOURCE
@@ -22,7 +23,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum mode { OFF, COUNT, KILL, HALF, CUT, FAIL, FAIL_ONCE };
@@ -32,6 +35,7 @@ static const char *root, *image;
 static size_t root_len;
 static long at, seen;
 static int fail_errno, log_fd = -1;
+static long ahead;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 #define PATHS (PATH_MAX + 512)
@@ -153,6 +157,7 @@ static void keep_all(const char *path) {
 __attribute__((constructor)) static void start(void) {
     static const char *const names[] = {"off", "count", "kill", "half", "cut", "fail", "fail-once"};
     const char *text = getenv("SHIM_MODE");
+    if (getenv("SHIM_CLOCK")) ahead = atol(getenv("SHIM_CLOCK"));
     root = getenv("SHIM_ROOT");
     image = getenv("SHIM_IMAGE");
     if (!text || !root) return;
@@ -339,3 +344,20 @@ int open64(const char *path, int flags, ...) { HOW(flags) return opened(AT_FDCWD
 int openat(int dir, const char *path, int flags, ...) { HOW(flags) return opened(dir, path, flags, how); }
 int openat64(int dir, const char *path, int flags, ...) { HOW(flags) return opened(dir, path, flags | O_LARGEFILE, how); }
 int creat(const char *path, mode_t how) { return opened(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, how); }
+
+int clock_gettime(clockid_t clock, struct timespec *out) {
+    int result = (int)syscall(SYS_clock_gettime, clock, out);
+    if (result == 0 && clock == CLOCK_REALTIME) out->tv_sec += ahead;
+    return result;
+}
+int gettimeofday(struct timeval *out, void *zone) {
+    int result = (int)syscall(SYS_gettimeofday, out, zone);
+    if (result == 0) out->tv_sec += ahead;
+    return result;
+}
+time_t time(time_t *out) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (out) *out = now.tv_sec;
+    return now.tv_sec;
+}

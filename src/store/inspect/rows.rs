@@ -12,6 +12,8 @@ use crate::model::{DatasetKey, Progress};
 use super::super::Store;
 use super::super::db::{Db, Looked, RowBlocks};
 use super::super::error::StoreError;
+use super::super::read::Sort;
+use super::super::survey::has_digest;
 use super::Finding;
 
 /// Findings in the index at most: of one in ruins more need not be told.
@@ -75,16 +77,22 @@ pub(super) fn index(db: &Db) -> Result<(u64, Vec<Finding>), StoreError> {
         Ok(true)
     })?;
     let (mut entries, mut findings) = (0, Vec::new());
-    for (family, kind) in [(Family::Chunks, BlockKind::Data), (Family::Pages, BlockKind::Tree)] {
+    for (sort, kind) in [(Sort::Chunk, BlockKind::Data), (Sort::Page, BlockKind::Tree)] {
+        let family = sort.index();
         let scanned = db.scan(family, &[], |key, value| {
             entries += 1;
             let bad = match from_bytes::<Vec<Place>>(value, "index entry") {
                 Err(e) => Some(e.to_string()),
                 Ok(places) if places.is_empty() || key.len() != ID_PREFIX_LEN => Some("it is malformed".to_owned()),
-                Ok(places) => places
-                    .iter()
-                    .find(|p| blocks.get(&p.block) != Some(&kind))
-                    .map(|p| format!("it names block {}, which has no digest", p.block)),
+                Ok(places) => {
+                    let mut unknown = places.iter().filter(|p| blocks.get(&p.block) != Some(&kind));
+                    let lost = unknown.find_map(|p| match has_digest(db, p.block, sort) {
+                        Ok(true) => None,
+                        Ok(false) => Some(Ok(p.block)),
+                        Err(e) => Some(Err(e)),
+                    });
+                    lost.transpose()?.map(|block| format!("it names block {block}, which has no digest"))
+                }
             };
             findings.extend(bad.map(|why| Finding::new(format!("an entry of the index of {}", family.name()), why)));
             Ok(findings.len() < FINDINGS_MAX)

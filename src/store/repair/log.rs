@@ -114,8 +114,17 @@ impl Log {
             .map(|(sequence, about)| (*sequence, about))
     }
 
+    /// Those that nobody gave up.
+    fn living(&self) -> impl DoubleEndedIterator<Item = (u64, &About)> {
+        let entries = self.entries.values();
+        let given_up: BTreeSet<_> =
+            entries.filter(|about| about.kind == LogKind::Forget).map(|about| about.snapshot).collect();
+        self.snapshots().filter(move |(_, about)| !given_up.contains(&about.snapshot))
+    }
+
+    /// A dataset of which all was given up has no record.
     fn records(&mut self, store: &Store, db: &Db) -> Result<(), StoreError> {
-        let all: BTreeSet<_> = self.snapshots().map(|(_, about)| about.dataset).collect();
+        let all: BTreeSet<_> = self.living().map(|(_, about)| about.dataset).collect();
         for key in all {
             match dataset_record(db, store.keyring().ids(), key) {
                 Ok(Some(_)) => {}
@@ -167,7 +176,7 @@ impl Log {
 
     fn write_record(&self, store: &Store, old: &Db, key: DatasetKey, rows: &mut Rows) -> Result<(), StoreError> {
         let of_it = || self.snapshots().filter(|(_, about)| about.dataset == key);
-        let newest = of_it().rev().find_map(|(head, about)| {
+        let newest = self.living().filter(|(_, about)| about.dataset == key).rev().find_map(|(head, about)| {
             Some((head, about.snapshot, store.manifest_in(old, &about.snapshot).ok()?.dataset))
         });
         // Without any manifest its name is not known.

@@ -188,10 +188,16 @@ fn survey(store: &Store, db: &Db, fresh: Option<&Fresh>, progress: &dyn Progress
     let (_, damaged) = store.check_tables(progress)?;
     repaired.files.extend(store.trouble().map(|e| Finding::from_error(&e)));
     repaired.files.extend(damaged);
-    let mut whole = HashSet::new();
+    let (mut whole, mut named, mut left) = (HashSet::new(), HashSet::new(), 0);
     let scanned = scan::scan(store, db, progress, &mut |block: &Whole| {
         whole.insert(block.number);
-        repaired.missing_rows += missing_rows(db, block)?;
+        let (missing, is_named) = missing_rows(db, block)?;
+        if is_named {
+            named.insert(block.epoch);
+            repaired.missing_rows += missing;
+        } else {
+            left += missing;
+        }
         fresh.map_or(Ok(()), |fresh| fresh.index(block))
     })?;
     (repaired.blocks, repaired.bytes) = (scanned.blocks, scanned.bytes);
@@ -200,7 +206,9 @@ fn survey(store: &Store, db: &Db, fresh: Option<&Fresh>, progress: &dyn Progress
         .notes
         .iter()
         .filter(|(epoch, _)| !db.get(Family::Epochs, epoch.as_bytes()).is_ok_and(|row| row.is_some()));
-    repaired.missing_rows += lost_notes.count() as u64;
+    for (epoch, _) in lost_notes {
+        *(if named.contains(epoch) { &mut repaired.missing_rows } else { &mut left }) += 1;
+    }
     let mut acknowledged = 0;
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
         Ok(Some(tip)) => {
@@ -214,6 +222,12 @@ fn survey(store: &Store, db: &Db, fresh: Option<&Fresh>, progress: &dyn Progress
     let mut log = Log::look(store, db, acknowledged)?;
     repaired.missing_rows += log.to_remake();
     repaired.lost = std::mem::take(&mut log.lost);
+    // Blocks that no index names are what a capture that was killed or gc has left, unless more is wrong: then rows may be lost.
+    let is_sound =
+        repaired.files.is_empty() && repaired.tip.is_none() && repaired.damaged.is_empty() && repaired.lost.is_empty();
+    if !is_sound || repaired.missing_rows + repaired.wrong_rows > 0 {
+        repaired.missing_rows += left;
+    }
     repaired.rebuild = !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;
     if let Some(fresh) = fresh.filter(|_| repaired.rebuild) {
         fresh.copy_rows(db, &scanned, &log)?;
@@ -226,20 +240,23 @@ fn kind(sort: Sort) -> BlockKind {
     if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree }
 }
 
-/// How many rows a whole block should have and has not.
-fn missing_rows(db: &Db, block: &Whole) -> Result<u64, StoreError> {
+/// How many rows a whole block should have and has not, and whether an index names it.
+fn missing_rows(db: &Db, block: &Whole) -> Result<(u64, bool), StoreError> {
     let sum = sum_key_value(kind(block.sort), &block.digest);
     let mut missing = u64::from(match db.get(Family::Sums, &number_key(block.number)) {
         Err(e) if !e.is_damage() => return Err(e),
         row => row.ok().flatten().as_deref() != Some(&sum[..]),
     });
+    let mut is_named = false;
     for (ordinal, id) in (0..).zip(&block.ids) {
-        missing += u64::from(match places(db, block.sort, id) {
+        let has_row = match places(db, block.sort, id) {
             Err(e) if !e.is_damage() => return Err(e),
-            found => !found.is_ok_and(|places| places.contains(&Place { block: block.number, ordinal })),
-        });
+            found => found.is_ok_and(|places| places.contains(&Place { block: block.number, ordinal })),
+        };
+        missing += u64::from(!has_row);
+        is_named |= has_row;
     }
-    Ok(missing)
+    Ok((missing, is_named))
 }
 
 /// How many rows name blocks that are not whole. Those blocks are told.

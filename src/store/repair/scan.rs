@@ -22,6 +22,7 @@ const BATCH_BYTES: usize = 48 << 20;
 pub(super) struct Whole {
     pub(super) number: u64,
     pub(super) sort: Sort,
+    pub(super) epoch: EpochId,
     pub(super) digest: Digest,
     /// The ids of its items.
     pub(super) ids: Vec<[u8; 32]>,
@@ -149,7 +150,7 @@ impl Keys<'_> {
         };
         let count = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let ids = (0..count).map_while(|ordinal| block.item(ordinal).map(id)).collect();
-        Ok(Some(Whole { number, sort, digest: digest(value), ids }))
+        Ok(Some(Whole { number, sort, epoch: header.epoch, digest: digest(value), ids }))
     }
 
     fn key(&self, epoch: EpochId, class: Class) -> Result<Arc<DataKey>, StoreError> {
