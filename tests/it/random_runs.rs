@@ -207,10 +207,10 @@ impl Run {
                 "verifies"
             }
             Step::Repair => {
-                let ran = self.moved(0, at, &["repair", "--apply"]);
+                let ran = self.moved(0, at, &["repair", "--apply", "--json"]);
                 done_or_killed("repair", &ran)?;
-                if self.sandbox.store().join("damaged").exists() {
-                    return Err("repair has changed a whole store".to_owned());
+                if ran.status == 0 && json("repair", &ran)?["needed"] != false {
+                    return Err(told("repair has changed a whole store", &ran));
                 }
                 "repairs"
             }
