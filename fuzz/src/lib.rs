@@ -22,9 +22,10 @@ mod snapshots {
 mod store {
     pub(crate) mod error;
     pub(crate) mod pin;
+    pub(crate) use error::StoreError;
 
     pub(crate) mod db {
-        use super::error::StoreError;
+        use super::StoreError;
 
         pub(crate) mod logs;
         pub(crate) mod tables;
@@ -39,7 +40,14 @@ mod store {
 
 #[path = "../../src/ops"]
 mod ops {
+    pub(crate) mod capture {
+        mod error;
+        mod exclude;
+        pub(crate) mod ignore_files;
+        pub(crate) use error::CaptureError;
+    }
     pub(crate) mod mounts;
+    mod source;
 }
 
 #[path = "../../src/packs"]

@@ -52,7 +52,15 @@ pub fn write_seeds(corpus: &Path, page: &str) -> io::Result<()> {
     for (target, bytes) in all {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join(&crate::codec::digest(&bytes).to_string()[..16]), bytes)?;
+        let name = match target {
+            // No two key objects are the same: one that is there stays.
+            "key_object" if bytes.starts_with(b"-----") => "seed-armoured".to_owned(),
+            "key_object" => "seed-binary".to_owned(),
+            _ => crate::codec::digest(&bytes).to_string()[..16].to_owned(),
+        };
+        if !folder.join(&name).exists() {
+            fs::write(folder.join(name), bytes)?;
+        }
     }
     Ok(())
 }
@@ -303,7 +311,9 @@ fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice@rust",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU=\n-----END OPENSSH PRIVATE KEY-----\n",
     ];
-    let one = [("mounts", mounts), ("config", config), ("pin", pin), ("identities", identity)];
+    let ignored = "# comment\n*.o\n!keep.o\n/build\ncache/\na/**/b\n[a-z]?{x,y}\n\\#name \\ \n[!";
+    let one =
+        [("mounts", mounts), ("config", config), ("pin", pin), ("identities", identity), ("ignore_file", ignored)];
     let many = |target, texts: Vec<&'static str>| texts.into_iter().map(move |text| (target, text));
     one.into_iter()
         .chain(many("snapshot_name", names.to_vec()))

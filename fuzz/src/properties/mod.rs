@@ -28,6 +28,7 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("epoch_record", stored::epoch_record),
     ("header", stored::header),
     ("identities", words::identities),
+    ("ignore_file", words::ignore_file),
     ("key_object", sealed::key_object),
     ("key_record", stored::key_record),
     ("ledger_row", stored::ledger_row),

@@ -1,9 +1,11 @@
 //! What people write: names of snapshots, times, sizes, identities, `larder.toml`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::codec::{Passphrase, Prompt, parse_identities, parse_recipient, recipient_of};
-use crate::model::{DatasetName, KeyName, SnapshotId, Timestamp, age_text};
+use crate::model::{DatasetName, KeyName, Name, SnapshotId, Timestamp, age_text};
+use crate::ops::capture::ignore_files;
 use crate::snapshots::{SnapshotName, When, age_seconds};
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -76,6 +78,22 @@ pub(super) fn identities(bytes: &[u8]) -> bool {
         recipient.is_ok()
     });
     found.is_ok() || recipient == Some(true)
+}
+
+/// `.larderignore` and `.gitignore`, which anybody may have written who may write in the source.
+pub(super) fn ignore_file(bytes: &[u8]) -> bool {
+    let mut troubles = Vec::new();
+    let rules = ignore_files::parse(bytes, ".gitignore", &mut troubles);
+    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
+    assert!(troubles.iter().all(|trouble| trouble.line.is_none_or(|line| (1..=lines.len()).contains(&line))));
+    // Names that the patterns themselves are, where folders can hold them.
+    let names = lines.iter().filter_map(|line| Name::new(line).ok());
+    for name in names.take(8).chain(Name::new(b"a.o")) {
+        for path in [Path::new(name.as_os()).to_owned(), Path::new("a/b").join(name.as_os())] {
+            let _ = (rules.matched(&path, false), rules.matched(&path, true));
+        }
+    }
+    !rules.is_empty()
 }
 
 /// `larder.toml`.
