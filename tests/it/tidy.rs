@@ -312,7 +312,7 @@ fn other_versions(ours: &str, others: &str) -> Vec<String> {
     };
     let told = |(name, version): &(String, String)| {
         format!(
-            "fuzz/Cargo.lock has {name} {version}, Cargo.lock another: cargo update --manifest-path fuzz/Cargo.toml {name} --precise …"
+            "fuzz/Cargo.lock has {name} {version}, Cargo.lock another: cp Cargo.lock fuzz/ && cargo update -w --manifest-path fuzz/Cargo.toml"
         )
     };
     others.iter().filter(differs).map(told).collect()
