@@ -41,3 +41,7 @@ pub mod snapshots;
 pub mod store;
 pub mod tree;
 pub mod view;
+
+#[cfg(test)]
+#[path = "../fuzz/src/properties/mod.rs"]
+mod properties;

@@ -30,6 +30,7 @@ from rocksdict import AccessType, Options, Rdict
 
 MAX_NAME, MAX_SYMLINK, MAX_PAGE, MAX_PAGE_ITEMS_BYTES = 255, 4095, 65536, 65024
 MAX_ENTRY, MAX_INLINE_LIST, MAX_INLINE_XATTRS, MAX_INLINE_VALUE = 8192, 1024, 512, 4096
+MAX_TOTAL = (1 << 63) - 1
 MAX_LEVEL, MAX_CHUNK, MAX_BLOCK, MAX_BLOCK_ITEMS = 16, 1 << 24, 1 << 25, 65536
 MAX_MANIFEST, MAX_XATTRS, PREFIX = 1 << 24, 1 << 24, 16
 U64 = (1 << 64) - 1
@@ -193,7 +194,10 @@ COUNTS = {DIRECTORY: 4, CHUNK_LIST: 2, HOLE_MAP: 2, LINKS: 2}
 
 
 def read_counts(r, kind):
-    return tuple(r.u64() for _ in range(COUNTS[kind]))
+    counts = tuple(r.u64() for _ in range(COUNTS[kind]))
+    if kind == DIRECTORY and not counts[1] <= counts[0] <= counts[2] <= MAX_TOTAL:
+        r.fail("impossible counts of entries")
+    return counts
 
 
 def read_chunk(r):

@@ -20,22 +20,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Splits at the colon behind which a path begins. Times have colons too: the longest front that names a snapshot counts.
+    /// Splits name and path.
     pub(super) fn parse(text: &OsStr) -> Result<Self, CliError> {
-        let bytes = text.as_bytes();
-        let named = |front: &[u8]| std::str::from_utf8(front).ok().and_then(|t| t.parse::<SnapshotName>().ok());
-        if let Some(name) = named(bytes) {
-            return Ok(Self { name, path: Vec::new() });
-        }
-        let colons = bytes.iter().enumerate().rev().filter(|(_, b)| **b == b':').map(|(at, _)| at);
-        for at in colons {
-            if let Some(name) = named(&bytes[..at]) {
-                return Ok(Self { name, path: bytes[at + 1..].to_vec() });
-            }
-        }
-        let front = bytes.split(|b| *b == b':').next().unwrap_or_default();
-        String::from_utf8_lossy(front).parse::<SnapshotName>()?;
-        Err(CliError::new(Kind::Usage, format!("{} does not name a snapshot", text.display())))
+        let (name, path) = SnapshotName::with_path(text.as_bytes())?;
+        Ok(Self { name, path: path.to_owned() })
     }
 
     /// True if it is a snapshot itself, nothing in it.
@@ -94,28 +82,5 @@ impl Found {
             Some(tree) => (tree.counts.total, tree.counts.bytes),
             None => (1, self.entry.size()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> (SnapshotName, String) {
-        let place = Place::parse(OsStr::new(text)).unwrap();
-        (place.name, String::from_utf8(place.path).unwrap())
-    }
-
-    #[test]
-    fn colons() {
-        assert_eq!(parse("latest").1, "");
-        assert_eq!(parse("latest:/etc"), (SnapshotName::Latest(0), "/etc".to_owned()));
-        assert_eq!(parse("home:a:b").1, "a:b");
-        assert_eq!(parse("home@2024-01-15T10:30").1, "");
-        assert_eq!(parse("home@2024-01-15T10:30:/etc").1, "/etc");
-        assert_eq!(parse("home@1h:src/a").1, "src/a");
-        assert_eq!(parse("home~1:x").1, "x");
-        assert!(Place::parse(OsStr::new("a/b:c")).is_err());
-        assert!(Place::parse(OsStr::new("")).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 /// Reads a number of bytes: `4096`, `64K`, `100M`, `1.5G`, `2T`. K, M, G, T are powers of 1024, with or without `iB` behind; `KB`, `MB`,
 /// `GB`, `TB` powers of 1000.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size like 4096, 500K, 1.5G (powers of 1024) or 20MB (powers of 1000)");
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

@@ -5,7 +5,7 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::encoding::{DecodeError, decode_ext, encoded, from_bytes, invalid, to_bytes};
-use super::{MAX_INLINE_LIST, MAX_INLINE_VALUE, MAX_INLINE_XATTRS, MAX_SYMLINK};
+use super::{MAX_ENTRY, MAX_INLINE_LIST, MAX_INLINE_VALUE, MAX_INLINE_XATTRS, MAX_SYMLINK};
 use crate::model::{Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, LongValue, Name, TreeRef, Xattrs};
 
 encoded!(FileBody { size, crc32, content, chunks, holes });
@@ -51,7 +51,9 @@ impl<C> Decode<C> for Chunks {
         Ok(match <u32 as Decode<C>>::decode(d)? {
             0 => Self::None,
             1 => Self::Whole,
-            2 => Self::List(chunk_list(d)?),
+            2 => Self::List(chunk_list(d).and_then(|list| {
+                if chunk_list_fits(&list) { Ok(list) } else { Err(invalid("an inline chunk list that is too long")) }
+            })?),
             3 => Self::Paged(Decode::decode(d)?, Decode::decode(d)?),
             other => return Err(invalid(format!("unknown form of chunk list {other}"))),
         })
@@ -86,6 +88,9 @@ impl<C> Decode<C> for Holes {
                     |pair: &[Extent]| pair[0].offset.checked_add(pair[0].len).is_some_and(|e| e < pair[1].offset);
                 if list.is_empty() || list.iter().any(|h| h.len == 0) || !list.windows(2).all(apart) {
                     return Err(invalid("holes out of order"));
+                }
+                if !hole_list_fits(&list) {
+                    return Err(invalid("an inline hole map that is too long"));
                 }
                 Self::List(list)
             }
@@ -140,6 +145,9 @@ impl<C> Decode<C> for Xattrs {
             1 => {
                 let list: Vec<(Vec<u8>, Vec<u8>)> = Decode::decode(d)?;
                 check_xattrs(&list).map_err(invalid)?;
+                if !xattrs_fit(&encode_xattrs(&list)) {
+                    return Err(invalid("inline xattrs that are too long"));
+                }
                 Self::List(list)
             }
             2 => match LongValue::decode(d)? {
@@ -162,7 +170,7 @@ fn check_xattrs(list: &[(Vec<u8>, Vec<u8>)]) -> Result<(), &'static str> {
 /// The encoded list that long xattrs are chunks of.
 #[must_use]
 pub fn encode_xattrs(list: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    to_bytes(&list.to_vec())
+    to_bytes(&list)
 }
 
 /// Decodes the list that long xattrs are chunks of.
@@ -178,13 +186,13 @@ pub fn decode_xattrs(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DecodeErro
 /// True if a chunk list is short enough to stand in its entry.
 #[must_use]
 pub fn chunk_list_fits(list: &[ChunkRef]) -> bool {
-    list.len() <= MAX_INLINE_LIST / 33 && to_bytes(&list.to_vec()).len() <= MAX_INLINE_LIST
+    list.len() <= MAX_INLINE_LIST / 33 && to_bytes(&list).len() <= MAX_INLINE_LIST
 }
 
 /// True if a hole map is short enough to stand in its entry.
 #[must_use]
 pub fn hole_list_fits(list: &[Extent]) -> bool {
-    list.len() <= MAX_INLINE_LIST / 2 && to_bytes(&list.to_vec()).len() <= MAX_INLINE_LIST
+    list.len() <= MAX_INLINE_LIST / 2 && to_bytes(&list).len() <= MAX_INLINE_LIST
 }
 
 /// Bytes that an entry takes in a page.
@@ -264,7 +272,12 @@ impl Decode<()> for Entry {
         };
         let (user, group) = (user.into(), group.into());
         let ext = decode_ext(d)?;
-        Ok(Self { name, bits, mode, uid, gid, user, group, mtime, btime, xattrs, link, body, ext })
+        let entry = Self { name, bits, mode, uid, gid, user, group, mtime, btime, xattrs, link, body, ext };
+        // Without extensions the limits of its parts keep it below.
+        if !entry.ext.is_empty() && encoded_entry_len(&entry) > MAX_ENTRY {
+            return Err(invalid("an entry that is too long"));
+        }
+        Ok(entry)
     }
 }
 

@@ -57,6 +57,8 @@ pub const MAX_INLINE_XATTRS: usize = 512;
 pub const MAX_INLINE_VALUE: usize = 4096;
 /// Highest level of a page.
 pub const MAX_LEVEL: u8 = 16;
+/// Entries at any depth that a folder may count.
+pub const MAX_TOTAL: u64 = u64::MAX >> 1;
 /// Bytes of a chunk.
 pub const MAX_CHUNK: usize = 16 << 20;
 /// Bytes of the plain content of a block.
@@ -97,6 +99,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("MAX_INLINE_XATTRS", MAX_INLINE_XATTRS as u64),
     ("MAX_INLINE_VALUE", MAX_INLINE_VALUE as u64),
     ("MAX_LEVEL", MAX_LEVEL as u64),
+    ("MAX_TOTAL", MAX_TOTAL),
     ("MAX_CHUNK", MAX_CHUNK as u64),
     ("MAX_BLOCK", MAX_BLOCK as u64),
     ("MAX_BLOCK_ITEMS", MAX_BLOCK_ITEMS as u64),

@@ -5,10 +5,10 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::encoding::{DecodeError, decode_ext, encoded, encoded_byte, from_bytes, invalid, to_bytes};
-use super::{MAX_LEVEL, MAX_PAGE};
+use super::{MAX_CHUNK, MAX_LEVEL, MAX_PAGE, MAX_TOTAL};
 use crate::model::{
-    ChunkCounts, ChunkId, ChunkRef, Counts, Entry, Ext, Extent, HoleCounts, LinkCounts, LinkGroup, LinkItem, Name,
-    PageId,
+    ChunkCounts, ChunkId, ChunkRef, Counts, Entry, Ext, Extent, HoleCounts, LinkCounts, LinkGroup, LinkItem, LongValue,
+    Name, PageId,
 };
 
 /// What a page is a piece of.
@@ -38,7 +38,23 @@ impl PageKind {
     }
 }
 
-encoded!(Counts { entries, subdirs, total, bytes });
+impl Encode for Counts {
+    fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
+        (self.entries, self.subdirs, self.total, self.bytes).encode(e)
+    }
+}
+
+impl<C> Decode<C> for Counts {
+    fn decode<D: Decoder<Context = C>>(d: &mut D) -> Result<Self, BincodeDecode> {
+        let (entries, subdirs, total, bytes) = Decode::decode(d)?;
+        // Preorder numbers are sums of totals: whoever adds them need not fear that they overflow.
+        if subdirs > entries || entries > total || total > MAX_TOTAL {
+            return Err(invalid("impossible counts of entries"));
+        }
+        Ok(Self { entries, subdirs, total, bytes })
+    }
+}
+
 encoded!(ChunkCounts { chunks, bytes });
 encoded!(HoleCounts { holes, bytes });
 encoded!(LinkCounts { groups, names });
@@ -63,6 +79,13 @@ pub trait PageItem: Encode + Decode<()> + Clone + PartialEq + std::fmt::Debug + 
     fn counts(&self) -> Self::Counts;
     /// The sum of two counts; nothing if it overflows.
     fn add(a: &Self::Counts, b: &Self::Counts) -> Option<Self::Counts>;
+    /// True if an item may be like this, beyond what its encoding says.
+    fn possible(&self) -> bool;
+    /// True if a key of a page above leaves may be like this.
+    #[must_use]
+    fn possible_key(_: &Self::Key) -> bool {
+        true
+    }
     /// True if items in this order may stand behind each other.
     fn ordered(a: &Self::Key, b: &Self::Key) -> bool;
 }
@@ -96,6 +119,13 @@ impl PageItem for Entry {
             bytes: a.bytes.saturating_add(b.bytes),
         })
     }
+    fn possible(&self) -> bool {
+        Self::possible_key(&self.name)
+    }
+    /// Only a root has no name, and no root is in a folder.
+    fn possible_key(key: &Name) -> bool {
+        *key != Name::root()
+    }
     fn ordered(a: &Name, b: &Name) -> bool {
         a < b
     }
@@ -117,6 +147,9 @@ impl PageItem for ChunkRef {
     }
     fn add(a: &ChunkCounts, b: &ChunkCounts) -> Option<ChunkCounts> {
         Some(ChunkCounts { chunks: a.chunks.checked_add(b.chunks)?, bytes: a.bytes.checked_add(b.bytes)? })
+    }
+    fn possible(&self) -> bool {
+        self.len > 0 && self.len as usize <= MAX_CHUNK
     }
     fn ordered(_: &ChunkId, _: &ChunkId) -> bool {
         true
@@ -140,6 +173,12 @@ impl PageItem for Extent {
     fn add(a: &HoleCounts, b: &HoleCounts) -> Option<HoleCounts> {
         Some(HoleCounts { holes: a.holes.checked_add(b.holes)?, bytes: a.bytes.checked_add(b.bytes)? })
     }
+    fn possible(&self) -> bool {
+        Self::possible_key(&self.key())
+    }
+    fn possible_key((offset, len): &(u64, u64)) -> bool {
+        *len > 0 && offset.checked_add(*len).is_some()
+    }
     fn ordered(a: &(u64, u64), b: &(u64, u64)) -> bool {
         a.0.checked_add(a.1).is_some_and(|end| end < b.0)
     }
@@ -161,6 +200,9 @@ impl PageItem for LinkItem {
     }
     fn add(a: &LinkCounts, b: &LinkCounts) -> Option<LinkCounts> {
         Some(LinkCounts { groups: a.groups.checked_add(b.groups)?, names: a.names.checked_add(b.names)? })
+    }
+    fn possible(&self) -> bool {
+        self.names > 0 && self.first != LongValue::Inline(Vec::new())
     }
     fn ordered(a: &LinkGroup, b: &LinkGroup) -> bool {
         a < b
@@ -250,7 +292,7 @@ impl<T: PageItem> Page<T> {
         to_bytes(self)
     }
 
-    /// Decodes a page; checks order and sums.
+    /// Decodes a page; checks items, order and sums.
     ///
     /// # Errors
     /// If it is malformed in any way.
@@ -260,17 +302,26 @@ impl<T: PageItem> Page<T> {
             return Err(DecodeError::malformed(WHAT, "longer than a page may be"));
         }
         let page: Self = from_bytes(bytes, WHAT)?;
-        let (ordered, sum) = match &page.items {
-            PageItems::Leaf(items) => {
-                (in_order::<T>(items.iter().map(PageItem::key)), total::<T>(items.iter().map(PageItem::counts)))
-            }
+        let (possible, ordered, sum) = match &page.items {
+            PageItems::Leaf(items) => (
+                items.iter().all(PageItem::possible),
+                in_order::<T>(items.iter().map(PageItem::key)),
+                total::<T>(items.iter().map(PageItem::counts)),
+            ),
             PageItems::Inner(items) => {
                 if items.is_empty() {
                     return Err(DecodeError::malformed(WHAT, "nothing below an inner page"));
                 }
-                (in_order::<T>(items.iter().map(|c| c.last.clone())), total::<T>(items.iter().map(|c| c.counts)))
+                (
+                    items.iter().all(|c| T::possible_key(&c.last)),
+                    in_order::<T>(items.iter().map(|c| c.last.clone())),
+                    total::<T>(items.iter().map(|c| c.counts)),
+                )
             }
         };
+        if !possible {
+            return Err(DecodeError::malformed(WHAT, "an item that cannot be"));
+        }
         if !ordered {
             return Err(DecodeError::malformed(WHAT, "items out of order"));
         }

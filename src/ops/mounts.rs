@@ -46,7 +46,7 @@ fn table() -> Vec<u8> {
 }
 
 /// In the order in which they were mounted.
-fn rows(table: &[u8]) -> impl Iterator<Item = Mounted> {
+pub(crate) fn rows(table: &[u8]) -> impl Iterator<Item = Mounted> {
     table.split(|b| *b == b'\n').filter_map(parse)
 }
 

@@ -2,12 +2,14 @@
 
 mod holds;
 mod list;
+mod name;
 mod register;
 mod resolve;
 mod when;
 
 pub use holds::{Hold, Holds};
 pub use list::{List, Listed, Wanted};
+pub use name::{InvalidSnapshotName, SnapshotName};
 pub use register::{Moment, Policy, Register, Standing};
-pub use resolve::{ResolveError, SnapshotName, resolve, resolve_row};
+pub use resolve::{ResolveError, resolve, resolve_row};
 pub use when::{When, age_seconds};

@@ -1,44 +1,13 @@
-//! From `latest`, `home~1`, `home@2024-01-15T10:30` or the first digits of an id to a snapshot.
-
-use std::str::FromStr;
+//! From what a user calls a snapshot to the snapshot.
 
 use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, SnapshotKind, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
-use super::when::{When, age_seconds, no_time_and_no_age};
-
-/// Digits of an id that are enough to name a snapshot, if no other has them.
-const ID_DIGITS: usize = 4;
-
-/// What the newest of all datasets is called.
-const LATEST: &str = "latest";
-
-/// What a user may call a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SnapshotName {
-    /// The newest arrival of all, or the n-th before it.
-    Latest(u64),
-    /// Hexadecimal digits at the front of an id, at least 4; or the n-th before that one in its dataset.
-    Prefix(String, u64),
-    /// A dataset's newest, or the n-th before it.
-    Back(DatasetName, u64),
-    /// The newest of a dataset, or of all, that had arrived by then.
-    At(Option<DatasetName>, Timestamp),
-    /// The same, by so many seconds ago.
-    Ago(Option<DatasetName>, i64),
-}
+use super::name::{ID_DIGITS, SnapshotName, is_hex};
 
 /// Why a snapshot could not be found.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The text names no snapshot in any form.
-    #[error("{text:?} does not name a snapshot: {why}")]
-    Malformed {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// No such snapshot.
     #[error("there is no snapshot {0}")]
     Nothing(String),
@@ -64,7 +33,6 @@ pub enum ResolveError {
 impl Failure for ResolveError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Malformed { .. } => Kind::Usage,
             Self::Nothing(_) | Self::Short(_) | Self::Ambiguous { .. } => Kind::NotFound,
             Self::Lost(e) | Self::Store(e) => e.kind(),
         }
@@ -72,58 +40,12 @@ impl Failure for ResolveError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Malformed { .. } => Some(
-                "a snapshot is an id or the first 4 digits or more of it, `latest` or DATASET, any of them with ~1 for the one before, or DATASET@TIME or latest@TIME, where TIME may be an age like 36h"
-                    .to_owned(),
-            ),
             Self::Nothing(_) | Self::Short(_) => Some("`larder list` shows what there is".to_owned()),
             Self::Ambiguous { .. } => Some("give more digits".to_owned()),
             Self::Lost(_) => Some("`larder list` shows what is left; name it by its id".to_owned()),
             Self::Store(e) => e.hint(),
         }
     }
-}
-
-impl FromStr for SnapshotName {
-    type Err = ResolveError;
-
-    fn from_str(text: &str) -> Result<Self, ResolveError> {
-        let malformed =
-            |why: &dyn std::fmt::Display| ResolveError::Malformed { text: text.to_owned(), why: why.to_string() };
-        if let Some((_, path)) = text.split_once(':').filter(|(name, _)| !name.contains('@')) {
-            return Err(malformed(&format!("a whole snapshot is wanted here, without the path {path:?}")));
-        }
-        let dataset = |name: &str| name.parse::<DatasetName>().map_err(|e| malformed(&e));
-        if let Some((name, time)) = text.split_once('@') {
-            let dataset = if name == LATEST { None } else { Some(dataset(name)?) };
-            if let Some(seconds) = age_seconds(time) {
-                return Ok(Self::Ago(dataset, seconds));
-            }
-            return Ok(Self::At(
-                dataset,
-                When::parse(time).map_err(|e| malformed(&no_time_and_no_age(time, &e)))?.last,
-            ));
-        }
-        let (name, back) = match text.rsplit_once('~') {
-            None => (text, 0),
-            Some((name, back)) => {
-                let digits = !back.is_empty() && back.bytes().all(|b| b.is_ascii_digit());
-                let back = back.parse().ok().filter(|_| digits);
-                (name, back.ok_or_else(|| malformed(&"behind ~ stands how many snapshots to go back"))?)
-            }
-        };
-        if name == LATEST {
-            return Ok(Self::Latest(back));
-        }
-        if name.len() >= ID_DIGITS && name.len() <= 64 && is_hex(name) {
-            return Ok(Self::Prefix(name.to_ascii_lowercase(), back));
-        }
-        Ok(Self::Back(dataset(name)?, back))
-    }
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Finds a snapshot. Ages count from `now`.
@@ -265,35 +187,4 @@ fn nth_newest(
 fn before_end<T>(list: &[T], back: u64) -> Option<&T> {
     let back = usize::try_from(back).ok()?.checked_add(1)?;
     list.get(list.len().checked_sub(back)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        use SnapshotName::{Ago, Back, Latest, Prefix};
-        let parse = |t: &str| t.parse::<SnapshotName>();
-        let home = || "home".parse::<DatasetName>().unwrap();
-        let cases = [
-            ("latest", Latest(0)),
-            ("latest~2", Latest(2)),
-            ("BEEF", Prefix("beef".to_owned(), 0)),
-            ("beef~1", Prefix("beef".to_owned(), 1)),
-            ("home", Back(home(), 0)),
-            ("home~2", Back(home(), 2)),
-            ("abc", Back("abc".parse().unwrap(), 0)),
-            ("home@36h", Ago(Some(home()), 129_600)),
-            ("latest@36h", Ago(None, 129_600)),
-        ];
-        for (text, name) in cases {
-            assert_eq!(parse(text).unwrap(), name, "{text}");
-        }
-        for bad in
-            ["", "home~x", "home~+1", "a/b", "home@yesterday", ".x", "home~", "~1", "home@1y", "home@1h~1", "home~1~1"]
-        {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -118,17 +118,17 @@ impl Store {
         let mut expected = (1, Some(Digest::from_bytes([0; 32])));
         self.fresh_db()?.scan(Family::Log, &[], |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
-            while expected.0 < sequence {
-                let missing = StoreError::damage(entry_label(expected.0), "it is missing");
-                rows.push(LogRow { sequence: expected.0, entry: Err(missing) });
-                expected = (expected.0 + 1, None);
+            for sequence in missing(expected.0, sequence) {
+                let missing = StoreError::damage(entry_label(sequence), "it is missing");
+                rows.push(LogRow { sequence, entry: Err(missing) });
+                expected.1 = None;
             }
             let entry = self.log_entry(sequence, value).and_then(|entry| match expected.1 {
                 Some(hash) if hash != entry.previous => Err(broken_chain(sequence)),
                 _ => Ok(entry),
             });
             rows.push(LogRow { sequence, entry });
-            expected = (sequence + 1, Some(crate::codec::digest(value)));
+            expected = (sequence.saturating_add(1), Some(crate::codec::digest(value)));
             Ok(true)
         })?;
         if let Some(lost) = self.lost_end() {
@@ -198,7 +198,7 @@ impl Store {
         self.fresh_db()?.scan_back(Family::Log, |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
             match behind {
-                Some((next, _)) if next > sequence + 1 => {
+                Some((next, _)) if next > sequence.saturating_add(1) => {
                     damage.get_or_insert(StoreError::damage(entry_label(next - 1), "it is missing"));
                 }
                 Some((next, Some(hash))) if hash != crate::codec::digest(value) => {
@@ -344,10 +344,18 @@ pub(super) fn dataset_record(db: &Db, ids: &IdKeys, key: DatasetKey) -> Result<O
     DatasetRecord::from_bytes(body).map(Some).map_err(|e| bad(&e))
 }
 
+/// Entries that are missing from one number on and before another. Of very many the first: a row may have any number.
+pub(super) fn missing(from: u64, before: u64) -> std::ops::Range<u64> {
+    const TOLD: u64 = 4096;
+    from..before.min(from.saturating_add(TOLD))
+}
+
 pub(super) fn last_sequence(db: &Db) -> Result<u64, StoreError> {
-    let Some(key) = db.last_key(Family::Log)? else { return Ok(0) };
-    key.as_slice()
-        .try_into()
-        .map(u64::from_be_bytes)
-        .map_err(|_| StoreError::damage("the arrival log", "a row has a malformed key"))
+    db.last_key(Family::Log)?.map_or(Ok(0), |key| row_number(&key, "the arrival log"))
+}
+
+/// The number in a row. Those that nobody can have come to are damage: whoever counts on from one need not fear the end of all numbers.
+pub(super) fn row_number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
+    let number = bytes.try_into().map(u64::from_be_bytes).ok().filter(|number| *number <= u64::MAX >> 1);
+    number.ok_or_else(|| StoreError::damage(what, "a row has an impossible number"))
 }

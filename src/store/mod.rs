@@ -4,7 +4,7 @@
 //! done with them lives above, in `tree`, `snapshots` and `ops`.
 
 mod create;
-mod db;
+pub(crate) mod db;
 mod entries;
 mod epochs;
 mod error;
@@ -21,6 +21,7 @@ mod lock;
 mod log;
 mod mend;
 mod own;
+pub(crate) mod pin;
 mod pins;
 mod read;
 mod renewal;

@@ -1,9 +1,6 @@
 //! Section 17: what this client last saw of a store, kept outside it, so that a swapped or set-back store is noticed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use crate::codec::digest;
 use crate::format::{KeyRecord, tokens_of};
@@ -12,6 +9,7 @@ use crate::model::{Digest, KeyName, StoreId};
 use super::error::StoreError;
 use super::files::{make_dir, write_whole};
 use super::keyring::{Keyring, recipients_hash};
+use super::pin::Pin;
 
 /// Where this client keeps what is its own: pins and caches.
 #[derive(Debug, Clone)]
@@ -20,17 +18,6 @@ pub struct ClientDirs {
     pub state: PathBuf,
     /// For caches; may vanish.
     pub cache: PathBuf,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Pin {
-    commitment: String,
-    recipients: String,
-    pub(super) sequence: u64,
-    log_hash: String,
-    /// The digest of the newest token of each key that was used here, by the key's name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    tokens: BTreeMap<String, String>,
 }
 
 /// The pin of one store.
@@ -54,8 +41,7 @@ impl PinFile {
         let path = dirs.state.join("pins").join(format!("{store}.json"));
         let pin = match super::files::read_small(&path) {
             Ok(bytes) => Some(
-                serde_json::from_slice(&bytes)
-                    .map_err(|e| StoreError::BadPin { path: path.clone(), why: e.to_string() })?,
+                Pin::from_json(&bytes).map_err(|e| StoreError::BadPin { path: path.clone(), why: e.to_string() })?,
             ),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
@@ -134,7 +120,7 @@ impl PinFile {
         if let Some(dir) = self.path.parent() {
             make_dir(dir)?;
         }
-        let json = serde_json::to_vec_pretty(&pin).map_err(|e| StoreError::Refused(e.to_string()))?;
+        let json = pin.to_json().map_err(|e| StoreError::Refused(e.to_string()))?;
         write_whole(&self.path, &json)?;
         self.pin = Some(pin);
         Ok(())

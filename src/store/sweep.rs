@@ -10,6 +10,7 @@ use super::epochs::block_header;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::lock::Waiting;
+use super::log::row_number;
 use super::read::Sort;
 use super::survey::Survey;
 use super::write::{NEXT_BLOCK, next_block};
@@ -152,7 +153,7 @@ impl Sweeper {
             if file.last < sweep.from {
                 continue;
             }
-            sweep.from = file.last + 1;
+            sweep.from = row_number(&number_key(file.last), "the blocks")? + 1;
             let (dead, is_whole) = self.dead_rows(family, file, survey)?;
             if dead.is_empty() {
                 continue;
@@ -244,7 +245,7 @@ impl Sweeper {
     /// Rows that remove something: the generation tells every client that what it relied on may be gone.
     pub(super) fn begin_rows(&self) -> Result<Rows, StoreError> {
         let mut rows = Rows::default();
-        let generation = super::db_gc_generation(self.db())? + 1;
+        let generation = super::db_gc_generation(self.db())?.wrapping_add(1);
         rows.put(Family::Default, b"gc", &generation.to_be_bytes());
         rows.put(Family::Default, NEXT_BLOCK, &next_block(self.db())?.to_be_bytes());
         Ok(rows)

@@ -27,7 +27,7 @@ use super::error::StoreError;
 use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
 use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
-use super::log::{NewSnapshot, dataset_record};
+use super::log::{NewSnapshot, dataset_record, row_number};
 use super::read::{Sort, places};
 use super::trust::Trust;
 
@@ -360,7 +360,7 @@ impl Writer {
         let record = DatasetRecord {
             head: manifest.sequence,
             manifest: id,
-            count: parent.map_or(0, |p| p.count) + 1,
+            count: parent.map_or(0, |p| p.count).saturating_add(1),
             name: seal(Family::Datasets, dataset_key.as_bytes(), manifest.dataset.as_str().as_bytes()),
             ext: Vec::new(),
         }
@@ -393,12 +393,10 @@ impl Drop for Writer {
 
 /// The number of the next block: greater than any that ever was, though gc may have removed the newest.
 pub(super) fn next_block(db: &Db) -> Result<u64, StoreError> {
-    let mut next = db.get(Family::Default, NEXT_BLOCK)?.and_then(|v| v.try_into().ok()).map_or(1, u64::from_be_bytes);
+    let mut next = db.get(Family::Default, NEXT_BLOCK)?.map_or(Ok(1), |value| row_number(&value, "the blocks"))?;
     for family in [Family::Data, Family::Tree, Family::Sums] {
         if let Some(key) = db.last_key(family)? {
-            let number = key.as_slice().try_into().map(u64::from_be_bytes);
-            let number = number.map_err(|_| StoreError::damage("a block", "its row has a malformed key"))?;
-            next = next.max(number + 1);
+            next = next.max(row_number(&key, "the blocks")? + 1);
         }
     }
     Ok(next)

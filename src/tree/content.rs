@@ -85,7 +85,7 @@ pub fn pieces_at(pages: &Pages, file: &FileBody, offset: u64) -> Result<ContentP
     let (mut holes, mut skipped) = holes_at(pages, file, offset)?;
     let hole = holes.next()?;
     if let Some(h) = hole.filter(|h| h.offset < offset) {
-        skipped += offset - h.offset;
+        skipped = skipped.saturating_add(offset - h.offset);
     }
     let wanted = offset.checked_sub(skipped).ok_or_else(|| StoreError::damage("a hole map", "holes overlap"))?;
     let (chunks, rest) = chunks_at(pages, ids, file, wanted)?;

@@ -203,3 +203,32 @@ fn a_removed_owner_adds_nobody() {
     copy_tree(&store, &copy);
     former.run(&copy, ["list"]).refused(12, "ident");
 }
+
+/// Whatever counts on from the number of a row must come to an end, and not to that of all numbers.
+#[test]
+fn a_row_with_an_impossible_number_is_damage() {
+    let (sandbox, tree) = one_snapshot();
+    let (store, whole) = (sandbox.store(), sandbox.path("whole"));
+    copy_tree(&store, &whole);
+    let last = u64::MAX.to_be_bytes();
+    let rows = [
+        (Family::Log, &last[..]),
+        (Family::Data, &last),
+        (Family::Tree, &last),
+        (Family::Sums, &last),
+        (Family::Default, b"gc"),
+        (Family::Default, b"next"),
+    ];
+    for (family, key) in rows {
+        fs::remove_dir_all(&store).unwrap();
+        copy_tree(&whole, &store);
+        put(&database(&store), family, key, &last);
+        let capture = ["snapshot", tree.to_str().unwrap(), "-d", "d"];
+        for words in
+            [&["list"][..], &["verify"], &["verify", "--no-key"], &["gc"], &["forget", "d"], &capture, &["repair"]]
+        {
+            let ran = sandbox.larder(words);
+            assert!([0, 3, 13].contains(&ran.status), "{family:?} {words:?}: {ran:?}");
+        }
+    }
+}

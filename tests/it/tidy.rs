@@ -107,6 +107,12 @@ fn every_dependency_has_its_door_named() {
     expect_none(&doorless(&read(&root().join("Cargo.toml"))));
 }
 
+/// What is fuzzed is what is built.
+#[test]
+fn fuzz_targets_use_the_same_versions() {
+    expect_none(&other_versions(&read(&root().join("Cargo.lock")), &read(&root().join("fuzz/Cargo.lock"))));
+}
+
 #[test]
 fn reserved_words_stay_where_they_belong() {
     expect_none(&sources().iter().flat_map(reserved_words).collect::<Vec<_>>());
@@ -173,6 +179,9 @@ fn every_rule_can_fail() {
     assert_ne!(doorless("[dependencies]\n# why\nleft-pad = \"1\"\n"), [""; 0]);
     assert_eq!(doorless("[dependencies]\n# why\naes-gcm = \"1\"\n[profile.release]\nx = 1\n"), [""; 0]);
     assert_ne!(doorless("[dependencies]\naes-gcm = \"1\"\n"), [""; 0], "no reason given");
+    let lock = |version| format!("[[package]]\nname = \"a\"\nversion = \"{version}\"\n");
+    assert_eq!(other_versions(&lock("1"), &[lock("1"), lock("1").replace('a', "b")].concat()), [""; 0]);
+    assert_ne!(other_versions(&lock("1"), &lock("2")), [""; 0]);
     for (word, _, _) in RESERVED {
         assert_ne!(reserved_words(&source("ops/gc.rs", &format!("fn f() {{ {word}(x) }}"))), [""; 0], "{word}");
     }
@@ -288,6 +297,25 @@ fn doorless(manifest: &str) -> Vec<String> {
         reason = line.starts_with('#');
     }
     found
+}
+
+/// Packages of a lock file that another has in other versions alone. Those of libFuzzer's own are in one of the two.
+fn other_versions(ours: &str, others: &str) -> Vec<String> {
+    let packages = |lock: &str| -> BTreeSet<(String, String)> {
+        let lines: Vec<_> = lock.lines().collect();
+        let value = |line: &str, key: &str| line.strip_prefix(key).map(|v| v.trim_matches('"').to_owned());
+        lines.windows(2).filter_map(|pair| value(pair[0], "name = ").zip(value(pair[1], "version = "))).collect()
+    };
+    let (ours, others) = (packages(ours), packages(others));
+    let differs = |(name, version): &&(String, String)| {
+        ours.iter().any(|(n, _)| n == name) && !ours.contains(&(name.clone(), version.clone()))
+    };
+    let told = |(name, version): &(String, String)| {
+        format!(
+            "fuzz/Cargo.lock has {name} {version}, Cargo.lock another: cp Cargo.lock fuzz/ && cargo update -w --manifest-path fuzz/Cargo.toml"
+        )
+    };
+    others.iter().filter(differs).map(told).collect()
 }
 
 fn reserved_words(source: &Source) -> Vec<String> {
@@ -541,7 +569,7 @@ fn read(path: &Path) -> String {
 /// The Rust files of the project, below its root.
 fn rust_files() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<_> = ["src", "tests", "benches"].map(PathBuf::from).to_vec();
+    let mut folders: Vec<_> = ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"].map(PathBuf::from).to_vec();
     while let Some(folder) = folders.pop() {
         for item in fs::read_dir(root().join(&folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let item = item.expect("a folder can be listed");

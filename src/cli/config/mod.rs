@@ -1,6 +1,6 @@
 //! `larder.toml`: what it may hold, and where it is found. Read and checked whole before anything is done.
 
-mod parse;
+pub(crate) mod parse;
 mod paths;
 mod suggest;
 

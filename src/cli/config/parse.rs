@@ -293,31 +293,50 @@ impl Reader<'_> {
     }
 }
 
+/// A few options, for tests.
+#[cfg(any(test, fuzzing))]
+struct Known(Vec<Settable>);
+
+#[cfg(any(test, fuzzing))]
+impl Options for Known {
+    fn settable(&self) -> &[Settable] {
+        &self.0
+    }
+    fn check(&self, _: &str, value: &str) -> Result<(), String> {
+        if value.contains("bad") { Err(format!("{value} is bad")) } else { Ok(()) }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+fn known() -> Known {
+    let option = |long: &str, sort, paths| Settable { long: long.to_owned(), sort, paths };
+    Known(vec![
+        option("exclude", Sort::Many, false),
+        option("exclude-from", Sort::Many, true),
+        option("dataset", Sort::One, false),
+        option("one-file-system", Sort::Flag, false),
+        option("label", Sort::Many, false),
+    ])
+}
+
+/// Reads any text, for tests. What is wrong is told with the file and the line.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn is_read(text: &str) -> bool {
+    match parse(text, PathBuf::from("/etc/larder.toml"), &known()) {
+        Ok(_) => true,
+        Err(e) => {
+            let line =
+                e.message.strip_prefix("/etc/larder.toml:").and_then(|rest| rest.split(':').next()?.parse().ok());
+            let lines = 1..=text.matches('\n').count() + 1;
+            assert!(line.is_some_and(|line: usize| lines.contains(&line)), "no line of the file: {}", e.message);
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Known(Vec<Settable>);
-
-    impl Options for Known {
-        fn settable(&self) -> &[Settable] {
-            &self.0
-        }
-        fn check(&self, _: &str, value: &str) -> Result<(), String> {
-            if value.contains("bad") { Err(format!("{value} is bad")) } else { Ok(()) }
-        }
-    }
-
-    fn known() -> Known {
-        let option = |long: &str, sort, paths| Settable { long: long.to_owned(), sort, paths };
-        Known(vec![
-            option("exclude", Sort::Many, false),
-            option("exclude-from", Sort::Many, true),
-            option("dataset", Sort::One, false),
-            option("one-file-system", Sort::Flag, false),
-            option("label", Sort::Many, false),
-        ])
-    }
 
     fn read(text: &str) -> Result<Config, String> {
         let parsed = parse(text, PathBuf::from("/etc/larder.toml"), &known());

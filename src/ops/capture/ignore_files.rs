@@ -37,11 +37,11 @@ impl Which {
 
 /// Something about a file of patterns that is not as it should be.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     /// Which file.
     pub(super) name: &'static str,
     /// Where in it; nothing if the file as a whole is meant.
-    pub(super) line: Option<usize>,
+    pub(crate) line: Option<usize>,
     /// What is wrong.
     pub(super) why: String,
 }
@@ -89,7 +89,7 @@ fn read_text(dir: BorrowedFd, name: &[u8]) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-fn parse(text: &[u8], name: &'static str, troubles: &mut Vec<Trouble>) -> Gitignore {
+pub(crate) fn parse(text: &[u8], name: &'static str, troubles: &mut Vec<Trouble>) -> Gitignore {
     let mut builder = GitignoreBuilder::new("");
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {

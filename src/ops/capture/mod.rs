@@ -13,7 +13,7 @@ mod exclude;
 mod file_systems;
 mod frame;
 mod group;
-mod ignore_files;
+pub(crate) mod ignore_files;
 mod kept;
 mod listing;
 mod lists;

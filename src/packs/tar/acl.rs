@@ -4,7 +4,7 @@
 const VERSION: u32 = 2;
 
 /// The text of an ACL, ids as numbers, entries divided by commas. Nothing if the form is unknown.
-pub(super) fn acl_text(value: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn acl_text(value: &[u8]) -> Option<Vec<u8>> {
     let (version, entries) = value.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*version) != VERSION || entries.len() % 8 != 0 || entries.is_empty() {
         return None;

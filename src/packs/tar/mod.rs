@@ -4,7 +4,7 @@
 //! root as `./a/b`. Holes in GNU's sparse format 1.0, ACLs and xattrs in the records that GNU tar, star and libarchive share
 //! (`SCHILY.acl.*`, `SCHILY.xattr.*`). `tar --acls --xattrs --xattrs-include='*' -xpf` gives all of it back.
 
-mod acl;
+pub(crate) mod acl;
 mod header;
 mod member;
 mod sparse;

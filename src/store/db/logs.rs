@@ -36,7 +36,7 @@ fn behind_padding(at: usize) -> usize {
 }
 
 /// Where whole records end, as far as the form goes on.
-pub(in crate::store) fn record_ends(bytes: &[u8]) -> Vec<usize> {
+pub(crate) fn record_ends(bytes: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut at = 0;
     loop {
@@ -53,7 +53,7 @@ pub(in crate::store) fn record_ends(bytes: &[u8]) -> Vec<usize> {
 ///
 /// Its reader (`ReadPhysicalRecord` in `db/log_reader.cc`, as of 11.8) calls one of a recycled sort bad and does not step over
 /// it. Of rubbish it looks at no more places than are looked at here: it goes on in the next block where a checksum does not hold.
-pub(in crate::store) fn endless_at(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn endless_at(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         at = behind_padding(at);

@@ -1,12 +1,12 @@
 //! The one door to RocksDB. Its types do not leave this folder.
 
-mod logs;
+pub(crate) mod logs;
 mod merge;
 mod options;
 mod rows;
 mod salvage;
 mod space;
-mod tables;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 

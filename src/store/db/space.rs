@@ -1,10 +1,11 @@
-//! The room that rows of blocks take, and how it is given back.
+//! The files that rows are in, the room that those of blocks take, and how it is given back.
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions, Range, WaitForCompactOptions};
 
 use crate::format::{Family, number_key};
 
 use super::super::error::StoreError;
+use super::tables::Table;
 use super::{Db, fail};
 
 /// A file of blocks.
@@ -23,6 +24,17 @@ pub(in crate::store) struct BlockFile {
 const RANGES: usize = 4096;
 
 impl Db {
+    /// The table files that the database is made of.
+    pub(in crate::store) fn tables(&self) -> Result<Vec<Table>, StoreError> {
+        let files = self.opened().db.live_files().map_err(|e| fail(&e))?;
+        let table = |file: rocksdb::LiveFile| {
+            let name = file.name.trim_start_matches('/').to_owned();
+            let path = self.dir.join(&name);
+            Table { name, path, family: file.column_family_name, keys: file.start_key.zip(file.end_key) }
+        };
+        Ok(files.into_iter().map(table).collect())
+    }
+
     /// The files of a family of blocks, in the order of their rows.
     pub(in crate::store) fn block_files(&self, family: Family) -> Result<Vec<BlockFile>, StoreError> {
         let number = |key: Option<Vec<u8>>| key.and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);

@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 
 use twox_hash::XxHash3_64;
 
-use super::super::error::StoreError;
 use super::options::holds_blocks;
-use super::{Db, fail};
 
 const FOOTER: usize = 53;
 const FORMAT: u32 = 6;
@@ -24,24 +22,26 @@ const XXH3: u8 = 4;
 /// Behind each block: how it is compressed (1 byte), and the checksum.
 const TRAILER: u64 = TRAILER_LEN as u64;
 const TRAILER_LEN: u8 = 5;
+/// Bytes that the name of a part may have: RocksDB's have fewer than 64.
+const MAX_NAME: usize = 255;
 /// Rows of `data` and `tree` that are longer have a digest in `sums`, by which they are looked at.
 const LONG_ROW: u64 = 16 << 10;
 
 /// A table file that the database is made of.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Table {
+pub(crate) struct Table {
     /// Its name in the folder of the database.
-    pub(in crate::store) name: String,
-    pub(in crate::store) path: PathBuf,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
     /// The name of the family whose rows it has.
-    pub(in crate::store) family: String,
+    pub(crate) family: String,
     /// Its first and last key.
-    pub(in crate::store) keys: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) keys: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Which blocks of rows are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum RowBlocks {
+pub(crate) enum RowBlocks {
     /// All.
     All,
     /// Of `data` and `tree` only short ones: the others are compared with their digests.
@@ -50,7 +50,7 @@ pub(in crate::store) enum RowBlocks {
 
 /// How a look at a table file ended.
 #[derive(Debug)]
-pub(in crate::store) enum Looked {
+pub(crate) enum Looked {
     /// Every byte looked at is what was written.
     Whole,
     /// What is wrong.
@@ -59,25 +59,12 @@ pub(in crate::store) enum Looked {
     Gone,
 }
 
-impl Db {
-    /// The table files that the database is made of.
-    pub(in crate::store) fn tables(&self) -> Result<Vec<Table>, StoreError> {
-        let files = self.opened().db.live_files().map_err(|e| fail(&e))?;
-        let table = |file: rocksdb::LiveFile| {
-            let name = file.name.trim_start_matches('/').to_owned();
-            let path = self.dir.join(&name);
-            Table { name, path, family: file.column_family_name, keys: file.start_key.zip(file.end_key) }
-        };
-        Ok(files.into_iter().map(table).collect())
-    }
-}
-
 impl Table {
     /// Compares its blocks with their checksums, a block in memory at a time.
     ///
     /// # Errors
     /// If it cannot be read for another reason than damage.
-    pub(in crate::store) fn look(&self, rows: RowBlocks) -> io::Result<Looked> {
+    pub(crate) fn look(&self, rows: RowBlocks) -> io::Result<Looked> {
         let longest = if rows == RowBlocks::WithoutDigest && holds_blocks(&self.family) { LONG_ROW } else { u64::MAX };
         match check(&self.path, longest) {
             Ok(_) => Ok(Looked::Whole),
@@ -109,9 +96,9 @@ fn damaged<T>(why: impl Into<String>) -> Result<T, Trouble> {
 
 /// Where a block stands, its trailer not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Handle {
-    offset: u64,
-    size: u64,
+pub(crate) struct Handle {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
 }
 
 /// An open file and what its footer says.
@@ -234,12 +221,16 @@ fn handle(bytes: &mut &[u8]) -> Option<Handle> {
 }
 
 /// The entries of the list of parts: names and handles.
-fn named_handles(block: &[u8]) -> Option<Vec<(String, Handle)>> {
+pub(crate) fn named_handles(block: &[u8]) -> Option<Vec<(String, Handle)>> {
     let (mut rest, mut name, mut found) = (entries(block)?, Vec::new(), Vec::new());
     while !rest.is_empty() {
         let (shared, own, value) = (varint(&mut rest)?, varint(&mut rest)?, varint(&mut rest)?);
         name.truncate(usize::try_from(shared).ok()?);
         name.extend_from_slice(take(&mut rest, own)?);
+        // Each name repeats what those before it began with: a short list could hold long ones without end.
+        if name.len() > MAX_NAME {
+            return None;
+        }
         let mut value = take(&mut rest, value)?;
         found.push((String::from_utf8_lossy(&name).into_owned(), handle(&mut value)?));
     }
@@ -248,7 +239,7 @@ fn named_handles(block: &[u8]) -> Option<Vec<(String, Handle)>> {
 
 /// The entries of the index: the handles of blocks of rows. One whose key begins like the one before says only by how much its block
 /// is longer than that one's, which it follows.
-fn index_handles(block: &[u8]) -> Option<Vec<Handle>> {
+pub(crate) fn index_handles(block: &[u8]) -> Option<Vec<Handle>> {
     let (mut rest, mut found) = (entries(block)?, Vec::<Handle>::new());
     while !rest.is_empty() {
         let (shared, own) = (varint(&mut rest)?, varint(&mut rest)?);
@@ -264,6 +255,43 @@ fn index_handles(block: &[u8]) -> Option<Vec<Handle>> {
         });
     }
     Some(found)
+}
+
+/// A table file without rows whose index has these bytes, for tests.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::cast_possible_truncation, reason = "a byte is taken from what is longer")]
+pub(crate) fn with_index(index: &[u8]) -> Vec<u8> {
+    fn add(file: &mut Vec<u8>, block: &[u8]) {
+        let block = [block, &[0]].concat();
+        file.extend_from_slice(&block);
+        file.extend_from_slice(&checksum(&block).to_le_bytes());
+    }
+    fn append_varint(bytes: &mut Vec<u8>, mut value: usize) {
+        while value > 0x7f {
+            bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+    }
+    let mut file = Vec::new();
+    add(&mut file, index);
+    let mut handle = vec![0];
+    append_varint(&mut handle, index.len());
+    let mut parts = vec![0, 13, handle.len() as u8];
+    parts.extend_from_slice(b"rocksdb.index");
+    parts.extend_from_slice(&handle);
+    parts.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0]);
+    add(&mut file, &parts);
+    let mut footer = [0; FOOTER];
+    footer[0] = XXH3;
+    footer[1..5].copy_from_slice(&EXTENDED_MAGIC);
+    footer[13..17].copy_from_slice(&(parts.len() as u32).to_le_bytes());
+    footer[41..45].copy_from_slice(&FORMAT.to_le_bytes());
+    footer[45..].copy_from_slice(&MAGIC.to_le_bytes());
+    let sum = checksum(&footer);
+    footer[5..9].copy_from_slice(&sum.to_le_bytes());
+    file.extend_from_slice(&footer);
+    file
 }
 
 #[cfg(test)]
@@ -340,11 +368,20 @@ mod tests {
         }
     }
 
+    fn varint_of(n: u16) -> [u8; 2] {
+        let [low, high] = (n << 1).to_le_bytes();
+        [low >> 1 | 0x80, high]
+    }
+
     #[test]
     fn lists_that_lie_are_refused() {
         for bytes in [&[][..], &[1, 0, 0, 0], &[0xff; 8], &[9, 9, 9, 0, 0, 0, 0], &[0x80, 0, 0, 0, 0]] {
             let _ = (named_handles(bytes), index_handles(bytes));
         }
+        // Names that grow by a byte each.
+        let growing: Vec<u8> = (0..1000).flat_map(|n: u16| [&varint_of(n)[..], &[1, 2, b'n', 0, 0]].concat()).collect();
+        assert_eq!(named_handles(&[&growing[..], &[0; 4]].concat()), None);
+        assert_eq!(named_handles(&[&growing[..7 * 100], &[0; 4]].concat()).unwrap().len(), 100);
         assert_eq!(index_handles(&[0, 9, 1, 0, 0, 0, 0]), None);
         assert_eq!(index_handles(&[0, 1, b'k', 5, 7, 0, 0, 0, 0]), Some(vec![Handle { offset: 5, size: 7 }]));
     }

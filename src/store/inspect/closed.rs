@@ -10,6 +10,7 @@ use crate::model::{DatasetRecord, Digest, EpochId, LogEntry, LogKind, Progress, 
 
 use super::super::db::Db;
 use super::super::error::StoreError;
+use super::super::log::missing;
 use super::super::pins::{ClientDirs, PinFile};
 use super::super::{create, files, mend, snapshot_label, tip};
 use super::{BlockLook, Finding, Inspected, or_found, rows};
@@ -112,9 +113,9 @@ impl ClosedStore {
         self.db.scan(Family::Log, &[], |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
             let label = |n: u64| format!("entry {n} of the arrival log");
-            while next < sequence {
-                found.push(Finding::new(label(next), "it is missing"));
-                (next, hash) = (next + 1, None);
+            for sequence in missing(next, sequence) {
+                found.push(Finding::new(label(sequence), "it is missing"));
+                hash = None;
             }
             match parted::<LogEntry>(value, LogEntry::from_bytes) {
                 Err(why) => found.push(Finding::new(label(sequence), why)),
@@ -133,7 +134,7 @@ impl ClosedStore {
                     }
                 }
             }
-            (next, hash) = (sequence + 1, Some(digest(value)));
+            (next, hash) = (sequence.saturating_add(1), Some(digest(value)));
             Ok(true)
         })?;
         Ok(snapshots)

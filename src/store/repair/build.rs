@@ -131,7 +131,7 @@ impl<'a> Fresh<'a> {
             }
         }
         let generation = super::super::db_gc_generation(old).unwrap_or(0);
-        rows.put(Family::Default, b"gc", &(generation + 1).to_be_bytes());
+        rows.put(Family::Default, b"gc", &generation.wrapping_add(1).to_be_bytes());
         self.db.write(&rows, false)
     }
 
@@ -232,7 +232,7 @@ impl Copying<'_, '_> {
             self.put(number - 1, &note_block(header.epoch, &record))?;
         }
         self.noted = Some(header.epoch);
-        self.free = number + 1;
+        self.free = number.saturating_add(1);
         self.put(number, value)
     }
 

@@ -1,0 +1,121 @@
+//! What reads bytes from outside, without the database: those modules of the library that need no RocksDB, and for each of their
+//! readers a property that must hold of all bytes whatever (`properties.rs`, which the library's own tests run over the corpus).
+
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "of each module only the readers are called")]
+
+#[path = "../../src/codec/mod.rs"]
+mod codec;
+#[path = "../../src/format/mod.rs"]
+mod format;
+#[path = "../../src/model/mod.rs"]
+mod model;
+
+#[path = "../../src/snapshots"]
+mod snapshots {
+    pub(crate) mod name;
+    pub(crate) mod when;
+    pub(crate) use name::SnapshotName;
+    pub(crate) use when::{When, age_seconds};
+}
+
+#[path = "../../src/store"]
+mod store {
+    pub(crate) mod error;
+    pub(crate) mod pin;
+    pub(crate) use error::StoreError;
+
+    pub(crate) mod db {
+        use super::StoreError;
+
+        pub(crate) mod logs;
+        pub(crate) mod tables;
+
+        mod options {
+            pub(super) fn holds_blocks(family: &str) -> bool {
+                matches!(family, "data" | "tree")
+            }
+        }
+    }
+}
+
+#[path = "../../src/ops"]
+mod ops {
+    pub(crate) mod capture {
+        mod error;
+        mod exclude;
+        pub(crate) mod ignore_files;
+        pub(crate) use error::CaptureError;
+    }
+    pub(crate) mod mounts;
+    mod source;
+}
+
+#[path = "../../src/packs"]
+mod packs {
+    pub(crate) mod tar {
+        pub(crate) mod acl;
+    }
+}
+
+#[path = "../../src/cli"]
+mod cli {
+    pub(crate) mod config;
+    mod error;
+    mod files;
+    pub(crate) mod size;
+
+    /// In place of what asks the environment.
+    mod folders {
+        use std::path::{Path, PathBuf};
+
+        pub(super) fn config() -> PathBuf {
+            "/etc".into()
+        }
+
+        pub(super) fn same(a: &Path, b: &Path) -> bool {
+            a == b
+        }
+    }
+
+    /// In place of what prints.
+    mod output {
+        use clap::ValueEnum;
+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub(super) enum ProgressMode {
+            Auto,
+            None,
+            Bar,
+            Json,
+        }
+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub(super) enum ColorMode {
+            Auto,
+            Always,
+            Never,
+        }
+    }
+}
+
+mod memory;
+mod properties;
+mod seeds;
+
+pub use libfuzzer_sys;
+pub use seeds::write_seeds;
+
+/// Calls a property. Ends the process if it does not hold, or takes more memory than any bytes may.
+pub fn check(target: &str, bytes: &[u8]) {
+    let property =
+        properties::ALL.iter().find(|(name, _)| *name == target).expect("a property has the target's name").1;
+    memory::bounded(|| _ = property(bytes));
+}
+
+/// A fuzz target: its property by name.
+#[macro_export]
+macro_rules! target {
+    ($name:literal) => {
+        $crate::libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::check($name, bytes));
+    };
+}

@@ -1,0 +1,27 @@
+//! Section 17: what a pin file says, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a client last saw of a store. Hashes as hexadecimal digits, so that they are compared as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(super) commitment: String,
+    pub(super) recipients: String,
+    pub(super) sequence: u64,
+    pub(super) log_hash: String,
+    /// The digest of the newest token of each key that was used here, by the key's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) tokens: BTreeMap<String, String>,
+}
+
+impl Pin {
+    pub(crate) fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self)
+    }
+}
