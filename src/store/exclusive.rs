@@ -33,7 +33,7 @@ impl Exclusive {
         log::info!("the writer lock of {} is ours", dir.display());
         // An open for writing removes files that the MANIFEST does not name: of a store that lost its end, or whose last writer
         // failed while it merged, that would be the end of what could still be had back.
-        super::mend::put_back(dir);
+        super::mend::put_back(dir)?;
         let mut lacks_files = store.db().lacks_files();
         if lacks_files || store.db().is_outdated() {
             store.refresh_by(super::mend::open_locked)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::codec::{digest, unarmoured};
 use crate::format::Family;
-use crate::model::KeyName;
+use crate::model::{KeyName, Role};
 
 use super::Store;
 use super::db::{Db, Rows};
@@ -108,7 +108,8 @@ fn remove_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Puts each file in place that is not as its row is: a change of keys that was cut has come that far, or a file is damaged.
+/// Puts each file in place that is not as its row is: a change of keys that was cut has come that far, or a file is damaged. Takes
+/// away those of keys that owners removed, which whoever cannot read the log leaves to others.
 /// Before anything is written, so that nothing is sealed to recipients whose identities some key object has not yet.
 ///
 /// Then refuses to write with a key that is not the store's any more.
@@ -128,6 +129,16 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
             write_whole(&path, wrapped)?;
         }
         moved = true;
+    }
+    let mut strays = names_of_files(store.dir())?;
+    strays.retain(|name| !rows.contains_key(name));
+    if !strays.is_empty() && store.keyring().role() >= Role::Catalog {
+        let removed = store.removed_keys(db)?;
+        for name in strays.into_iter().filter(|name| removed.contains(name)) {
+            log::warn!("the key object {name} goes: the key was removed");
+            remove_file(&path(store.dir(), name))?;
+            moved = true;
+        }
     }
     if moved {
         sync_dir(&store.dir().join("keys"))?;

@@ -40,7 +40,8 @@ pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db
 
 /// The same for who holds the writer lock. What cannot be mended is opened as it is, if it opens: part of it can be read.
 pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
-    put_back(dir);
+    // Where it fails it fails again below.
+    let _ = put_back(dir);
     let mut opened = Db::open_read_locked(&dir.join("db"));
     if opened.is_err() && cut_logs(&dir.join("db")) {
         log::info!("the end of a write-ahead log, which had not been made durable, was cut off");
@@ -54,8 +55,12 @@ pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, 
         log::info!("the end of the MANIFEST, which had not been made durable, was cut off");
         return Ok(db);
     }
-    // A database that opens removes files when it is opened for writing; then there is nothing to put back either.
-    if opened.is_ok() || !std::fs::read_dir(dir.join("tmp")).is_ok_and(|mut items| items.next().is_some()) {
+    // A database that opens removes files when it is opened for writing; then there is nothing to put back either. So it does with a
+    // MANIFEST that is cut by way of trial still, because the disk failed.
+    if put_back(dir).is_err()
+        || opened.is_ok()
+        || !std::fs::read_dir(dir.join("tmp")).is_ok_and(|mut items| items.next().is_some())
+    {
         return opened;
     }
     drop(Db::open_write(&dir.join("db"), &dir.join("tmp")));
@@ -71,13 +76,20 @@ fn kept_whole(dir: &Path) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// Puts a MANIFEST back that was cut by way of trial when its process ended. For who holds the writer lock.
-pub(super) fn put_back(dir: &Path) {
-    if let Some((whole, manifest)) = kept_whole(dir)
-        && check_tmp(dir).is_ok()
-        && std::fs::rename(&whole, &manifest).is_ok()
-    {
-        log::info!("a MANIFEST that was cut by way of trial is whole again");
-        let _ = sync_dir(&dir.join("db"));
+///
+/// # Errors
+/// If that fails: then nobody may write, as files that it does not name would be removed.
+pub(super) fn put_back(dir: &Path) -> Result<(), StoreError> {
+    let Some((whole, manifest)) = kept_whole(dir).filter(|_| check_tmp(dir).is_ok()) else { return Ok(()) };
+    match std::fs::rename(&whole, &manifest) {
+        Ok(()) => {
+            log::info!("a MANIFEST that was cut by way of trial is whole again");
+            // Two names of one file both stay.
+            let _ = std::fs::remove_file(&whole);
+            sync_dir(&dir.join("db"))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(StoreError::io(format!("cannot put {} back", manifest.display()), e)),
     }
 }
 

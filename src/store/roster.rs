@@ -110,6 +110,20 @@ impl Store {
         Ok(Roster { keys, former, forged, proved: authority.is_some() })
     }
 
+    /// The keys that owners removed, as far as the log can be read.
+    pub(super) fn removed_keys(&self, db: &Db) -> Result<BTreeSet<KeyName>, StoreError> {
+        let authority = self.keyring().key().and_then(|(record, _)| authorities(record).into_iter().next());
+        let mut removed = BTreeSet::new();
+        db.scan(Family::Log, &[], |_, value| {
+            let entry = self.keyring().check_log_entry(value).ok().map(|(entry, _)| entry);
+            let change = entry.filter(|entry| entry.kind == LogKind::KeyChange);
+            let change = change.and_then(|entry| self.key_change(db, &entry, authority.as_ref()));
+            removed.extend(change.into_iter().flat_map(|change| change.removed));
+            Ok(true)
+        })?;
+        Ok(removed)
+    }
+
     /// What an entry says about the keys; nothing if it is not proved or not understood.
     fn key_change(&self, db: &Db, entry: &LogEntry, authority: Option<&Authority>) -> Option<KeyChange> {
         let (_, sealed) = entry.ext.iter().find(|(tag, _)| *tag == DETAIL)?;

@@ -36,7 +36,6 @@ mod mount_trouble; // readers and servers of a mount killed, damage beneath it, 
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
-mod power_cut; // what a power cut leaves of what was not synced
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names

@@ -14,6 +14,7 @@ use super::super::Store;
 use super::super::db::{Db, Looked, RowBlocks, RowFile, Rows, Table};
 use super::super::error::StoreError;
 use super::super::files::{make_dir, read_small, sync_dir, write_whole};
+use super::super::key_files::names_of_files;
 use super::super::write::note_block;
 use super::log::Log;
 use super::scan::{Scanned, Whole, number};
@@ -115,7 +116,7 @@ impl<'a> Fresh<'a> {
         self.db.write(&rows, false)
     }
 
-    /// Header, key objects and canary from the files beside the database; the gc generation, one higher: what caches believe to be
+    /// Header, canary, and those key objects that have no row, from the files beside the database; the gc generation, one higher: what caches believe to be
     /// stored may no longer be.
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
         let dir = self.store.dir();
@@ -123,11 +124,14 @@ impl<'a> Fresh<'a> {
         let mut rows = Rows::default();
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());
-        for item in std::fs::read_dir(dir.join("keys")).into_iter().flatten().flatten() {
-            let name = item.file_name();
-            let name = name.to_string_lossy();
-            if let (Some(name), Ok(bytes)) = (name.strip_suffix(".age"), read_small(&item.path())) {
-                rows.put(Family::Default, format!("key/{name}").as_bytes(), &bytes);
+        // A file may be older than its row, or of a key that was removed, where a change of keys was cut.
+        let removed = self.store.removed_keys(old).unwrap_or_default();
+        for name in names_of_files(dir)?.into_iter().filter(|name| !removed.contains(name)) {
+            let row = format!("key/{name}");
+            if self.db.get(Family::Default, row.as_bytes())?.is_none()
+                && let Ok(bytes) = read_small(&dir.join("keys").join(format!("{name}.age")))
+            {
+                rows.put(Family::Default, row.as_bytes(), &bytes);
             }
         }
         let generation = super::super::db_gc_generation(old).unwrap_or(0);

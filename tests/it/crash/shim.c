@@ -1,4 +1,4 @@
-/* Preloaded into larder by crash.rs: counts the operations that change files below SHIM_ROOT, and at the n-th one kills the
+/* Preloaded into larder by shim.rs: counts the operations that change files below SHIM_ROOT, and at the n-th one kills the
  * process or makes operations fail. In mode `cut` it also keeps what a power cut would leave, in SHIM_IMAGE:
  *
  *   S/<inode>  the bytes of a file when it was last synced        (a file that never was has none)
