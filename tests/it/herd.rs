@@ -89,11 +89,6 @@ impl Member {
 }
 
 impl Ended {
-    /// It found other keys than it had begun with, and has done nothing.
-    pub(crate) fn is_to_be_run_again(&self) -> bool {
-        self.status == Some(1) && self.told().contains("were changed meanwhile; nothing was written")
-    }
-
     /// All of it in words.
     pub(crate) fn told(&self) -> String {
         format!("exit {:?}: {}{}", self.status, self.stderr, String::from_utf8_lossy(&self.stdout))

@@ -43,7 +43,7 @@ enum Step {
     Gc,
     AddKey { role: Role },
     RemoveKey { who: usize },
-    RotateKeys,
+    RotateKeys { reseal: bool },
     Restore { which: usize },
     Export { which: usize },
     Verify { data: bool },
@@ -76,7 +76,7 @@ fn random_move(seed: u64, turn: u64) -> Move {
         69..77 => Step::Gc,
         77..80 => Step::AddKey { role: [Role::Writer, Role::Writer, Role::Catalog, Role::Owner][index(3) % 4] },
         80..82 => Step::RemoveKey { who: which },
-        82..84 => Step::RotateKeys,
+        82..84 => Step::RotateKeys { reseal: roll(3, 2) == 0 },
         84..88 => Step::Restore { which },
         88..90 => Step::Export { which },
         90..92 => Step::Verify { data: roll(3, 2) == 0 },
@@ -195,11 +195,16 @@ impl Run {
             Step::Snapshot { set, who, immutable } => self.snapshot(at, set, who, immutable)?,
             Step::AddKey { role } => self.add_key(at, role)?,
             Step::RemoveKey { who } => self.remove_key(at, who)?,
-            Step::RotateKeys => {
-                let ran = self.moved(0, at, &["key", "rotate"]);
+            Step::RotateKeys { reseal } => {
+                let words = ["key", "rotate", "--reseal"];
+                // Sealing anew collects.
+                let garbage = if reseal { self.oracle.garbage(self.now()) } else { Vec::new() };
+                let ran = self.moved(0, at, &words[..2 + usize::from(reseal)]);
                 done_or_killed("key rotate", &ran)?;
+                self.oracle
+                    .set(&garbage, if ran.status == KILLED { State::PerhapsCollected } else { State::Collected });
                 self.witnessed();
-                "rotations of keys"
+                if reseal { "rotations of keys, all sealed anew" } else { "rotations of keys" }
             }
             Step::Verify { data } => {
                 let words = if data { ["verify", "--read-data"] } else { ["verify", "--no-key"] };
