@@ -22,7 +22,8 @@ use super::{Global, Outcome, context, filter};
 /// from the newest snapshot; hours, days and so on are those in which snapshots arrived, in UTC, by clocks that are trusted (those of
 /// catalog and owner keys), and only those count in which any did. While a rule has room it keeps the oldest snapshot too.
 ///
-/// Immutable and held snapshots stay whatever is asked for; those with a retention class are for policies alone. What came before a
+/// Immutable and held snapshots stay whatever is asked for, and those of which a writer key asks that they be immutable, until `larder
+/// hold --immutable` grants or `larder release --immutable` denies it; those with a retention class are for policies alone. What came before a
 /// strange snapshot (far smaller than usual, new from end to end, or one of a flood) stays until `larder release --strange` confirms
 /// that one: exit status 3.
 ///
@@ -35,7 +36,7 @@ use super::{Global, Outcome, context, filter};
   larder forget 3f2a91c4 home~1                        these two
   larder forget -d scratch --keep-none                 all of a dataset")]
 pub(super) struct ForgetArgs {
-    /// These snapshots: ids or their first digits, DATASET~1, DATASET@TIME …
+    /// These snapshots: ids or their first digits, DATASET~1, DATASET@TIME …; DATASET alone is its newest one, not all of it
     #[arg(value_name = "SNAP", conflicts_with_all = ["dataset", "label", "policy", "keep_none", "KeepArgs"])]
     snapshots: Vec<String>,
     #[command(flatten)]

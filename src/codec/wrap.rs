@@ -128,8 +128,9 @@ pub fn parse_recipient(text: &str, prompt: Arc<dyn Prompt>) -> Result<Recipient,
         return made(Box::new(inner));
     }
     // A secret is not repeated on a terminal or in a log.
-    let secret = text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-");
-    Err(WrapError::NotARecipient(if secret { "AGE-SECRET-KEY-…".to_owned() } else { text.to_owned() }))
+    let upper = text.to_ascii_uppercase();
+    let secret = ["AGE-SECRET-KEY-", "AGE-PLUGIN-"].into_iter().find(|front| upper.starts_with(front));
+    Err(WrapError::NotARecipient(secret.map_or_else(|| text.to_owned(), |front| format!("{front}…"))))
 }
 
 /// True if this is an age file, armoured or not.

@@ -45,6 +45,8 @@ impl Drop for KeyRecord {
         self.chunker_seed.zeroize();
         self.page_identities.zeroize();
         self.chunk_identities.zeroize();
+        // Its tokens.
+        self.ext.iter_mut().for_each(|(_, bytes)| bytes.zeroize());
     }
 }
 

@@ -51,6 +51,38 @@ fn rubbish_that_a_writer_files_under_anothers_id_spoils_no_capture() {
     }
 }
 
+/// The same for all that a folder needs, pages too: whatever the index says of what a writer filed, others store their own.
+#[test]
+fn rubbish_for_a_whole_folder_spoils_no_capture() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let (victim, bad) = (named_member(&sandbox, "writer", "victim"), named_member(&sandbox, "writer", "bad"));
+    fs::write(tree.join("folder/more"), noise(52, 900_000)).unwrap();
+    let theirs = sandbox.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::write(theirs.join("file"), noise(50, 1000)).unwrap();
+    bad.run(&store, ["snapshot", theirs.to_str().unwrap(), "-d", "bad"]).done();
+    let families = [Family::Chunks, Family::Pages];
+    let stored = || families.map(|family| rows(&database(&store), family));
+    let rubbish = stored();
+    capture(&bad, &store, &tree).done();
+    let (new, mut filed) = (stored(), 0);
+    let db = database(&store);
+    for ((family, rubbish), new) in families.into_iter().zip(rubbish).zip(new) {
+        // The newest block of the first run is the attacker's own: whole numbers grow.
+        let place = |v: &[u8]| from_bytes::<Vec<Place>>(v, "places").unwrap()[0].block;
+        let own = rubbish.iter().map(|(_, v)| v).max_by_key(|v| place(v)).unwrap();
+        for (key, _) in new.iter().filter(|(key, _)| !rubbish.iter().any(|(k, _)| k == key)) {
+            put(&db, family, key, own);
+            filed += 1;
+        }
+    }
+    drop(db);
+    assert!(filed >= 4, "{filed}");
+    capture(&victim, &store, &tree).done();
+    restores(sandbox.client(), &store, "d", &tree, &sandbox.path("dest"));
+}
+
 #[test]
 fn a_writer_takes_what_owners_stored_and_not_what_another_writer_did() {
     let (sandbox, tree) = one_snapshot();

@@ -190,6 +190,11 @@ fn secrets_are_neither_printed_nor_logged() {
         &["-vv", "snapshot", tree.to_str().unwrap(), "-d", "d"],
         &["-vv", "key", "add", "-r", &secret],
         &["-vv", "key", "remove", "--identity", &secret, "x"],
+        &["-vv", "key", "add", "-R", sandbox.client().identity().to_str().unwrap()],
+        &["-vv", "--progress", "json", "verify", "--read-data", "--json"],
+        &["-vv", "gc", "--json"],
+        &["-vv", "repair", "--json"],
+        &["-vv", "config", "show"],
     ] {
         let ran = sandbox.larder(command);
         told.push_str(&ran.stderr);
@@ -202,6 +207,115 @@ fn secrets_are_neither_printed_nor_logged() {
         assert!(!told.contains(secret.as_str()));
     }
     assert_eq!(newer.page_identities.len(), 3, "rotated twice");
+}
+
+/// Whatever is wrong with a key, what is done is the same: each object is tried, nothing else is opened, nothing is remembered.
+#[test]
+fn wrong_keys_are_refused_alike() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    for role in ["writer", "catalog"] {
+        member(&sandbox, role);
+    }
+    // As `key add --passphrase` makes it, but with little work: nobody opens it here.
+    let quick = || larder::codec::Recipient::passphrase(Passphrase::from("open sesame".to_owned()), Some(10));
+    fs::write(store.join("keys/aaaaaaaaaaaaaaaa.age"), wrap(b"a key record", &quick()).unwrap()).unwrap();
+    let other = Sandbox::with_store();
+    let file = |name: &str, text: &[u8]| {
+        let path = sandbox.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (secret, public) = generate_identity();
+    let broken = format!("{}X", secret.as_str().trim_end());
+    let sealed = wrap(format!("{}\n", secret.as_str()).as_bytes(), &quick()).unwrap();
+    let object = fs::read(record_of(sandbox.client(), &store).1).unwrap();
+    let cases = [
+        ("a stranger's", Some(file("stranger", secret.as_bytes())), "", 12, "passphrase, and there is no terminal"),
+        ("another store's", Some(other.client().identity()), "", 12, "passphrase, and there is no terminal"),
+        (
+            "a stranger's, and a wrong passphrase",
+            Some(file("too", secret.as_bytes())),
+            "echo wrong",
+            12,
+            "does not open",
+        ),
+        ("none", None, "", 12, "passphrase, and there is no terminal"),
+        ("none, and a wrong passphrase", None, "echo wrong", 12, "passphrase does not open"),
+        ("a sealed one, and a wrong passphrase", Some(file("sealed", &sealed)), "echo wrong", 12, "does not open it"),
+        ("a sealed one, and no passphrase", Some(file("sealed", &sealed)), "", 12, "no terminal"),
+        ("a broken one", Some(file("broken", broken.as_bytes())), "", 2, "holds no age identity"),
+        ("an empty one", Some(file("empty", b"")), "", 2, "holds no age identity"),
+        ("a public key", Some(file("public", public.as_bytes())), "", 2, "opens nothing"),
+        ("a key object", Some(file("object", &object)), "", 2, "not with a passphrase"),
+        ("no file", Some(sandbox.path("nowhere")), "", 2, "cannot read the identity"),
+    ];
+    let before = model(&store);
+    for (what, identity, command, status, word) in cases {
+        let client = stranger(&sandbox, "client").0;
+        fs::remove_file(client.identity()).unwrap();
+        for words in [&["list"][..], &["snapshot", tree.to_str().unwrap()], &["key", "rotate"], &["show", "--json"]] {
+            let mut larder = client.larder(&store);
+            larder.args(words).arg("-vv");
+            if let Some(file) = &identity {
+                larder.arg("-i").arg(file);
+            }
+            if !command.is_empty() {
+                larder.env("LARDER_PASSPHRASE_COMMAND", command);
+            }
+            let ran = Ran::of(&mut larder).ended(status);
+            let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
+            assert!(told.contains(word), "{what}: {words:?}: {told}");
+            for secret in [&secret.as_str()[..30], &broken[20..], "open sesame"] {
+                assert!(!told.contains(secret), "{what}: {words:?}: {told}");
+            }
+            if ["a stranger's", "another store's"].contains(&what) {
+                assert_eq!(told.matches("does not fit").count(), 3, "{what}: {told}");
+            }
+            assert!(!client.state().exists() && !client.cache().exists(), "{what}: {words:?}");
+        }
+    }
+    assert_eq!(model(&store), before, "nobody left anything in the store");
+}
+
+/// Of a process that stays: what others can see of it, and what it writes down.
+#[test]
+fn a_mount_shows_nothing_secret_to_who_looks_at_its_process() {
+    let (sandbox, _) = one_snapshot();
+    let store = sandbox.store();
+    let (client, recipient) = stranger(&sandbox, "second");
+    sandbox.larder(["key", "add", "-r", &recipient]).done();
+    let secret = fs::read_to_string(client.identity()).unwrap();
+    let secret = secret.lines().find(|l| l.starts_with("AGE-SECRET-KEY-")).unwrap();
+    let sealed = larder::codec::Recipient::passphrase(Passphrase::from("open sesame".to_owned()), Some(10));
+    fs::write(client.identity(), wrap(format!("{secret}\n").as_bytes(), &sealed).unwrap()).unwrap();
+    let (mnt, word) = (sandbox.path("mnt"), sandbox.path("word"));
+    fs::create_dir(&mnt).unwrap();
+    fs::write(&word, "open sesame\n").unwrap();
+    let mut mount = client.larder(&store);
+    mount.args(["-vv", "mount", "-b", mnt.to_str().unwrap()]);
+    let ran = Ran::of(mount.env("LARDER_PASSPHRASE_COMMAND", format!("cat {}", word.display()))).ended(0);
+    let mut seen = format!("{}{}", ran.stderr, String::from_utf8_lossy(&ran.stdout));
+    let mut servers = 0;
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let of = |name: &str| fs::read(process.path().join(name)).map(|b| String::from_utf8_lossy(&b).into_owned());
+        let Ok(line) = of("cmdline") else { continue };
+        if line.contains(mnt.to_str().unwrap()) {
+            servers += 1;
+            seen.push_str(&line);
+            seen.push_str(&of("environ").unwrap_or_default());
+            let limits = of("limits").unwrap_or_default();
+            let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+            assert_eq!(core.split_whitespace().nth(4), Some("0"), "{limits}");
+        }
+    }
+    let _ = fs::read_dir(mnt.join("datasets")).unwrap().count();
+    client.run(&store, ["unmount", mnt.to_str().unwrap()]).done();
+    for file in fs::read_dir(client.state().join("larder/mounts")).unwrap().flatten() {
+        seen.push_str(&fs::read_to_string(file.path()).unwrap());
+    }
+    assert!(servers >= 1 && seen.len() > 500, "{seen}");
+    assert!(!seen.contains("sesame") && !seen.contains(secret), "{seen}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use larder::snapshots::{Register, Standing};
 use larder::store::{NewEntry, Waiting};
 
 use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, noise};
 
 /// A store with snapshots of `home`, at noon of each of the last so many days; gives their ids, oldest first.
 fn daily(days: i64) -> (Sandbox, Vec<String>) {
@@ -207,6 +207,33 @@ fn a_snapshot_that_shrank_keeps_what_came_before_until_it_is_confirmed() {
     sandbox.larder(["release", "--strange", &shrunk]).done();
     let told = forget(&sandbox, &["--keep-last", "1"]);
     assert_eq!(told.kept, [shrunk]);
+}
+
+/// As when somebody has encrypted it: it keeps what came before, though as many files are there as ever.
+#[test]
+fn a_snapshot_that_is_new_from_end_to_end_keeps_what_came_before() {
+    let sandbox = Sandbox::with_store();
+    let source = folder(&sandbox, "source", 3);
+    let store = opened(&sandbox, sandbox.client());
+    let write = |seed: u64, len: usize| fs::write(source.join("big"), noise(seed, len)).unwrap();
+    let mut ids = Vec::new();
+    for ago in (2..9).rev() {
+        write(1, 2_000_000 + usize::try_from(ago).unwrap());
+        ids.push(capture_at(&store, &source, "home", days_ago(ago)));
+    }
+    write(2, 2_000_000);
+    ids.push(capture_at(&store, &source, "home", days_ago(1)));
+    let told = Told::of(sandbox.larder(["forget", "--keep-last", "1", "--json"]), 3);
+    assert_eq!((&told.kept, told.codes(&ids[0])), (&ids, vec!["strange".to_owned()]));
+    assert!(told.summary["strange"][0]["why"].as_str().unwrap().contains("bytes are new"), "{told:?}");
+    for words in [&["policy", "explain", "--json"][..], &["forget", "--keep-daily", "2", "-n", "--json"]] {
+        let ran = sandbox.larder(words);
+        let status = ran.status;
+        let told = Told::of(ran, status);
+        let reasons = |line: &serde_json::Value| line["reasons"].as_array().unwrap().iter().all(|r| r["text"] != "");
+        assert!(told.lines.len() == ids.len() && told.lines.iter().all(reasons), "a reason for each: {told:?}");
+        assert!(ids.iter().all(|id| !told.codes(id).is_empty()));
+    }
 }
 
 /// What `gc` asks before it removes anything: whatever put the entries there, only what nothing keeps may go.

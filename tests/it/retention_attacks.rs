@@ -139,6 +139,26 @@ fn a_plain_flood_pushes_out_nobody_elses_and_is_told() {
     assert!(told.forgotten.contains(&week.writers[0]), "{told:?}");
 }
 
+/// A machine that was taken over captures next to nothing, again and again, until that should be what is usual.
+#[test]
+fn a_writer_that_goes_on_and_on_with_nothing_never_wears_out_what_was_good() {
+    let sandbox = Sandbox::with_store();
+    let source = folder(&sandbox, "source", 40);
+    let writer = client_with_role(&sandbox, "writer", Role::Writer);
+    let store = opened(&sandbox, &writer);
+    let good: Vec<_> = (0..6).map(|n| capture_at(&store, &source, "home", days_ago(40 - n))).collect();
+    for file in 1..40 {
+        std::fs::remove_file(source.join(file.to_string())).unwrap();
+    }
+    for round in 0..5 {
+        for n in 0..5 {
+            capture_at(&store, &source, "home", days_ago(30 - round * 5 - n));
+        }
+        let told = Told::of(sandbox.larder(["forget", "--keep-last", "2", "--json"]), 3);
+        assert!(good.iter().all(|id| told.kept.contains(id)), "round {round}: {told:?}");
+    }
+}
+
 /// Whoever has a writer key cannot fill a store for ever, nor is what an honest one asks passed over.
 #[test]
 fn a_writer_can_only_ask_that_a_snapshot_be_immutable() {
