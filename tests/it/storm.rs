@@ -48,6 +48,7 @@ struct Figures {
     dead_mounts: AtomicU64,
     verifies: AtomicU64,
     forgotten: AtomicU64,
+    begun: AtomicU64,
     collections: AtomicU64,
     rotations: AtomicU64,
     refused: AtomicU64,
@@ -297,6 +298,7 @@ impl Storm {
                     count(&self.figures.forgotten);
                 }
             }
+            count(&self.figures.begun);
             if self.must(client, &["gc"]) {
                 count(&self.figures.collections);
             }
@@ -306,7 +308,7 @@ impl Storm {
     fn rotates(&self, client: &Client, worker: u64) {
         let mut dice = self.dice(worker);
         while self.goes_on() {
-            std::thread::sleep(Duration::from_millis(500 + dice.roll(3000)));
+            std::thread::sleep(Duration::from_millis(1500 + dice.roll(4500)));
             if self.must(client, &["key", "rotate"]) {
                 count(&self.figures.rotations);
             }
@@ -398,7 +400,7 @@ fn a_storm_of_kills_loses_nothing() {
     let (f, h) = (&storm.figures, &storm.herd);
     println!(
         "{seconds} s, seed {seed}: {} processes, {} killed, {} stopped for a while; {} snapshots made, {} killed, {} told to run again; \
-         {} reads compared, {} copies out of {} mounts, of which {} were killed; {} verifies, {} forgotten, {} gcs, {} rotations",
+         {} reads compared, {} copies out of {} mounts, of which {} were killed; {} verifies, {} forgotten, {} gcs of {} begun, {} rotations",
         of(&h.begun),
         of(&h.kills),
         of(&h.stops),
@@ -412,6 +414,7 @@ fn a_storm_of_kills_loses_nothing() {
         of(&f.verifies),
         of(&f.forgotten),
         of(&f.collections),
+        of(&f.begun),
         of(&f.rotations),
     );
     assert!(of(&f.made) > 0 && of(&h.kills) > 0, "nothing happened");
