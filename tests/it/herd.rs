@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::sandbox::pick;
 
 /// A process that takes longer hangs: nothing here takes more than a second or two on a quiet machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// All of them.
 #[derive(Default)]
@@ -128,7 +128,7 @@ impl Herd {
     pub(crate) fn chaos(&self, seed: u64, goes_on: impl Fn() -> bool) {
         for turn in 0u64.. {
             let dice = |what, end| pick(seed, turn * 8 + what, end);
-            std::thread::sleep(Duration::from_millis(20 + dice(0, 130)));
+            std::thread::sleep(Duration::from_millis(50 + dice(0, 350)));
             if !goes_on() {
                 return;
             }

@@ -1,4 +1,4 @@
-//! What a store must hold, in memory: the other side of random_runs.rs. It knows nothing of how Larder does it.
+//! What a store must hold, in memory: the other side of `random_runs.rs`. It knows nothing of how Larder does it.
 
 use std::rc::Rc;
 

@@ -185,7 +185,7 @@ impl Run {
         let id = |which: usize| self.oracle.snapshots[which % count].id.clone();
         let name = match at.step {
             Step::Change { set, dice } => {
-                (0..1 + dice % 3).for_each(|n| self.write(set, pick(dice, n, 8), dice.rotate_left(n as u32 * 9)));
+                (0..=dice % 3).for_each(|n| self.write(set, pick(dice, n, 8), dice.rotate_left(n as u32 * 9)));
                 "changes"
             }
             Step::Clock { jump } => {
@@ -354,7 +354,7 @@ impl Run {
         let mut changed = self.oracle.clone();
         change(&mut changed.snapshots[which].holds);
         match ran.status {
-            KILLED if changed.compare(&self.list()?).is_ok() => self.oracle = changed,
+            KILLED if status == 0 && changed.compare(&self.list()?).is_ok() => self.oracle = changed,
             KILLED => {}
             0 if status == 0 => self.oracle = changed,
             found if found == status => {}

@@ -48,6 +48,7 @@ struct Figures {
     dead_mounts: AtomicU64,
     verifies: AtomicU64,
     forgotten: AtomicU64,
+    begun: AtomicU64,
     collections: AtomicU64,
     rotations: AtomicU64,
     reseals: AtomicU64,
@@ -292,6 +293,7 @@ impl Storm {
                     count(&self.figures.forgotten);
                 }
             }
+            count(&self.figures.begun);
             if self.must(client, &["gc"]) {
                 count(&self.figures.collections);
             }
@@ -301,7 +303,7 @@ impl Storm {
     fn rotates(&self, client: &Client, worker: u64) {
         let mut dice = self.dice(worker);
         while self.goes_on() {
-            std::thread::sleep(Duration::from_millis(500 + dice.roll(3000)));
+            std::thread::sleep(Duration::from_millis(1500 + dice.roll(4500)));
             let words = ["key", "rotate", "--reseal"];
             let reseals = dice.roll(2) == 0;
             if self.must(client, &words[..2 + usize::from(reseals)]) {
@@ -398,7 +400,7 @@ fn a_storm_of_kills_loses_nothing() {
     let (f, h) = (&storm.figures, &storm.herd);
     println!(
         "{seconds} s, seed {seed}: {} processes, {} killed, {} stopped for a while; {} snapshots made, {} killed, \
-         {} reads compared, {} copies out of {} mounts, of which {} were killed; {} verifies, {} forgotten, {} gcs, {} rotations, {} with everything sealed anew",
+         {} reads compared, {} copies out of {} mounts, of which {} were killed; {} verifies, {} forgotten, {} gcs of {} begun, {} rotations, {} with everything sealed anew",
         of(&h.begun),
         of(&h.kills),
         of(&h.stops),
@@ -411,6 +413,7 @@ fn a_storm_of_kills_loses_nothing() {
         of(&f.verifies),
         of(&f.forgotten),
         of(&f.collections),
+        of(&f.begun),
         of(&f.rotations),
         of(&f.reseals),
     );
