@@ -33,6 +33,7 @@ pub(super) fn block(bytes: &[u8]) -> bool {
     assert!(open_block(bytes, Some(&strange), Some(&strange)).is_err(), "it was never sealed");
     let Ok(open) = open_block(bytes, Some(&none), Some(&none)) else { return false };
     let (header, table) = open_table(bytes, &none).expect("the block was opened");
+    assert_eq!(header.cipher, Cipher::None, "what says that it is sealed was read as if it were not");
     let items = items(&open);
     assert!(open.content.len() <= MAX_BLOCK && items.len() <= MAX_BLOCK_ITEMS);
     assert_eq!(items.concat(), *open.content, "the items are not the content");
