@@ -254,6 +254,12 @@ impl Failure for StoreError {
             Self::KeyRemoved { .. } | Self::OtherIdentities(_) => {
                 "an owner of the store can add one for you with `larder key add`".to_owned()
             }
+            Self::Io { source, .. }
+                if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
+            {
+                "make room (`df` and `df -i` tell of what): `larder forget` and `larder gc` work on a full disk too; what was captured before is whole"
+                    .to_owned()
+            }
             Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
             _ => return None,
         })

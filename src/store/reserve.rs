@@ -1,27 +1,42 @@
-//! Room that is kept free on a disk that is nearly full, so that snapshots can be given up and gc can run when it is full.
+//! Room that is kept free on a disk that is nearly full, so that snapshots can be given up and gc can run when it is full: bytes, and
+//! inodes where a file system has a fixed number of them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, StatVfs, fallocate, statvfs};
 
 /// Bytes that giving up snapshots and a run of gc take before they give any back.
 const BYTES: u64 = 32 << 20;
+/// Files that they make before they remove any.
+const FILES: u64 = 128;
 /// It is made when fewer bytes than these are free, and taken away when there are twice as many.
 const NEARLY_FULL: u64 = 1 << 30;
+/// The same for files.
+const FEW_FILES: u64 = 4096;
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("reserve")
 }
 
-fn free(dir: &Path) -> Option<u64> {
-    statvfs(dir).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+fn path_of_files(dir: &Path) -> PathBuf {
+    dir.join("reserve.files")
+}
+
+fn bytes_free(fs: &StatVfs) -> u64 {
+    fs.f_bavail.saturating_mul(fs.f_frsize)
+}
+
+/// Files that can still be made; some file systems make inodes as they go and tell none.
+fn files_free(fs: &StatVfs) -> u64 {
+    if fs.f_files == 0 { u64::MAX } else { fs.f_favail }
 }
 
 /// Makes it where the disk is nearly full, and takes it away where it is not. What cannot be done is left undone: nothing that was
 /// captured depends on it.
 pub(super) fn keep(dir: &Path) {
-    let (path, Some(free)) = (path(dir), free(dir)) else { return };
+    let Ok(fs) = statvfs(dir) else { return };
+    let (path, free) = (path(dir), bytes_free(&fs));
     let is_there = path.symlink_metadata().is_ok();
     if is_there && free > 2 * NEARLY_FULL {
         let _ = fs::remove_file(&path);
@@ -31,11 +46,27 @@ pub(super) fn keep(dir: &Path) {
             let _ = fs::remove_file(&path);
         }
     }
+    let (path, free) = (path_of_files(dir), files_free(&fs));
+    let is_there = path.symlink_metadata().is_ok();
+    if is_there && free > 2 * FEW_FILES {
+        let _ = fs::remove_dir_all(&path);
+    } else if !is_there && (2 * FILES..FEW_FILES).contains(&free) {
+        let made = fs::create_dir(&path);
+        let made =
+            made.and_then(|()| (1..FILES).try_for_each(|n| File::create_new(path.join(n.to_string())).map(drop)));
+        if made.is_err() {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
 }
 
 /// Gives it up where the rest does not do.
 pub(super) fn give_up(dir: &Path) {
-    if free(dir).is_some_and(|free| free < BYTES) && fs::remove_file(path(dir)).is_ok() {
+    let Ok(fs) = statvfs(dir) else { return };
+    if bytes_free(&fs) < BYTES && fs::remove_file(path(dir)).is_ok() {
         log::info!("the disk is full: the reserve is given up");
+    }
+    if files_free(&fs) < FILES && fs::remove_dir_all(path_of_files(dir)).is_ok() {
+        log::info!("the file system has no room for more files: the reserve of them is given up");
     }
 }

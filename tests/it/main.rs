@@ -18,12 +18,14 @@ mod compare; // diff, find, history, stats, why-big, why-new
 mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
+mod damage_table; // each kind of file × each kind of damage × commands
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
+mod full_disk; // no byte or no inode left
 mod gc; // snapshots given up, and their room given back
 mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
@@ -36,6 +38,7 @@ mod mount_trouble; // readers and servers of a mount killed, damage beneath it, 
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
+mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
