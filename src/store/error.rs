@@ -175,6 +175,10 @@ impl From<DecodeError> for StoreError {
     }
 }
 
+/// What to do about damage.
+const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
+    and `larder heal` takes what is lost from a folder, a pack, a mount or a copy of the store";
+
 impl Failure for StoreError {
     fn kind(&self) -> Kind {
         match self {
@@ -243,7 +247,7 @@ impl Failure for StoreError {
             Self::KeyRemoved { .. } | Self::OtherIdentities(_) => {
                 "an owner of the store can add one for you with `larder key add`".to_owned()
             }
-            Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
+            Self::Damage { .. } => DAMAGED.to_owned(),
             _ => return None,
         })
     }

@@ -52,11 +52,12 @@ pub use lease::{Clearance, Lease};
 pub use ledger::Ledger;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
+pub use mend::Mending;
 pub use own::OwnChunks;
 pub use pins::ClientDirs;
 pub use read::{CacheSize, Item};
 pub use repack::Repack;
-pub use repair::{PlainFile, Repaired, open_for_repair};
+pub use repair::{PlainFile, Repaired, Seek, Sought, open_for_repair};
 pub use roster::{KeyList, KeyRow};
 pub use survey::{Mark, Room, Survey};
 pub use sweep::{BlockSweep, IndexSweep, Sweeper};
@@ -80,6 +81,7 @@ struct Inner {
     keyring: Keyring,
     db: RwLock<Arc<Db>>,
     blocks: Blocks,
+    seen: ledger::Seen,
     leases: Arc<lease::Leases>,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
@@ -107,7 +109,7 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let header = create::read_header(dir)?;
     let (keyring, pin) = unlock::keyring(dir, &header, unlock, dirs)?;
     let tip = tip::read(dir, keyring.ids())?;
-    let db = mend::open_database(dir, tip.as_ref())?;
+    let db = mend::open_database(dir, tip.as_ref(), Mending::Yes)?;
     let store = Store::assemble(dir, header, keyring, pin, dirs, db, cache)?;
     store.check_canary()?;
     store.check_tip(tip)?;
@@ -135,6 +137,7 @@ impl Store {
             keyring,
             db: RwLock::new(Arc::new(db)),
             blocks: Blocks::new(cache),
+            seen: ledger::Seen::default(),
             leases: Arc::default(),
             pin: Mutex::new(pin),
             dirs: dirs.clone(),

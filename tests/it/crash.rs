@@ -151,7 +151,7 @@ impl Stage {
     }
 
     /// A store of which half of the snapshots were given up: of most blocks some files are needed, of others none.
-    fn before_gc() -> Self {
+    pub(crate) fn before_gc() -> Self {
         let mut stage = Self::second_snapshot();
         for turn in 1..7 {
             for file in 0..20 {
@@ -170,7 +170,7 @@ impl Stage {
         stage
     }
 
-    fn arguments(&self) -> Vec<&str> {
+    pub(crate) fn arguments(&self) -> Vec<&str> {
         match &self.command {
             Some(command) => command.iter().map(String::as_str).collect(),
             None => self.capture(),
@@ -187,7 +187,7 @@ impl Stage {
     }
 
     /// What they are.
-    fn operations(&self) -> Vec<String> {
+    pub(crate) fn operations(&self) -> Vec<String> {
         let trial = Trial::begin(self);
         let (ran, log) = run_shimmed(&trial.client, &trial.store, &self.arguments(), "count", 0, 0, &trial.image);
         ran.done();

@@ -54,7 +54,7 @@ pub(super) fn look(path: &Path, finder: &Finder, progress: &dyn Progress) -> Res
     read_all(&mut files, finder, progress)
 }
 
-fn unreadable(path: &Path, why: &dyn std::fmt::Display, progress: &dyn Progress) {
+pub(super) fn unreadable(path: &Path, why: &dyn std::fmt::Display, progress: &dyn Progress) {
     progress.notice(Notice::Unreadable { path: path.display().to_string(), why: why.to_string() });
 }
 
