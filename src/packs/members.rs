@@ -12,10 +12,8 @@ use crate::codec::FrameReader;
 const BLOCK: usize = 512;
 /// Bytes that what stands in front of a member may take: times, a long name, a map of holes.
 const FRONT_MAX: u64 = 1 << 20;
-/// Stretches of data in a member with holes.
-const STRETCHES_MAX: usize = 1 << 16;
 
-/// Takes the bytes of a member, or of a stretch of it between two holes. What it leaves is passed over.
+/// Takes the bytes of a member, its holes left out. What it leaves is passed over.
 pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Read) -> io::Result<()>;
 
 /// What a file is, by how it begins.
@@ -96,23 +94,18 @@ fn tar(mut from: impl Read, take: Take) -> io::Result<()> {
         let stored = header.entry_size()?;
         let size = if kind == EntryType::XHeader { stored } else { extended.size.unwrap_or(stored) };
         let padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
-        let old_map = if kind == EntryType::GNUSparse { Some(old_map(header, &mut from)?) } else { None };
+        if kind == EntryType::GNUSparse {
+            pass_old_map(header, &mut from)?;
+        }
         let mut body = (&mut from).take(size);
         match kind {
             EntryType::XHeader => extended = read_extended(&mut body)?,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let has_map = std::mem::take(&mut extended).has_map;
-                let map = if has_map { Some(new_map(&mut body)?) } else { old_map };
-                match map {
-                    Some(stretches) => {
-                        for len in stretches {
-                            let mut stretch = (&mut body).take(len);
-                            take(&mut stretch)?;
-                            io::copy(&mut stretch, &mut io::sink())?;
-                        }
-                    }
-                    None => take(&mut body)?,
+                // Behind the map stands the data of one stretch after the other, as a capture has it.
+                if std::mem::take(&mut extended).has_map {
+                    pass_map(&mut body)?;
                 }
+                take(&mut body)?;
             }
             // A long name belongs to the member behind it, as extended headers do.
             EntryType::GNULongName | EntryType::GNULongLink => {}
@@ -155,57 +148,39 @@ fn read_extended(body: &mut io::Take<impl Read>) -> io::Result<Extended> {
     Ok(extended)
 }
 
-/// The lengths of the stretches of data, by the map that stands before them (GNU's format 1.0).
-fn new_map(body: &mut impl Read) -> io::Result<Vec<u64>> {
-    let (mut numbers, mut number, mut count) = (Vec::new(), 0_u64, None);
+/// Reads over the map of stretches of data (GNU's format 1.0): their number, then two numbers for each.
+fn pass_map(body: &mut impl Read) -> io::Result<()> {
+    let (mut number, mut left) = (0_usize, None);
     let mut block = [0; BLOCK];
-    loop {
+    for _ in 0..FRONT_MAX / BLOCK as u64 {
         if !fill(body, &mut block)? {
-            return Err(bad("map of holes"));
+            break;
         }
         for byte in block {
-            match byte {
-                b'0'..=b'9' => {
-                    let more = number.checked_mul(10).and_then(|n| n.checked_add(u64::from(byte - b'0')));
-                    number = more.ok_or_else(|| bad("map of holes"))?;
-                }
-                b'\n' => {
-                    let number = std::mem::take(&mut number);
-                    match count {
-                        None => count = usize::try_from(number).ok().filter(|n| *n <= STRETCHES_MAX),
-                        Some(_) => numbers.push(number),
-                    }
-                    let count = count.ok_or_else(|| bad("map of holes"))?;
-                    if numbers.len() == 2 * count {
-                        return Ok(numbers.chunks_exact(2).map(|pair| pair[1]).collect());
-                    }
-                }
+            match (byte, left) {
+                (b'0'..=b'9', None) => number = number.saturating_mul(10).saturating_add(usize::from(byte - b'0')),
+                (b'0'..=b'9', Some(_)) => {}
+                (b'\n', None) => left = Some(number.saturating_mul(2)),
+                (b'\n', Some(numbers)) => left = Some(numbers - 1),
                 _ => return Err(bad("map of holes")),
+            }
+            if left == Some(0) {
+                return Ok(());
             }
         }
     }
+    Err(bad("map of holes"))
 }
 
-/// The same by the header, and those behind it (GNU's old format).
-fn old_map(header: &Header, from: &mut impl Read) -> io::Result<Vec<u64>> {
-    let gnu = header.as_gnu().ok_or_else(|| bad("map of holes"))?;
-    let mut lens = Vec::new();
-    for stretch in gnu.sparse.iter().filter(|stretch| !stretch.is_empty()) {
-        lens.push(stretch.length()?);
-    }
-    let mut more = gnu.is_extended();
+/// Reads over the headers behind the first one that hold the rest of the map (GNU's old format).
+fn pass_old_map(header: &Header, from: &mut impl Read) -> io::Result<()> {
+    let mut more = header.as_gnu().is_some_and(::tar::GnuHeader::is_extended);
+    let mut next = ::tar::GnuExtSparseHeader::new();
     while more {
-        let mut next = ::tar::GnuExtSparseHeader::new();
         from.read_exact(next.as_mut_bytes())?;
-        for stretch in next.sparse().iter().filter(|stretch| !stretch.is_empty()) {
-            lens.push(stretch.length()?);
-        }
-        if lens.len() > STRETCHES_MAX {
-            return Err(bad("map of holes"));
-        }
         more = next.is_extended();
     }
-    Ok(lens)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -236,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_given_whole_and_stretch_by_stretch() {
+    fn members_are_given_without_their_holes() {
         let mut all = member(EntryType::Regular, 5, b"hello");
         all.extend(member(EntryType::Directory, 0, b""));
         let pax = b"12 size=600\n22 GNU.sparse.major=1\n";
@@ -247,8 +222,8 @@ mod tests {
         sparse.extend([b'b'; 8]);
         all.extend(member(EntryType::Regular, 0, &sparse));
         all.extend(member(EntryType::Regular, 3, b"end"));
-        let expected: [&[u8]; 4] = [b"hello", &[b'a'; 80], &[b'b'; 8], b"end"];
-        assert_eq!(contents(&all).unwrap(), expected);
+        let data = [[b'a'; 80].as_slice(), &[b'b'; 8]].concat();
+        assert_eq!(contents(&all).unwrap(), [b"hello".as_slice(), &data, b"end"]);
     }
 
     #[test]
