@@ -44,6 +44,10 @@ pub(super) fn run(args: &CatArgs, global: &Global, out: &Output) -> Result<Outco
     let path = String::from_utf8_lossy(&found.path).into_owned();
     match read::cat(&found.pages, &found.entry, &path, &mut stdout_unbuffered()?, &bar) {
         Err(read::ReadError::Write(e)) => Err(CliError::output(&e)),
-        other => Ok(other.map(|()| Outcome::Done)?),
+        other => {
+            other?;
+            store.note_reads(context::now());
+            Ok(Outcome::Done)
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::codec::{Identity, Passphrase, Prompt, WrapError, parse_identities, parse_recipient};
 use crate::model::{Kind, Role, Timestamp};
-use crate::store::{self, CacheSize, ClientDirs, ClosedStore, Store, StoreError, Unlock};
+use crate::store::{self, CacheSize, ClientDirs, ClosedStore, Mending, Store, StoreError, Unlock};
 use crate::tree::Pages;
 
 use super::error::CliError;
@@ -65,7 +65,9 @@ fn try_open(path: &Path, global: &Global, cache: CacheSize) -> Result<Result<Sto
         Err(e) => return Ok(Err(e)),
     };
     if let Some(damage) = store.lost_end().or_else(|| store.trouble()) {
-        global.output().tell(&format!("larder: {damage}; what is left can be read, not added to"));
+        global.output().tell(&format!(
+            "larder: {damage}; what is left can be read, not added to; `larder repair` tells what can be done"
+        ));
     }
     if let Some(why) = store.unpinned() {
         let out = global.output();
@@ -113,7 +115,7 @@ pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened
     let keyless = matches!(e, StoreError::WrongKey(_) | StoreError::WrongPassphrase(_) | StoreError::NoPassphrase(_));
     if e.is_damage() || keyless && !not_enough {
         // What hinders that too has been told by the error before.
-        if let Ok(closed) = store::open_closed(&path, &folders::client_dirs()) {
+        if let Ok(closed) = store::open_closed(&path, &folders::client_dirs(), Mending::Yes) {
             return Ok(Opened::Closed(closed, Some(e)));
         }
     }
@@ -121,16 +123,17 @@ pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened
 }
 
 /// Opens the store that the user named, though its tip may be damaged.
-pub(super) fn open_for_repair(global: &Global) -> Result<Store, CliError> {
+pub(super) fn open_for_repair(mending: Mending, global: &Global) -> Result<Store, CliError> {
     let path = store_path(global)?;
-    let opened = store::open_for_repair(&path, &keys(&path, global), &folders::client_dirs(), CacheSize::default());
+    let (keys, dirs) = (keys(&path, global), folders::client_dirs());
+    let opened = store::open_for_repair(&path, &keys, &dirs, CacheSize::default(), mending);
     opened.map_err(|e| refused(e, &path, global))
 }
 
 /// Opens the store that the user named without a key.
-pub(super) fn open_closed(global: &Global) -> Result<ClosedStore, CliError> {
+pub(super) fn open_closed(mending: Mending, global: &Global) -> Result<ClosedStore, CliError> {
     let path = store_path(global)?;
-    store::open_closed(&path, &folders::client_dirs()).map_err(|e| refused(e, &path, global))
+    store::open_closed(&path, &folders::client_dirs(), mending).map_err(|e| refused(e, &path, global))
 }
 
 /// Opens the store that the user named.

@@ -167,6 +167,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     };
     bar.finish();
     let packed = packed?;
+    store.note_reads(context::now());
     let losses = losses(args, &packed);
     if out.json() {
         out.print_json(&ExportJson {

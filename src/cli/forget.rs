@@ -3,14 +3,14 @@
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-use crate::model::{DatasetName, Kind};
+use crate::model::{DatasetName, Failure, Kind};
 use crate::ops::retention::{self, Asked, Keeping};
 use crate::snapshots::{SnapshotName, Wanted};
 use crate::store::{SnapshotRow, Store, Waiting};
 
 use super::error::CliError;
 use super::keep::KeepArgs;
-use super::output::{Output, counted};
+use super::output::{Output, counted, short_id};
 use super::progress::Bar;
 use super::snapshot::who;
 use super::verdicts::{self, Ended, NamedJson, VerdictsJson};
@@ -34,7 +34,8 @@ use super::{Global, Outcome, context, filter};
   larder forget -d home --keep-last 3 --keep-within 2w
   larder forget --policy                               what `larder policy set` laid down
   larder forget 3f2a91c4 home~1                        these two
-  larder forget -d scratch --keep-none                 all of a dataset")]
+  larder forget -d scratch --keep-none                 all of a dataset
+  larder forget --lost                                 what neither `repair` nor `heal` could bring back")]
 pub(super) struct ForgetArgs {
     /// These snapshots: ids or their first digits, DATASET~1, DATASET@TIME …; DATASET alone is its newest one, not all of it
     #[arg(value_name = "SNAP", conflicts_with_all = ["dataset", "label", "policy", "keep_none", "KeepArgs"])]
@@ -47,6 +48,10 @@ pub(super) struct ForgetArgs {
     /// Nothing: wants --dataset or --label
     #[arg(long, help_heading = "What to keep", conflicts_with = "KeepArgs")]
     keep_none: bool,
+    /// The snapshots whose manifests are lost for good: nothing of them can be had any more, and `gc` does nothing until they are
+    /// healed or given up
+    #[arg(long, conflicts_with_all = ["snapshots", "dataset", "label", "policy", "keep_none", "KeepArgs"])]
+    lost: bool,
     /// Only of this dataset (can be repeated)
     #[arg(long, short = 'd', value_name = "NAME")]
     dataset: Vec<DatasetName>,
@@ -77,6 +82,9 @@ pub(super) fn asked(reason: Option<&String>, no_wait: bool) -> Asked {
 pub(super) fn run(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     if !args.snapshots.is_empty() {
         return named(args, global, out);
+    }
+    if args.lost {
+        return lost(args, global, out);
     }
     let keeping = keeping(args)?;
     let wanted = Wanted { datasets: args.dataset.clone(), labels: filter::labels(&args.label), ..Wanted::default() };
@@ -119,16 +127,44 @@ fn named(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cl
     let rows = retention::forget_named(&store, &names, &asked, args.dry_run, &context::now, &bar);
     bar.finish();
     let rows = rows?;
-    for row in &rows {
-        tell(&store, row, out)?;
+    tell_all(&store, &rows, args.dry_run, out)
+}
+
+/// Gives up what is lost.
+fn lost(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let store = context::open_named(global)?;
+    let bar = Bar::start(out, "forget");
+    let asked = asked(args.reason.as_ref(), args.no_wait);
+    let done = retention::forget_lost(&store, &asked, args.dry_run, &context::now, &bar);
+    bar.finish();
+    let (lost, held) = done.map_err(|e| {
+        let is_damage = e.kind() == Kind::Damage;
+        let error = CliError::from(e);
+        if is_damage { error.hint(REPAIR_FIRST) } else { error }
+    })?;
+    let outcome = tell_all(&store, &lost, args.dry_run, out)?;
+    for row in &held {
+        let id = short_id(row.id);
+        out.tell(&format!("larder: snapshot {id} is lost and held, and stays: `larder release {id}` lifts the hold"));
+    }
+    Ok(if held.is_empty() { outcome } else { Outcome::Partial })
+}
+
+/// What is lost is only known of a database that is whole.
+const REPAIR_FIRST: &str =
+    "`larder repair --apply` makes anew what can be; `larder heal` takes manifests from a copy of the store";
+
+fn tell_all(store: &Store, rows: &[SnapshotRow], dry_run: bool, out: &Output) -> Result<Outcome, CliError> {
+    for row in rows {
+        tell(store, row, out)?;
     }
     let count = rows.len() as u64;
     if out.json() {
-        out.print_json(&VerdictsJson::summary(0, count, args.dry_run))?;
+        out.print_json(&VerdictsJson::summary(0, count, dry_run))?;
         return Ok(Outcome::Done);
     }
     let text = counted(count, "snapshot", "snapshots");
-    out.remark(&if args.dry_run {
+    out.remark(&if dry_run {
         format!("{text} would be forgotten")
     } else {
         format!("{text} forgotten; `larder gc` gives the room back")

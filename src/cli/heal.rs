@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::heal::{Elsewhere, Healed, heal, is_copy};
+use crate::packs::members;
 use crate::store::{Store, Waiting};
 
 use super::context;
@@ -18,17 +19,18 @@ use super::verify::print_touched;
 use super::verify_json::TouchedJson;
 use super::{Global, Outcome};
 
-/// Take what the store has lost from a folder, a mount or a copy of the store
+/// Take what the store has lost from a folder, a mount, a pack or a copy of the store
 ///
 /// Reads the places that are named and stores whatever hashes to something that a snapshot needs and the store has no more. From a folder,
-/// a mount or a file come contents; from a copy of this store also names and structure. A store of its own is mounted first, and the
+/// a mount, a file, or a tar (plain, or under zstd or gzip) or zip come contents; from a copy of this store also names, structure and manifests. A store of its own is mounted first, and the
 /// mount is named. What is in damaged blocks counts as lost once `larder repair --apply` was run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder heal ~/work                                   the folder that was captured
+  larder heal home.tar.zst                             what was exported once
   larder heal /mnt/old /media/copy-of-the-store        a mount, and a copy of this store")]
 pub(super) struct HealArgs {
-    /// Folders, files, mounts, or copies of the store
+    /// Folders, files, packs, mounts, or copies of the store
     #[arg(required = true, value_name = "FROM", value_hint = ValueHint::AnyPath)]
     from: Vec<PathBuf>,
     /// Fail if another larder writes to the store, instead of waiting for it
@@ -50,13 +52,19 @@ pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outc
     } else {
         print(&healed, out)?;
     }
-    if healed.chunks_left + healed.pages_left == 0 {
+    if healed.chunks_left + healed.pages_left + healed.manifests_left == 0 {
         return Ok(Outcome::Done);
     }
     Err(CliError::new(Kind::Damage, "something is still missing")
-        .hint("name other places that may have it; what is not named above is whole")
+        .hint(if healed.manifests_left == 0 { ELSEWHERE } else { LOST_MANIFESTS })
         .told(out.json()))
 }
+
+/// What to do about the rest.
+const ELSEWHERE: &str = "name other places that may have it; what is not named above is whole";
+/// The same, if manifests are among it.
+const LOST_MANIFESTS: &str = "name other places that may have it, for manifests copies of the store; if there are none, \
+    `larder forget --lost` gives up the snapshots whose manifests are lost; what is not named above is whole";
 
 /// What a path is: a copy of the store, or something to be read.
 fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, CliError> {
@@ -64,7 +72,7 @@ fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, C
         return Err(CliError::new(Kind::NotFound, format!("cannot read {}: {e}", path.display())));
     }
     if !path.join("header").is_file() || !path.join("db").is_dir() {
-        return Ok(Elsewhere::Path(path.to_owned()));
+        return Ok(Elsewhere::Path(path.to_owned(), members));
     }
     let other = context::open_copy(path, global)?;
     if is_copy(store, &other) {
@@ -79,10 +87,10 @@ fn print(healed: &Healed, out: &Output) -> Result<(), CliError> {
     if healed.missing == 0 {
         return out.line("nothing is missing");
     }
-    let left = healed.chunks_left + healed.pages_left;
+    let left = healed.chunks_left + healed.pages_left + healed.manifests_left;
     out.line(&format!(
         "of {} that were missing {} found, {}; {left} still missing",
-        counted(healed.missing, "chunk or page", "chunks and pages"),
+        counted(healed.missing, "chunk, page or manifest", "chunks, pages and manifests"),
         healed.found,
         human_bytes(healed.found_bytes)
     ))
@@ -91,7 +99,7 @@ fn print(healed: &Healed, out: &Output) -> Result<(), CliError> {
 /// What was found, and what is still missing.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HealJson {
-    /// Chunks and pages that were missing, as far as that could be known.
+    /// Chunks, pages and manifests that were missing, as far as that could be known.
     missing: u64,
     /// Those that were found and stored.
     found: u64,
@@ -101,6 +109,8 @@ pub(super) struct HealJson {
     chunks_left: u64,
     /// Pages, which hold names and structure, that are still missing. What is below them is not known.
     pages_left: u64,
+    /// Manifests that are still missing: of their snapshots nothing can be had.
+    manifests_left: u64,
     /// The snapshots that what is missing touches.
     touched: Vec<TouchedJson>,
 }
@@ -113,6 +123,7 @@ impl HealJson {
             found_bytes: healed.found_bytes,
             chunks_left: healed.chunks_left,
             pages_left: healed.pages_left,
+            manifests_left: healed.manifests_left,
             touched: healed.touched.iter().map(Into::into).collect(),
         }
     }

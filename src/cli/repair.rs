@@ -4,8 +4,9 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Kind, Progress};
-use crate::store::{Finding, PlainFile, Repaired, StoreError, Waiting};
+use crate::model::{Kind, Progress, Role};
+use crate::ops::repair;
+use crate::store::{ClosedStore, Finding, Mending, PlainFile, Repaired, StoreError, Waiting};
 
 use super::context;
 use super::error::CliError;
@@ -39,21 +40,30 @@ pub(super) struct RepairArgs {
 
 pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
-    let closed = context::open_closed(global)?;
-    let files = closed.damaged_files()?;
-    if args.apply {
+    let mending = if args.apply { Mending::Yes } else { Mending::No };
+    // A database that does not open has no copies to give.
+    let closed = match context::open_closed(mending, global) {
+        Err(e) if e.kind == Kind::Damage && args.apply => None,
+        Err(e) if e.kind == Kind::Damage => return Err(e.hint(DOES_NOT_OPEN)),
+        closed => Some(closed?),
+    };
+    let files = closed.as_ref().map(ClosedStore::damaged_files).transpose()?.unwrap_or_default();
+    if let Some(closed) = closed.as_ref().filter(|_| args.apply) {
         closed.put_in_place(&files, waiting, &|| true)?;
     }
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
-    let store = match context::open_for_repair(global) {
+    let store = match context::open_for_repair(mending, global) {
         Err(_) if !args.apply && !files.is_empty() => None,
         store => Some(store?),
     };
+    if let Some(store) = &store {
+        store.require(Role::Owner, "repairing")?;
+    }
     let bar = Bar::start(out, "repair");
     let keep_waiting = || !bar.cancelled();
     let repaired = match &store {
-        Some(store) if args.apply => Some(store.repair(waiting, &keep_waiting, &bar)),
-        Some(store) => Some(store.plan_repair(&bar)),
+        Some(store) if args.apply => Some(repair::repair(store, waiting, &keep_waiting, &bar)),
+        Some(store) => Some(repair::plan(store, &bar)),
         None => None,
     };
     bar.finish();
@@ -70,6 +80,9 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     end(&report, out)
 }
 
+/// What to do about a database without a CURRENT or MANIFEST.
+const DOES_NOT_OPEN: &str = "`larder repair --apply` puts the database together anew from its table files";
+
 fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
     let lost = !report.damaged_blocks.is_empty() || !report.lost.is_empty();
     let (text, hint) = match (report.applied, report.needed, lost) {
@@ -78,7 +91,7 @@ fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
         (true, _, false) => return Ok(Outcome::Done),
         (true, _, true) => (
             "repaired, but something is lost",
-            "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder or store that has them",
+            "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; what is lost for good `larder forget --lost` gives up",
         ),
     };
     Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))

@@ -136,7 +136,11 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
     } else {
         out.remark(&changes::summary(&run, &done));
     }
-    match ended(&done, out)? {
+    let ended = ended(&done, out)?;
+    if !args.dry_run {
+        store.note_reads(context::now());
+    }
+    match ended {
         Outcome::Done if !unmatched.is_empty() => Ok(Outcome::Partial),
         outcome => Ok(outcome),
     }
@@ -249,7 +253,7 @@ fn ended(done: &Restored, out: &Output) -> Result<Outcome, CliError> {
         Some(Kind::Partial) => Ok(Outcome::Partial),
         Some(Kind::Damage) => {
             Err(CliError::new(Kind::Damage, "not everything could be restored: the store is damaged")
-                .hint("larder verify --read-data tells everything that is affected")
+                .hint("larder verify --read-data tells everything that is affected, `larder repair` and `larder heal` what can be done about it")
                 .told(out.json()))
         }
         Some(kind) => {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::model::{Kind, Role, Timestamp};
 use crate::ops::verify::{LedgerKept, Touched, Verified, VerifyOptions, verify, verify_closed};
-use crate::store::Finding;
+use crate::store::{Finding, Mending};
 
 use super::context::{self, Opened};
 use super::error::CliError;
@@ -45,7 +45,7 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let read_data = args.read_data.unwrap_or(0);
     let opened = if args.no_key {
-        Opened::Closed(context::open_closed(global)?, None)
+        Opened::Closed(context::open_closed(Mending::Yes, global)?, None)
     } else {
         context::open_or_closed(global, read_data > 0 || args.budget.is_some())?
     };

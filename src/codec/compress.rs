@@ -1,7 +1,7 @@
 //! The one door to zstd.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use zstd::stream::raw::CParameter;
 
@@ -130,6 +130,33 @@ impl<W: Write> Write for FrameWriter<W> {
     /// Passes on what is compressed; what is not stays: an early end of a job would change the bytes.
     fn flush(&mut self) -> io::Result<()> {
         self.encoder.get_mut().flush()
+    }
+}
+
+/// The content of a stream of zstd frames. Its window, and with it the memory, is bounded by zstd: 128 MiB.
+pub struct FrameReader<R: BufRead> {
+    decoder: zstd::stream::read::Decoder<'static, R>,
+}
+
+impl<R: BufRead> std::fmt::Debug for FrameReader<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameReader")
+    }
+}
+
+impl<R: BufRead> FrameReader<R> {
+    /// Reads from `from`.
+    ///
+    /// # Errors
+    /// If zstd has no memory.
+    pub fn new(from: R) -> io::Result<Self> {
+        Ok(Self { decoder: zstd::stream::read::Decoder::with_buffer(from)? })
+    }
+}
+
+impl<R: BufRead> Read for FrameReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer)
     }
 }
 

@@ -16,7 +16,7 @@ mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
 pub use cache::CacheKey;
-pub use compress::{CompressError, Effort, FrameWriter};
+pub use compress::{CompressError, Effort, FrameReader, FrameWriter};
 pub use cut::Cutter;
 pub use hash::{
     Authority, ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,

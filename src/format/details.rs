@@ -5,7 +5,7 @@ use super::records::versioned;
 use crate::model::{ForgetCause, ForgetDetail, HoldAction, HoldDetail, PolicyDetail, Rules};
 
 encoded!(Rules { counts, within });
-encoded_byte!(ForgetCause, "cause of a forget" { Named = 1, Rules = 2, Policy = 3 });
+encoded_byte!(ForgetCause, "cause of a forget" { Named = 1, Rules = 2, Policy = 3, Lost = 4 });
 encoded_byte!(HoldAction, "action on a hold" { Set = 1, Lifted = 2, Confirmed = 3, Granted = 4, Denied = 5 });
 versioned!(ForgetDetail, "detail of a forget" { cause, rules, policy, reason, by });
 versioned!(HoldDetail, "detail of a hold" { action, hold, until, reason, by });

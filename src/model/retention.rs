@@ -104,6 +104,8 @@ pub enum ForgetCause {
     Rules,
     /// Nor did a policy of the store.
     Policy,
+    /// Its manifest was lost, and with it all that it held.
+    Lost,
 }
 
 /// What a log entry says about a snapshot that was given up.

@@ -13,6 +13,7 @@ mod own;
 mod query;
 pub mod read;
 pub mod reference;
+pub mod repair;
 pub mod restore;
 pub mod retention;
 mod source;

@@ -1,7 +1,8 @@
-//! Packs: a snapshot, or part of one, as a portable file. One format a file.
+//! Packs: a snapshot, or part of one, as a portable file. One format a file; `members` reads what others have packed.
 
 mod error;
 mod loss;
+mod members;
 pub mod tar;
 mod zip;
 
@@ -14,6 +15,7 @@ use crate::tree::Pages;
 
 pub use error::PackError;
 pub use loss::{Loss, Losses};
+pub use members::{Take, members};
 
 /// A sort of pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,8 +50,7 @@ impl When {
     /// If it is neither; the text says what it could be.
     pub fn parse_or_age(text: &str, now: Timestamp) -> Result<Self, String> {
         if let Some(age) = age_seconds(text) {
-            let moment = Timestamp { seconds: now.seconds.saturating_sub(age), nanos: now.nanos };
-            return Ok(Self { first: moment, last: moment });
+            return at(text, now.seconds.checked_sub(age), now.nanos);
         }
         Self::parse(text).map_err(|e| no_time_and_no_age(text, &e))
     }
@@ -62,11 +61,18 @@ impl When {
     /// If it is neither; the text says what it could be.
     pub fn parse_or_ahead(text: &str, now: Timestamp) -> Result<Self, String> {
         if let Some(age) = age_seconds(text) {
-            let moment = Timestamp { seconds: now.seconds.saturating_add(age), nanos: now.nanos };
-            return Ok(Self { first: moment, last: moment });
+            return at(text, now.seconds.checked_add(age), now.nanos);
         }
         Self::parse(text).map_err(|e| no_time_and_no_age(text, &e))
     }
+}
+
+/// A moment, if there is a date for it.
+fn at(text: &str, seconds: Option<i64>, nanos: u32) -> Result<When, String> {
+    let seconds = seconds.filter(|s| jiff::Timestamp::from_second(*s).is_ok());
+    let moment = seconds.map(|seconds| Timestamp { seconds, nanos });
+    let moment = moment.ok_or_else(|| format!("{text:?} leads past the years that there are dates for"))?;
+    Ok(When { first: moment, last: moment })
 }
 
 /// What is wrong with a text that is neither, where `why` it is no time.
@@ -125,6 +131,10 @@ mod tests {
         }
         let ahead = When::parse_or_ahead("7d", now).unwrap().last;
         assert_eq!((ahead.seconds - now.seconds, ahead.nanos), (604_800, 7));
+        for far in ["99999999w", "9999999999999d"] {
+            assert!(When::parse_or_ahead(far, now).unwrap_err().contains("dates"), "{far}");
+            assert!(When::parse_or_age(far, now).unwrap_err().contains("dates"), "{far}");
+        }
         assert!(When::parse_or_age("1m", now).unwrap_err().ends_with("s, min, h, d and w"));
         for bad in ["", "d", "7", "7m", "-7d", "7 d", "99999999999999999999d", "9223372036854775807w", "yesterday"] {
             assert!(When::parse_or_age(bad, now).is_err(), "{bad}");

@@ -177,6 +177,10 @@ impl From<DecodeError> for StoreError {
     }
 }
 
+/// What to do about damage.
+const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
+    and `larder heal` takes what is lost from a folder, a pack, a mount or a copy of the store";
+
 impl Failure for StoreError {
     fn kind(&self) -> Kind {
         match self {
@@ -260,7 +264,7 @@ impl Failure for StoreError {
                 "make room (`df` and `df -i` tell of what): `larder forget` and `larder gc` work on a full disk too; what was captured before is whole"
                     .to_owned()
             }
-            Self::Damage { .. } => "larder verify --read-data tells everything that is affected".to_owned(),
+            Self::Damage { .. } => DAMAGED.to_owned(),
             _ => return None,
         })
     }

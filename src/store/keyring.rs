@@ -185,6 +185,14 @@ impl Keyring {
         Ok(key)
     }
 
+    /// Takes an epoch's page key from a copy of its record, where the record itself is lost.
+    pub(super) fn learn(&self, id: EpochId, stored: &[u8]) {
+        if let Ok(key) = self.open_key(id, Class::Page, stored) {
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            opened.entry((id, Class::Page)).or_insert(key.map(Arc::new));
+        }
+    }
+
     pub(super) fn open_key(&self, id: EpochId, class: Class, stored: &[u8]) -> Result<Option<DataKey>, StoreError> {
         let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("epoch {id}"), why);
         let (body, mac) = split_mac(stored, "epoch record").map_err(|e| bad(&e))?;

@@ -2,11 +2,12 @@
 //!
 //! A convenience, never a promise: a row that is damaged or was not written by a holder of the id key counts for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use crate::codec::MacLabel;
 use crate::format::{Family, LEDGER_BLOCKS, LedgerRow, Looks, join_mac, number_key, split_mac};
-use crate::model::Timestamp;
+use crate::model::{Role, Timestamp};
 
 use super::Store;
 use super::db::Rows;
@@ -35,7 +36,33 @@ impl Ledger {
     }
 }
 
+/// Blocks of which each item was read by this process, and was what its id says.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<HashSet<u64>>);
+
+impl Seen {
+    pub(super) fn add(&self, block: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(block);
+    }
+}
+
+/// Fewer blocks than this are not worth opening the database for writing.
+const WORTH_NOTING: usize = 16;
+
 impl Store {
+    /// Notes the blocks that this process has read whole, so that verify goes on with others. What stands in the way of that is not
+    /// told: who reads need not be able to write, and never waits for who does.
+    pub fn note_reads(&self, at: Timestamp) {
+        let seen = std::mem::take(&mut *self.inner.seen.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if seen.len() < WORTH_NOTING || self.keyring().role() < Role::Owner || self.trouble().is_some() {
+            return;
+        }
+        let looked: Vec<_> = seen.into_iter().map(|block| (block, true)).collect();
+        if let Err(e) = self.keep_ledger(&looked, at) {
+            log::debug!("what was read is not noted: {e}");
+        }
+    }
+
     /// Reads the ledger. Rows that nobody with the id key wrote, and times in the future, are left out.
     ///
     /// # Errors

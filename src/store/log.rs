@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// True if an entry takes a snapshot from those that are listed: who captures cannot tell who vouches for it, and believes it.
-    fn forgets(&self, entry: &LogEntry) -> bool {
+    pub(super) fn forgets(&self, entry: &LogEntry) -> bool {
         entry.kind == LogKind::Forget && self.keyring().vouches_for(entry).unwrap_or(true)
     }
 
@@ -283,8 +283,11 @@ impl Store {
     /// The same, from a certain view of the database.
     pub(super) fn manifest_in(&self, db: &Db, id: &SnapshotId) -> Result<Manifest, StoreError> {
         let what = || format!("the manifest of {}", super::snapshot_label(*id));
-        let value =
-            db.get(Family::Manifests, id.as_bytes())?.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
+        let value = db.get(Family::Manifests, id.as_bytes()).map_err(|e| match e {
+            StoreError::Damage { .. } => StoreError::damage(what(), super::read::cause(&e)),
+            other => other,
+        })?;
+        let value = value.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
         let plain = self.open_page_value(db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(what(), why),
             other => other,

@@ -20,12 +20,21 @@ use super::tip;
 /// Ends of records that are tried, from the end of a MANIFEST: each takes an open, and what was not synced are a few.
 const MOST_TRIES: usize = 50;
 
-/// Opens the database for reading; if it is damaged and we may write, what is known is mended first. What cannot be opened
-/// whole is opened as far as it goes.
-pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, StoreError> {
+/// Whether a database that is damaged is mended before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mending {
+    /// What is known is put right, if we may write.
+    Yes,
+    /// Nothing is changed.
+    No,
+}
+
+/// Opens the database for reading. What cannot be opened whole is opened as far as it goes.
+pub(super) fn open_database(dir: &Path, acknowledged: Option<&Tip>, mending: Mending) -> Result<Db, StoreError> {
     let mut opened = Db::open_read(&dir.join("db"));
     let is_half_mended = kept_whole(dir).is_some_and(|(whole, _)| whole.exists());
-    if (is_half_mended || is_damaged(&opened))
+    if mending == Mending::Yes
+        && (is_half_mended || is_damaged(&opened))
         && let Ok(_lock) = WriterLock::take(dir, Waiting::NoWait, &|| false)
     {
         opened = open_locked(dir, acknowledged);

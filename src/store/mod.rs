@@ -58,11 +58,12 @@ pub use lease::{Clearance, Lease};
 pub use ledger::Ledger;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
+pub use mend::Mending;
 pub use own::OwnChunks;
 pub use pins::ClientDirs;
 pub use read::{CacheSize, Item};
 pub use repack::Repack;
-pub use repair::{PlainFile, Repaired, open_for_repair};
+pub use repair::{PlainFile, Repaired, Seek, Sought, open_for_repair};
 pub use reseal::{EpochSweep, RowReseal};
 pub use roster::{KeyList, KeyRow};
 pub use survey::{Mark, Room, Survey};
@@ -91,6 +92,7 @@ struct Inner {
     opener: Mutex<Option<Identity>>,
     db: RwLock<Arc<Db>>,
     blocks: Blocks,
+    seen: ledger::Seen,
     leases: Arc<lease::Leases>,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
@@ -118,7 +120,7 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let header = create::read_header(dir)?;
     let (keyring, unlocking) = unlock::Unlocking::begin(dir, &header, unlock, dirs)?;
     let tip = tip::read(dir, keyring.ids())?;
-    let db = mend::open_database(dir, tip.as_ref())?;
+    let db = mend::open_database(dir, tip.as_ref(), Mending::Yes)?;
     let unlocked = unlocking.settle(keyring, &db);
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_canary()?;
@@ -148,6 +150,7 @@ impl Store {
             opener: Mutex::new(opener),
             db: RwLock::new(Arc::new(db)),
             blocks: Blocks::new(cache),
+            seen: ledger::Seen::default(),
             leases: Arc::default(),
             pin: Mutex::new(pin),
             dirs: dirs.clone(),

@@ -1,6 +1,7 @@
 //! Reading items: index, block, decode, check.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use quick_cache::Weighter;
@@ -30,6 +31,8 @@ pub(super) struct Decoded {
     number: u64,
     block: OpenBlock,
     ids: Box<[OnceLock<[u8; 32]>]>,
+    /// How many of them were found to be those that were asked for.
+    right: AtomicU32,
 }
 
 impl Decoded {
@@ -249,22 +252,35 @@ impl Store {
         place: Place,
     ) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
-        let actual = self.id_at(&decoded, sort, place.ordinal);
-        let Some((actual, range)) = actual.zip(decoded.block.range(place.ordinal)) else {
+        let made = self.make_id(&decoded, sort, place.ordinal);
+        let Some(((actual, is_new), range)) = made.zip(decoded.block.range(place.ordinal)) else {
             return Err(StoreError::damage(format!("block {}", place.block), "it has fewer items than the index says"));
         };
+        if is_new && actual == *id && decoded.right.fetch_add(1, Ordering::Relaxed) + 1 == decoded.len() {
+            self.inner.seen.add(place.block);
+        }
         Ok((actual == *id).then_some(Item { decoded, range }))
     }
 
-    /// The id of an item's bytes, made once while its block is in memory; nothing if the block has not so many.
+    /// The id of an item's bytes; nothing if the block has not so many.
     pub(super) fn id_at(&self, decoded: &Decoded, sort: Sort, ordinal: u32) -> Option<[u8; 32]> {
+        self.make_id(decoded, sort, ordinal).map(|(id, _)| id)
+    }
+
+    /// The same, and whether it is made now: that is done once while the block is in memory.
+    fn make_id(&self, decoded: &Decoded, sort: Sort, ordinal: u32) -> Option<([u8; 32], bool)> {
         let slot = decoded.ids.get(ordinal as usize)?;
         let bytes = decoded.block.item(ordinal)?;
         let ids = self.keyring().ids();
-        Some(*slot.get_or_init(|| match sort {
-            Sort::Chunk => *ids.chunk(bytes).as_bytes(),
-            Sort::Page => *ids.page(bytes).as_bytes(),
-        }))
+        let mut is_new = false;
+        let id = *slot.get_or_init(|| {
+            is_new = true;
+            match sort {
+                Sort::Chunk => *ids.chunk(bytes).as_bytes(),
+                Sort::Page => *ids.page(bytes).as_bytes(),
+            }
+        });
+        Some((id, is_new))
     }
 
     /// A decoded block, from the cache if it is there.
@@ -294,12 +310,12 @@ impl Store {
         })?;
         let opened = opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))?;
         let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
-        Ok(Decoded { number: block, block: opened, ids })
+        Ok(Decoded { number: block, block: opened, ids, right: AtomicU32::new(0) })
     }
 }
 
 /// What is damaged and how, as the reason of further damage.
-fn cause(error: &StoreError) -> String {
+pub(super) fn cause(error: &StoreError) -> String {
     match error {
         StoreError::Damage { what, why } => format!("{what}: {why}"),
         other => other.to_string(),

@@ -285,6 +285,24 @@ impl Writer {
         }
     }
 
+    /// Puts a manifest back that the store has lost; false if it is another one.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn put_manifest(&self, id: &SnapshotId, manifest: &Manifest) -> Result<bool, StoreError> {
+        let plain = to_bytes(manifest);
+        if self.store.keyring().ids().manifest(&plain) != *id {
+            return Ok(false);
+        }
+        let epoch = &self.shared.epoch;
+        let sealed = seal_value(epoch.id, &epoch.page, Family::Manifests.name(), id.as_bytes(), &plain);
+        let mut rows = Rows::default();
+        rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
+        rows.put(Family::Manifests, id.as_bytes(), &sealed);
+        self.write_rows(&rows)?;
+        Ok(true)
+    }
+
     /// Ends without a snapshot. What was put survives a power cut when this returns.
     ///
     /// # Errors

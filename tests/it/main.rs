@@ -33,6 +33,7 @@ mod keys; // keys come and go, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
+mod losses; // what killed runs leave is no loss; lost manifests and lists of files, healed, repaired or given up
 mod many_readers; // readers beside a writer
 mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused

@@ -73,38 +73,6 @@ fn a_whole_store_has_nothing_to_repair() {
 }
 
 #[test]
-fn what_gc_and_killed_captures_leave_is_nothing_to_repair() {
-    let stage = crate::crash::Stage::second_snapshot();
-    let mut killed = Vec::new();
-    for (at, operation) in (1..).zip(stage.operations()) {
-        // Blocks are in place then, and rows that name them may not be.
-        if operation.contains("unlink /tmp/") {
-            killed.push(at + 1);
-        }
-    }
-    assert!(killed.len() >= 2, "{killed:?}");
-    for at in killed {
-        let trial = stage.killed_at(at);
-        trial.client.run(&trial.store, ["repair"]).done();
-        trial.client.run(&trial.store, ["gc"]).done();
-        trial.client.run(&trial.store, ["repair"]).done();
-    }
-    // A file of blocks of which little is dead stays as it is.
-    for turn in 0..16 {
-        fs::write(stage.tree.join("new"), noise(turn, 20_000)).unwrap();
-        stage.sandbox.snapshot(&stage.tree, "d").done();
-    }
-    stage.sandbox.larder(["forget", "d~3"]).done();
-    stage.sandbox.larder(["gc"]).done();
-    stage.sandbox.larder(["repair"]).done();
-    // A dataset of which nothing is left.
-    stage.sandbox.larder(["forget", "-d", "d", "--keep-none"]).done();
-    stage.sandbox.larder(["repair"]).done();
-    stage.sandbox.larder(["gc"]).done();
-    stage.sandbox.larder(["repair"]).done();
-}
-
-#[test]
 fn what_was_in_a_damaged_block_is_stored_anew_after_a_repair() {
     let stage = Stage::new();
     let file = stage.block_files(1).into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();

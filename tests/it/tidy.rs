@@ -43,6 +43,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rpassword", &["cli/"]),
     ("tar", &["packs/"]),
     ("zip", &["packs/"]),
+    ("flate2", &["packs/"]),
     ("unicode_normalization", &["packs/"]),
     ("ignore", &["ops/"]),
     ("globset", &["ops/"]),

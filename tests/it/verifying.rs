@@ -233,3 +233,30 @@ fn beside_a_writer_and_in_a_damaged_store_the_ledger_stays_as_it_is() {
     sandbox.larder(["verify"]).done();
     assert!(tables(&sandbox.store()).len() > before.len(), "the ledger was not written");
 }
+
+#[test]
+fn what_was_read_whole_need_not_be_opened_so_soon() {
+    let sandbox = many_blocks();
+    let never_opened = || {
+        let told = sandbox.larder(["verify", "--json"]).json();
+        (told["ledger"]["never_opened"].as_u64().unwrap(), told["all_blocks"].as_u64().unwrap())
+    };
+    let restore = |name| {
+        let dest = sandbox.path(name);
+        sandbox.larder(["restore", "latest", dest.to_str().unwrap()]).done();
+    };
+    let (never, all) = never_opened();
+    assert!(never == all && all > 50, "{never} of {all}");
+    // Beside a writer nothing is noted, and nothing waited for.
+    let lock = fs::File::open(sandbox.store().join("writer.lock")).unwrap();
+    lock.lock().unwrap();
+    restore("first");
+    drop(lock);
+    assert_eq!(never_opened(), (all, all));
+    restore("second");
+    let (left, _) = never_opened();
+    assert!(left < all / 10, "{left} of {all}");
+    // The rest comes first.
+    let told = sandbox.larder(["verify", "--read-data=10%", "--json"]).json();
+    assert_eq!(told["ledger"]["never_opened"], 0, "{told}");
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::model::{Progress, Role, SnapshotId, Timestamp};
 use crate::snapshots::{Register, Standing};
-use crate::store::{Clearance, Room, SnapshotRow, Store, StoreError, Survey, Waiting};
+use crate::store::{Clearance, Room, SnapshotRow, Store, StoreError, Survey, Waiting, snapshot_label};
 use crate::tree::Pages;
 
 use super::query::QueryError;
@@ -164,7 +164,12 @@ impl Collector<'_> {
     fn mark(&mut self, survey: &mut Survey, id: &SnapshotId) -> Result<(), StoreError> {
         let manifest = self.store.manifest(id)?;
         let mut marker = Marker { pages: self.pages, survey, progress: self.progress, missing: 0 };
-        marker.snapshot(&manifest)?;
+        marker.snapshot(&manifest).map_err(|e| match e {
+            StoreError::Damage { what, why } => {
+                StoreError::damage(format!("{what} (needed by {})", snapshot_label(*id)), why)
+            }
+            other => other,
+        })?;
         self.done.missing += marker.missing;
         Ok(())
     }

@@ -54,7 +54,7 @@ pub(super) fn look(path: &Path, finder: &Finder, progress: &dyn Progress) -> Res
     read_all(&mut files, finder, progress)
 }
 
-fn unreadable(path: &Path, why: &dyn std::fmt::Display, progress: &dyn Progress) {
+pub(super) fn unreadable(path: &Path, why: &dyn std::fmt::Display, progress: &dyn Progress) {
     progress.notice(Notice::Unreadable { path: path.display().to_string(), why: why.to_string() });
 }
 
@@ -75,22 +75,20 @@ fn read_file(path: &Path, finder: &Finder, progress: &dyn Progress) -> Result<()
             return Ok(());
         }
     };
-    let (mut at, mut holes) = (0, source::holes(file.as_fd(), size).into_iter());
-    // A capture leaves holes out, and what lies between two is cut by itself.
-    while at < size {
-        let hole = holes.next();
-        let end = hole.map_or(size, |hole| hole.offset);
-        match cut(&file, at, end, finder, progress) {
-            Ok(()) => {}
-            Err(Stopped::Read(e)) => {
-                unreadable(path, &e, progress);
-                return Ok(());
-            }
-            Err(Stopped::Query(e)) => return Err(e),
-        }
-        at = hole.map_or(size, |hole| hole.offset + hole.len);
+    let (mut at, mut data) = (0, Vec::new());
+    for hole in source::holes(file.as_fd(), size) {
+        data.push((at, hole.offset));
+        at = hole.offset + hole.len;
     }
-    super::super::query::advance(progress)
+    data.push((at, size));
+    match cut(&file, data, finder, progress) {
+        Ok(()) => super::super::query::advance(progress),
+        Err(Stopped::Query(e)) => Err(e),
+        Err(Stopped::Read(e)) => {
+            unreadable(path, &e, progress);
+            Ok(())
+        }
+    }
 }
 
 /// Why a file was not read to its end.
@@ -105,24 +103,25 @@ impl From<StoreError> for Stopped {
     }
 }
 
-/// Cuts a stretch of a file and offers each chunk.
-fn cut(file: &File, from: u64, to: u64, finder: &Finder, progress: &dyn Progress) -> Result<(), Stopped> {
+/// Cuts a file as a capture does, the data between its holes one behind the other, and offers each chunk.
+fn cut(file: &File, data: Vec<(u64, u64)>, finder: &Finder, progress: &dyn Progress) -> Result<(), Stopped> {
     let cutter = finder.writer.store().cutter();
-    let (mut buffer, mut at) = (Vec::new(), from);
+    let (mut buffer, mut stretches) = (Vec::new(), data.into_iter());
+    let mut now = stretches.next();
     loop {
-        while at < to && buffer.len() < cutter.max() {
-            let want = READ_BYTES.min(usize::try_from(to - at).unwrap_or(usize::MAX));
-            match source::append_at(file.as_fd(), &mut buffer, want, at).map_err(Stopped::Read)? {
-                // It became shorter meanwhile.
-                0 => at = to,
-                n => at += n as u64,
-            }
+        while let Some((at, to)) = now.filter(|_| buffer.len() < cutter.max()) {
+            let want = READ_BYTES.min(usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX));
+            now = match source::append_at(file.as_fd(), &mut buffer, want, at).map_err(Stopped::Read)? {
+                // The stretch is at its end, or the file became shorter meanwhile.
+                0 => stretches.next(),
+                n => Some((at + n as u64, to)),
+            };
         }
         if buffer.is_empty() {
             return Ok(());
         }
         let mut start = 0;
-        while start < buffer.len() && (at >= to || buffer.len() - start >= cutter.max()) {
+        while start < buffer.len() && (now.is_none() || buffer.len() - start >= cutter.max()) {
             let len = cutter.next(&buffer[start..]);
             finder.chunk(&buffer[start..start + len])?;
             start += len;

@@ -1,12 +1,14 @@
 //! Heal: what snapshots need and the store has no more is taken from elsewhere, wherever the bytes hash right.
 //!
-//! A folder, a mount or a file is read, cut as a capture cuts, and hashed with this store's keys. Another store with the same id key,
+//! A folder, a mount, a file or a pack's member is read, cut as a capture cuts, and hashed with this store's keys. Another store with the same id key,
 //! which is a copy of this one, is asked for chunks and pages by their ids. What is found is stored as a capture stores it; no snapshot is made.
 
 mod folder;
+mod pack;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::{ChunkId, PageId, Progress};
@@ -15,6 +17,7 @@ use crate::tree::Pages;
 
 use super::query::QueryError;
 use super::verify::{Missing, Touched, missing};
+pub use pack::Members;
 
 /// Bytes that are stored as one block.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -22,8 +25,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Where what is missing may be had.
 #[derive(Debug)]
 pub enum Elsewhere {
-    /// A folder, mount or file.
-    Path(PathBuf),
+    /// A folder, mount or file; a file may be a pack too.
+    Path(PathBuf, Members),
     /// A copy of this store.
     Store(Box<Store>),
 }
@@ -31,7 +34,7 @@ pub enum Elsewhere {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Healed {
-    /// Chunks and pages that were missing, as far as that was known.
+    /// Chunks, pages and manifests that were missing, as far as that was known.
     pub missing: u64,
     /// Those that were found and stored.
     pub found: u64,
@@ -41,6 +44,8 @@ pub struct Healed {
     pub chunks_left: u64,
     /// Pages that are still missing. What is below them is not known.
     pub pages_left: u64,
+    /// Manifests that are still missing, and with them the way to all that their snapshots hold.
+    pub manifests_left: u64,
     /// Snapshots that this touches.
     pub touched: Vec<Touched>,
 }
@@ -63,24 +68,26 @@ pub fn heal(
 ) -> Result<Healed, QueryError> {
     let (mut healed, mut seen) = (Healed::default(), HashSet::new());
     loop {
-        let lost = missing(store, &Pages::new(store, 8 << 20), progress)?;
+        let (lost, touched) = missing(store, &Pages::new(store, 8 << 20), progress)?;
         if progress.cancelled() {
             return Err(QueryError::Interrupted);
         }
         healed.missing += lost.chunks.iter().map(|id| *id.as_bytes()).filter(|id| seen.insert(*id)).count() as u64;
         healed.missing += lost.pages.iter().map(|id| *id.as_bytes()).filter(|id| seen.insert(*id)).count() as u64;
-        let found = if lost.chunks.is_empty() && lost.pages.is_empty() {
-            (0, 0)
-        } else {
-            look(store, &lost, from, waiting, progress)?
-        };
+        healed.missing += lost.manifests.iter().map(|id| *id.as_bytes()).filter(|id| seen.insert(*id)).count() as u64;
+        let is_whole = lost.chunks.is_empty() && lost.pages.is_empty() && lost.manifests.is_empty();
+        let found = if is_whole { (0, 0) } else { look(store, &lost, from, waiting, progress)? };
         healed.found += found.0;
         healed.found_bytes += found.1;
-        // Below pages that were found more may be missing.
-        if found.0 == 0 || lost.pages.is_empty() {
-            let left = if found.0 == 0 { lost } else { missing(store, &Pages::new(store, 8 << 20), progress)? };
+        // Below pages and manifests that were found more may be missing.
+        if found.0 == 0 || lost.pages.is_empty() && lost.manifests.is_empty() {
+            let (left, touched) = match found.0 {
+                0 => (lost, touched),
+                _ => missing(store, &Pages::new(store, 8 << 20), progress)?,
+            };
             (healed.chunks_left, healed.pages_left) = (left.chunks.len() as u64, left.pages.len() as u64);
-            healed.touched = left.touched;
+            healed.manifests_left = left.manifests.len() as u64;
+            healed.touched = touched;
             return Ok(healed);
         }
     }
@@ -95,10 +102,21 @@ fn look(
     progress: &dyn Progress,
 ) -> Result<(u64, u64), QueryError> {
     let writer = store.writer(waiting, &|| !progress.cancelled())?;
-    let finder = Finder { writer, wanted: lost, gathered: Mutex::default(), pages: Mutex::default() };
+    let finder = Finder {
+        writer,
+        wanted: lost,
+        gathered: Mutex::default(),
+        pages: Mutex::default(),
+        manifests: AtomicU64::new(0),
+    };
     for place in from {
         match place {
-            Elsewhere::Path(path) => folder::look(path, &finder, progress)?,
+            Elsewhere::Path(path, members) => {
+                folder::look(path, &finder, progress)?;
+                if path.is_file() {
+                    pack::look(path, *members, &finder, progress)?;
+                }
+            }
             Elsewhere::Store(other) => finder.ask(other, progress)?,
         }
     }
@@ -144,6 +162,8 @@ struct Finder<'a> {
     wanted: &'a Missing,
     gathered: Mutex<Gathered<ChunkId>>,
     pages: Mutex<Gathered<PageId>>,
+    /// Manifests that were found.
+    manifests: AtomicU64,
 }
 
 impl Finder<'_> {
@@ -175,6 +195,17 @@ impl Finder<'_> {
 
     /// Asks a copy of the store for what is missing by its id.
     fn ask(&self, other: &Store, progress: &dyn Progress) -> Result<(), QueryError> {
+        for id in &self.wanted.manifests {
+            match other.manifest(id) {
+                Ok(manifest) => {
+                    let stored = self.writer.put_manifest(id, &manifest)?;
+                    self.manifests.fetch_add(u64::from(stored), Ordering::Relaxed);
+                }
+                Err(e) if e.is_damage() => {}
+                Err(e) => return Err(e.into()),
+            }
+            super::query::advance(progress)?;
+        }
         for id in &self.wanted.pages {
             match other.page(id) {
                 Ok(bytes) => self.page(*id, &bytes)?,
@@ -195,11 +226,12 @@ impl Finder<'_> {
     }
 
     fn finish(self) -> Result<(u64, u64), StoreError> {
+        let manifests = self.manifests.into_inner();
         let mut chunks = self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut pages = self.pages.into_inner().unwrap_or_else(PoisonError::into_inner);
         chunks.put(|content, items| self.writer.put_chunks(content, items))?;
         pages.put(|content, items| self.writer.put_pages(content, items))?;
         self.writer.keep()?;
-        Ok((chunks.count + pages.count, chunks.bytes + pages.bytes))
+        Ok((chunks.count + pages.count + manifests, chunks.bytes + pages.bytes))
     }
 }

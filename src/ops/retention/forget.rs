@@ -111,6 +111,39 @@ pub fn forget_named(
     Ok(subjects.into_iter().map(|s| s.row.clone()).collect())
 }
 
+/// Gives up the snapshots whose manifests are lost, and with them all that they held, so that gc knows again what is needed. Gives those
+/// too that are lost and stay because they are held.
+///
+/// # Errors
+/// If a manifest is damaged and not lost yet: repair sets such aside. If writing fails.
+pub fn forget_lost(
+    store: &Store,
+    asked: &Asked,
+    dry_run: bool,
+    clock: Clock<'_>,
+    progress: &dyn Progress,
+) -> Result<(Vec<SnapshotRow>, Vec<SnapshotRow>), RetentionError> {
+    may_rule(store)?;
+    let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
+    let now = clock();
+    let register = whole_register(store)?;
+    let (mut lost, mut held) = (Vec::new(), Vec::new());
+    for row in register.living() {
+        if store.has_manifest(&row.id)? {
+            store.manifest(&row.id)?;
+        } else if register.held(&row.id, now).is_some() {
+            held.push(row.clone());
+        } else {
+            lost.push(row.clone());
+        }
+    }
+    if let Some(log) = &mut log {
+        let detail = || ForgetDetail { cause: ForgetCause::Lost, ..detail(&[], asked) };
+        append(log, &lost.iter().map(|row| (row, detail())).collect::<Vec<_>>(), now)?;
+    }
+    Ok((lost, held))
+}
+
 /// Refuses to give up what must stay, whoever names it.
 fn may_go(subject: &Subject, survey: &Survey, register: &Register, now: Timestamp) -> Result<(), RetentionError> {
     let id: SnapshotId = subject.row.id;

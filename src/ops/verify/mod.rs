@@ -20,7 +20,7 @@ use crate::tree::Pages;
 
 use super::query::QueryError;
 pub use closed::verify_closed;
-pub use missing::{Missing, missing};
+pub use missing::{Missing, lacking, missing};
 use structure::Structure;
 
 /// Paths told for each snapshot that damage touches.
@@ -100,6 +100,13 @@ pub struct Verified {
     pub not_checked: &'static [&'static str],
     /// The ledger; nothing without a key.
     pub ledger: Option<LedgerKept>,
+}
+
+impl Touched {
+    /// One whose manifest is lost, and with it the way to all that is in it.
+    fn lost(snapshot: SnapshotId) -> Self {
+        Self { snapshot, dataset: None, paths: vec![Vec::new()], count: 1 }
+    }
 }
 
 impl Verified {
@@ -204,9 +211,8 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     (verified.entries, verified.files) = (structure.entries, structure.files);
     verified.long_contents = contents.count;
     verified.findings.extend(damaged_blocks);
-    let (entries, damaged_index) = or_found(store.check_index(), &mut verified.findings)?;
-    verified.index_entries = entries;
-    verified.findings.extend(damaged_index);
+    verified.index_entries = blocks.index_entries();
+    verified.findings.extend(store.check_datasets()?);
     let mut bad = structure.bad;
     bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
     bad.contents = contents.bad;
@@ -223,9 +229,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
         verified.touched = trace::trace(pages, &manifests, &bad);
     }
     verified.unlisted = structure.unlisted;
-    for snapshot in structure.lost {
-        verified.touched.push(Touched { snapshot, dataset: None, paths: vec![Vec::new()], count: 1 });
-    }
+    verified.touched.extend(structure.lost.into_iter().map(Touched::lost));
     if verified.snapshots == 0 && verified.findings.is_empty() {
         progress.notice(Notice::Remark("the store holds no snapshots yet".to_owned()));
     }

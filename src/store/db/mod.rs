@@ -1,5 +1,6 @@
 //! The one door to RocksDB. Its types do not leave this folder.
 
+mod gather;
 pub(crate) mod logs;
 mod merge;
 mod options;

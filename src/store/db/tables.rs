@@ -237,6 +237,25 @@ pub(crate) fn named_handles(block: &[u8]) -> Option<Vec<(String, Handle)>> {
     Some(found)
 }
 
+/// The name of the family whose rows a file has, by its properties; empty for files that were made outside the database.
+pub(super) fn family_of(path: &Path) -> Option<String> {
+    let (mut checking, metaindex) = Checking::begin(File::open(path).ok()?).ok()?;
+    let named = named_handles(checking.block(metaindex, "its list of parts").ok()?)?;
+    let (name, handle) = named.into_iter().find(|(name, _)| name == "rocksdb.properties")?;
+    let mut rest = entries(checking.block(handle, &name).ok()?)?;
+    let mut key = Vec::new();
+    while !rest.is_empty() {
+        let (shared, own, value) = (varint(&mut rest)?, varint(&mut rest)?, varint(&mut rest)?);
+        key.truncate(usize::try_from(shared).ok()?);
+        key.extend_from_slice(take(&mut rest, own)?);
+        let value = take(&mut rest, value)?;
+        if key == b"rocksdb.column.family.name" {
+            return Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    Some(String::new())
+}
+
 /// The entries of the index: the handles of blocks of rows. One whose key begins like the one before says only by how much its block
 /// is longer than that one's, which it follows.
 pub(crate) fn index_handles(block: &[u8]) -> Option<Vec<Handle>> {
@@ -324,6 +343,8 @@ mod tests {
         let tables = database(dir.path()).tables().unwrap();
         assert_eq!(tables.len(), 3);
         for table in tables {
+            let family = if table.family == "data" { "" } else { table.family.as_str() };
+            assert_eq!(family_of(&table.path).as_deref(), Some(family));
             let handles = check(&table.path, u64::MAX).ok().unwrap();
             let whole = std::fs::read(&table.path).unwrap();
             let end = handles.iter().fold(0, |at, handle| {

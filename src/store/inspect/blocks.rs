@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{Class, digest, open_table};
-use crate::format::{BlockHeader, BlockKind, Family, Looks, Place, from_bytes, number_key, sum_parts};
+use crate::format::{BlockHeader, BlockKind, Family, ID_PREFIX_LEN, Looks, Place, from_bytes, number_key, sum_parts};
 use crate::model::{Digest, Progress, Timestamp};
 
 use super::super::Store;
@@ -12,10 +12,14 @@ use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::ledger::Ledger;
 use super::super::read::{Sort, places};
+use super::super::survey::has_digest;
 use super::{Finding, Inspected, or_found};
 
 /// Sealed bytes between two steps of a look: what was looked at can be noted then.
 const STEP_BYTES: u64 = 4 << 30;
+
+/// Findings in the index at most: of one in ruins more need not be told.
+const INDEX_FINDINGS_MAX: usize = 1000;
 
 /// How closely blocks are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,7 @@ pub struct BlockLook<'a> {
     /// Who opens blocks.
     opener: Option<&'a Store>,
     progress: &'a dyn Progress,
+    index_entries: u64,
     /// In the order of their numbers.
     rows: Vec<SumRow>,
     /// Positions in `rows`, those first that are looked at first.
@@ -60,7 +65,7 @@ struct SumRow {
     sum: Digest,
     /// It is to be opened.
     open: bool,
-    /// How many places in it the index names; counted where blocks are opened.
+    /// How many places in it the index names.
     indexed: u64,
     /// What of [`TAKEN`], [`COMPARED`], [`OPENED`] and [`NOTED`] is true of it.
     state: AtomicU8,
@@ -115,7 +120,6 @@ impl<'a> BlockLook<'a> {
             }
             let some = (oldest.len() * usize::from(percent.min(100))).div_ceil(100);
             oldest[..some].iter().for_each(|at| look.rows[*at].open = true);
-            count_places(&look.db, &mut look.rows)?;
         }
         Ok(look)
     }
@@ -137,8 +141,10 @@ impl<'a> BlockLook<'a> {
             Ok(true)
         });
         or_found(scanned, &mut findings)?;
+        let index_entries = look_at_index(&db, &mut rows, &mut findings)?;
         Ok(Self {
             db,
+            index_entries,
             opener,
             progress,
             order: (0..rows.len()).collect(),
@@ -200,6 +206,12 @@ impl<'a> BlockLook<'a> {
             all: self.rows.len() as u64,
         };
         Ok((inspected, findings))
+    }
+
+    /// Entries of the index.
+    #[must_use]
+    pub fn index_entries(&self) -> u64 {
+        self.index_entries
     }
 
     /// True if damage was found so far.
@@ -292,23 +304,39 @@ impl<'a> BlockLook<'a> {
     }
 }
 
-/// Counts, block by block, the places that the index names. Rows that make no sense are told by the look at the index.
-fn count_places(db: &Db, rows: &mut [SumRow]) -> Result<(), StoreError> {
-    for family in [Family::Chunks, Family::Pages] {
-        let counted = db.scan(family, &[], |_, value| {
-            for place in from_bytes::<Vec<Place>>(value, "index entry").unwrap_or_default() {
-                if let Ok(at) = rows.binary_search_by_key(&place.block, |row| row.number) {
-                    rows[at].indexed += 1;
+/// Checks that every index entry names blocks that have a digest, and counts, block by block, the places named. Gives the number of
+/// entries.
+fn look_at_index(db: &Db, rows: &mut [SumRow], findings: &mut Vec<Finding>) -> Result<u64, StoreError> {
+    let mut entries = 0;
+    let most = findings.len() + INDEX_FINDINGS_MAX;
+    for (sort, kind) in [(Sort::Chunk, BlockKind::Data), (Sort::Page, BlockKind::Tree)] {
+        let family = sort.index();
+        let scanned = db.scan(family, &[], |key, value| {
+            entries += 1;
+            let bad = match from_bytes::<Vec<Place>>(value, "index entry") {
+                Err(e) => Some(e.to_string()),
+                Ok(places) if places.is_empty() || key.len() != ID_PREFIX_LEN => Some("it is malformed".to_owned()),
+                Ok(places) => {
+                    let mut without = None;
+                    for place in places {
+                        match rows.binary_search_by_key(&place.block, |row| row.number) {
+                            Ok(at) if rows[at].kind == kind => rows[at].indexed += 1,
+                            // It may have come since.
+                            _ if !has_digest(db, place.block, sort)? => without = without.or(Some(place.block)),
+                            _ => {}
+                        }
+                    }
+                    without.map(|block| format!("it names block {block}, which has no digest"))
                 }
+            };
+            if let Some(why) = bad.filter(|_| findings.len() < most) {
+                findings.push(Finding::new(format!("an entry of the index of {}", family.name()), why));
             }
             Ok(true)
         });
-        match counted {
-            Err(e) if !e.is_damage() => return Err(e),
-            _ => {}
-        }
+        or_found(scanned, findings)?;
     }
-    Ok(())
+    Ok(entries)
 }
 
 impl Store {

@@ -11,8 +11,9 @@ use crate::model::{DatasetRecord, Digest, EpochId, LogEntry, LogKind, Progress, 
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::log::missing;
+use super::super::mend::{self, Mending};
 use super::super::pins::{ClientDirs, PinFile};
-use super::super::{create, files, mend, snapshot_label, tip};
+use super::super::{create, files, snapshot_label, tip};
 use super::{BlockLook, Finding, Inspected, or_found, rows};
 
 /// A store that was opened without a key. Nothing of it can be written.
@@ -38,14 +39,14 @@ pub struct ClosedLook {
     pub findings: Vec<Finding>,
 }
 
-/// Opens a store without a key. What this client saw last of it is compared, not remembered.
+/// Opens a store without a key. What this client saw last of it is compared, not remembered. Without mending nothing is changed.
 ///
 /// # Errors
 /// If there is no store, or none that can be opened at all, or not the one that this client has seen.
-pub fn open_closed(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreError> {
+pub fn open_closed(dir: &Path, dirs: &ClientDirs, mending: Mending) -> Result<ClosedStore, StoreError> {
     let mut findings = Vec::new();
     let header = or_found(create::read_header(dir), &mut findings)?;
-    let db = mend::open_database(dir, None)?;
+    let db = mend::open_database(dir, None, mending)?;
     if let Some(header) = header {
         let pin = PinFile::read(dirs, header.store, dir)?;
         pin.check_commitment(&header.commitment)?;
@@ -93,12 +94,10 @@ impl ClosedStore {
         or_found(self.sealed_rows(&epochs, log.as_ref(), found), found)?;
         let (tables, damaged) = rows::tables(&self.db, &self.dir, progress)?;
         found.extend(damaged);
-        let (entries, damaged) = or_found(rows::index(&self.db), found)?.unwrap_or_default();
-        found.extend(damaged);
         let blocks = BlockLook::closed(&self.db, progress)?;
         let (inspected, damaged) = blocks.finish(&|_: &BlockLook| {})?;
         found.extend(damaged);
-        (look.tables, look.index_entries, look.inspected) = (tables, entries, inspected);
+        (look.tables, look.index_entries, look.inspected) = (tables, blocks.index_entries(), inspected);
         look.snapshots = log.map_or(0, |ids| ids.len() as u64);
         Ok(look)
     }

@@ -1,37 +1,30 @@
-//! Index entries, the database's files, and the plain copies of header and keys. Nothing here needs a key.
+//! Dataset records, the database's files, and the plain copies of header and keys. Nothing here needs a key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use crate::format::{BlockKind, Family, ID_PREFIX_LEN, Place, from_bytes, sum_parts};
+use crate::format::Family;
 use crate::model::{DatasetKey, Progress};
 
 use super::super::Store;
 use super::super::db::{Db, Looked, RowBlocks};
 use super::super::error::StoreError;
-use super::super::read::Sort;
-use super::super::survey::has_digest;
 use super::Finding;
 
-/// Findings in the index at most: of one in ruins more need not be told.
-const FINDINGS_MAX: usize = 1000;
 /// Rounds of looking at the files that writers make of those that were to be looked at.
 const ROUNDS_MAX: usize = 10;
 
 impl Store {
-    /// Checks that every index entry names a block that is there, and has a digest; and the dataset records. Gives the number of
-    /// entries.
+    /// Checks the dataset records.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn check_index(&self) -> Result<(u64, Vec<Finding>), StoreError> {
-        let db = self.db();
-        let (entries, mut findings) = index(&db)?;
-        let mut keys = Vec::new();
-        let scanned = db.scan(Family::Datasets, &[], |key, _| {
+    pub fn check_datasets(&self) -> Result<Vec<Finding>, StoreError> {
+        let (mut keys, mut findings) = (Vec::new(), Vec::new());
+        let scanned = self.db().scan(Family::Datasets, &[], |key, _| {
             keys.extend(DatasetKey::from_slice(key));
             Ok(true)
         });
@@ -41,7 +34,7 @@ impl Store {
             }
             findings.push(Finding::from_error(&bad));
         }
-        Ok((entries, findings))
+        Ok(findings)
     }
 
     /// Checks that the plain copies of header and key objects agree with those in the database, and that there is a tip.
@@ -65,41 +58,6 @@ impl Store {
     pub fn check_tables(&self, progress: &dyn Progress) -> Result<(u64, Vec<Finding>), StoreError> {
         tables(&self.db(), &self.inner.dir, progress)
     }
-}
-
-/// Checks that every index entry names a block that has a digest. Gives the number of entries.
-pub(super) fn index(db: &Db) -> Result<(u64, Vec<Finding>), StoreError> {
-    let mut blocks = HashMap::new();
-    db.scan(Family::Sums, &[], |key, value| {
-        if let (Ok(number), Ok((kind, _))) = (key.try_into().map(u64::from_be_bytes), sum_parts(value)) {
-            blocks.insert(number, kind);
-        }
-        Ok(true)
-    })?;
-    let (mut entries, mut findings) = (0, Vec::new());
-    for (sort, kind) in [(Sort::Chunk, BlockKind::Data), (Sort::Page, BlockKind::Tree)] {
-        let family = sort.index();
-        let scanned = db.scan(family, &[], |key, value| {
-            entries += 1;
-            let bad = match from_bytes::<Vec<Place>>(value, "index entry") {
-                Err(e) => Some(e.to_string()),
-                Ok(places) if places.is_empty() || key.len() != ID_PREFIX_LEN => Some("it is malformed".to_owned()),
-                Ok(places) => {
-                    let mut unknown = places.iter().filter(|p| blocks.get(&p.block) != Some(&kind));
-                    let lost = unknown.find_map(|p| match has_digest(db, p.block, sort) {
-                        Ok(true) => None,
-                        Ok(false) => Some(Ok(p.block)),
-                        Err(e) => Some(Err(e)),
-                    });
-                    lost.transpose()?.map(|block| format!("it names block {block}, which has no digest"))
-                }
-            };
-            findings.extend(bad.map(|why| Finding::new(format!("an entry of the index of {}", family.name()), why)));
-            Ok(findings.len() < FINDINGS_MAX)
-        });
-        super::or_found(scanned, &mut findings)?;
-    }
-    Ok((entries, findings))
 }
 
 /// Compares every block of the database's files with its checksum, but for those that have a digest. Gives the number of files.

@@ -72,14 +72,14 @@ impl<'a> Fresh<'a> {
     pub(super) fn copy_rows(&self, old: &Db, scanned: &Scanned, log: &Log) -> Result<(), StoreError> {
         self.default_rows(old)?;
         for family in [Family::Records, Family::Digests] {
-            self.copy(old, family, &[])?;
+            self.copy(old, family, &[], &|_| true)?;
         }
         let manifests: Vec<_> = log.manifests().map(|id| id.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Manifests, &manifests)?;
+        self.copy(old, Family::Manifests, &manifests, &|key| !log.is_unreadable(key))?;
         let datasets: Vec<_> = log.whole_datasets().map(|key| key.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Datasets, &datasets)?;
+        self.copy(old, Family::Datasets, &datasets, &|_| true)?;
         let epochs: Vec<_> = scanned.notes.keys().map(|epoch| epoch.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Epochs, &epochs)?;
+        self.copy(old, Family::Epochs, &epochs, &|_| true)?;
         let mut rows = Rows::default();
         for (epoch, note) in &scanned.notes {
             if self.db.get(Family::Epochs, epoch.as_bytes())?.is_none() {
@@ -90,12 +90,14 @@ impl<'a> Fresh<'a> {
         log.write(self.store, old, &self.db)
     }
 
-    /// Copies the rows of a family; where damage ends that, those with these keys.
-    fn copy(&self, old: &Db, family: Family, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+    /// Copies the rows of a family that are `good`; where damage ends that, those with these keys.
+    fn copy(&self, old: &Db, family: Family, keys: &[Vec<u8>], good: &dyn Fn(&[u8]) -> bool) -> Result<(), StoreError> {
         let mut rows = Rows::default();
         let mut count = 0;
         let scanned = old.scan(family, &[], |key, value| {
-            rows.put(family, key, value);
+            if good(key) {
+                rows.put(family, key, value);
+            }
             count += 1;
             if count % ROWS_MAX == 0 {
                 self.db.write(&std::mem::take(&mut rows), false)?;
@@ -106,7 +108,7 @@ impl<'a> Fresh<'a> {
             Err(e) if !e.is_damage() => return Err(e),
             Ok(()) => {}
             Err(_) => {
-                for key in keys {
+                for key in keys.iter().filter(|key| good(key)) {
                     if let Ok(Some(value)) = old.get(family, key) {
                         rows.put(family, key, &value);
                     }
@@ -120,7 +122,7 @@ impl<'a> Fresh<'a> {
     /// stored may no longer be.
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
         let dir = self.store.dir();
-        self.copy(old, Family::Default, &[])?;
+        self.copy(old, Family::Default, &[], &|_| true)?;
         let mut rows = Rows::default();
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());

@@ -3,7 +3,7 @@
 //! A manifest says everything that its entry says, but for the writer, whom the record of its epoch names. Entries of other kinds are
 //! written nowhere else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::codec::{MacLabel, seal_value};
 use crate::format::{EpochRecord, Family, SealedHeader, join_mac, number_key, split_mac};
@@ -37,6 +37,10 @@ pub(super) struct Log {
     remade: Vec<LogEntry>,
     /// Datasets whose records are.
     datasets: BTreeSet<DatasetKey>,
+    /// Snapshots that were given up.
+    forgotten: HashSet<SnapshotId>,
+    /// Manifests that are there and cannot be opened: they are set aside.
+    unreadable: HashSet<SnapshotId>,
     /// What is lost for good.
     pub(super) lost: Vec<Finding>,
 }
@@ -44,12 +48,21 @@ pub(super) struct Log {
 impl Log {
     /// Looks at the log, the manifests and the dataset records. `acknowledged`: the sequence up to which there were entries.
     pub(super) fn look(store: &Store, db: &Db, acknowledged: u64) -> Result<Self, StoreError> {
-        let mut log =
-            Self { entries: BTreeMap::new(), remade: Vec::new(), datasets: BTreeSet::new(), lost: Vec::new() };
+        let mut log = Self {
+            entries: BTreeMap::new(),
+            remade: Vec::new(),
+            datasets: BTreeSet::new(),
+            forgotten: HashSet::new(),
+            unreadable: HashSet::new(),
+            lost: Vec::new(),
+        };
         if let Some(last) = last_number(db, Family::Log)? {
             db.scan_past_damage(Family::Log, 0, last, |sequence, value| {
                 let entry = store.keyring().check_log_entry(value).ok().map(|(entry, _)| entry);
                 if let Some(entry) = entry.filter(|entry| entry.sequence == sequence) {
+                    if store.forgets(&entry) {
+                        log.forgotten.insert(entry.manifest);
+                    }
                     log.entries.insert(sequence, About::from(&entry));
                 }
                 true
@@ -69,6 +82,16 @@ impl Log {
         (self.remade.len() + self.datasets.len()) as u64
     }
 
+    /// How many manifests are there that cannot be opened.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable.len() as u64
+    }
+
+    /// True for a manifest that is there and cannot be opened.
+    pub(super) fn is_unreadable(&self, key: &[u8]) -> bool {
+        SnapshotId::from_slice(key).is_some_and(|id| self.unreadable.contains(&id))
+    }
+
     fn remake(&mut self, store: &Store, db: &Db) -> Result<(), StoreError> {
         let mut ids: BTreeSet<_> = self.snapshots().map(|(_, about)| about.snapshot).collect();
         let scanned = db.scan(Family::Manifests, &[], |key, _| {
@@ -79,7 +102,13 @@ impl Log {
         for id in ids {
             let manifest = match store.manifest_in(db, &id) {
                 Err(e) if e.is_damage() => {
-                    self.lost.push(Finding::from_error(&e));
+                    // That of a snapshot that was given up may be gone.
+                    if !self.forgotten.contains(&id) {
+                        self.lost.push(Finding::from_error(&e));
+                    }
+                    if db.get(Family::Manifests, id.as_bytes()).is_ok_and(|row| row.is_some()) {
+                        self.unreadable.insert(id);
+                    }
                     continue;
                 }
                 manifest => manifest?,
@@ -100,10 +129,6 @@ impl Log {
             self.entries.insert(entry.sequence, About::from(&entry));
             self.remade.push(entry);
         }
-        // A forgotten snapshot has no manifest any more.
-        let forgotten = |f: &Finding, about: &About| f.object.contains(&about.snapshot.to_string()[..16]);
-        let gone: Vec<_> = self.entries.values().filter(|about| about.kind == LogKind::Forget).collect();
-        self.lost.retain(|f| !gone.iter().any(|about| forgotten(f, about)));
         Ok(())
     }
 
@@ -114,15 +139,12 @@ impl Log {
             .map(|(sequence, about)| (*sequence, about))
     }
 
-    /// Those that nobody gave up.
+    /// Those that were not given up.
     fn living(&self) -> impl DoubleEndedIterator<Item = (u64, &About)> {
-        let entries = self.entries.values();
-        let given_up: BTreeSet<_> =
-            entries.filter(|about| about.kind == LogKind::Forget).map(|about| about.snapshot).collect();
-        self.snapshots().filter(move |(_, about)| !given_up.contains(&about.snapshot))
+        self.snapshots().filter(|(_, about)| !self.forgotten.contains(&about.snapshot))
     }
 
-    /// A dataset of which all was given up has no record.
+    /// A dataset all of whose snapshots were given up has no record.
     fn records(&mut self, store: &Store, db: &Db) -> Result<(), StoreError> {
         let all: BTreeSet<_> = self.living().map(|(_, about)| about.dataset).collect();
         for key in all {
@@ -176,7 +198,8 @@ impl Log {
 
     fn write_record(&self, store: &Store, old: &Db, key: DatasetKey, rows: &mut Rows) -> Result<(), StoreError> {
         let of_it = || self.snapshots().filter(|(_, about)| about.dataset == key);
-        let newest = self.living().filter(|(_, about)| about.dataset == key).rev().find_map(|(head, about)| {
+        let living = self.living().filter(|(_, about)| about.dataset == key);
+        let newest = living.rev().find_map(|(head, about)| {
             Some((head, about.snapshot, store.manifest_in(old, &about.snapshot).ok()?.dataset))
         });
         // Without any manifest its name is not known.

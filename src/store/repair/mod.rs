@@ -15,17 +15,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::{BlockKind, Family, Place, from_bytes, number_key, sum_key_value, sum_parts};
-use crate::model::Progress;
+use crate::model::{ChunkId, Progress};
 
 use super::db::Db;
 use super::error::StoreError;
 use super::files::{make_dir, sync_dir};
 use super::inspect::Finding;
 use super::lock::{Waiting, WriterLock};
+use super::mend::{self, Mending};
 use super::pins::ClientDirs;
 use super::read::{CacheSize, Sort, places};
 use super::unlock::Unlock;
-use super::{Store, create, mend, tip, unlock};
+use super::{Store, create, tip, unlock};
 
 use build::Fresh;
 use log::{Log, passed};
@@ -35,6 +36,24 @@ pub use plain::PlainFile;
 
 /// Where what is damaged is set aside.
 const ASIDE: &str = "damaged";
+
+/// What snapshots need and the indexes do not tell. Blocks that a killed capture or gc has left are in no index either, and no damage.
+#[derive(Debug, Default)]
+pub struct Sought {
+    /// Chunks.
+    pub chunks: HashSet<ChunkId>,
+    /// There is more, and what is not known: pages or manifests are missing that would name it.
+    pub more: bool,
+}
+
+impl Sought {
+    fn wants(&self, sort: Sort, id: &[u8; 32]) -> bool {
+        self.more || sort == Sort::Chunk && self.chunks.contains(&ChunkId::from_bytes(*id))
+    }
+}
+
+/// Finds it in the view that a store has.
+pub type Seek<'a> = &'a dyn Fn(&Store) -> Result<Sought, StoreError>;
 
 /// What is to be repaired, or was.
 #[derive(Debug, Default)]
@@ -70,7 +89,7 @@ impl Repaired {
     }
 }
 
-/// Opens a store as [`super::open`] does; a damaged tip counts as missing.
+/// Opens a store as [`super::open`] does; a damaged tip counts as missing, and without mending nothing is changed.
 ///
 /// # Errors
 /// [`StoreError`] tells what stands in the way.
@@ -79,6 +98,7 @@ pub fn open_for_repair(
     unlock: &dyn Unlock,
     dirs: &ClientDirs,
     cache: CacheSize,
+    mending: Mending,
 ) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
     let (keyring, unlocking) = unlock::Unlocking::begin(dir, &header, unlock, dirs)?;
@@ -86,7 +106,10 @@ pub fn open_for_repair(
         Err(e) if e.is_damage() => None,
         tip => tip?,
     };
-    let db = mend::open_database(dir, tip.as_ref())?;
+    let db = match mend::open_database(dir, tip.as_ref(), mending) {
+        Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string())?,
+        opened => opened?,
+    };
     // Another database must not take this one's place; where its row cannot be read, the MACs of the log tell.
     let canary = db.get(Family::Default, b"canary");
     if canary.is_ok_and(|row| row.is_some_and(|id| id != *header.store.as_bytes())) {
@@ -97,6 +120,21 @@ pub fn open_for_repair(
     store.check_tip(tip)?;
     store.check_pin()?;
     Ok(store)
+}
+
+/// Where a database that does not open is put together to be read from. Nothing but links.
+fn gathered(dir: &Path) -> PathBuf {
+    dir.join(ASIDE).join("gathered")
+}
+
+fn gather(dir: &Path, why: &str) -> Result<Db, StoreError> {
+    let _lock = WriterLock::take(dir, Waiting::NoWait, &|| false)?;
+    let to = gathered(dir);
+    // A repair that was killed may have left it.
+    let _ = std::fs::remove_dir_all(&to);
+    make_dir(&to)?;
+    ::log::info!("the database does not open; it is put together from its table files");
+    Db::gather(&dir.join("db"), &to, why)
 }
 
 impl Store {
@@ -110,8 +148,8 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot be read for another reason than damage, or the key in use may not read content.
-    pub fn plan_repair(&self, progress: &dyn Progress) -> Result<Repaired, StoreError> {
-        survey(self, &self.db(), None, progress)
+    pub fn plan_repair(&self, seek: Seek, progress: &dyn Progress) -> Result<Repaired, StoreError> {
+        survey(self, &self.db(), None, seek, progress)
     }
 
     /// Repairs.
@@ -120,20 +158,21 @@ impl Store {
     /// If another process writes and we are not to wait, or the store cannot be read or written to. Then it is as it was.
     pub fn repair(
         &self,
+        seek: Seek,
         waiting: Waiting,
         keep_waiting: &dyn Fn() -> bool,
         progress: &dyn Progress,
     ) -> Result<Repaired, StoreError> {
         let lock = WriterLock::take(self.dir(), waiting, keep_waiting)?;
         let db = self.view_of_lock_holder()?;
-        let unknown = Db::unknown_families(&self.dir().join("db"))?;
+        let unknown = Db::unknown_families(db.dir())?;
         if let Some(name) = unknown.first() {
             let why = format!("it has a family {name} that this version does not know");
             return Err(StoreError::Newer { path: self.dir().to_owned(), why });
         }
         let aside = new_aside(self.dir())?;
         let fresh = Fresh::begin(self, &aside)?;
-        let mut repaired = match survey(self, &db, Some(&fresh), progress) {
+        let mut repaired = match survey(self, &db, Some(&fresh), seek, progress) {
             Ok(repaired) => repaired,
             Err(e) => {
                 fresh.discard();
@@ -151,6 +190,9 @@ impl Store {
             let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
             let newest = crate::format::Tip { sequence, log_hash };
             tip::write(self.dir(), &newest, self.keyring().ids())?;
+            drop(db);
+            self.inner.replace_db(Arc::new(now));
+            let _ = std::fs::remove_dir_all(gathered(self.dir()));
         }
         drop(lock);
         Ok(repaired)
@@ -160,8 +202,12 @@ impl Store {
     fn view_of_lock_holder(&self) -> Result<Arc<Db>, StoreError> {
         let dir = self.dir();
         let tip = tip::read(dir, self.keyring().ids()).ok().flatten();
-        let db = mend::open_locked(dir, tip.as_ref()).or_else(|_| mend::open_database(dir, None))?;
-        self.inner.replace_db(Arc::new(db));
+        let opened = mend::open_locked(dir, tip.as_ref()).or_else(|_| mend::open_database(dir, None, Mending::Yes));
+        match opened {
+            // It was put together from its files.
+            Err(_) if self.db().dir() == gathered(dir) => {}
+            opened => self.inner.replace_db(Arc::new(opened?)),
+        }
         self.check_tip(tip)?;
         Ok(self.db())
     }
@@ -181,33 +227,37 @@ fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// Looks at everything that can be made anew; makes it in `fresh`, if there is one.
-fn survey(store: &Store, db: &Db, fresh: Option<&Fresh>, progress: &dyn Progress) -> Result<Repaired, StoreError> {
+fn survey(
+    store: &Store,
+    db: &Db,
+    fresh: Option<&Fresh>,
+    seek: Seek,
+    progress: &dyn Progress,
+) -> Result<Repaired, StoreError> {
     let mut repaired = Repaired::default();
     let (data, tree, _) = store.disk_bytes()?;
     progress.expect(0, data + tree);
     let (_, damaged) = store.check_tables(progress)?;
     repaired.files.extend(store.trouble().map(|e| Finding::from_error(&e)));
     repaired.files.extend(damaged);
-    let (mut whole, mut named, mut left) = (HashSet::new(), HashSet::new(), 0);
+    let sought = seek(store)?;
+    let (mut whole, mut epochs) = (HashSet::new(), HashSet::new());
     let scanned = scan::scan(store, db, progress, &mut |block: &Whole| {
         whole.insert(block.number);
-        let (missing, is_named) = missing_rows(db, block)?;
-        if is_named {
-            named.insert(block.epoch);
+        if let Some(missing) = missing_rows(db, block, &sought)? {
             repaired.missing_rows += missing;
-        } else {
-            left += missing;
+            epochs.insert(block.epoch);
         }
         fresh.map_or(Ok(()), |fresh| fresh.index(block))
     })?;
     (repaired.blocks, repaired.bytes) = (scanned.blocks, scanned.bytes);
     repaired.wrong_rows = wrong_rows(db, &whole, &scanned, &mut repaired.damaged)?;
-    let lost_notes = scanned
-        .notes
-        .iter()
-        .filter(|(epoch, _)| !db.get(Family::Epochs, epoch.as_bytes()).is_ok_and(|row| row.is_some()));
-    for (epoch, _) in lost_notes {
-        *(if named.contains(epoch) { &mut repaired.missing_rows } else { &mut left }) += 1;
+    for (epoch, note) in &scanned.notes {
+        if !db.get(Family::Epochs, epoch.as_bytes()).is_ok_and(|row| row.is_some()) {
+            // Manifests may be sealed under it too.
+            store.keyring().learn(*epoch, note);
+            repaired.missing_rows += u64::from(epochs.contains(epoch));
+        }
     }
     let mut acknowledged = 0;
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
@@ -221,13 +271,8 @@ fn survey(store: &Store, db: &Db, fresh: Option<&Fresh>, progress: &dyn Progress
     };
     let mut log = Log::look(store, db, acknowledged)?;
     repaired.missing_rows += log.to_remake();
+    repaired.wrong_rows += log.unreadable();
     repaired.lost = std::mem::take(&mut log.lost);
-    // Blocks that no index names are what a capture that was killed or gc has left, unless more is wrong: then rows may be lost.
-    let is_sound =
-        repaired.files.is_empty() && repaired.tip.is_none() && repaired.damaged.is_empty() && repaired.lost.is_empty();
-    if !is_sound || repaired.missing_rows + repaired.wrong_rows > 0 {
-        repaired.missing_rows += left;
-    }
     repaired.rebuild = !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;
     if let Some(fresh) = fresh.filter(|_| repaired.rebuild) {
         fresh.copy_rows(db, &scanned, &log)?;
@@ -240,23 +285,28 @@ fn kind(sort: Sort) -> BlockKind {
     if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree }
 }
 
-/// How many rows a whole block should have and has not, and whether an index names it.
-fn missing_rows(db: &Db, block: &Whole) -> Result<(u64, bool), StoreError> {
-    let sum = sum_key_value(kind(block.sort), &block.digest);
-    let mut missing = u64::from(match db.get(Family::Sums, &number_key(block.number)) {
-        Err(e) if !e.is_damage() => return Err(e),
-        row => row.ok().flatten().as_deref() != Some(&sum[..]),
-    });
-    let mut is_named = false;
+/// How many rows a whole block lacks; nothing if no index names it and nothing in it is sought.
+fn missing_rows(db: &Db, block: &Whole, sought: &Sought) -> Result<Option<u64>, StoreError> {
+    let (mut is_named, mut missing) = (false, 0);
     for (ordinal, id) in (0..).zip(&block.ids) {
-        let has_row = match places(db, block.sort, id) {
+        let named = match places(db, block.sort, id) {
             Err(e) if !e.is_damage() => return Err(e),
             found => found.is_ok_and(|places| places.contains(&Place { block: block.number, ordinal })),
         };
-        missing += u64::from(!has_row);
-        is_named |= has_row;
+        is_named |= named;
+        missing += u64::from(!named && sought.wants(block.sort, id));
     }
-    Ok((missing, is_named))
+    let sum = match db.get(Family::Sums, &number_key(block.number)) {
+        Err(e) if !e.is_damage() => return Err(e),
+        row => row.ok().flatten(),
+    };
+    let is_needed = is_named || missing > 0;
+    let has_sum = match sum {
+        Some(sum) => sum == sum_key_value(kind(block.sort), &block.digest),
+        None => !is_needed,
+    };
+    missing += u64::from(!has_sum);
+    Ok((is_needed || missing > 0).then_some(missing))
 }
 
 /// How many rows name blocks that are not whole. Those blocks are told.

@@ -52,6 +52,8 @@ pub(super) fn scan(
         let Some(last) = last_number(db, sort.blocks())? else { continue };
         let (mut batch, mut held, mut failed) = (Vec::new(), 0, None);
         let mut work = |batch: &mut Vec<(u64, Vec<u8>)>| -> Result<(), StoreError> {
+            // Notes first: blocks behind them may have no other record of their epoch.
+            batch.iter().for_each(|(_, value)| keys.take_note(value));
             let looked: Vec<_> =
                 batch.par_iter().map(|(number, value)| (value.len(), keys.look(sort, *number, value))).collect();
             batch.clear();
@@ -126,13 +128,22 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    /// Remembers the first note of each epoch.
+    fn take_note(&self, value: &[u8]) {
+        if let Ok((header, _, content)) = BlockHeader::parse(value)
+            && header.kind == BlockKind::EpochNote
+        {
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.entry(header.epoch).or_insert_with(|| content.to_vec());
+        }
+    }
+
     /// A block's ids; nothing for a note.
     fn look(&self, sort: Sort, number: u64, value: &[u8]) -> Result<Option<Whole>, Bad> {
         let damage = |why: String| Bad::Damage(finding(sort, number, why));
-        let (header, _, content) = BlockHeader::parse(value).map_err(|e| damage(e.to_string()))?;
+        let (header, ..) = BlockHeader::parse(value).map_err(|e| damage(e.to_string()))?;
         let expected = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
         if header.kind == BlockKind::EpochNote {
-            self.notes.lock().unwrap_or_else(PoisonError::into_inner).entry(header.epoch).or_insert(content.to_vec());
             return Ok(None);
         }
         if header.kind != expected {

@@ -81,7 +81,7 @@ impl Stage {
     }
 
     /// A store of which half of the snapshots were given up: of most blocks some files are needed, of others none.
-    pub(super) fn before_gc() -> Self {
+    pub(crate) fn before_gc() -> Self {
         let mut stage = Self::second_snapshot();
         for turn in 1..7 {
             for file in 0..20 {
@@ -99,23 +99,7 @@ impl Stage {
         stage
     }
 
-    /// What a capture does to files of the store when nothing goes wrong.
-    pub(crate) fn operations(&self) -> Vec<String> {
-        let trial = Trial::begin(self);
-        let (ran, log) = trial.capture(self, "count", 0);
-        ran.done();
-        log
-    }
-
-    /// What is left when it is killed at an operation.
-    pub(crate) fn killed_at(&self, at: u64) -> Trial {
-        let trial = Trial::begin(self);
-        let (ran, _) = trial.capture(self, "kill", at);
-        assert_ne!(ran.status, 0, "it was not killed at {at}");
-        trial
-    }
-
-    pub(super) fn capture(&self) -> Vec<String> {
+    pub(crate) fn capture(&self) -> Vec<String> {
         ["snapshot", self.tree.to_str().unwrap(), "--dataset", "d"].map(str::to_owned).to_vec()
     }
 }
@@ -140,10 +124,9 @@ impl Trial {
         trial
     }
 
-    fn capture(&self, stage: &Stage, mode: &str, at: u64) -> (Ran, Vec<String>) {
-        let words = stage.capture();
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        run_shimmed(&self.client, &self.store, &words, mode, 0, at, &self.image)
+    /// Runs a command that is ended at an operation on the store's files (`kill`), or is not (`count`); gives these operations too.
+    pub(crate) fn run(&self, words: &[&str], mode: &str, at: u64) -> (Ran, Vec<String>) {
+        run_shimmed(&self.client, &self.store, words, mode, 0, at, &self.image)
     }
 
     /// Sets the client back to what it had seen right after the trouble.
