@@ -252,17 +252,18 @@ impl Storm {
             if server.was_killed() {
                 count(&self.figures.dead_mounts);
             }
-            // Whoever unmounts may be killed too.
-            for _ in 0..100 {
-                if !is_mounted(&point) {
-                    break;
-                }
-                match self.run(client, &["unmount", point.to_str().unwrap()]) {
-                    Some(Ended { status: Some(0 | 10), .. }) | None => {}
-                    Some(ended) => self.fault(format!("unmount: {}", ended.told())),
+            // Whoever unmounts may be killed too; and the table of mounts, read while others mount, may lack a row for once.
+            let begun = Instant::now();
+            while (is_mounted(&point) || server.ended().is_none()) && begun.elapsed() < Duration::from_mins(3) {
+                std::thread::sleep(Duration::from_millis(5));
+                if is_mounted(&point) {
+                    match self.run(client, &["unmount", point.to_str().unwrap()]) {
+                        Some(Ended { status: Some(0 | 10), .. }) | None => {}
+                        Some(ended) => self.fault(format!("unmount: {}", ended.told())),
+                    }
                 }
             }
-            if server.wait().is_none() {
+            if server.ended().is_none() {
                 let said = fs::read_to_string(&log).unwrap();
                 self.fault(format!("the mount is gone, its process is not: {said}{}", server.stacks()));
             }
