@@ -170,14 +170,14 @@ impl Survey {
                 match self.block(number) {
                     Some((its, _)) if its == family => each(number, Row::Surveyed)?,
                     Some(_) => {}
-                    None => match block_header(db, family, number)? {
-                        None => {}
-                        Some(Ok(header)) if header.kind == BlockKind::EpochNote => {
-                            each(number, Row::Note(header.epoch))?
-                        }
-                        Some(Ok(header)) => each(number, Row::Other(header.epoch))?,
-                        Some(Err(_)) => each(number, Row::Unreadable)?,
-                    },
+                    None => {
+                        let row = block_header(db, family, number)?.map(|header| match header {
+                            Ok(header) if header.kind == BlockKind::EpochNote => Row::Note(header.epoch),
+                            Ok(header) => Row::Other(header.epoch),
+                            Err(_) => Row::Unreadable,
+                        });
+                        row.map_or(Ok(()), |row| each(number, row))?;
+                    }
                 }
             }
             next = next.max(file.last.saturating_add(1));

@@ -88,13 +88,11 @@ impl<'a> Unlocking<'a> {
         }
         log::warn!("the object of the key {} that was opened is none that the database has", record.name);
         let opener = self.opener.get();
-        match self.open(&|wrapped| listed.iter().any(|row| row == wrapped)) {
-            Ok(meant) => self.finish(meant),
-            Err(_) => {
-                self.opener.set(opener);
-                self.finish(keyring)
-            }
-        }
+        let meant = self.open(&|wrapped| listed.iter().any(|row| row == wrapped)).unwrap_or_else(|_| {
+            self.opener.set(opener);
+            keyring
+        });
+        self.finish(meant)
     }
 
     /// Keeps of the identities the one that opened the object, and no other.
