@@ -79,6 +79,47 @@ fn the_reader_made_from_the_format_page_reads_frozen_stores() {
     }
 }
 
+/// Keys of all roles, sealed anew and rotated, with holds, a policy, and snapshots that were given up and collected.
+#[test]
+fn a_frozen_store_with_keys_and_retention_is_what_it_was() {
+    let sandbox = Sandbox::new();
+    let store = unpack(&sandbox, "v1-trusted");
+    let run_as = |identity: &str, args: &[&str]| {
+        let mut command = sandbox.another_client(identity).larder(&store);
+        Ran::of(command.arg("--identity").arg(data(identity)).args(args))
+    };
+    let run = |args: &[&str]| run_as("v1-identity.txt", args);
+    let mut reader = script("reader.py");
+    Ran::of(reader.arg(&store).arg("--identity").arg(data("v1-identity.txt")).arg("check")).done();
+    run(&["verify", "--read-data"]).done();
+    run(&["repair", "--plan"]).done();
+    let ids = run(&["list", "--json"]).ids();
+    let expected = ["first", "first", "second", "second", "second"];
+    assert_eq!(ids.len(), expected.len());
+    for (id, expected) in ids.iter().zip(expected) {
+        let dest = sandbox.path(id);
+        run(&["restore", id, dest.to_str().unwrap()]).done();
+        gives_back(id, &format!("v1.{expected}.expected"), &dest);
+    }
+    let told = run(&["show", "tree~2", "--json"]).json().to_string();
+    assert!(told.contains("kept as evidence"), "{told}");
+    let told = run(&["policy", "show", "--json"]).json().to_string();
+    assert!(told.contains("\"tree\"") && told.contains("10"), "{told}");
+    let told = run(&["key", "list", "--json"]).json();
+    assert_eq!((told["keys"].as_array().unwrap().len(), &told["proved"]), (3, &true.into()), "{told}");
+    assert!(told["epochs_under_older_identities"].as_u64() > Some(0), "the last rotation sealed nothing anew: {told}");
+    run_as("v1-catalog.txt", &["list"]).done();
+    run_as("v1-catalog.txt", &["cat", "tree:large-text"]).refused(12, "owner key");
+    let more = sandbox.path("more");
+    fs::create_dir(&more).unwrap();
+    run_as("v1-writer.txt", &["list"]).refused(12, "writer key");
+    run_as("v1-writer.txt", &["snapshot", more.to_str().unwrap()]).done();
+    run(&["key", "reseal"]).done();
+    run(&["gc"]).done();
+    run(&["verify", "--read-data"]).done();
+    assert_eq!(run(&["list", "--json"]).ids().len(), 6);
+}
+
 #[test]
 fn the_reader_made_from_the_format_page_agrees_with_its_test_vectors() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("store-format.md");

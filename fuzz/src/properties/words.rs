@@ -41,7 +41,9 @@ pub(super) fn time(bytes: &[u8]) -> bool {
         assert!(when.first <= when.last && when.first.nanos < 1_000_000_000 && when.last.nanos < 1_000_000_000);
     }
     let age = age_seconds(text);
-    assert_eq!(age.is_some(), read[0].is_err() && read[1].is_ok(), "an age is read as a time");
+    // An age may lead past the years that there are dates for.
+    assert!(age.is_none() || read[0].is_err(), "an age is read as a time");
+    assert!(age.is_some() || read[0].is_ok() == read[1].is_ok(), "what is no age is read as one");
     if let Some(age) = age {
         assert_eq!(age_seconds(&age_text(age.try_into().expect("no age is negative"))), Some(age));
     }
