@@ -312,9 +312,7 @@ fn other_versions(ours: &str, others: &str) -> Vec<String> {
         ours.iter().any(|(n, _)| n == name) && !ours.contains(&(name.clone(), version.clone()))
     };
     let told = |(name, version): &(String, String)| {
-        format!(
-            "fuzz/Cargo.lock has {name} {version}, Cargo.lock another: cp Cargo.lock fuzz/ && cargo update -w --manifest-path fuzz/Cargo.toml"
-        )
+        format!("fuzz/Cargo.lock has {name} {version}, Cargo.lock another: copy it, and `cargo update -w` there")
     };
     others.iter().filter(differs).map(told).collect()
 }
