@@ -101,7 +101,7 @@ pub(super) enum Opened {
     /// With a key.
     Store(Store),
     /// Without, and why, unless none was wanted.
-    Closed(ClosedStore, Option<StoreError>),
+    Closed(Box<ClosedStore>, Option<StoreError>),
 }
 
 /// Opens the store that the user named; if no key at hand opens it, or damage is in the way, as far as it can be had without one,
@@ -116,7 +116,7 @@ pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened
     if e.is_damage() || keyless && !not_enough {
         // What hinders that too has been told by the error before.
         if let Ok(closed) = store::open_closed(&path, &folders::client_dirs(), Mending::Yes) {
-            return Ok(Opened::Closed(closed, Some(e)));
+            return Ok(Opened::Closed(Box::new(closed), Some(e)));
         }
     }
     Err(refused(e, &path, global))

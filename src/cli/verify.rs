@@ -45,7 +45,7 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let read_data = args.read_data.unwrap_or(0);
     let opened = if args.no_key {
-        Opened::Closed(context::open_closed(Mending::Yes, global)?, None)
+        Opened::Closed(Box::new(context::open_closed(Mending::Yes, global)?), None)
     } else {
         context::open_or_closed(global, read_data > 0 || args.budget.is_some())?
     };

@@ -30,6 +30,7 @@ pub struct Repack {
     leaving: HashSet<u64>,
     /// Bytes of blocks that one step opens.
     step: usize,
+    emptied: Vec<(Sort, u64)>,
     /// Blocks moved out of.
     pub blocks: u64,
     /// Items moved.
@@ -65,13 +66,19 @@ impl Repack {
         todo.sort_unstable_by_key(|(sort, block)| std::cmp::Reverse((*sort == Sort::Page, *block)));
         todo.dedup();
         let leaving = todo.iter().map(|(_, block)| *block).collect();
-        Self { todo, leaving, step: STEP, blocks: 0, items: 0, bytes: 0 }
+        Self { todo, leaving, step: STEP, emptied: Vec::new(), blocks: 0, items: 0, bytes: 0 }
     }
 
     /// True if there is nothing more to do.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.todo.is_empty()
+    }
+
+    /// Takes those blocks up again that were moved out of and of which something is needed now: a capture has found it in the index
+    /// before its entry was swept. Once that is done, it can find no more.
+    pub fn take_up_again(&mut self, survey: &Survey) {
+        self.todo.extend(self.emptied.drain(..).filter(|(_, block)| !survey.is_dead(*block)));
     }
 
     /// Makes the steps that follow shorter, so that they need less room. False if that would be too short.
@@ -139,6 +146,7 @@ impl Repack {
         writer.write_rows(&without(writer, &emptied)?)?;
         emptied.iter().for_each(|emptied| survey.moved_out(emptied.block));
         self.todo.truncate(left);
+        self.emptied.extend(emptied.iter().map(|emptied| (emptied.sort, emptied.block)));
         self.blocks += emptied.len() as u64;
         for moved in moved {
             (self.items, self.bytes) = (self.items + moved.ids.len() as u64, self.bytes + moved.bytes);

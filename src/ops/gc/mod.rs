@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::model::{Progress, Role, SnapshotId, Timestamp};
 use crate::snapshots::{Register, Standing};
-use crate::store::{Clearance, Room, SnapshotRow, Store, StoreError, Survey, Waiting, snapshot_label};
+use crate::store::{Clearance, OldEpochs, Room, SnapshotRow, Store, StoreError, Survey, Waiting, snapshot_label};
 use crate::tree::Pages;
 
 use super::query::QueryError;
@@ -102,6 +102,8 @@ pub fn collect(
     let mut run = Collector { store, pages, progress, seen: 0, done: Collected::default() };
     run.check_role(options)?;
     let roots = run.roots(options.now)?;
+    // Before the survey: then it has all that is sealed by these runs.
+    let old = if options.reseal { store.old_epochs()? } else { OldEpochs::default() };
     let (mut survey, mut going) = (store.survey()?, Vec::new());
     run.done.all = survey.all()?;
     for row in &roots.given_up {
@@ -119,7 +121,7 @@ pub fn collect(
     run.done.removed = going.iter().map(|(id, _)| *id).collect();
     if !options.dry_run {
         run.remove(options, going)?;
-        run.sweep(options, &mut survey)?;
+        run.sweep(options, &mut survey, &old)?;
     }
     Ok(run.done)
 }

@@ -37,10 +37,9 @@ pub struct Resealed {
 
 impl Collector<'_> {
     /// Takes away what is dead, and moves what has to be moved before that.
-    pub(super) fn sweep(&mut self, options: GcOptions, survey: &mut Survey) -> Result<(), StoreError> {
-        let old = if options.reseal { self.store.old_epochs()? } else { OldEpochs::default() };
-        let rows = if old.is_empty() { RowReseal::default() } else { self.reseal_rows(options, &old)? };
-        let blocks = survey.blocks_of(&old)?;
+    pub(super) fn sweep(&mut self, options: GcOptions, survey: &mut Survey, old: &OldEpochs) -> Result<(), StoreError> {
+        let rows = if old.is_empty() { RowReseal::default() } else { self.reseal_rows(options, old)? };
+        let blocks = survey.blocks_of(old)?;
         self.progress.expect(blocks.len(), 0);
         // Only owners can open what is to be moved, and what they seal others trust.
         let may_move = self.store.keyring().role() == Role::Owner;
@@ -48,6 +47,9 @@ impl Collector<'_> {
         loop {
             let round = repack.as_mut().map_or(Ok(Round::Done), |repack| self.round(survey, repack))?;
             let freed = self.sweep_dead(options, survey, !old.is_empty())?;
+            if let Some(repack) = &mut repack {
+                repack.take_up_again(survey);
+            }
             if repack.as_ref().is_none_or(Repack::is_done) {
                 break;
             }
@@ -60,7 +62,7 @@ impl Collector<'_> {
         }
         self.done.repacked = repack.map_or((0, 0), |repack| (repack.blocks, repack.bytes));
         if options.reseal {
-            self.finish_reseal(options, survey, &old, &blocks, &rows)?;
+            self.finish_reseal(options, survey, old, &blocks, &rows)?;
         }
         Ok(())
     }

@@ -20,9 +20,15 @@ use super::{BlockLook, Finding, Inspected, or_found, rows};
 #[derive(Debug)]
 pub struct ClosedStore {
     dir: PathBuf,
+    dirs: ClientDirs,
     db: Arc<Db>,
+    /// Read before the database was opened: what it says was there by then. Nothing if it is damaged.
+    tip: Option<Tip>,
     findings: Vec<Finding>,
 }
+
+/// Looks that begin anew, at most, where writers were at work and damage was found: it may be that two views were compared.
+const MOST_LOOKS: u32 = 4;
 
 /// What a look without a key found.
 #[derive(Debug, Default)]
@@ -46,9 +52,11 @@ pub struct ClosedLook {
 pub fn open_closed(dir: &Path, dirs: &ClientDirs, mending: Mending) -> Result<ClosedStore, StoreError> {
     let mut findings = Vec::new();
     let header = or_found(create::read_header(dir), &mut findings)?;
+    // What these say was there when they were read: before the database is opened.
+    let tip = or_found(read_tip(dir), &mut findings)?;
+    let pin = header.as_ref().map(|header| PinFile::read(dirs, header.store, dir)).transpose()?;
     let db = mend::open_database(dir, None, mending)?;
-    if let Some(header) = header {
-        let pin = PinFile::read(dirs, header.store, dir)?;
+    if let Some((header, pin)) = header.zip(pin) {
         pin.check_commitment(&header.commitment)?;
         let canary = or_found(db.get(Family::Default, b"canary"), &mut findings)?.flatten();
         if canary.as_deref() != Some(header.store.as_bytes()) {
@@ -62,7 +70,7 @@ pub fn open_closed(dir: &Path, dirs: &ClientDirs, mending: Mending) -> Result<Cl
         }
     }
     findings.extend(db.trouble().map(|why| Finding::new("the database", why)));
-    Ok(ClosedStore { dir: dir.to_owned(), db: Arc::new(db), findings })
+    Ok(ClosedStore { dir: dir.to_owned(), dirs: dirs.clone(), db: Arc::new(db), tip, findings })
 }
 
 impl ClosedStore {
@@ -82,6 +90,19 @@ impl ClosedStore {
     /// # Errors
     /// If something cannot be read for another reason than damage.
     pub fn look(&self, progress: &dyn Progress) -> Result<ClosedLook, StoreError> {
+        let (mut look, mut outdated) = (self.look_once(progress)?, self.db.is_outdated());
+        for _ in 1..MOST_LOOKS {
+            if look.findings.is_empty() || !outdated {
+                break;
+            }
+            ::log::info!("writers were at work: what was found is looked at again");
+            let fresh = open_closed(&self.dir, &self.dirs, Mending::No)?;
+            (look, outdated) = (fresh.look_once(progress)?, fresh.db.is_outdated());
+        }
+        Ok(look)
+    }
+
+    fn look_once(&self, progress: &dyn Progress) -> Result<ClosedLook, StoreError> {
         let mut look = ClosedLook { findings: self.findings.clone(), ..ClosedLook::default() };
         let found = &mut look.findings;
         let stored = or_found(self.stored_bytes(), found)?.unwrap_or(0);
@@ -139,19 +160,9 @@ impl ClosedStore {
         Ok(snapshots)
     }
 
-    /// That the log has the entry that the tip names. The tip's MAC cannot be checked.
+    /// That the log has the entry that the tip names.
     fn tip(&self) -> Result<(), StoreError> {
-        let path = tip::path(&self.dir);
-        let what = || path.display().to_string();
-        let bytes = match files::read_small(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(StoreError::damage(what(), "it is missing"));
-            }
-            Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
-        };
-        let (tip, _) = Tip::parse(&bytes).ok_or_else(|| StoreError::damage(what(), "it is not what was written"))?;
-        tip::check(Some(tip), |sequence| self.db.with(Family::Log, &number_key(sequence), digest))
+        tip::check(self.tip, |sequence| self.db.with(Family::Log, &number_key(sequence), digest))
     }
 
     fn epochs(&self, found: &mut Vec<Finding>) -> Result<HashSet<EpochId>, StoreError> {
@@ -198,6 +209,21 @@ impl ClosedStore {
             Ok(true)
         })
     }
+}
+
+/// The tip; its MAC cannot be checked.
+fn read_tip(dir: &Path) -> Result<Tip, StoreError> {
+    let path = tip::path(dir);
+    let what = || path.display().to_string();
+    let bytes = match files::read_small(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StoreError::damage(what(), "it is missing"));
+        }
+        Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
+    };
+    let (tip, _) = Tip::parse(&bytes).ok_or_else(|| StoreError::damage(what(), "it is not what was written"))?;
+    Ok(tip)
 }
 
 fn manifest_label(id: SnapshotId) -> String {
