@@ -105,7 +105,7 @@ pub(super) enum Opened {
 }
 
 /// Opens the store that the user named; if no key at hand opens it, or damage is in the way, as far as it can be had without one,
-/// unless that is `not_enough`.
+/// unless that is `not_enough`. An identity that was named and does not fit is a mistake to be told.
 pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened, CliError> {
     let path = store_path(global)?;
     let e = match try_open(&path, global, CacheSize::default())? {
@@ -113,7 +113,7 @@ pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened
         Err(e) => e,
     };
     let keyless = matches!(e, StoreError::WrongKey(_) | StoreError::WrongPassphrase(_) | StoreError::NoPassphrase(_));
-    if e.is_damage() || keyless && !not_enough {
+    if e.is_damage() || keyless && !not_enough && global.identity.is_empty() {
         // What hinders that too has been told by the error before.
         if let Ok(closed) = store::open_closed(&path, &folders::client_dirs(), Mending::Yes) {
             return Ok(Opened::Closed(Box::new(closed), Some(e)));

@@ -23,7 +23,8 @@ use super::{Global, Outcome, context, filter};
 /// catalog and owner keys), and only those count in which any did. While a rule has room it keeps the oldest snapshot too.
 ///
 /// Immutable and held snapshots stay whatever is asked for, and those of which a writer key asks that they be immutable, until `larder
-/// hold --immutable` grants or `larder release --immutable` denies it; those with a retention class are for policies alone. What came before a
+/// hold --immutable` grants or `larder release --immutable` denies it; those with a retention class are passed over by rules that
+/// are given here, not by name: policies are for them. What came before a
 /// strange snapshot (far smaller than usual, new from end to end, or one of a flood) stays until `larder release --strange` confirms
 /// that one: exit status 3.
 ///

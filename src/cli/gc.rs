@@ -86,8 +86,11 @@ pub(super) struct DoneJson {
     blocks: u64,
     /// Bytes by which the files of blocks became shorter.
     freed: u64,
-    /// Sealed bytes of dead blocks that stay until more of their files is dead.
+    /// Sealed bytes of dead blocks that stay until more of their files is dead, or the disk has room to write those anew.
     kept: u64,
+    /// Free bytes that the disk would have to have for that; absent if it has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wanted: Option<u64>,
 }
 
 impl From<Room> for RoomJson {
@@ -142,7 +145,10 @@ fn print(collected: &Collected, dry_run: bool, out: &Output) -> Result<(), CliEr
         }
         let removed = counted(collected.blocks, "block", "blocks");
         out.line(&format!("freed {}: {removed} removed", human_bytes(collected.freed)))?;
-        if collected.kept > 0 {
+        if collected.wanted > 0 {
+            let (kept, wanted) = (human_bytes(collected.kept), human_bytes(collected.wanted));
+            out.line(&format!("{kept} stay, since the disk is nearly full: run gc again when {wanted} are free"))?;
+        } else if collected.kept > 0 {
             out.line(&format!("{} stay until more of their files is dead", human_bytes(collected.kept)))?;
         }
     }
@@ -172,6 +178,7 @@ fn as_json(collected: &Collected, dry_run: bool) -> GcJson {
             blocks: collected.blocks,
             freed: collected.freed,
             kept: collected.kept,
+            wanted: Some(collected.wanted).filter(|wanted| *wanted > 0),
         }),
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outc
 }
 
 /// What to do about the rest.
-const ELSEWHERE: &str = "name other places that may have it; what is not named above is whole";
+const ELSEWHERE: &str = "name other places that may have it (names and structure are in copies of the store alone); if there are none, \
+    `larder forget` gives up the snapshots that are touched; what is not named above is whole";
 /// The same, if manifests are among it.
 const LOST_MANIFESTS: &str = "name other places that may have it, for manifests copies of the store; if there are none, \
     `larder forget --lost` gives up the snapshots whose manifests are lost; what is not named above is whole";
@@ -85,7 +86,7 @@ fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, C
 fn print(healed: &Healed, out: &Output) -> Result<(), CliError> {
     print_touched(&healed.touched, out)?;
     if healed.missing == 0 {
-        return out.line("nothing is missing");
+        return out.line("nothing is missing (what is in damaged blocks counts once `larder repair --apply` was run)");
     }
     let left = healed.chunks_left + healed.pages_left + healed.manifests_left;
     out.line(&format!(

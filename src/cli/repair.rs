@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::{Kind, Progress, Role};
 use crate::ops::repair;
-use crate::store::{ClosedStore, Finding, Mending, PlainFile, Repaired, StoreError, Waiting};
+use crate::store::{ClosedStore, DAMAGED, Finding, Mending, PlainFile, Repaired, StoreError, Waiting};
 
 use super::context;
 use super::error::CliError;
@@ -44,7 +44,8 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     // A database that does not open has no copies to give.
     let closed = match context::open_closed(mending, global) {
         Err(e) if e.kind == Kind::Damage && args.apply => None,
-        Err(e) if e.kind == Kind::Damage => return Err(e.hint(DOES_NOT_OPEN)),
+        // What has a hint of its own is another matter: a store that was set back, say.
+        Err(e) if e.kind == Kind::Damage && e.hint.as_deref() == Some(DAMAGED) => return Err(e.hint(DOES_NOT_OPEN)),
         closed => Some(closed?),
     };
     let files = closed.as_ref().map(ClosedStore::damaged_files).transpose()?.unwrap_or_default();

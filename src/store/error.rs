@@ -178,7 +178,7 @@ impl From<DecodeError> for StoreError {
 }
 
 /// What to do about damage.
-const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
+pub const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
     and `larder heal` takes what is lost from a folder, a pack, a mount or a copy of the store";
 
 impl Failure for StoreError {

@@ -289,6 +289,10 @@ impl KeyAdmin {
         let hash = add_entry(&self.store, &mut rows, entry);
         key_files::lay_ready(self.store.dir(), put)?;
         publish(&self.store, &self.db, &rows, sequence, hash)?;
+        {
+            let mut pin = self.store.inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = pin.know(change.keys.iter().map(|key| (key.name, authority.token(&key.name))));
+        }
         key_files::follow(self.store.dir(), put, &change.removed)?;
         log::info!("entry {sequence} of the log: the store has {} keys", change.keys.len());
         Ok((sequence, hash))

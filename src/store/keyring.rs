@@ -134,6 +134,28 @@ impl Keyring {
         self.page.split_first().is_some_and(|(newest, older)| !opens(newest) && older.iter().any(opens))
     }
 
+    /// True if both of an epoch's keys open with the newest identities.
+    pub(super) fn is_newly_wrapped(&self, record: &EpochRecord) -> bool {
+        let opens = |identities: &[StoreIdentity], wrapped: &[u8]| {
+            identities.first().is_some_and(|newest| newest.unwrap(wrapped).is_ok())
+        };
+        self.key.is_none() || opens(&self.page, &record.page_key) && opens(&self.chunk, &record.chunk_key)
+    }
+
+    /// The record of an epoch, its MAC checked.
+    pub(super) fn epoch_record(&self, id: EpochId, stored: &[u8]) -> Result<EpochRecord, StoreError> {
+        let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("epoch {id}"), why);
+        let (body, mac) = split_mac(stored, "epoch record").map_err(|e| bad(&e))?;
+        if !self.ids.mac_holds(MacLabel::Epoch, &[body], mac) {
+            return Err(bad(&"its MAC does not hold"));
+        }
+        let record = EpochRecord::from_bytes(body).map_err(|e| bad(&e))?;
+        if record.epoch != id {
+            return Err(bad(&"it is the record of another epoch"));
+        }
+        Ok(record)
+    }
+
     /// The record of an epoch with the same keys, wrapped to the store's recipients of now; with its MAC.
     pub(super) fn rewrapped(&self, record: EpochRecord) -> Result<Vec<u8>, StoreError> {
         let Some((mine, _)) = &self.key else {
@@ -195,14 +217,7 @@ impl Keyring {
 
     pub(super) fn open_key(&self, id: EpochId, class: Class, stored: &[u8]) -> Result<Option<DataKey>, StoreError> {
         let bad = |why: &dyn std::fmt::Display| StoreError::damage(format!("epoch {id}"), why);
-        let (body, mac) = split_mac(stored, "epoch record").map_err(|e| bad(&e))?;
-        if !self.ids.mac_holds(MacLabel::Epoch, &[body], mac) {
-            return Err(bad(&"its MAC does not hold"));
-        }
-        let record = EpochRecord::from_bytes(body).map_err(|e| bad(&e))?;
-        if record.epoch != id {
-            return Err(bad(&"it is the record of another epoch"));
-        }
+        let record = self.epoch_record(id, stored)?;
         if self.key.is_none() {
             return Ok(Some(DataKey::none()));
         }

@@ -49,7 +49,7 @@ use crate::model::{Purpose, Role, SnapshotId, StoreId};
 pub use create::{NewStore, create};
 pub use entries::{LogWriter, NewEntry};
 pub use epochs::{OldBlocks, OldEpochs, UnderOld};
-pub use error::StoreError;
+pub use error::{DAMAGED, StoreError};
 pub use files::lies_in;
 pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Inspected, open_closed};
 pub use key_change::{Changed, KeyAdmin, NewKey, Sealed};

@@ -117,6 +117,17 @@ impl PinFile {
         if self.pin.as_ref().is_some_and(|p| *p == pin || p.sequence > sequence) {
             return Ok(());
         }
+        self.write(pin)
+    }
+
+    /// Remembers the newest tokens of keys that this client has wrapped itself: it may be the holder of one of them next.
+    pub(super) fn know(&mut self, tokens: impl Iterator<Item = (KeyName, [u8; 32])>) -> Result<(), StoreError> {
+        let Some(mut pin) = self.pin.clone() else { return Ok(()) };
+        pin.tokens.extend(tokens.map(|(name, token)| (name.to_string(), digest(&token).to_string())));
+        self.write(pin)
+    }
+
+    fn write(&mut self, pin: Pin) -> Result<(), StoreError> {
         if let Some(dir) = self.path.parent() {
             make_dir(dir)?;
         }

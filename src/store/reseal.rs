@@ -179,13 +179,27 @@ impl Sweeper {
             if kept.as_ref().is_none_or(|kept| kept.contains(id)) {
                 swept.left += 1;
             } else if logged.contains(id) {
-                let stored = db.get(Family::Epochs, id.as_bytes())?.unwrap_or_default();
-                let (body, _) = split_mac(&stored, "epoch record")?;
-                rows.put(Family::Epochs, id.as_bytes(), &store.keyring().rewrapped(EpochRecord::from_bytes(body)?)?);
-                swept.rewrapped += 1;
+                match rewrapped(store, db, *id) {
+                    Ok(record) => {
+                        rows.put(Family::Epochs, id.as_bytes(), &record);
+                        swept.rewrapped += 1;
+                    }
+                    Err(e) => {
+                        log::warn!("the keys of epoch {id} cannot be wrapped anew: {e}");
+                        swept.left += 1;
+                    }
+                }
             } else {
                 rows.remove(Family::Epochs, id.as_bytes());
                 swept.removed += 1;
+            }
+        }
+        // Of a run whose record is damaged or gone it cannot be told who opens it.
+        let others: HashSet<_> = kept.iter().flatten().chain(&logged).filter(|id| !old.ids.contains(*id)).collect();
+        for id in others {
+            if let Err(e) = newly_wrapped(store, db, *id) {
+                log::warn!("{e}");
+                swept.left += 1;
             }
         }
         self.write(&rows)?;
@@ -208,6 +222,23 @@ impl Sweeper {
         })?;
         Ok((!in_doubt).then_some(used))
     }
+}
+
+fn record(store: &Store, db: &Db, id: EpochId) -> Result<EpochRecord, StoreError> {
+    let missing = || StoreError::damage(format!("epoch {id}"), "its record is missing");
+    store.keyring().epoch_record(id, &db.get(Family::Epochs, id.as_bytes())?.ok_or_else(missing)?)
+}
+
+fn rewrapped(store: &Store, db: &Db, id: EpochId) -> Result<Vec<u8>, StoreError> {
+    store.keyring().rewrapped(record(store, db, id)?)
+}
+
+/// Makes sure that a run's keys open with the newest identities.
+fn newly_wrapped(store: &Store, db: &Db, id: EpochId) -> Result<(), StoreError> {
+    if store.keyring().is_newly_wrapped(&record(store, db, id)?) {
+        return Ok(());
+    }
+    Err(StoreError::damage(format!("epoch {id}"), "its keys do not open with the newest identities of the store"))
 }
 
 /// The runs that sealed what entries of the log say.

@@ -27,6 +27,11 @@ fn bytes_free(fs: &StatVfs) -> u64 {
     fs.f_bavail.saturating_mul(fs.f_frsize)
 }
 
+/// Bytes that can still be written where a store lies.
+pub(super) fn room(dir: &Path) -> u64 {
+    statvfs(dir).map_or(u64::MAX, |fs| bytes_free(&fs))
+}
+
 /// Files that can still be made; some file systems make inodes as they go and tell none.
 fn files_free(fs: &StatVfs) -> u64 {
     if fs.f_files == 0 { u64::MAX } else { fs.f_favail }

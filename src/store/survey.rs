@@ -19,6 +19,8 @@ struct Row {
     items: u32,
     needed: u32,
     sort: Sort,
+    /// An item is needed that it was not known to have: all of it is.
+    whole: bool,
 }
 
 /// What a mark has changed.
@@ -71,7 +73,7 @@ impl Store {
             let number = number.map_err(|_| StoreError::damage("a row of sums", "its key is malformed"))?;
             let (kind, _) = sum_parts(value).map_err(|e| StoreError::damage("a row of sums", e))?;
             let sort = if kind == BlockKind::Data { Sort::Chunk } else { Sort::Page };
-            rows.push(Row { number, first_bit: 0, items: 0, needed: 0, sort });
+            rows.push(Row { number, first_bit: 0, items: 0, needed: 0, sort, whole: false });
             Ok(true)
         })?;
         for sort in [Sort::Chunk, Sort::Page] {
@@ -158,6 +160,7 @@ impl Survey {
         if ordinal >= row.items {
             // Its index entry came later than the survey, by a repair: the block is needed, whatever it holds.
             row.needed = row.needed.max(1);
+            row.whole = true;
             return false;
         }
         let bit = row.first_bit + u64::from(ordinal);
@@ -173,8 +176,12 @@ impl Survey {
     pub(super) fn is_needed(&self, block: u64, ordinal: u32) -> bool {
         let Some(row) = self.at(block).map(|at| &self.rows[at]) else { return true };
         let bit = row.first_bit + u64::from(ordinal);
-        ordinal < row.items
-            && usize::try_from(bit / 64).ok().and_then(|at| self.bits.get(at)).is_some_and(|w| w >> (bit % 64) & 1 == 1)
+        row.whole
+            || ordinal < row.items
+                && usize::try_from(bit / 64)
+                    .ok()
+                    .and_then(|at| self.bits.get(at))
+                    .is_some_and(|w| w >> (bit % 64) & 1 == 1)
     }
 
     /// True if nothing in a block is needed. Of blocks that came after the survey nothing is known: they are.

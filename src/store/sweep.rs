@@ -17,6 +17,8 @@ use super::write::{NEXT_BLOCK, next_block};
 
 /// Rows of an index that one step looks at.
 const ROWS: usize = 200_000;
+/// Bytes that writing a file anew takes besides.
+const BESIDES: u64 = 4 << 20;
 /// A file is written anew when that part of it is dead: 1 of so many bytes.
 const DEAD_PART: u64 = 8;
 
@@ -62,8 +64,10 @@ pub struct BlockSweep {
     pub blocks: u64,
     /// Bytes by which the files of blocks became shorter, those counted off that were written anew.
     pub freed: u64,
-    /// Bytes of dead blocks in files of which too little is dead to write them anew.
+    /// Bytes of dead blocks in files of which too little is dead to write them anew, or for which the disk has no room.
     pub kept: u64,
+    /// Room that the largest of these would take, if the disk has not so much.
+    pub wanted: u64,
 }
 
 impl BlockSweep {
@@ -147,7 +151,11 @@ impl Sweeper {
         let files = self.db().block_files(family)?;
         // Removals that a step wrote which was cut before it gave their room back.
         if let Some(removals) = files.iter().find(|file| !file.is_bottom) {
-            return self.db().rewrite_file(family, *removals);
+            let over = |file: &&BlockFile| file.is_bottom && file.last >= removals.first && file.first <= removals.last;
+            let bytes = files.iter().filter(over).map(|file| file.bytes).sum();
+            if self.has_room(bytes, sweep) {
+                return self.db().rewrite_file(family, *removals);
+            }
         }
         for file in files {
             if file.last < sweep.from {
@@ -163,6 +171,10 @@ impl Sweeper {
                 sweep.kept += bytes;
                 continue;
             }
+            if !is_whole && !self.has_room(file.bytes.saturating_sub(bytes), sweep) {
+                sweep.kept += bytes;
+                continue;
+            }
             let before = self.db().family_bytes(family)?;
             self.take_out(family, file, &dead, is_whole)?;
             sweep.blocks += dead.len() as u64;
@@ -171,6 +183,16 @@ impl Sweeper {
         }
         (sweep.done, sweep.pages, sweep.from) = (sweep.pages, true, 0);
         Ok(())
+    }
+
+    /// True if so many bytes can be written, and what goes with them.
+    fn has_room(&self, bytes: u64, sweep: &mut BlockSweep) -> bool {
+        let wanted = bytes + BESIDES;
+        let fits = wanted <= super::reserve::room(self.store.dir());
+        if !fits {
+            sweep.wanted = sweep.wanted.max(wanted);
+        }
+        fits
     }
 
     /// The rows of a file that nothing needs, each with the number of the row behind it, and whether those are all.

@@ -6,10 +6,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::format::{BlockHeader, EpochRecord, Family, epoch_role, number_key, split_mac};
+use crate::format::{EpochRecord, Family, epoch_role, split_mac};
 use crate::model::{EpochId, KeyName, Role};
 
 use super::db::Db;
+use super::epochs::block_header;
 use super::error::StoreError;
 use super::read::Sort;
 
@@ -51,8 +52,9 @@ impl Trust {
         if let Some(known) = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).get(&block) {
             return Ok(*known);
         }
-        let epoch = db.with(sort.blocks(), &number_key(block), |value| BlockHeader::parse(value).map(|p| p.0.epoch))?;
-        let allowed = matches!(epoch, Some(Ok(epoch)) if !self.strangers.contains(&epoch));
+        // What is damaged is not relied on: what it had is stored anew.
+        let header = block_header(db, sort.blocks(), block)?;
+        let allowed = matches!(header, Some(Ok(header)) if !self.strangers.contains(&header.epoch));
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if blocks.len() >= KEPT {
             blocks.clear();

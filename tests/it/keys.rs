@@ -218,6 +218,21 @@ fn fresh(sandbox: &Sandbox, of: &Client) -> Client {
 }
 
 #[test]
+fn who_takes_away_their_own_key_goes_on_with_another_of_theirs() {
+    let (sandbox, tree) = one_snapshot();
+    let (second, recipient) = stranger(&sandbox, "second");
+    let mine = names(&listed(sandbox.client(), &sandbox.store())).remove(0);
+    sandbox.larder(["key", "add", "-r", &recipient]).done();
+    sandbox.larder(["key", "remove", &mine, "--force"]).done();
+    let with_second = |words: &[&str]| {
+        let mut larder = sandbox.client().larder(&sandbox.store());
+        Ran::of(larder.args(words).arg("-i").arg(second.identity()))
+    };
+    with_second(&["snapshot", tree.to_str().unwrap(), "-d", "d"]).done();
+    with_second(&["verify", "--read-data"]).done();
+}
+
+#[test]
 fn the_last_owner_and_the_key_in_use_are_not_removed_by_mistake() {
     let (sandbox, _) = one_snapshot();
     let mine = names(&listed(sandbox.client(), &sandbox.store())).remove(0);

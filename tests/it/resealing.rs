@@ -220,8 +220,15 @@ fn what_is_damaged_stays_and_is_told_and_the_rest_is_sealed_anew() {
         restored.status == 0 && compare(&model(&tree(*turn)), &model(&dest)).is_ok()
     });
     assert_eq!(intact.count(), 2);
-    // When that is set aside, nothing is in the way.
+    // When that is set aside and what needs it is given up, nothing is in the way.
     assert_eq!(sandbox.larder(["repair", "--apply"]).status, 13);
+    sandbox.larder(["key", "reseal"]).refused(13, "not in the index");
+    for turn in 0..3 {
+        let (dest, dataset) = (sandbox.path(format!("again{turn}")), format!("d{turn}"));
+        if sandbox.larder(["restore", &dataset, dest.to_str().unwrap()]).status != 0 {
+            sandbox.larder(["forget", &dataset]).done();
+        }
+    }
     let again = sandbox.larder(["key", "reseal"]);
     assert_eq!(again.status, 0, "{}", again.stderr);
     assert!(again.stderr.contains("set aside by a repair"), "{}", again.stderr);
@@ -312,4 +319,44 @@ fn sealing_anew_needs_little_room() {
     assert_eq!(resealed.status, 0, "{}", resealed.stderr);
     assert_eq!(whole.status, 0, "{}", whole.stderr);
     assert_eq!(under_old, 0);
+}
+
+/// Blocks whose items the index does not name look dead.
+#[test]
+fn what_the_index_has_lost_is_not_taken_for_dead() {
+    let (sandbox, tree) = crate::keys::one_snapshot();
+    let store = sandbox.store();
+    let db = crate::keys::database(&store);
+    let chunks = rows(&db, Family::Chunks);
+    assert!(chunks.len() > 1);
+    chunks.iter().for_each(|(key, _)| db.delete_cf(db.cf_handle(Family::Chunks.name()).unwrap(), key).unwrap());
+    drop(db);
+    for command in [&["gc"][..], &["key", "reseal"]] {
+        sandbox.larder(command).refused(13, "not in the index");
+    }
+    let _mended = sandbox.larder(["repair", "--apply"]);
+    restores(sandbox.client(), &store, "d", &tree, &sandbox.path("dest"));
+    sandbox.larder(["gc"]).done();
+    restores(sandbox.client(), &store, "d", &tree, &sandbox.path("dest"));
+}
+
+/// The last step writes the files of rows anew; cut before that they still hold the records of runs.
+#[test]
+fn the_last_step_is_made_again_if_it_was_cut() {
+    let stage = Stage::new();
+    stage.sandbox.larder(["key", "remove", "former"]).done();
+    let try_at = |mode: &str, at: u64| {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, image) = (dir.path().join("store"), dir.path().join("image"));
+        copy_tree(&stage.sandbox.store(), &store);
+        let (ran, log) = run_shimmed(stage.sandbox.client(), &store, &["key", "reseal"], mode, 5, at, &image);
+        (dir, store, ran.status, log.len() as u64)
+    };
+    let (_, _, _, count) = try_at("count", 0);
+    for back in [160, 60, 25] {
+        let (_dir, store, status, _) = try_at("kill", count - back);
+        assert_ne!(status, 0);
+        stage.sandbox.client().run(&store, ["key", "reseal"]).done();
+        assert_eq!(stage.files_with_old_bytes(&store), [""; 0], "killed {back} before the end");
+    }
 }

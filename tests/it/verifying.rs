@@ -39,6 +39,19 @@ fn tables(store: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn an_identity_that_was_named_and_does_not_fit_is_no_wish_to_do_without() {
+    let sandbox = captured();
+    let stranger = sandbox.another_client("stranger");
+    fs::remove_file(stranger.identity()).unwrap();
+    fs::write(stranger.identity(), larder::codec::generate_identity().0.as_str()).unwrap();
+    let named = stranger.identity();
+    let run = |words: &[&str]| stranger.run(&sandbox.store(), words);
+    run(&["verify", "-i", named.to_str().unwrap()]).refused(12, "identit");
+    run(&["verify", "-i", named.to_str().unwrap(), "--no-key"]).done();
+    run(&["verify"]).done();
+}
+
+#[test]
 fn without_a_key_a_changed_byte_is_found_and_what_was_not_checked_is_told() {
     let sandbox = captured();
     let stranger = sandbox.another_client("stranger");

@@ -25,7 +25,8 @@ use super::{KeyReportJson, Locking};
   larder key reseal
   larder key rotate --reseal                           both in one
 
-Exit status 3: something that is damaged stays as it was; `larder verify --read-data` tells what.")]
+Exit status 3: something stays under older identities, since it is damaged or the disk has no room. 13: damage is in the way;
+`larder repair --apply` sets it aside.")]
 pub(super) struct ResealArgs {
     #[command(flatten)]
     locking: Locking,
@@ -117,7 +118,7 @@ pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Outcome {
         return Outcome::Done;
     }
     out.tell(&format!(
-        "{} under older identities still: what they sealed is damaged, or was not moved; `larder verify --read-data` tells",
+        "{} under older identities still: what they sealed is damaged (`larder verify --read-data` tells), or the disk has no room to move it",
         counted(epochs.left, "run is", "runs are")
     ));
     Outcome::Partial

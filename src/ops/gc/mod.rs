@@ -12,7 +12,7 @@ mod moving;
 use std::thread;
 use std::time::Duration;
 
-use crate::model::{Progress, Role, SnapshotId, Timestamp};
+use crate::model::{LogKind, Progress, Role, SnapshotId, Timestamp};
 use crate::snapshots::{Register, Standing};
 use crate::store::{Clearance, OldEpochs, Room, SnapshotRow, Store, StoreError, Survey, Waiting, snapshot_label};
 use crate::tree::Pages;
@@ -62,8 +62,10 @@ pub struct Collected {
     pub blocks: u64,
     /// Bytes by which the files of blocks became shorter; what was moved before is not taken off.
     pub freed: u64,
-    /// Bytes of dead blocks that stay for now: too little of their files is dead to write those anew.
+    /// Bytes of dead blocks that stay for now: too little of their files is dead to write those anew, or there is no room for it.
     pub kept: u64,
+    /// Free bytes that the disk would have to have for it; 0 if that is not what is missing.
+    pub wanted: u64,
     /// Chunks that snapshots need and the index does not know: damage.
     pub missing: u64,
     /// What was sealed anew, if that was asked for.
@@ -120,6 +122,7 @@ pub fn collect(
     (run.done.dead, run.done.sparse) = (survey.dead()?, survey.sparse()?);
     run.done.removed = going.iter().map(|(id, _)| *id).collect();
     if !options.dry_run {
+        run.check_missing()?;
         run.remove(options, going)?;
         run.sweep(options, &mut survey, &old)?;
     }
@@ -130,6 +133,18 @@ impl Collector<'_> {
     fn check_role(&self, options: GcOptions) -> Result<(), StoreError> {
         self.store.require(Role::Catalog, "giving room back")?;
         if options.reseal { self.store.require(Role::Owner, "sealing the store anew") } else { Ok(()) }
+    }
+
+    /// What is needed and not in the index may stand in a block that would be taken for dead: a repair would find it there.
+    fn check_missing(&self) -> Result<(), StoreError> {
+        match self.done.missing {
+            0 => Ok(()),
+            missing => Err(StoreError::damage(
+                format!("{missing} chunks that snapshots need"),
+                "they are not in the index; nothing more was removed. `larder repair` finds those that are still there; when it finds no \
+                 more, `larder heal` takes them from elsewhere, or `larder forget` gives up the snapshots that `larder verify` names",
+            )),
+        }
     }
 
     /// Reads the log; all of it must be whole, for what is damaged may hide a snapshot or a hold.
@@ -179,20 +194,24 @@ impl Collector<'_> {
     /// Marks what arrived since the last look. Called under the lock: nothing more arrives then.
     fn mark_new(&mut self, survey: &mut Survey) -> Result<(), StoreError> {
         let (seen, mut new) = (self.seen, Vec::new());
-        if let Some(damage) = self.store.newest_snapshots(|row| {
-            let is_new = row.sequence > seen;
+        // Those that were given up already, too: somebody may read them.
+        let damage = self.store.newest_entries(|entry| {
+            let is_new = entry.sequence > seen;
             if is_new {
-                new.push(row);
+                new.push(entry);
             }
             is_new
-        })? {
+        })?;
+        if let Some(damage) = damage {
             return Err(damage);
         }
-        for row in new.iter().rev() {
-            self.mark(survey, &row.id)?;
-            self.seen = row.sequence;
+        for entry in new.iter().rev() {
+            if entry.kind == LogKind::Snapshot && self.store.has_manifest(&entry.manifest)? {
+                self.mark(survey, &entry.manifest)?;
+            }
+            self.seen = entry.sequence;
         }
-        Ok(())
+        self.check_missing()
     }
 
     fn remove(&mut self, options: GcOptions, going: Vec<(SnapshotId, Clearance)>) -> Result<(), StoreError> {

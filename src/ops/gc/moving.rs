@@ -85,13 +85,12 @@ impl Collector<'_> {
         blocks: &OldBlocks,
         rows: &RowReseal,
     ) -> Result<(), StoreError> {
+        // Though nothing is left to do: a run may have been cut before the files of rows were written anew.
         let mut epochs = EpochSweep::default();
-        if !old.is_empty() {
-            self.step(options, survey, |sweeper, survey| {
-                epochs = sweeper.sweep_epochs(survey, old)?;
-                Ok(())
-            })?;
-        }
+        self.step(options, survey, |sweeper, survey| {
+            epochs = sweeper.sweep_epochs(survey, old)?;
+            Ok(())
+        })?;
         let (rows, damaged) = (rows.rows, rows.damaged);
         self.done.resealed = Some(Resealed { blocks: blocks.len(), rows, damaged, epochs });
         Ok(())
@@ -122,14 +121,21 @@ impl Collector<'_> {
         while !index.is_done() {
             self.step(options, survey, |sweeper, survey| sweeper.sweep_index(survey, &mut index))?;
         }
-        let mut blocks = BlockSweep::new(thorough);
-        while !blocks.is_done() {
-            self.step(options, survey, |sweeper, survey| sweeper.sweep_blocks(survey, &mut blocks))?;
-        }
         self.done.index_entries += index.removed;
-        self.done.blocks += blocks.blocks;
-        self.done.freed += blocks.freed;
-        self.done.kept = blocks.kept;
-        Ok(blocks.freed)
+        let mut freed = 0;
+        loop {
+            let mut blocks = BlockSweep::new(thorough);
+            while !blocks.is_done() {
+                self.step(options, survey, |sweeper, survey| sweeper.sweep_blocks(survey, &mut blocks))?;
+            }
+            self.done.blocks += blocks.blocks;
+            self.done.freed += blocks.freed;
+            (self.done.kept, self.done.wanted) = (blocks.kept, blocks.wanted);
+            freed += blocks.freed;
+            // What went has made room for files that could not be written anew before.
+            if blocks.wanted == 0 || blocks.freed == 0 {
+                return Ok(freed);
+            }
+        }
     }
 }

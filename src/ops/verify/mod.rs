@@ -212,7 +212,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     verified.long_contents = contents.count;
     verified.findings.extend(damaged_blocks);
     verified.index_entries = blocks.index_entries();
-    verified.findings.extend(store.check_datasets()?);
+    verified.findings.extend(store.check_records()?);
     let mut bad = structure.bad;
     bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
     bad.contents = contents.bad;

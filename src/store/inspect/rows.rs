@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use crate::format::Family;
-use crate::model::{DatasetKey, Progress};
+use crate::model::{DatasetKey, EpochId, Progress};
 
 use super::super::Store;
 use super::super::db::{Db, Looked, RowBlocks};
@@ -18,11 +18,11 @@ use super::Finding;
 const ROUNDS_MAX: usize = 10;
 
 impl Store {
-    /// Checks the dataset records.
+    /// Checks the dataset records, and the MACs of the records of epochs.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn check_datasets(&self) -> Result<Vec<Finding>, StoreError> {
+    pub fn check_records(&self) -> Result<Vec<Finding>, StoreError> {
         let (mut keys, mut findings) = (Vec::new(), Vec::new());
         let scanned = self.db().scan(Family::Datasets, &[], |key, _| {
             keys.extend(DatasetKey::from_slice(key));
@@ -34,6 +34,17 @@ impl Store {
             }
             findings.push(Finding::from_error(&bad));
         }
+        let scanned = self.db().scan(Family::Epochs, &[], |key, value| {
+            match EpochId::from_slice(key) {
+                Some(id) => {
+                    let bad = self.keyring().epoch_record(id, value).err();
+                    findings.extend(bad.map(|e| Finding::from_error(&e)));
+                }
+                None => findings.push(Finding::new("a row of epochs", "its key is malformed")),
+            }
+            Ok(true)
+        });
+        super::or_found(scanned, &mut findings)?;
         Ok(findings)
     }
 
