@@ -106,6 +106,7 @@ pub struct Flow {
     file: Option<(Arc<Node>, ContentPieces, u64)>,
     lost: Option<StoreError>,
     views: bool,
+    content: bool,
 }
 
 impl Flow {
@@ -121,6 +122,7 @@ impl Flow {
             file: None,
             lost: None,
             views: false,
+            content: true,
         }
     }
 
@@ -128,6 +130,13 @@ impl Flow {
     #[must_use]
     pub fn with_views(mut self) -> Self {
         self.views = true;
+        self
+    }
+
+    /// Tells of entries alone: no file has a part.
+    #[must_use]
+    pub fn without_content(mut self) -> Self {
+        self.content = false;
         self
     }
 
@@ -223,7 +232,7 @@ impl Flow {
                 return Visit::Enter { first: Some(first.clone()), node, part: None };
             }
         }
-        let part = node.entry.file().map(|file| match content_pieces(&self.pages, file) {
+        let part = node.entry.file().filter(|_| self.content).map(|file| match content_pieces(&self.pages, file) {
             Ok(pieces) => self.cut(&node, pieces, 0),
             Err(e) => Part { offset: 0, pieces: Vec::new(), last: true, broken: Some(e) },
         });
