@@ -37,6 +37,7 @@ pub mod model;
 pub mod mount;
 pub mod ops;
 pub mod packs;
+pub mod records;
 pub mod snapshots;
 pub mod store;
 pub mod tree;
