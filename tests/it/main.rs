@@ -57,6 +57,7 @@ mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
+mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random
 mod streams; // standard input, what commands print, and captures that are stopped
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
