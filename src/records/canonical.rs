@@ -89,28 +89,9 @@ fn number(text: &str) -> Result<String, CanonicalError> {
     finite.map(ecmascript).ok_or_else(|| CanonicalError::NotFinite(text.to_owned()))
 }
 
-/// `Number::toString` of ECMAScript. The shortest digits that mean this double, the nearest of several, are those that Rust prints.
+/// `Number::toString` of ECMAScript: of the shortest texts that mean this double the nearest, of two the even one. Rust prints the other.
 fn ecmascript(x: f64) -> String {
-    if x == 0.0 {
-        return "0".to_owned();
-    }
-    let scientific = format!("{:e}", x.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits = mantissa.replace('.', "");
-    let point = exponent.parse::<i32>().unwrap_or(0) + 1;
-    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or(0));
-    let sign = if x < 0.0 { "-" } else { "" };
-    match usize::try_from(point) {
-        Ok(_) if count <= point && point <= 21 => format!("{sign}{digits}{}", zeros(point - count)),
-        Ok(before @ 1..=21) => format!("{sign}{}.{}", &digits[..before], &digits[before..]),
-        _ if (-5..=0).contains(&point) => format!("{sign}0.{}{digits}", zeros(-point)),
-        _ => {
-            let (first, rest) = digits.split_at(1);
-            let dot = if rest.is_empty() { "" } else { "." };
-            format!("{sign}{first}{dot}{rest}e{:+}", point - 1)
-        }
-    }
+    ryu_js::Buffer::new().format_finite(x).to_owned()
 }
 
 #[cfg(test)]
@@ -176,7 +157,10 @@ mod tests {
         let wanted = "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}";
         assert_eq!(canonical(text).unwrap(), wanted, "the example of RFC 8785, section 3.2.3");
         let text = r#"[ "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "é", "\u007f\u2028", [], {} ]"#;
-        assert_eq!(canonical(text).unwrap(), "[\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\",\"e\u{301}\",\"\u{7f}\u{2028}\",[],{}]".replace("e\u{301}", "é"));
+        assert_eq!(
+            canonical(text).unwrap(),
+            "[\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\",\"e\u{301}\",\"\u{7f}\u{2028}\",[],{}]".replace("e\u{301}", "é")
+        );
         assert_eq!(canonical("\"e\u{301}\"").unwrap(), "\"e\u{301}\"", "no normal form");
     }
 

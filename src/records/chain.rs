@@ -160,13 +160,17 @@ mod tests {
         assert_eq!(count, 4);
     }
 
+    #[track_caller]
+    fn broken(links: [&Link; 3], seq: u64, fault: ChainFault) {
+        assert_eq!(follow(&links), Chain::Broken(seq, fault));
+    }
+
     #[test]
     fn the_first_break_is_told() {
         let first = item(1, None, "1");
         let second = item(5, first.content_hash.as_deref(), "{\"b\": 2.0}");
         let third = item(6, second.content_hash.as_deref(), "[]");
-        let chain = |links: [&Link; 3]| follow(&links);
-        assert_eq!(chain([&first, &second, &third]), Chain::Valid);
+        assert_eq!(follow(&[&first, &second, &third]), Chain::Valid);
         assert_eq!(follow(&[]), Chain::None);
         let changed = |link: &Link, change: fn(&mut Link)| {
             let mut link = link.clone();
@@ -179,7 +183,6 @@ mod tests {
         let cut = |link: &mut Link| link.prev_hash = None;
         let none = [&first, &second].map(|link| changed(link, bare));
         assert_eq!(follow(&[&none[0], &none[1]]), Chain::None);
-        let broken = |links, seq, fault| assert_eq!(chain(links), Chain::Broken(seq, fault));
         broken([&second, &second, &third], 5, ChainFault::Genesis);
         broken([&first, &third, &third], 6, ChainFault::PrevHash);
         broken([&first, &changed(&second, cut), &third], 5, ChainFault::PrevHash);
@@ -194,8 +197,15 @@ mod tests {
 
     #[test]
     fn what_is_no_item() {
-        for text in ["[]", "1", r#"{"seq": "1"}"#, r#"{"seq": -1}"#, r#"{"seq": 1.0}"#, r#"{"prev_hash": 1}"#, r#"{"a": 1, "a": 2}"#]
-        {
+        for text in [
+            "[]",
+            "1",
+            r#"{"seq": "1"}"#,
+            r#"{"seq": -1}"#,
+            r#"{"seq": 1.0}"#,
+            r#"{"prev_hash": 1}"#,
+            r#"{"a": 1, "a": 2}"#,
+        ] {
             assert!(Link::of(&parse(text.as_bytes()).unwrap()).is_err(), "{text}");
         }
     }

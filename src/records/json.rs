@@ -97,7 +97,11 @@ impl<'a> Reader<'a> {
 
     fn charge(&mut self, bytes: usize) -> Result<(), &'static str> {
         self.memory += bytes;
-        if self.memory > MAX_MEMORY { Err("it holds more values than fit into the memory that is granted") } else { Ok(()) }
+        if self.memory > MAX_MEMORY {
+            Err("it holds more values than fit into the memory that is granted")
+        } else {
+            Ok(())
+        }
     }
 
     fn value(&mut self) -> Result<Json<'a>, &'static str> {
@@ -118,10 +122,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn nested(
-        &mut self,
-        read: fn(&mut Self) -> Result<Json<'a>, &'static str>,
-    ) -> Result<Json<'a>, &'static str> {
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Json<'a>, &'static str>) -> Result<Json<'a>, &'static str> {
         if self.depth == MAX_DEPTH {
             return Err("it is nested more than 1000 deep");
         }
