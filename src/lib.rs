@@ -9,6 +9,7 @@
 //! | [`mount`] | FUSE |
 //! | [`ops`], [`packs`] | one verb a file: capture, restore, verify …; one format a folder: tar, zip |
 //! | [`view`] | a read-only file system over trees |
+//! | [`records`] | JSON of other systems without loss, canonical forms, the evidence chain |
 //! | [`snapshots`] | what snapshots are called |
 //! | [`tree`] | folders, chunk lists, hole maps, hard links as sorted maps in pages |
 //! | [`store`] | durable and atomic: the database, the log, keys in use |
@@ -37,6 +38,7 @@ pub mod model;
 pub mod mount;
 pub mod ops;
 pub mod packs;
+pub mod records;
 pub mod snapshots;
 pub mod store;
 pub mod tree;

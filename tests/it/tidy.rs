@@ -36,6 +36,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("blake3", &["codec/hash.rs", "codec/cut.rs"]),
     ("sha2", &["codec/sha256.rs"]),
     ("fastcdc", &["codec/cut.rs"]),
+    ("ryu_js", &["records/canonical.rs"]),
     ("crc32fast", &["codec/hash.rs"]),
     ("twox_hash", &["store/db/"]),
     ("bincode", &["format/"]),
