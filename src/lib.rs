@@ -7,7 +7,9 @@
 //! |---|---|
 //! | [`cli`] | arguments, the terminal, exit statuses |
 //! | [`mount`] | FUSE |
-//! | [`ops`], [`packs`] | one verb a file: capture, restore, verify …; one format a folder: tar, zip |
+//! | [`packs`] | what a pack is; one archive format a folder: tar, zip |
+//! | [`ops`] | one verb a file: capture, restore, verify … |
+//! | [`archives`] | archives as bytes: members, limits |
 //! | [`view`] | a read-only file system over trees |
 //! | [`records`] | JSON of other systems without loss, canonical forms, the evidence chain |
 //! | [`snapshots`] | what snapshots are called |
@@ -31,6 +33,7 @@
 //! # Ok::<(), larder::store::StoreError>(())
 //! ```
 
+pub mod archives;
 pub mod cli;
 pub mod codec;
 pub mod format;

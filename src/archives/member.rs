@@ -1,0 +1,53 @@
+//! A member of an archive, as the archive tells of it.
+
+use crate::model::Timestamp;
+
+/// A member. What the archive does not say is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Names from the archive's root, joined by `/`, checked: none is empty, `.` or `..`, none holds a `/` or a zero byte, nothing stands in front or behind.
+    /// The root itself is empty.
+    pub path: Box<[u8]>,
+    /// What it is.
+    pub kind: MemberKind,
+    /// Permission, set-id and sticky bits.
+    pub mode: u16,
+    /// Number of the owner.
+    pub uid: Option<u32>,
+    /// Number of the group.
+    pub gid: Option<u32>,
+    /// Name of the owner; empty if unknown.
+    pub user: Box<[u8]>,
+    /// Name of the group; empty if unknown.
+    pub group: Box<[u8]>,
+    /// When the content was changed.
+    pub mtime: Option<Timestamp>,
+    /// When it was made.
+    pub btime: Option<Timestamp>,
+    /// Extended attributes, ascending by name, each name once; ACLs among them in the kernel's form.
+    pub xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberKind {
+    /// A folder.
+    Folder,
+    /// A file; its content follows.
+    File {
+        /// Bytes, holes counted. The content has just as many, or ends with an error.
+        size: u64,
+    },
+    /// A symlink and its target, as it stands there: nobody has checked where it leads.
+    Symlink(Box<[u8]>),
+    /// A further name of an earlier member, whose path, checked, is given.
+    HardLink(Box<[u8]>),
+    /// A pipe.
+    Fifo,
+    /// A character device: major and minor number.
+    CharDevice(u32, u32),
+    /// A block device: major and minor number.
+    BlockDevice(u32, u32),
+    /// A socket.
+    Socket,
+}

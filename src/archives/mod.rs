@@ -1,0 +1,17 @@
+//! Other people's archives as bytes: what a file is, told by its content; its members one by one; limits on both.
+//!
+//! `open` takes off what lies around an archive: a seal, a compression. `read` gives its members in the order in
+//! which they stand, whoever made it. Nothing here knows stores, trees or the target of an extraction, and nothing it says is more
+//! than the archive says: who believes a member is who asked for it.
+
+mod content;
+mod error;
+mod limits;
+mod member;
+mod open;
+
+pub use content::{Content, FromReader, Part};
+pub use error::ArchiveError;
+pub use limits::Limits;
+pub use member::{Member, MemberKind};
+pub use open::{Opened, ReadSeek};
