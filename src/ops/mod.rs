@@ -8,6 +8,7 @@ pub mod gc;
 pub mod growth;
 pub mod heal;
 pub mod history;
+mod laid_out;
 pub(crate) mod mounts;
 mod own;
 mod query;
@@ -20,4 +21,5 @@ mod source;
 pub mod stats;
 pub mod verify;
 
+pub use laid_out::laid_out;
 pub use query::QueryError;
