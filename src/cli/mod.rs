@@ -27,10 +27,12 @@ mod help;
 mod history;
 mod hold;
 mod hold_json;
+mod import;
 mod init;
 mod keep;
 mod key;
 mod leave_out;
+mod limit_args;
 mod list;
 mod logger;
 mod ls;
@@ -38,6 +40,7 @@ mod man;
 mod mount;
 mod output;
 mod pack_file;
+mod pack_input;
 mod place;
 mod policy;
 mod profile;
@@ -57,6 +60,7 @@ mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;
+mod unpack;
 mod verdicts;
 mod verify;
 mod verify_json;
@@ -152,6 +156,8 @@ enum Command {
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
+    Import(Box<import::ImportArgs>),
+    Unpack(unpack::UnpackArgs),
     Forget(forget::ForgetArgs),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -186,6 +192,8 @@ impl Command {
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
+            Self::Import(args) => import::run(*args, global, out),
+            Self::Unpack(args) => unpack::run(&args, global, out),
             Self::Forget(args) => forget::run(&args, global, out),
             Self::Hold(args) => hold::run(&args, global, out),
             Self::Release(args) => hold::run_release(&args, global, out),

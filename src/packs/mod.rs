@@ -1,9 +1,12 @@
 //! Packs: a snapshot, or part of one, as a portable file. One format a file; `members` reads what others have packed.
 
+pub mod audit;
 mod error;
+mod import;
 mod loss;
 mod members;
 pub mod tar;
+mod unpack;
 mod zip;
 
 use std::io::Write;
@@ -13,9 +16,13 @@ use crate::codec::FrameWriter;
 use crate::model::{Entry, Progress};
 use crate::tree::Pages;
 
+pub use audit::{AuditError, Audited, Visitor, audit};
 pub use error::PackError;
+pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
+pub use manifest::SnapshotInfo;
 pub use members::{Take, members};
+pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 
 /// A sort of pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

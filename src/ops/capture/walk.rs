@@ -22,7 +22,7 @@ use super::frame::Frame;
 use super::group::GONE;
 use super::ignore_files::RulesAbove;
 use super::listing::{Listing, LookFor};
-use super::owners::Owners;
+use crate::ops::owners::Owners;
 use super::roots::{Only, Roots};
 use super::taker::{NewFile, Taker};
 use super::tree::{Event, Inode, settled};
