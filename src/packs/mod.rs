@@ -3,6 +3,7 @@
 pub mod audit;
 mod error;
 mod import;
+pub mod layouts;
 mod loss;
 mod members;
 pub mod tar;
