@@ -14,6 +14,7 @@ use crate::store::Waiting;
 
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
+use super::layout_arg::LayoutArg;
 use super::limit_args::LimitArgs;
 use super::output::{Output, counted, human_bytes, short_id};
 use super::pack_input::{default_dataset, failed, open};
@@ -63,6 +64,9 @@ pub(super) struct ImportArgs {
     /// Fail if another larder is writing to the store, instead of waiting
     #[arg(long)]
     no_wait: bool,
+    /// Which layouts of other systems are looked for, checked and understood, in an archive that is not Larder's
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
+    layout: LayoutArg,
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
@@ -141,6 +145,7 @@ fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
     Ok(ImportOptions {
         limits: args.limits.limits(),
         keep_retention: args.keep_retention,
+        layout: args.layout.wanted(),
         source: name.filter(|name| name != "-"),
         capture: CaptureOptions {
             skip_if_unchanged: args.skip_if_unchanged,

@@ -31,6 +31,7 @@ mod import;
 mod init;
 mod keep;
 mod key;
+mod layout_arg;
 mod leave_out;
 mod limit_args;
 mod list;

@@ -3,15 +3,19 @@
 //! An imported snapshot is a replay: it says so itself (its kind, its labels), and keeps what the original said of itself (its origin). What
 //! another store granted counts for nothing here: *immutable* and the retention class are taken over only if whoever imports says so.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::archives::{ArchiveError, Content, Limits, Member, Opened};
-use crate::model::{DatasetName, Evidence, Failure, Kind, Progress, Reference, SnapshotKind, Timestamp};
+use crate::model::{DatasetName, Evidence, Failure, Kind, Notice, Progress, Reference, SnapshotKind, Timestamp};
 use crate::ops::capture::{About, CaptureError, CaptureOptions, Captured, Clock, Intake, intake};
 use crate::store::Store;
 
 use super::audit::{AuditError, Audited, Visitor, audit};
+use super::layouts::{Fault, LayoutError, Observer, Seen, Wanted, labels};
 use super::manifest::{Head, SnapshotInfo, Tail};
+use super::watch::watched;
 
 /// How to import.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct ImportOptions {
     pub source: Option<String>,
     /// How much the archive may make of itself.
     pub limits: Limits,
+    /// Which layouts of other systems are looked for in an archive that is not Larder's.
+    pub layout: Wanted,
 }
 
 /// A snapshot that was imported.
@@ -47,9 +53,22 @@ pub enum ImportError {
     /// The store, or what it cannot hold.
     #[error(transparent)]
     Capture(CaptureError),
+    /// It is not of the layout that was asked for, or of a version that is not known.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// It has the layout of another system, and is not as that says.
+    #[error("{}", faults(.0))]
+    Faults(Vec<Fault>),
     /// Nothing in it.
     #[error("there is nothing in the archive")]
     Empty,
+}
+
+/// The first few, a line each.
+fn faults(all: &[Fault]) -> String {
+    let lines: Vec<_> = all.iter().take(10).map(ToString::to_string).collect();
+    let more = all.len() - lines.len();
+    lines.join("\n") + &if more > 0 { format!("\nand {more} more") } else { String::new() }
 }
 
 impl From<CaptureError> for ImportError {
@@ -66,7 +85,8 @@ impl Failure for ImportError {
         match self {
             Self::Audit(e) => e.kind(),
             Self::Capture(e) => e.kind(),
-            Self::Empty => Kind::Damage,
+            Self::Layout(e) => e.kind(),
+            Self::Faults(_) | Self::Empty => Kind::Damage,
         }
     }
 
@@ -74,6 +94,8 @@ impl Failure for ImportError {
         match self {
             Self::Audit(e) => e.hint(),
             Self::Capture(e) => e.hint(),
+            Self::Layout(e) => e.hint(),
+            Self::Faults(_) => Some("--layout none imports it as a folder like any other".to_owned()),
             Self::Empty => None,
         }
     }
@@ -93,13 +115,12 @@ pub fn import(
     let dir = store.dir().join("tmp");
     let mut originals = Vec::new();
     let captured = intake(store, &options.capture, progress, clock, |intake| {
-        let mut importing = Importing { intake, options, head: None, originals: &mut originals };
+        let observer = Observer::new(options.layout);
+        let mut importing = Importing { intake, options, head: None, observer, originals: &mut originals };
         let audited = audit::<ImportError>(opened, &options.limits, &dir, &mut importing)?;
-        if audited.snapshots == 0 {
-            if audited.members == 0 {
-                return Err(ImportError::Empty);
-            }
-            importing.intake.finish(foreign(options))?;
+        let Importing { intake, observer, .. } = importing;
+        if let Some(seen) = judged(audited, observer, progress)? {
+            intake.finish(foreign(options, seen))?;
         }
         Ok(())
     })?;
@@ -117,12 +138,31 @@ pub fn rehearse(
     progress: &dyn Progress,
     dir: &std::path::Path,
 ) -> Result<(Audited, Vec<SnapshotInfo>), ImportError> {
-    let mut looking = Looking { progress, originals: Vec::new() };
+    let mut looking = Looking { progress, observer: Observer::new(options.layout), originals: Vec::new() };
     let audited = audit::<ImportError>(opened, &options.limits, dir, &mut looking)?;
+    let Looking { observer, originals, .. } = looking;
+    judged(audited, observer, progress)?;
+    Ok((audited, originals))
+}
+
+/// What the observer saw of an archive that is not Larder's; refused if that is not as it should be.
+fn judged(audited: Audited, observer: Observer, progress: &dyn Progress) -> Result<Option<Option<Seen>>, ImportError> {
     if audited.members == 0 {
         return Err(ImportError::Empty);
     }
-    Ok((audited, looking.originals))
+    if audited.snapshots > 0 {
+        return Ok(None);
+    }
+    let seen = observer.finish()?;
+    if let Some(seen) = &seen {
+        if !seen.faults.is_empty() {
+            return Err(ImportError::Faults(seen.faults.clone()));
+        }
+        for remark in &seen.remarks {
+            progress.notice(Notice::Remark(remark.clone()));
+        }
+    }
+    Ok(Some(seen))
 }
 
 /// The dataset that a snapshot of a pack goes to.
@@ -145,6 +185,7 @@ struct Importing<'a, 'i, 't, 's> {
     intake: &'i mut Intake<'t, 's>,
     options: &'a ImportOptions,
     head: Option<Head>,
+    observer: Observer,
     originals: &'a mut Vec<SnapshotInfo>,
 }
 
@@ -157,7 +198,10 @@ impl Visitor<ImportError> for Importing<'_, '_, '_, '_> {
     }
 
     fn member(&mut self, member: &Member, linked: bool, content: &mut dyn Content) -> Result<(), ImportError> {
-        Ok(self.intake.member(member, linked, content)?)
+        if self.head.is_some() {
+            return Ok(self.intake.member(member, linked, content)?);
+        }
+        Ok(self.intake.member(member, linked, &mut watched(&mut self.observer, member, content))?)
     }
 
     fn end(&mut self, _: &Tail) -> Result<(), ImportError> {
@@ -171,6 +215,7 @@ impl Visitor<ImportError> for Importing<'_, '_, '_, '_> {
 
 struct Looking<'a> {
     progress: &'a dyn Progress,
+    observer: Observer,
     originals: Vec<SnapshotInfo>,
 }
 
@@ -180,7 +225,14 @@ impl Visitor<ImportError> for Looking<'_> {
         Ok(())
     }
 
-    fn member(&mut self, _: &Member, _: bool, content: &mut dyn Content) -> Result<(), ImportError> {
+    fn member(&mut self, member: &Member, _: bool, content: &mut dyn Content) -> Result<(), ImportError> {
+        let mut seen;
+        let content: &mut dyn Content = if self.originals.is_empty() {
+            seen = watched(&mut self.observer, member, content);
+            &mut seen
+        } else {
+            content
+        };
         let (mut buffer, mut bytes) = (Vec::new(), 0);
         loop {
             buffer.clear();
@@ -204,9 +256,9 @@ impl Visitor<ImportError> for Looking<'_> {
 }
 
 /// What the snapshot of another's archive says of itself.
-fn foreign(options: &ImportOptions) -> About {
+fn foreign(options: &ImportOptions, seen: Option<Seen>) -> About {
     let given = &options.capture;
-    About {
+    let mut about = About {
         dataset: options.dataset.clone().unwrap_or_else(|| given.dataset.clone()),
         kind: given.kind,
         reason: given.reason.clone(),
@@ -216,18 +268,47 @@ fn foreign(options: &ImportOptions) -> About {
         sources: Vec::new(),
         git_revision: None,
         origin: Some(json!({"archive": options.source}).to_string()),
+    };
+    if let Some(Seen { layout, provenance, .. }) = seen {
+        let (theirs, ours) = (provenance.evidence, about.evidence);
+        about.evidence = Evidence {
+            scope: ours.scope.or(theirs.scope),
+            scope_ref: ours.scope_ref.or(theirs.scope_ref),
+            initiator: ours.initiator.or(theirs.initiator),
+            trigger_source: ours.trigger_source.or(theirs.trigger_source),
+            analyzer_version: ours.analyzer_version.or(theirs.analyzer_version),
+            rule_version: ours.rule_version.or(theirs.rule_version),
+            source_ref: ours.source_ref.or(theirs.source_ref),
+            metrics: ours.metrics.or(theirs.metrics),
+            payload: ours.payload.or(theirs.payload),
+            ..ours
+        };
+        let mut labels: BTreeMap<_, _> = provenance.labels.into_iter().collect();
+        labels.extend(about.labels);
+        about.labels = labels.into_iter().collect();
+        let new = |theirs: &Reference| about.references.iter().all(|ours| ours.key != theirs.key);
+        let theirs: Vec<_> = provenance.references.into_iter().filter(new).collect();
+        about.references = theirs.into_iter().chain(about.references).collect();
+        let origin = json!({
+            "archive": options.source,
+            "layout": layout.as_str(),
+            "id": provenance.original_id,
+            "created_at": provenance.original_created_at,
+        });
+        about.origin = Some(origin.to_string());
     }
+    about
 }
 
 /// What a snapshot that comes from a pack says of itself.
 fn about(options: &ImportOptions, head: &Head) -> Result<About, ImportError> {
     let (given, original) = (&options.capture, &head.snapshot);
-    let mut labels = original.labels.clone();
-    labels.insert("replay".to_owned(), "true".to_owned());
-    labels.insert("original-id".to_owned(), original.id.clone());
-    labels.insert("original-created-at".to_owned(), text(original.arrival.0));
-    labels.extend(given.labels.iter().cloned());
-    if labels.keys().any(String::is_empty) {
+    let mut all = original.labels.clone();
+    all.insert(labels::REPLAY.to_owned(), "true".to_owned());
+    all.insert(labels::ID.to_owned(), original.id.clone());
+    all.insert(labels::CREATED_AT.to_owned(), text(original.arrival.0));
+    all.extend(given.labels.iter().cloned());
+    if all.keys().any(String::is_empty) {
         return Err(wrong("a label without a key"));
     }
     let original_kind: Result<SnapshotKind, _> = original.kind.parse();
@@ -238,7 +319,7 @@ fn about(options: &ImportOptions, head: &Head) -> Result<About, ImportError> {
         dataset: dataset_of(options, original)?,
         kind: given.kind,
         reason: given.reason.clone().or_else(|| original.reason.clone()),
-        labels: labels.into_iter().collect(),
+        labels: all.into_iter().collect(),
         references: references(&given.references, original),
         evidence: evidence(options, original)?,
         sources: original.sources.iter().map(|path| path.bytes().to_vec()).collect(),

@@ -8,6 +8,7 @@ mod loss;
 mod members;
 pub mod tar;
 mod unpack;
+mod watch;
 mod zip;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehea
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;
 pub use members::{Take, members};
+pub use watch::{Watched, watched};
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 
 /// A sort of pack.

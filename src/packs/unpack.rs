@@ -116,7 +116,7 @@ struct Unpacking<'a> {
 
 impl Unpacking<'_> {
     /// The extraction at hand; a new one under this name if there is none.
-    fn begin(&mut self, name: &str) -> Result<(), UnpackError> {
+    fn start(&mut self, name: &str) -> Result<(), UnpackError> {
         let into = self.target.beside().join(name);
         self.open = Some(Extraction::new(&into, &self.options.temporary, self.options.allowed, self.progress)?);
         Ok(())
@@ -141,14 +141,14 @@ impl Unpacking<'_> {
 
 impl Visitor<UnpackError> for Unpacking<'_> {
     fn begin(&mut self, head: &Head) -> Result<(), UnpackError> {
-        Unpacking::begin(self, &head.name)?;
+        self.start(&head.name)?;
         self.snapshots.push((head.name.clone(), head.snapshot.clone()));
         Ok(())
     }
 
     fn member(&mut self, member: &Member, _: bool, content: &mut dyn Content) -> Result<(), UnpackError> {
         if self.open.is_none() {
-            Unpacking::begin(self, FOREIGN)?;
+            self.start(FOREIGN)?;
         }
         match &mut self.open {
             Some(open) => Ok(open.member(member, content)?),

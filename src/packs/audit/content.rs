@@ -84,7 +84,8 @@ impl<'a> AsReader<'a> {
 impl Read for AsReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.at == self.buffer.len() && self.zeros == 0 && !self.ended {
-            (self.buffer.clear(), self.at) = ((), 0);
+            self.buffer.clear();
+            self.at = 0;
             match self.content.next(&mut self.buffer)? {
                 Part::Data => {}
                 Part::Hole(len) => self.zeros = len,
@@ -191,7 +192,8 @@ impl<'a> Checked<'a> {
     /// Waits for something; false at the end.
     fn pull(&mut self) -> io::Result<bool> {
         while self.taken == self.pending.len() && self.zeros == 0 {
-            (self.pending.clear(), self.taken) = ((), 0);
+            self.pending.clear();
+            self.taken = 0;
             match self.inner.next(&mut self.pending)? {
                 Part::Data => {}
                 Part::Hole(len) => self.zeros = len,

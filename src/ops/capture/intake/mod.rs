@@ -17,6 +17,7 @@ use crate::model::{
     Body, DatasetName, Evidence, Extent, Progress, Reference, SnapshotKind,
 };
 use crate::ops::member_entry::Importer;
+use crate::ops::source::XattrList;
 use crate::store::{NewSnapshot, Store};
 
 use super::exclude::Exclude;
@@ -194,7 +195,7 @@ impl Intake<'_, '_> {
         let target = if let MemberKind::HardLink(target) = &member.kind { Some(target.clone()) } else { None };
         let mut arrived = Box::new(Arrived { path: member.path.clone(), entry, target, linked });
         if arrived.target.is_none() && !member.xattrs.is_empty() {
-            let list = member.xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            let list: XattrList = member.xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             check_xattrs(&member.path, &list)?;
             (arrived.entry.xattrs, arrived.entry.bits) = self.reading.store_xattrs(&list)?;
         }
@@ -231,7 +232,7 @@ impl Intake<'_, '_> {
     }
 }
 
-fn check_xattrs(path: &[u8], list: &Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), CaptureError> {
+fn check_xattrs(path: &[u8], list: &[(Vec<u8>, Vec<u8>)]) -> Result<(), CaptureError> {
     let bad = |name: &[u8]| name.is_empty() || name.len() > 255 || name.contains(&0);
     if list.iter().any(|(name, _)| bad(name)) || !list.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(refused(path, "it has an attribute without a proper name, or one twice"));

@@ -74,7 +74,7 @@ impl Made {
         &mut self,
         path: &[u8],
         entry: &Entry,
-        xattrs: &Vec<(Vec<u8>, Vec<u8>)>,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
     ) -> Result<(), ExtractError> {
         self.open(path, true)?;
         let entry = to_bytes(entry);

@@ -215,38 +215,35 @@ impl<'a> Extraction<'a> {
     }
 
     fn tell(&mut self, path: &[u8], lost: Vec<String>) {
-        self.done.partly += u64::from(!lost.is_empty());
-        for what in lost {
-            self.progress.notice(Notice::NotCarried { path: shown(path), what });
-        }
+        tell(&mut self.done, self.progress, path, lost);
     }
 
     /// All members were put: folders get their metadata. Gives what was done.
     ///
     /// # Errors
     /// If a folder cannot be found again, or the user stops it.
-    pub fn finish(mut self) -> Result<Restored, ExtractError> {
-        let made = std::mem::take(&mut self.made.count);
-        self.done.folders = made.saturating_sub(1);
-        let (carrier, progress) = (&self.carrier, self.progress);
-        let mut told = Vec::new();
-        self.made.finish(|folder, path, entry, xattrs| {
+    pub fn finish(self) -> Result<Restored, ExtractError> {
+        let Self { made, carrier, progress, mut done, .. } = self;
+        done.folders = made.count.saturating_sub(1);
+        made.finish(|folder, path, entry, xattrs| {
             let before = Before { existed: true, ..Before::of(folder.as_fd()) };
-            let lost = carrier.put(On::Open(folder.as_fd()), entry, xattrs, before);
-            if !lost.is_empty() {
-                told.push((path.to_vec(), lost));
-            }
+            tell(&mut done, progress, path, carrier.put(On::Open(folder.as_fd()), entry, xattrs, before));
             if progress.cancelled() { Err(ExtractError::Interrupted) } else { Ok(()) }
         })?;
-        for (path, lost) in told {
-            self.tell(&path, lost);
-        }
-        self.done.owners_lost = self.carrier.owners_lost();
-        if self.done.owners_lost {
+        done.owners_lost = carrier.owners_lost();
+        if done.owners_lost {
             let text = "owners, and set-id bits of what others own, were not given back: only root may do that";
-            self.progress.notice(Notice::Remark(text.to_owned()));
+            progress.notice(Notice::Remark(text.to_owned()));
         }
-        Ok(self.done)
+        Ok(done)
+    }
+}
+
+/// Counts and tells what could not be given to a member.
+fn tell(done: &mut Restored, progress: &dyn Progress, path: &[u8], lost: Vec<String>) {
+    done.partly += u64::from(!lost.is_empty());
+    for what in lost {
+        progress.notice(Notice::NotCarried { path: shown(path), what });
     }
 }
 
