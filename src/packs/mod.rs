@@ -1,14 +1,14 @@
 //! Packs: a snapshot, or part of one, as a portable file. One format a file; `members` reads what others have packed.
 
-pub mod audit;
+//TMPpub mod audit;
 mod error;
-mod import;
+//TMPmod import;
 pub mod layouts;
 mod loss;
 mod members;
 pub mod tar;
-mod unpack;
-mod watch;
+//TMPmod unpack;
+//TMPmod watch;
 mod zip;
 
 use std::io::Write;
@@ -18,14 +18,14 @@ use crate::codec::FrameWriter;
 use crate::model::{Entry, Progress};
 use crate::tree::Pages;
 
-pub use audit::{AuditError, Audited, Visitor, audit};
+//TMPpub use audit::{AuditError, Audited, Visitor, audit};
 pub use error::PackError;
-pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
+//TMPpub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
-pub use manifest::SnapshotInfo;
+//TMPpub use manifest::SnapshotInfo;
 pub use members::{Take, members};
-pub use watch::{Watched, watched};
-pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+//TMPpub use watch::{Watched, watched};
+//TMPpub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 
 /// A sort of pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

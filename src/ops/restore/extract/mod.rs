@@ -159,7 +159,7 @@ impl<'a> Extraction<'a> {
                 Part::End => break,
             }
         }
-        if MemberKind::File { size: at } != member.kind {
+        if (MemberKind::File { size: at }) != member.kind {
             return Err(ExtractError::refused(path, format!("it has {at} bytes, not as many as were announced")));
         }
         if ends_in_hole {
