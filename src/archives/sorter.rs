@@ -128,7 +128,7 @@ impl<'a> Merge<'a> {
         }
         let heads = self.runs.iter().enumerate().filter_map(|(at, (head, _))| Some((at, &head.as_ref()?.0)));
         // Of equal keys the first run's.
-        let least = heads.min_by(|a, b| a.1.cmp(b.1)).map(|(at, key)| (at, key));
+        let least = heads.min_by(|a, b| a.1.cmp(b.1));
         match (least, self.open.as_slice().first()) {
             (Some((at, key)), open) if open.is_none_or(|pair| *key <= pair.0) => {
                 let (head, records) = &mut self.runs[at];
@@ -157,9 +157,9 @@ fn packed((key, value): &Pair) -> io::Result<Vec<u8>> {
 
 fn next_of(records: &mut Records) -> io::Result<Option<Pair>> {
     let Some(record) = records.next()? else { return Ok(None) };
-    let parted = record.split_first_chunk::<4>().and_then(|(len, rest)| {
-        rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)
-    });
+    let parted = record
+        .split_first_chunk::<4>()
+        .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?));
     let (key, value) = parted.ok_or_else(|| io::Error::other("a temporary file is cut short"))?;
     Ok(Some((key.into(), value.into())))
 }

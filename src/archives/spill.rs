@@ -36,14 +36,7 @@ impl Spill {
     /// With so many bytes of memory; what is more goes to a file in `dir`.
     #[must_use]
     pub fn new(dir: &Path, memory: usize) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            room: memory,
-            open: Vec::new(),
-            segments: Vec::new(),
-            file: None,
-            records: 0,
-        }
+        Self { dir: dir.to_owned(), room: memory, open: Vec::new(), segments: Vec::new(), file: None, records: 0 }
     }
 
     /// Adds a record.

@@ -67,7 +67,8 @@ fn a_tar_of_the_awkward_tree_is_that_tree_again() {
         rsync.arg(format!("{}/", text(from))).arg(format!("{}/", text(to)));
         assert_eq!(String::from_utf8_lossy(&Ran::of(&mut rsync).ended(0).stdout), "");
     }
-    let compared = Ran::of(Command::new("tar").args(["--compare", "--acls", "--xattrs", "-f"]).arg(&pack).arg("-C").arg(&out));
+    let compared =
+        Ran::of(Command::new("tar").args(["--compare", "--acls", "--xattrs", "-f"]).arg(&pack).arg("-C").arg(&out));
     assert_eq!((compared.status, compared.stderr.as_str()), (0, ""), "{}", String::from_utf8_lossy(&compared.stdout));
     assert_eq!(names(out.parent().unwrap()), ["out"]);
 }
@@ -117,7 +118,11 @@ fn nothing_is_written_outside_and_what_is_refused_leaves_nothing() {
         ("absolute.tar", format!("add({to_outside} + '/evil', data=b'1')"), "evil"),
         ("link.tar", format!("add('l', tarfile.SYMTYPE, link={to_outside}); add('l/evil', data=b'1')"), "l"),
         ("relative.tar", "add('l', tarfile.SYMTYPE, link='../outside'); add('l/evil', data=b'1')".to_owned(), "l"),
-        ("inside.tar", "add('d', tarfile.DIRTYPE); add('l', tarfile.SYMTYPE, link='d'); add('l/x', data=b'1')".to_owned(), "l"),
+        (
+            "inside.tar",
+            "add('d', tarfile.DIRTYPE); add('l', tarfile.SYMTYPE, link='d'); add('l/x', data=b'1')".to_owned(),
+            "l",
+        ),
         ("hard.tar", format!("add('h', tarfile.LNKTYPE, link={to_outside} + '/x')"), "h"),
         ("over.tar", "add('l', tarfile.SYMTYPE, link='x'); add('l', data=b'1')".to_owned(), "l"),
         ("device.tar", "add('dev', tarfile.CHRTYPE, devmajor=1, devminor=3)".to_owned(), "--allow"),
@@ -202,11 +207,11 @@ for n in range(3000): add('d%d/f%d' % (n % 50, n), data=random.randbytes(20000))
         let mut child = command.args(["unpack", text(&pack), text(&out)]).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(after));
         let _ = child.kill();
-        if !child.wait().unwrap().success() {
+        if child.wait().unwrap().success() {
+            fs::remove_dir_all(&out).unwrap();
+        } else {
             assert!(!out.exists(), "killed after {after} ms");
             killed += u32::from(place.exists() && !names(&place).is_empty());
-        } else {
-            fs::remove_dir_all(&out).unwrap();
         }
     }
     assert!(killed > 0, "no run was cut short in its middle");
@@ -243,7 +248,9 @@ fn holes_stay_holes_and_zips_are_unpacked_too() {
     // Tar does not tell fractions of seconds unless asked.
     for (path, words) in &mut found {
         let theirs = &expected[path];
-        let cut = |text: &str| text.split(' ').enumerate().filter(|(n, _)| *n != 2).map(|(_, w)| w.to_owned()).collect::<Vec<_>>();
+        let cut = |text: &str| {
+            text.split(' ').enumerate().filter(|(n, _)| *n != 2).map(|(_, w)| w.to_owned()).collect::<Vec<_>>()
+        };
         assert_eq!(cut(theirs), cut(words));
         words.clone_from(theirs);
     }

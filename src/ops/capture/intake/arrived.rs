@@ -25,7 +25,7 @@ pub(super) fn refused(path: &[u8], why: impl Into<String>) -> CaptureError {
 #[derive(Debug)]
 pub(super) enum Kept {
     /// An entry; true if it has or had further names.
-    Entry(Entry, bool),
+    Entry(Box<Entry>, bool),
     /// What stands at this path has further names: this is their group.
     Group(LinkGroup),
 }
@@ -46,7 +46,7 @@ impl Kept {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (2, group) => Some(Self::Group(LinkGroup::from_slice(group)?)),
-            (linked, rest) => Some(Self::Entry(from_bytes(rest, "entry").ok()?, *linked == 1)),
+            (linked, rest) => Some(Self::Entry(Box::new(from_bytes(rest, "entry").ok()?), *linked == 1)),
         }
     }
 }

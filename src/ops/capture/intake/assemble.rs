@@ -4,8 +4,8 @@ use crate::archives::{Merge, Sorted};
 use crate::codec::IdKeys;
 use crate::model::{Entry, LinkGroup, Timestamp};
 use crate::ops::capture::CaptureError;
-use crate::ops::member_entry::{Importer, path_of};
 use crate::ops::capture::tree::{Event, TreeOutcome, TreeThread};
+use crate::ops::member_entry::{Importer, path_of};
 
 use super::arrived::{Kept, refused};
 
@@ -35,7 +35,7 @@ impl Items<'_> {
             }
             return match Kept::from_bytes(&kept) {
                 Some(Kept::Entry(..)) if item.as_ref() == Some(&key) => Err(twice(&key)),
-                Some(Kept::Entry(entry, _)) => Ok(Some(Item { key, entry })),
+                Some(Kept::Entry(entry, _)) => Ok(Some(Item { key, entry: *entry })),
                 Some(Kept::Group(group)) => self.item(Some(group)),
                 None => Err(cut_short()),
             };
@@ -57,7 +57,7 @@ impl Items<'_> {
                 return Err(twice(&key));
             }
             entry.link = group.or_else(|| linked.then(|| self.ids.link_group(&path_of(&key))));
-            return Ok(Some(Item { key, entry }));
+            return Ok(Some(Item { key, entry: *entry }));
         }
     }
 }
@@ -176,6 +176,12 @@ mod tests {
         assert_eq!(found("a\0b", Some("")), ["a", "a\0b"]);
         assert_eq!(found("a\0b", Some("a")), ["a\0b"]);
         assert_eq!(found("a\0b", Some("a\0b")), [""; 0]);
-        assert!(holds(b"", b"a") && holds(b"a", b"a") && holds(b"a", b"a\0b") && !holds(b"a", b"ab") && !holds(b"a\0b", b"a"));
+        assert!(
+            holds(b"", b"a")
+                && holds(b"a", b"a")
+                && holds(b"a", b"a\0b")
+                && !holds(b"a", b"ab")
+                && !holds(b"a\0b", b"a")
+        );
     }
 }

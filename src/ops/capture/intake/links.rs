@@ -64,8 +64,8 @@ impl Names {
             let group = ids.link_group(if key < key_of(first) { target } else { first });
             let mut add = |path: &[u8]| -> Result<(), CaptureError> {
                 let name = last_name(path).map_err(|e| refused(path, e.to_string()))?;
-                let entry = Entry { name, link: Some(group), ..entry.clone() };
-                Ok(joined.push(&key_of(path), &Kept::Entry(entry, true).to_bytes())?)
+                let entry = Entry { name, link: Some(group), ..(*entry).clone() };
+                Ok(joined.push(&key_of(path), &Kept::bytes_of(&entry, true))?)
             };
             add(first)?;
             while let Some((_, next)) = names.peek()? {
@@ -84,8 +84,8 @@ impl Names {
 
 /// What a name is a name of, and the name's own path.
 fn parted(value: &[u8]) -> std::io::Result<(&[u8], &[u8])> {
-    let parted = value.split_first_chunk::<4>().and_then(|(len, rest)| {
-        rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)
-    });
+    let parted = value
+        .split_first_chunk::<4>()
+        .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?));
     parted.ok_or_else(|| std::io::Error::other("a temporary file is cut short"))
 }

@@ -13,9 +13,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::archives::{Content, Member, MemberKind, Part};
 use crate::format::{MAX_XATTRS, encode_xattrs};
-use crate::model::{
-    Body, DatasetName, Evidence, Extent, Progress, Reference, SnapshotKind,
-};
+use crate::model::{Body, DatasetName, Evidence, Extent, Progress, Reference, SnapshotKind};
 use crate::ops::member_entry::Importer;
 use crate::ops::source::XattrList;
 use crate::store::{NewSnapshot, Store};

@@ -41,10 +41,7 @@ fn half_hash(path: &[u8]) -> u128 {
 impl Made {
     /// Makes the folder that all is put into.
     pub(super) fn new(into: &Path, temporary: &Path) -> Result<Self, ExtractError> {
-        let fail = |e: Errno| ExtractError::Target {
-            path: into.to_owned(),
-            why: std::io::Error::from(e).to_string(),
-        };
+        let fail = |e: Errno| ExtractError::Target { path: into.to_owned(), why: std::io::Error::from(e).to_string() };
         rustix::fs::mkdir(into, MODE).map_err(fail)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, into, flags, Mode::empty()).map_err(fail)?;
@@ -134,9 +131,9 @@ impl Made {
         let mut close = |(key, value): (Box<[u8]>, Box<[u8]>)| {
             let path = path_of(&key);
             let cut = || ExtractError::Temporary(std::io::Error::other("a temporary file is cut short"));
-            let parted = value.split_first_chunk::<4>().and_then(|(len, rest)| {
-                rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)
-            });
+            let parted = value
+                .split_first_chunk::<4>()
+                .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?));
             let (entry, xattrs) = parted.ok_or_else(cut)?;
             let entry: Entry = from_bytes(entry, "entry").map_err(|_| cut())?;
             let xattrs = decode_xattrs(xattrs).map_err(|_| cut())?;

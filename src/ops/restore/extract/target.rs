@@ -139,9 +139,8 @@ fn clear_leftovers(folder: &Path, name: &OsStr) {
         let found = item.file_name();
         let digits = found.as_bytes().strip_prefix(front.as_bytes());
         let is_ours = digits.is_some_and(|d| d.len() == DIGITS && d.iter().all(u8::is_ascii_hexdigit));
-        let owned = item.metadata().is_ok_and(|meta| {
-            meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw()
-        });
+        let owned =
+            item.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
         if !is_ours || !owned {
             continue;
         }
