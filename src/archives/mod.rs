@@ -16,6 +16,8 @@ mod read;
 mod remarks;
 mod tar;
 mod zip;
+mod sorter;
+mod spill;
 
 pub use content::{Content, FromReader, Part};
 pub use error::{ArchiveError, printable};
@@ -23,3 +25,5 @@ pub use limits::{Alike, Limits};
 pub use member::{Member, MemberKind, Members};
 pub use open::{Opened, ReadSeek};
 pub use read::{Tally, read};
+pub use sorter::{Merge, Pair, Sorted, Sorter};
+pub use spill::{Cursor, Records, Spill};
