@@ -65,6 +65,7 @@ mod stream;
 mod verdicts;
 mod verify;
 mod verify_json;
+mod verify_pack;
 mod why;
 
 use std::ffi::OsString;
