@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_same_bytes_and_then_the_same_end() {
-        let content: Vec<u8> = (0..5 * PIECE + 3).map(|i| (i % 251) as u8).collect();
+        let content: Vec<u8> = (0..=250).cycle().take(5 * PIECE + 3).collect();
         let mut found = Vec::new();
         let mut ahead = Ahead::new(io::Cursor::new(content.clone())).unwrap();
         ahead.read_to_end(&mut found).unwrap();
@@ -87,7 +87,10 @@ mod tests {
 
         let mut found = Vec::new();
         let failing = io::Cursor::new(content.clone()).chain(Failing);
-        assert_eq!(Ahead::new(failing).unwrap().read_to_end(&mut found).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            Ahead::new(failing).unwrap().read_to_end(&mut found).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
         assert!(found == content, "all in front of an error is given");
         drop(Ahead::new(io::repeat(1)).unwrap());
     }
