@@ -13,6 +13,8 @@ mod member;
 mod meter;
 mod open;
 mod sort;
+mod sorter;
+mod spill;
 mod spool;
 
 pub use content::{Content, FromReader, Part};
@@ -21,4 +23,6 @@ pub use keys::{Keys, NoKeys};
 pub use limits::Limits;
 pub use member::{Member, MemberKind};
 pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
+pub use sorter::{Merge, Pair, Sorted, Sorter};
+pub use spill::{Cursor, Records, Spill};
 pub use spool::{Spool, SpoolReader};
