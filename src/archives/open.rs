@@ -13,7 +13,7 @@ use crate::model::Progress;
 use super::ahead::Ahead;
 use super::meter::{Decoded, Meter};
 use super::sort::{START, Sort, sort};
-use super::{ArchiveError, Keys, Limits, Spool};
+use super::{ArchiveError, Keys, Limits, Members, Spool};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
@@ -77,6 +77,8 @@ pub enum Opened {
     Tar(Box<dyn Read + Send>),
     /// A zip.
     Zip(Box<dyn ReadSeek>),
+    /// What gives members in some other way.
+    Members(Box<dyn Members + Send>),
 }
 
 impl std::fmt::Debug for Opened {
@@ -84,6 +86,7 @@ impl std::fmt::Debug for Opened {
         f.write_str(match self {
             Self::Tar(_) => "Tar",
             Self::Zip(_) => "Zip",
+            Self::Members(_) => "Members",
         })
     }
 }
