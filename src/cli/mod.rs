@@ -151,6 +151,7 @@ enum Command {
     Mount(mount::MountArgs),
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
+    #[command(visible_alias = "pack")]
     Export(export::ExportArgs),
     Forget(forget::ForgetArgs),
     Hold(hold::HoldArgs),

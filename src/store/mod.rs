@@ -5,6 +5,7 @@
 
 mod create;
 pub(crate) mod db;
+mod digests;
 mod entries;
 mod epochs;
 mod error;
@@ -55,6 +56,7 @@ pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Insp
 pub use key_change::{Changed, KeyAdmin, NewKey, Sealed};
 pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
+pub use digests::KnownPack;
 pub use ledger::Ledger;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};

@@ -54,7 +54,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("globset", &["ops/"]),
     ("toml", &["cli/"]),
     ("strsim", &["cli/"]),
-    ("schemars", &["cli/"]),
+    ("schemars", &["cli/", "packs/manifest/"]),
     ("log", &[]),
     ("signal_hook", &["mount/", "cli/", "main.rs"]),
     ("crossbeam_channel", &[]),
