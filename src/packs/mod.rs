@@ -9,6 +9,7 @@ mod error;
 mod form;
 mod format;
 mod inventory;
+pub mod layouts;
 mod loss;
 pub mod manifest;
 mod members;

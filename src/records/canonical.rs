@@ -41,7 +41,7 @@ pub fn jcs(value: &Json, out: &mut dyn FnMut(&str)) -> Result<(), CanonicalError
             let mut members: Vec<_> = members.iter().collect();
             members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
             if let Some(pair) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(CanonicalError::Doubled(pair[0].0.to_string()));
+                return Err(CanonicalError::Doubled(cut(&pair[0].0)));
             }
             out("{");
             for (n, (name, value)) in members.into_iter().enumerate() {
@@ -83,10 +83,15 @@ fn number(text: &str) -> Result<String, CanonicalError> {
     const MAX_SAFE: u64 = (1 << 53) - 1;
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
         let safe = text.parse::<i64>().ok().filter(|n| n.unsigned_abs() <= MAX_SAFE);
-        return safe.map(|n| n.to_string()).ok_or_else(|| CanonicalError::BeyondDoubles(text.to_owned()));
+        return safe.map(|n| n.to_string()).ok_or_else(|| CanonicalError::BeyondDoubles(cut(text)));
     }
     let finite = text.parse::<f64>().ok().filter(|x| x.is_finite());
-    finite.map(ecmascript).ok_or_else(|| CanonicalError::NotFinite(text.to_owned()))
+    finite.map(ecmascript).ok_or_else(|| CanonicalError::NotFinite(cut(text)))
+}
+
+/// What an error can show of a text that may be as long as the document.
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// `Number::toString` of ECMAScript: of the shortest texts that mean this double the nearest, of two the even one. Rust prints the other.

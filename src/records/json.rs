@@ -65,7 +65,7 @@ pub fn parse(bytes: &[u8]) -> Result<Json<'_>, JsonError> {
 impl JsonError {
     fn at(bytes: &[u8], at: usize, what: &'static str) -> Self {
         let before = &bytes[..at];
-        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let line = before.split(|b| *b == b'\n').count();
         let column = at - before.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1) + 1;
         Self { what, line, column }
     }

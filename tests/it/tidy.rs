@@ -52,6 +52,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["packs/"]),
     ("ignore", &["ops/"]),
     ("globset", &["ops/"]),
+    ("parquet", &["packs/layouts/parquet/"]),
+    ("bytes", &[]),
     ("toml", &["cli/"]),
     ("strsim", &["cli/"]),
     ("schemars", &["cli/", "packs/manifest/"]),
