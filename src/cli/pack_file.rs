@@ -154,7 +154,9 @@ impl PackFile {
         if let Ok(fd) = rustix::fs::open(self.folder(), flags, Mode::from_raw_mode(mode)) {
             let file = File::from(fd);
             let own = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-            if own.metadata().is_ok_and(|meta| file.metadata().is_ok_and(|same| (meta.dev(), meta.ino()) == (same.dev(), same.ino()))) {
+            if own.metadata().is_ok_and(|meta| {
+                file.metadata().is_ok_and(|same| (meta.dev(), meta.ino()) == (same.dev(), same.ino()))
+            }) {
                 return Ok((file, Some(own)));
             }
         }

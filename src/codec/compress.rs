@@ -76,16 +76,6 @@ pub(super) fn decompress_into(frame: &[u8], len: usize, out: &mut Vec<u8>) -> Re
     })
 }
 
-/// One zstd frame (stand-in).
-pub fn compress_frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(bytes, level)
-}
-
-/// Raw deflate (stand-in).
-pub fn deflate_part(_before: &[u8], bytes: &[u8], _level: i32, _last: bool) -> io::Result<Vec<u8>> {
-    Ok(bytes.to_vec())
-}
-
 /// Input that one thread compresses at a time. A part of the format: another number gives other bytes.
 const JOB_BYTES: u32 = 4 << 20;
 /// How much of the job before a job looks back on: an eighth of the window.

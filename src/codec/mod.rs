@@ -16,10 +16,11 @@ mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
 pub use cache::CacheKey;
-pub use compress::{CompressError, Effort, FrameReader, FrameWriter, compress_frame, deflate_part};
+pub use compress::{CompressError, Effort, FrameReader, FrameWriter};
 pub use cut::Cutter;
 pub use hash::{
-    Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
+    Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commitment, digest, public_id_key,
+    public_seed,
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use seal::{Class, DataKey, SealError, random_bytes};

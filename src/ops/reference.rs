@@ -155,7 +155,10 @@ fn open_regular(path: &Path) -> std::io::Result<File> {
 ///
 /// # Errors
 /// [`ReferenceError::Interrupted`] alone.
-pub fn look_at(reference: &Reference, progress: &dyn Progress) -> Result<(Option<bool>, Option<String>), ReferenceError> {
+pub fn look_at(
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<(Option<bool>, Option<String>), ReferenceError> {
     let path = if has_scheme(&reference.uri) {
         match file_of(&reference.uri) {
             Ok(Some(path)) => path,

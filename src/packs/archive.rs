@@ -5,10 +5,10 @@ use std::io::Write;
 use crate::model::Timestamp;
 use crate::tree::Visit;
 
+use super::error::PackError;
 use super::loss::Losses;
 use super::subject::Subject;
 use super::sums::Sums;
-use super::error::PackError;
 
 /// Writes a file, each time it is asked to with the same bytes.
 pub(super) type WriteFile<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), PackError>;

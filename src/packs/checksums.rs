@@ -82,7 +82,15 @@ mod tests {
             assert_eq!(parse_line(&out[..out.len() - 1]), Some((hex.to_owned(), name.to_vec())));
         }
         assert_eq!(parse_line(format!("{} *x", hex.to_uppercase()).as_bytes()), Some((hex.to_owned(), b"x".to_vec())));
-        for wrong in ["", hex, &hex[1..], &format!("{hex}  "), &format!("{hex} x"), &format!("\\{hex}  a\\x"), &format!("\\{hex}  a\\")] {
+        for wrong in [
+            "",
+            hex,
+            &hex[1..],
+            &format!("{hex}  "),
+            &format!("{hex} x"),
+            &format!("\\{hex}  a\\x"),
+            &format!("\\{hex}  a\\"),
+        ] {
             assert_eq!(parse_line(wrong.as_bytes()), None, "{wrong}");
         }
     }

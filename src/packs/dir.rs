@@ -53,7 +53,9 @@ impl<'a> Dir<'a> {
                         Visit::Enter { node, first, .. } if node.entry.file().is_some() => {
                             let sum = match first {
                                 Some(_) => Told::Same,
-                                None => Told::Whole(sum_of(&base, &node.path, node.entry.file().and_then(|f| f.content))?),
+                                None => {
+                                    Told::Whole(sum_of(&base, &node.path, node.entry.file().and_then(|f| f.content))?)
+                                }
                             };
                             told.push((node, sum));
                         }
@@ -167,7 +169,10 @@ impl Archive for Dir<'_> {
         let restored = restore(&subject.pages, root, &target, &options, self.progress, &mut |_| ())?;
         let there = restored.files + restored.folders + restored.others;
         if restored.failed + restored.damaged + restored.kept > 0 {
-            return Err(PackError::Incomplete { items: restored.failed + restored.damaged + restored.kept, damaged: restored.damaged > 0 });
+            return Err(PackError::Incomplete {
+                items: restored.failed + restored.damaged + restored.kept,
+                damaged: restored.damaged > 0,
+            });
         }
         if restored.owners_lost {
             losses.add(Loss::Owners, there);

@@ -25,20 +25,17 @@ pub(super) struct Survey {
     pub(super) manifest_sha256: String,
     /// Bytes that the lines of its files take in `checksums.sha256`.
     pub(super) lines_len: u64,
-    pub(super) totals: Totals,
-    pub(super) losses: Losses,
 }
 
 /// Walks a subject and learns how long its manifest is.
 pub(super) fn survey(subject: &Subject, form: Form, progress: &dyn Progress) -> Result<Survey, PackError> {
     let (mut len, mut hash) = (0, Sha256::default());
-    let walked = manifest(subject, form, progress, &mut |bytes| {
+    let lines_len = manifest(subject, form, progress, &mut |bytes| {
         len += bytes.len() as u64;
         hash.update(bytes);
         Ok(())
     })?;
-    let (totals, losses, lines_len) = walked;
-    Ok(Survey { manifest_len: len, manifest_sha256: hash.hex(), lines_len, totals, losses })
+    Ok(Survey { manifest_len: len, manifest_sha256: hash.hex(), lines_len })
 }
 
 /// Writes the manifest of a subject.
@@ -48,16 +45,16 @@ pub(super) fn write_manifest(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<(), PackError> {
-    manifest(subject, form, progress, &mut |bytes| out.write_all(bytes).map_err(PackError::Write)).map(|_| ())
+    manifest(subject, form, progress, &mut |bytes| out.write_all(bytes).map_err(PackError::Write)).map(drop)
 }
 
-/// Gives a manifest piece by piece; tells what is in it, and how long the lines of the files' checksums will be.
+/// Gives a manifest piece by piece; tells how long the lines of the files' checksums will be.
 fn manifest(
     subject: &Subject,
     form: Form,
     progress: &dyn Progress,
     give: &mut dyn FnMut(&[u8]) -> Result<(), PackError>,
-) -> Result<(Totals, Losses, u64), PackError> {
+) -> Result<u64, PackError> {
     let paths = subject.paths();
     give(&write_start(form.as_str(), &subject.name(), &subject.info(), paths.as_deref()).map_err(PackError::Write)?)?;
     let mut flow = Flow::new(&subject.pages, subject.starts.clone()).without_content();
@@ -80,7 +77,7 @@ fn manifest(
     )?;
     let losses = counter.finish(progress);
     give(&write_end(&totals, &loss_infos(&losses)).map_err(PackError::Write)?)?;
-    Ok((totals, losses, lines_len))
+    Ok(lines_len)
 }
 
 /// Writes the lines of a subject's files in `checksums.sha256`. `sums`: of each file that is in the archive, in its order.

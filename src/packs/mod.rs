@@ -106,7 +106,12 @@ pub fn export(
 ///
 /// # Errors
 /// As for an archive.
-pub fn export_into(subjects: &[Subject], bare: bool, base: &Path, progress: &dyn Progress) -> Result<Packing, PackError> {
+pub fn export_into(
+    subjects: &[Subject],
+    bare: bool,
+    base: &Path,
+    progress: &dyn Progress,
+) -> Result<Packing, PackError> {
     let options = Options { format: Format::Dir, level: None, bare };
     fill(Box::new(dir::Dir::new(base, progress)), subjects, options, progress)
 }

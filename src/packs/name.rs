@@ -8,8 +8,7 @@ use crate::model::{Manifest, SnapshotId};
 const DATASET_MAX: usize = 64;
 
 /// The name of a snapshot's folder: safe on any file system, the same on any machine.
-#[must_use]
-pub fn pack_name(id: SnapshotId, of: &Manifest) -> String {
+pub(super) fn pack_name(id: SnapshotId, of: &Manifest) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     let dataset: String = of.dataset.to_string().chars().take(DATASET_MAX).map(safe).collect();
     let time = jiff::Timestamp::from_second(of.arrival.seconds).map_or_else(

@@ -60,8 +60,7 @@ The files in content/ are as they were. What the file system that they lie on co
 the manifest.
 ";
 
-const BEHIND: &str = "\
-
+const BEHIND: &str = "
 manifest.json is JSON, each item of the inventory on a line of its own. Times are seconds since 1970,
 in UTC. Bytes that are not UTF-8 are written as {\"hex\": \"...\"}. blake3 is the BLAKE3 digest of a
 file's content, link the first of several names of one file, holes the offset and length of each hole.

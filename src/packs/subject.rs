@@ -45,7 +45,8 @@ impl Subject {
     #[must_use]
     pub fn extent(&self) -> (u64, u64) {
         self.starts.iter().fold((0, 0), |(items, bytes), (_, entry)| {
-            let (more_items, more_bytes) = entry.folder().map_or((0, entry.size()), |tree| (tree.counts.total, tree.counts.bytes));
+            let (more_items, more_bytes) =
+                entry.folder().map_or((0, entry.size()), |tree| (tree.counts.total, tree.counts.bytes));
             (items + 1 + more_items, bytes.saturating_add(more_bytes))
         })
     }
@@ -122,7 +123,8 @@ mod tests {
             (&["ab", "a"], &["a", "ab"]),
         ] {
             let starts = given.iter().map(|path| (path.as_bytes().into(), entry())).collect();
-            let found: Vec<_> = apart(starts).into_iter().map(|(path, _)| String::from_utf8_lossy(&path).into_owned()).collect();
+            let found: Vec<_> =
+                apart(starts).into_iter().map(|(path, _)| String::from_utf8_lossy(&path).into_owned()).collect();
             assert_eq!(found, kept);
         }
     }

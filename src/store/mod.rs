@@ -48,6 +48,7 @@ use crate::format::{Cipher, Family, Header, Tip, number_key};
 use crate::model::{Purpose, Role, SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
+pub use digests::KnownPack;
 pub use entries::{LogWriter, NewEntry};
 pub use epochs::{OldBlocks, OldEpochs, UnderOld};
 pub use error::{DAMAGED, StoreError};
@@ -56,7 +57,6 @@ pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Insp
 pub use key_change::{Changed, KeyAdmin, NewKey, Sealed};
 pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
-pub use digests::KnownPack;
 pub use ledger::Ledger;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};

@@ -40,7 +40,8 @@ impl Captured {
     /// A pack; gives its file, and the name of the folder in it.
     fn pack(&self, name: &str, more: &[&str]) -> (PathBuf, String) {
         let file = self.sandbox.path(name);
-        let ran = self.sandbox.larder([&["export", "awkward", "-o", text(&file), "--json", "--accept-loss"], more].concat());
+        let ran =
+            self.sandbox.larder([&["export", "awkward", "-o", text(&file), "--json", "--accept-loss"], more].concat());
         let told = ran.json();
         assert_eq!((&told["validated"], &told["recorded"]), (&json!(true), &json!(true)), "{told}");
         (file, told["snapshots"][0]["name"].as_str().unwrap().to_owned())
@@ -96,9 +97,15 @@ fn a_tar_gives_everything_to_gnu_tar_and_its_members_to_others() {
         c.is_source(&dest.join(&name));
         checksums_hold(&dest.join(&name));
         let mut compare = Command::new("tar");
-        let ran = Ran::of(compare.args(["--compare", "--acls", "--xattrs", "-f"]).arg(&plain).arg("-C").arg(&dest)).ended(0);
+        let ran =
+            Ran::of(compare.args(["--compare", "--acls", "--xattrs", "-f"]).arg(&plain).arg("-C").arg(&dest)).ended(0);
         assert_eq!(ran.stderr, "");
-        let first = [format!("{name}/"), format!("{name}/manifest.json"), format!("{name}/README.txt"), format!("{name}/content/")];
+        let first = [
+            format!("{name}/"),
+            format!("{name}/manifest.json"),
+            format!("{name}/README.txt"),
+            format!("{name}/content/"),
+        ];
         let names = |program: &str, arguments: &[&str]| {
             let ran = Ran::of(c.sandbox.client().command(program).args(arguments).arg(&plain)).ended(0);
             String::from_utf8_lossy(&ran.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
@@ -163,9 +170,13 @@ fn the_manifest_says_what_is_there() {
     let (dest, name) = c.pack("said", &["--format=dir"]);
     let pack = dest.join(&name);
     let manifest: Value = serde_json::from_slice(&fs::read(pack.join("manifest.json")).unwrap()).unwrap();
-    assert_eq!((&manifest["schema_version"], &manifest["form"], &manifest["name"]), (&json!(1), &json!("dir-v1"), &json!(name)));
+    assert_eq!(
+        (&manifest["schema_version"], &manifest["form"], &manifest["name"]),
+        (&json!(1), &json!("dir-v1"), &json!(name))
+    );
     let shown = c.sandbox.larder(["show", "awkward", "--json"]).json();
-    for field in ["id", "dataset", "sequence", "kind", "tree", "files", "folders", "others", "bytes", "host", "program"] {
+    for field in ["id", "dataset", "sequence", "kind", "tree", "files", "folders", "others", "bytes", "host", "program"]
+    {
         assert_eq!(manifest["snapshot"][field], shown[field], "{field}");
     }
     assert_eq!(manifest["paths"], Value::Null);
@@ -237,12 +248,22 @@ fn bytes_follow_from_the_snapshot_whatever_the_machine_and_the_store_went_throug
     fs::hard_link(source.join("long"), source.join("too")).unwrap();
     sandbox.snapshot(&source, "d").done();
     let id = sandbox.larder(["list", "--json"]).ids().remove(0);
-    let formats =
-        [&["tar"][..], &["tar.zst"], &["tar.gz"], &["zip"], &["zip", "--compression=stored"], &["zip", "--compression=zstd"]];
+    let formats = [
+        &["tar"][..],
+        &["tar.zst"],
+        &["tar.gz"],
+        &["zip"],
+        &["zip", "--compression=stored"],
+        &["zip", "--compression=zstd"],
+    ];
     let packs = |front: &[&str]| {
         formats.map(|format| {
             let mut command = sandbox.client().command(front.first().unwrap_or(&"env"));
-            command.args(front.get(1..).unwrap_or_default()).arg(env!("CARGO_BIN_EXE_larder")).arg("--store").arg(sandbox.store());
+            command
+                .args(front.get(1..).unwrap_or_default())
+                .arg(env!("CARGO_BIN_EXE_larder"))
+                .arg("--store")
+                .arg(sandbox.store());
             command.args(["export", &id, "-o", "-", "--accept-loss", "--format"]).args(format);
             Ran::of(&mut command).ended(0).stdout
         })
@@ -266,9 +287,25 @@ fn a_pack_that_gets_too_large_is_refused_and_leaves_nothing() {
     sandbox.snapshot(&source, "tree").done();
     for format in ["tar", "tar.zst", "tar.gz", "zip", "dir"] {
         let file = out.join("pack");
-        let export = |max: &str| sandbox.larder(["export", "tree", "--accept-loss", "--format", format, "--max-size", max, "-o", text(&file)]);
+        let export = |max: &str| {
+            sandbox.larder([
+                "export",
+                "tree",
+                "--accept-loss",
+                "--format",
+                format,
+                "--max-size",
+                max,
+                "-o",
+                text(&file),
+            ])
+        };
         let ran = export("1M").ended(1);
-        assert!(ran.stderr.contains("1.0 MiB (1048576 bytes)") && ran.stderr.contains("at least"), "{format}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("1.0 MiB (1048576 bytes)") && ran.stderr.contains("at least"),
+            "{format}: {}",
+            ran.stderr
+        );
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "{format}");
         export("4M").done();
         let size = if format == "dir" { 0 } else { fs::metadata(&file).unwrap().len() };
@@ -335,13 +372,30 @@ fn what_a_snapshot_refers_to_is_listed_looked_at_and_never_packed() {
     fs::write(source.join("file"), "x").unwrap();
     fs::write(&outside, "abc").unwrap();
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let [held, plain, gone] =
-        [format!("held={}#sha256={hash}", text(&outside)), format!("plain=file://{}", text(&outside)), "gone=/none/such".to_owned()];
+    let [held, plain, gone] = [
+        format!("held={}#sha256={hash}", text(&outside)),
+        format!("plain=file://{}", text(&outside)),
+        "gone=/none/such".to_owned(),
+    ];
     let far = "far=https://example.org/x";
-    let words = ["snapshot", text(&source), "-d", "tree", "--reference", &held, "--reference", &plain, "--reference", &gone, "--reference", far];
+    let words = [
+        "snapshot",
+        text(&source),
+        "-d",
+        "tree",
+        "--reference",
+        &held,
+        "--reference",
+        &plain,
+        "--reference",
+        &gone,
+        "--reference",
+        far,
+    ];
     sandbox.larder(words).done();
     let pack = sandbox.path("p");
-    let export = |more: &[&str]| sandbox.larder([&["export", "tree", "--format=dir", "-o", text(&pack)], more].concat());
+    let export =
+        |more: &[&str]| sandbox.larder([&["export", "tree", "--format=dir", "-o", text(&pack)], more].concat());
     let verified = |told: &Value| {
         let list = told["references"].as_array().unwrap().iter();
         list.map(|r| (r["key"].as_str().unwrap().to_owned(), r["verified"].clone())).collect::<Vec<_>>()
@@ -361,7 +415,10 @@ fn what_a_snapshot_refers_to_is_listed_looked_at_and_never_packed() {
     fs::remove_dir_all(&pack).unwrap();
     let ran = export(&[]).ended(0);
     assert!(ran.stderr.contains("reference held") && ran.stderr.contains("reference gone"), "{}", ran.stderr);
-    assert!(fs::read(pack.join(&name).join("manifest.json")).unwrap() == manifest, "what is so today is not in the pack");
+    assert!(
+        fs::read(pack.join(&name).join("manifest.json")).unwrap() == manifest,
+        "what is so today is not in the pack"
+    );
 }
 
 #[test]
@@ -399,14 +456,16 @@ fn snapshots_and_parts_of_them_each_stand_by_themselves() {
             }
             _ => file,
         };
-        let mut there: Vec<_> = fs::read_dir(&dest).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut there: Vec<_> =
+            fs::read_dir(&dest).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         there.sort();
         assert_eq!(there, [names[1], names[0]]);
         names.iter().for_each(|name| checksums_hold(&dest.join(name)));
         let part = dest.join(names[1]);
         let manifest: Value = serde_json::from_slice(&fs::read(part.join("manifest.json")).unwrap()).unwrap();
         assert_eq!(manifest["paths"], json!(["b", "c", "c!"]));
-        let paths: Vec<_> = manifest["inventory"].as_array().unwrap().iter().map(|i| i["path"].as_str().unwrap()).collect();
+        let paths: Vec<_> =
+            manifest["inventory"].as_array().unwrap().iter().map(|i| i["path"].as_str().unwrap()).collect();
         assert_eq!(paths, ["b", "b/in", "b/in/third", "b/second", "c", "c/link", "c!"]);
         assert_eq!(manifest["inventory"][3]["link"], "b/in/third");
         let inode = |path: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(part.join(path)).unwrap());
@@ -460,7 +519,8 @@ fn a_full_disk_leaves_what_was_there() {
     let _mount = Mount::new(&["-t", "tmpfs", "-o", "size=4M", "tmpfs"], disk.clone());
     fs::write(disk.join("pack"), "before").unwrap();
     for format in ["tar", "tar.zst", "zip"] {
-        let words = ["export", "tree", "--accept-loss", "--format", format, "-o", text(&disk.join("pack"))].map(str::to_owned);
+        let words =
+            ["export", "tree", "--accept-loss", "--format", format, "-o", text(&disk.join("pack"))].map(str::to_owned);
         sandbox.larder(words).refused(1, "no space left");
         assert_eq!(fs::read(disk.join("pack")).unwrap(), b"before");
         assert_eq!(fs::read_dir(&disk).unwrap().count(), 1, "{format}");

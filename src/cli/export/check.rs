@@ -45,7 +45,8 @@ pub(super) fn run(path: &Path, global: &Global, out: &Output) -> Result<Outcome,
     let named = same.or(newest(|pack| pack.same_name));
     let shown = path.display();
     let Some(pack) = named else {
-        let message = format!("the store knows no pack with the bytes of {shown} (SHA-256 {}), nor one of that name", hex(&sum));
+        let message =
+            format!("the store knows no pack with the bytes of {shown} (SHA-256 {}), nor one of that name", hex(&sum));
         return Err(CliError::new(Kind::NotFound, message)
             .hint("it was written from another store, or by an export that could not remember it; `larder verify` checks it against itself"));
     };
@@ -67,7 +68,10 @@ pub(super) fn run(path: &Path, global: &Global, out: &Output) -> Result<Outcome,
     let of: Vec<_> = of.collect();
     let what = format!("a pack of {} written {}", of.join(", "), rfc3339(pack.written));
     if !pack.same_bytes {
-        let message = format!("{shown} is not what was written: its name is that of {what}, its bytes are others (SHA-256 {})", hex(&sum));
+        let message = format!(
+            "{shown} is not what was written: its name is that of {what}, its bytes are others (SHA-256 {})",
+            hex(&sum)
+        );
         return Err(CliError::new(Kind::Damage, message)
             .hint("`larder verify` tells what is damaged; export it again while the store has the snapshot")
             .told(out.json()));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::model::{Kind, Role, SnapshotId};
+use crate::model::{Kind, Progress, Role, SnapshotId};
 use crate::packs::{Compression, Format, Loss, Options, Packing, Subject};
 use crate::store::Store;
 
@@ -154,7 +154,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     let extent = subjects.iter().map(Subject::extent);
     let (items, bytes) = extent.fold((0, 0_u64), |(i, b), (items, bytes)| (i + items, b.saturating_add(bytes)));
     bar.expect(items, bytes);
-    let job = target::Job { subjects: &subjects, options, max_size: args.max_size, validate: !args.no_validate, bar: &bar };
+    let job =
+        target::Job { subjects: &subjects, options, max_size: args.max_size, validate: !args.no_validate, bar: &bar };
     let written = job.run(file.as_ref());
     bar.finish();
     let written = written?;
@@ -215,7 +216,8 @@ fn tell_lacking(found: &[Found], out: &Output) {
 fn record(store: &Store, output: &Path, subjects: &[Subject], written: &Written, out: &Output) -> bool {
     let Some(sum) = &written.sum else { return false };
     let ids: Vec<_> = subjects.iter().map(Subject::id).collect();
-    let name = Some(output).filter(|_| written.is_file).and_then(Path::file_name).map(std::os::unix::ffi::OsStrExt::as_bytes);
+    let name =
+        Some(output).filter(|_| written.is_file).and_then(Path::file_name).map(std::os::unix::ffi::OsStrExt::as_bytes);
     let begun = std::time::Instant::now();
     let patience = || begun.elapsed() < std::time::Duration::from_secs(10);
     let kept = store.keep_pack(sum, name, &ids, context::now(), &patience);
@@ -255,8 +257,10 @@ fn settle(args: &ExportArgs, output: &Path) -> Result<Options, CliError> {
             let (least, most) = levels.into_inner();
             Err(CliError::new(Kind::Usage, format!("{} has the levels {least} to {most}", format.as_str())))
         }
-        (Some(_), None) => Err(CliError::new(Kind::Usage, format!("this {} is not compressed and has no level", format.as_str()))
-            .hint("--format tar.zst is compressed")),
+        (Some(_), None) => {
+            Err(CliError::new(Kind::Usage, format!("this {} is not compressed and has no level", format.as_str()))
+                .hint("--format tar.zst is compressed"))
+        }
         _ => Ok(options),
     }
 }

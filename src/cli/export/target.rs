@@ -99,14 +99,18 @@ impl Job<'_> {
             human_bytes(max),
             human_bytes(bytes)
         );
-        CliError::new(Kind::Failed, message).hint("allow more, pack less (SNAP:PATH), or compress harder (--format tar.zst --level 19)")
+        CliError::new(Kind::Failed, message)
+            .hint("allow more, pack less (SNAP:PATH), or compress harder (--format tar.zst --level 19)")
     }
 
     /// Reads back what was written, from the disk as far as the system allows.
     fn prove(&self, written: &Written, path: &Path) -> Result<(), CliError> {
         let unproved = |why: String| {
-            CliError::new(Kind::Failed, format!("what was written does not read back as it should: {why}; nothing was put in place"))
-                .hint("the disk or its connection may be failing; --no-validate does not read back")
+            CliError::new(
+                Kind::Failed,
+                format!("what was written does not read back as it should: {why}; nothing was put in place"),
+            )
+            .hint("the disk or its connection may be failing; --no-validate does not read back")
         };
         let mut file = File::open(path).map_err(|e| unproved(e.to_string()))?;
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
@@ -128,4 +132,3 @@ impl Job<'_> {
         Ok(())
     }
 }
-

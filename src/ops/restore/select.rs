@@ -111,7 +111,8 @@ impl Select {
         }
         if let Some(paths) = self.paths.as_ref().filter(|_| !inside) {
             let covers = |above: &[u8], path: &[u8]| {
-                above.is_empty() || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+                above.is_empty()
+                    || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
             };
             return match () {
                 () if paths.iter().any(|taken| covers(taken, path)) => Choice::Take,

@@ -103,7 +103,9 @@ impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.from.read(buffer)?;
         let left = self.left.get().checked_sub(len as u64);
-        self.left.set(left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a piece of it is longer than any can be"))?);
+        self.left.set(
+            left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a piece of it is longer than any can be"))?,
+        );
         Ok(len)
     }
 }
@@ -256,7 +258,9 @@ mod tests {
     }
 
     fn with(items: &str) -> String {
-        format!(r#"{{"schema_version":1,"form":"tar-v1","name":"n","novel":{{"a":[1]}},"snapshot":{SNAPSHOT},"inventory":[{items}],{TOTALS}}}"#)
+        format!(
+            r#"{{"schema_version":1,"form":"tar-v1","name":"n","novel":{{"a":[1]}},"snapshot":{SNAPSHOT},"inventory":[{items}],{TOTALS}}}"#
+        )
     }
 
     #[test]

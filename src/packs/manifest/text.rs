@@ -174,7 +174,8 @@ mod tests {
             assert_eq!(time.to_string(), text);
             assert_eq!(text.parse(), Ok(time));
         }
-        for wrong in ["", "-", "1.5", "1.000000000", "+1", "01", "-0", "1e3", "9223372036854775808", "1.", ".000000001"] {
+        for wrong in ["", "-", "1.5", "1.000000000", "+1", "01", "-0", "1e3", "9223372036854775808", "1.", ".000000001"]
+        {
             assert!(wrong.parse::<Time>().is_err(), "{wrong}");
         }
     }

@@ -68,7 +68,7 @@ impl Packed<'_> {
     /// A member's name: folders with a slash behind.
     fn name(&self, node: &Node) -> Vec<u8> {
         let slash = node.entry.folder().is_some() && !node.path.is_empty();
-        [&self.setting.prefix, &node.path[..], if slash { b"/" } else { b"" }].concat()
+        [&self.setting.prefix[..], &node.path, if slash { b"/" } else { b"" }].concat()
     }
 
     fn tell(&mut self, node: &Arc<Node>, content: Content) {
@@ -129,7 +129,9 @@ impl Packed<'_> {
         }
         member.records = attributes(pages, node).map_err(PackError::of(node))?;
         let before = match entry.file() {
-            Some(file) => sparse_map(pages, &self.setting.prefix, node, file, &mut member).map_err(PackError::of(node))?,
+            Some(file) => {
+                sparse_map(pages, &self.setting.prefix, node, file, &mut member).map_err(PackError::of(node))?
+            }
             None => Vec::new(),
         };
         put_headers(&mut self.bytes, &member);

@@ -88,7 +88,13 @@ fn member(entry: &Entry, name: String, method: Method) -> Member {
 }
 
 impl Prepared {
-    fn enter(&mut self, pages: &Pages, setting: &Setting, node: Arc<Node>, part: Option<Part>) -> Result<(), PackError> {
+    fn enter(
+        &mut self,
+        pages: &Pages,
+        setting: &Setting,
+        node: Arc<Node>,
+        part: Option<Part>,
+    ) -> Result<(), PackError> {
         let Some(mut name) = name_of(&node) else { return Ok(()) };
         if node.path.is_empty() && setting.prefix.is_empty() {
             return Ok(());

@@ -19,7 +19,7 @@ use std::io::Write;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::model::{Body, Entry, Holes, Progress, Timestamp, Bits, Xattrs};
+use crate::model::{Bits, Body, Entry, Holes, Progress, Timestamp, Xattrs};
 use crate::tree::{Flow, Node, Pages, Visit, WholeCheck, in_order};
 
 use super::PackError;
