@@ -38,6 +38,7 @@ mod man;
 mod mount;
 mod output;
 mod pack_file;
+mod pack_keys;
 mod place;
 mod policy;
 mod profile;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::codec::FrameWriter;
+use crate::codec::SeekableWriter;
 
 use super::form::Form;
 use super::zip;
@@ -61,7 +61,7 @@ impl Format {
     pub fn levels(self) -> Option<RangeInclusive<i32>> {
         match self {
             Self::Tar | Self::Dir | Self::Zip(Compression::Stored) => None,
-            Self::TarZst | Self::Zip(Compression::Zstd) => Some(FrameWriter::<Vec<u8>>::LEVELS),
+            Self::TarZst | Self::Zip(Compression::Zstd) => Some(SeekableWriter::<Vec<u8>>::LEVELS),
             Self::TarGz | Self::Zip(Compression::Deflate) => Some(zip::LEVELS),
         }
     }

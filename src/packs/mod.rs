@@ -15,6 +15,7 @@ pub mod manifest;
 mod members;
 mod name;
 mod readme;
+mod seal;
 mod sink;
 mod subject;
 mod sums;
@@ -24,7 +25,7 @@ mod zip;
 use std::io::Write;
 use std::path::Path;
 
-use crate::codec::{FrameWriter, Sha256};
+use crate::codec::{GzipWriter, SeekableWriter, Sha256};
 use crate::model::{Progress, Timestamp};
 
 pub use error::PackError;
@@ -32,6 +33,7 @@ pub use form::Form;
 pub use format::{Compression, Format};
 pub use loss::{Loss, Losses};
 pub use members::{Take, members};
+pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
 
@@ -83,17 +85,23 @@ pub fn export(
         Format::Tar => write_tar(out),
         Format::TarZst => {
             let mut counted = Counted { out, bytes: 0 };
-            let threads = u32::try_from(threads).unwrap_or(1);
-            let mut frame = FrameWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
+            let mut frame = SeekableWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
             let packing = write_tar(&mut frame)?;
             frame.finish().and_then(Write::flush).map_err(PackError::Write)?;
             Ok(Packing { bytes: counted.bytes, ..packing })
         }
-        Format::TarGz => Err(PackError::Write(std::io::ErrorKind::Unsupported.into())),
+        Format::TarGz => {
+            let mut counted = Counted { out, bytes: 0 };
+            let level = u32::try_from(level).unwrap_or_default();
+            let mut member = GzipWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
+            let packing = write_tar(&mut member)?;
+            member.finish().and_then(Write::flush).map_err(PackError::Write)?;
+            Ok(Packing { bytes: counted.bytes, ..packing })
+        }
         Format::Zip(compression) => {
             let method = match compression {
                 Compression::Stored => zip::Method::Stored,
-                Compression::Deflate => zip::Method::Deflate(level),
+                Compression::Deflate => zip::Method::Deflate(u32::try_from(level).unwrap_or_default()),
                 Compression::Zstd => zip::Method::Zstd(level),
             };
             fill(Box::new(zip::Zip::new(out, method, progress)), subjects, options, progress)

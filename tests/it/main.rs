@@ -65,3 +65,4 @@ mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and 
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over
+mod wrappings; // compressions and seals around archives, ours and others', cut, changed and blown up

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use crate::codec::{Crc32, FrameWriter, deflate_part};
+use crate::codec::{Crc32, DEFLATE_WINDOW, FrameWriter, deflate_part};
 use crate::packs::PackError;
 
 use super::Method;
@@ -14,8 +14,6 @@ use super::headers::Written;
 
 /// Plain bytes that are deflated at a time. A part of the form of compressed zips.
 const BLOCK: usize = 1 << 20;
-/// What a block looks back on: deflate's window.
-const BEFORE: usize = 32 << 10;
 /// Blocks that are gathered before they are deflated side by side.
 const BLOCKS: usize = 16;
 
@@ -37,7 +35,7 @@ enum Way {
 }
 
 struct Deflate {
-    level: i32,
+    level: u32,
     /// The end of what was deflated before.
     before: Vec<u8>,
     blocks: Vec<Vec<u8>>,
@@ -142,11 +140,11 @@ impl Deflate {
             .par_iter()
             .enumerate()
             .map(|(at, block)| {
-                let before = if at == 0 { &self.before[..] } else { &blocks[at - 1][BLOCK - BEFORE..] };
+                let before = if at == 0 { &self.before[..] } else { &blocks[at - 1][BLOCK - DEFLATE_WINDOW..] };
                 deflate_part(before, block, self.level, is_last && at == end)
             })
             .collect();
-        self.before = blocks[end][blocks[end].len().saturating_sub(BEFORE)..].to_vec();
+        self.before = blocks[end][blocks[end].len().saturating_sub(DEFLATE_WINDOW)..].to_vec();
         deflated.into_iter().try_for_each(|bytes| give(&bytes.map_err(PackError::Write)?))
     }
 }

@@ -44,7 +44,7 @@ const NAME_MAX: usize = 65_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Stored,
-    Deflate(i32),
+    Deflate(u32),
     Zstd(i32),
 }
 
