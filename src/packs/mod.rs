@@ -92,7 +92,6 @@ pub fn export(
         }
         Format::TarGz => {
             let mut counted = Counted { out, bytes: 0 };
-            let level = u32::try_from(level).unwrap_or_default();
             let mut member = GzipWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
             let packing = write_tar(&mut member)?;
             member.finish().and_then(Write::flush).map_err(PackError::Write)?;

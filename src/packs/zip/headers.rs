@@ -216,7 +216,7 @@ fn dos_time(seconds: i64) -> (u16, u16) {
     let small = |n: i8| u16::try_from(n).unwrap_or_default();
     let year = u16::try_from(time.year()).unwrap_or_default().saturating_sub(1980);
     (
-        small(time.hour()) << 11 | small(time.minute()) << 5 | small(time.second()) / 2,
+        small(time.hour()) << 11 | small(time.minute()) << 5 | (small(time.second()) / 2),
         year << 9 | small(time.month()) << 5 | small(time.day()),
     )
 }
