@@ -14,6 +14,8 @@ mod meter;
 mod open;
 mod sort;
 mod spool;
+mod sorter;
+mod spill;
 
 pub use content::{Content, FromReader, Part};
 pub use error::ArchiveError;
@@ -22,3 +24,5 @@ pub use limits::Limits;
 pub use member::{Member, MemberKind};
 pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
 pub use spool::{Spool, SpoolReader};
+pub use sorter::{Merge, Pair, Sorted, Sorter};
+pub use spill::{Cursor, Records, Spill};

@@ -17,6 +17,7 @@ mod seal;
 mod sealed_stream;
 mod sha256;
 mod spare;
+mod spill;
 mod voucher;
 mod wrap;
 
@@ -36,6 +37,7 @@ pub use seal::{Class, DataKey, ScratchKey, SealError, random_bytes};
 pub use sealed_stream::{AgeForm, SealReader, SealWriter, Sealed, age_form, unarmoured_stream};
 pub use sha256::Sha256;
 pub use spare::Bytes;
+pub use spill::SpillKey;
 pub use voucher::VoucherKey;
 pub use wrap::{
     Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, is_empty_passphrase, is_passphrase_file,
