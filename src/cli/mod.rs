@@ -41,6 +41,7 @@ mod man;
 mod mount;
 mod output;
 mod pack_file;
+#[allow(dead_code, reason = "what takes it comes from other hands")]
 mod pack_keys;
 //TMPmod pack_input;
 mod place;

@@ -49,9 +49,24 @@ pub(super) struct Parts<W: Write, N: Send + 'static> {
     now: Part,
     /// Of each part that was written: its note.
     taken: Box<dyn FnMut(N) + Send>,
-    desk: Arc<Desk<N>>,
+    crew: Crew<N>,
     window: usize,
+}
+
+/// The threads, which end when it is dropped.
+struct Crew<N> {
+    desk: Arc<Desk<N>>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl<N> Drop for Crew<N> {
+    fn drop(&mut self) {
+        self.desk.end();
+        for thread in std::mem::take(&mut self.threads) {
+            // One that panicked has said so with its part.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl<W: Write, N: Send + 'static> Parts<W, N> {
@@ -67,43 +82,35 @@ impl<W: Write, N: Send + 'static> Parts<W, N> {
         taken: impl FnMut(N) + Send + 'static,
     ) -> io::Result<Self> {
         let threads = threads.clamp(1, THREADS_MAX);
-        let (desk, work): (_, Arc<Work<N>>) = (Arc::new(Desk::new()), Arc::new(work));
-        let mut parts = Self {
-            out,
-            sizes,
-            now: Part::default(),
-            taken: Box::new(taken),
-            desk,
-            window: threads + AHEAD,
-            threads: Vec::with_capacity(threads),
-        };
+        let work: Arc<Work<N>> = Arc::new(work);
+        let mut crew = Crew { desk: Arc::new(Desk::new()), threads: Vec::with_capacity(threads) };
         for _ in 0..threads {
-            let (desk, work) = (Arc::clone(&parts.desk), Arc::clone(&work));
-            parts.threads.push(thread::Builder::new().name("compress".to_owned()).spawn(move || desk.serve(&*work))?);
+            let (desk, work) = (Arc::clone(&crew.desk), Arc::clone(&work));
+            crew.threads.push(thread::Builder::new().name("compress".to_owned()).spawn(move || desk.serve(&*work))?);
         }
-        Ok(parts)
+        Ok(Self { out, sizes, now: Part::default(), taken: Box::new(taken), crew, window: threads + AHEAD })
     }
 
     /// Hands the current part in. Of a full window the first part is waited for and written.
     fn hand_in(&mut self, last: bool) -> io::Result<()> {
-        let mut next = self.desk.spare();
+        let mut next = self.crew.desk.spare();
         let end = self.now.bytes.len().saturating_sub(self.sizes.before);
         next.before.extend_from_slice(&self.now.bytes[end..]);
         let mut part = std::mem::replace(&mut self.now, next);
         part.last = last;
-        self.desk.add(part);
-        while self.desk.under_way() >= self.window {
+        self.crew.desk.add(part);
+        while self.crew.desk.under_way() >= self.window {
             self.take()?;
         }
         // What is done already need not wait in memory.
-        while self.desk.is_done() {
+        while self.crew.desk.is_done() {
             self.take()?;
         }
         Ok(())
     }
 
     fn take(&mut self) -> io::Result<()> {
-        let made = self.desk.outcome()?;
+        let made = self.crew.desk.outcome()?;
         self.out.write_all(&made.bytes)?;
         (self.taken)(made.note);
         Ok(())
@@ -120,12 +127,8 @@ impl<W: Write, N: Send + 'static> Parts<W, N> {
     /// If it cannot be written.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.hand_in(true)?;
-        while self.desk.under_way() > 0 {
+        while self.crew.desk.under_way() > 0 {
             self.take()?;
-        }
-        self.desk.end();
-        for thread in std::mem::take(&mut self.threads) {
-            let _ = thread.join();
         }
         Ok(self.out)
     }
@@ -148,12 +151,6 @@ impl<W: Write, N: Send + 'static> Write for Parts<W, N> {
     /// What is not a whole part stays: an early end would change the bytes.
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-impl<W: Write, N: Send + 'static> Drop for Parts<W, N> {
-    fn drop(&mut self) {
-        self.desk.end();
     }
 }
 
