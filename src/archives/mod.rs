@@ -13,9 +13,9 @@ mod member;
 mod meter;
 mod open;
 mod sort;
-mod spool;
 mod sorter;
 mod spill;
+mod spool;
 
 pub use content::{Content, FromReader, Part};
 pub use error::ArchiveError;
@@ -23,6 +23,6 @@ pub use keys::{Keys, NoKeys};
 pub use limits::Limits;
 pub use member::{Member, MemberKind};
 pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
-pub use spool::{Spool, SpoolReader};
 pub use sorter::{Merge, Pair, Sorted, Sorter};
 pub use spill::{Cursor, Records, Spill};
+pub use spool::{Spool, SpoolReader};
