@@ -192,6 +192,51 @@ impl<W: Write> Write for SeekableWriter<W> {
     }
 }
 
+/// A stream as one zstd frame with a checksum, compressed by whoever writes. Its bytes follow from its content, the level and the version of
+/// zstd; not from how it is written. For readers that stop behind a frame.
+///
+/// Dropped before [`Self::finish`], the frame has no end, and whoever decompresses it is told.
+pub struct FrameWriter<W: Write> {
+    encoder: zstd::stream::write::Encoder<'static, W>,
+}
+
+impl<W: Write> std::fmt::Debug for FrameWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameWriter")
+    }
+}
+
+impl<W: Write> FrameWriter<W> {
+    /// A frame that goes to `out`.
+    ///
+    /// # Errors
+    /// If zstd refuses the level, or has no memory.
+    pub fn new(out: W, level: i32) -> io::Result<Self> {
+        let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+        encoder.include_checksum(true)?;
+        Ok(Self { encoder })
+    }
+
+    /// Ends the frame.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        self.encoder.finish()
+    }
+}
+
+impl<W: Write> Write for FrameWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.encoder.write(bytes)
+    }
+
+    /// Passes on what is compressed; what is not stays: an early end of a job would change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.get_mut().flush()
+    }
+}
+
 /// The content of a stream of zstd frames. Its window, and with it the memory, is bounded by zstd: 128 MiB.
 pub struct FrameReader<R: BufRead> {
     decoder: zstd::stream::read::Decoder<'static, R>,
@@ -235,6 +280,18 @@ mod tests {
             writer.flush().unwrap();
         }
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn one_frame_has_the_same_bytes_however_it_is_written() {
+        let content = content();
+        let frame = |step: usize| {
+            let mut writer = FrameWriter::new(Vec::new(), 3).unwrap();
+            content.chunks(step).for_each(|slice| writer.write_all(slice).unwrap());
+            writer.finish().unwrap()
+        };
+        let one = frame(1 << 20);
+        assert!(one == frame(70_001) && read(&one).unwrap() == content);
     }
 
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
