@@ -9,7 +9,7 @@ use crate::model::{Failure, Kind};
 pub enum ArchiveError {
     /// It cannot be read: the system says why.
     #[error("{0}")]
-    Read(#[from] io::Error),
+    Read(#[source] io::Error),
     /// It is none that Larder knows.
     #[error("this is no archive that Larder knows: {0}")]
     Unknown(String),
@@ -30,6 +30,25 @@ pub enum ArchiveError {
     /// No key opens it.
     #[error("{0}")]
     Key(String),
+    /// The user stopped it.
+    #[error("stopped")]
+    Interrupted,
+}
+
+/// What a stream gives as its error holds what is wrong with the archive, if it is that.
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Read)
+    }
+}
+
+impl From<ArchiveError> for io::Error {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Read(error) => error,
+            other => Self::other(other),
+        }
+    }
 }
 
 impl Failure for ArchiveError {
@@ -39,6 +58,20 @@ impl Failure for ArchiveError {
             Self::Unknown(_) => Kind::Usage,
             Self::Damaged(_) | Self::Refused { .. } | Self::Limit(_) => Kind::Damage,
             Self::Key(_) => Kind::WrongKey,
+            Self::Interrupted => Kind::Interrupted,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_goes_through_streams_and_comes_out_the_same() {
+        let through = |error: ArchiveError| ArchiveError::from(io::Error::from(error));
+        assert!(matches!(through(ArchiveError::Limit("much".to_owned())), ArchiveError::Limit(text) if text == "much"));
+        let read = through(ArchiveError::Read(io::ErrorKind::NotFound.into()));
+        assert!(matches!(read, ArchiveError::Read(e) if e.kind() == io::ErrorKind::NotFound));
     }
 }

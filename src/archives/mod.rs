@@ -4,18 +4,25 @@
 //! which they stand, whoever made it. Nothing here knows stores, trees or the target of an extraction, and nothing it says is more
 //! than the archive says: who believes a member is who asked for it.
 
+mod ahead;
 mod content;
 mod error;
+mod keys;
 mod limits;
 mod member;
+mod meter;
 mod open;
 mod sorter;
 mod spill;
+mod sort;
+mod spool;
 
 pub use content::{Content, FromReader, Part};
 pub use error::ArchiveError;
+pub use keys::{Keys, NoKeys};
 pub use limits::Limits;
 pub use member::{Member, MemberKind};
-pub use open::{Opened, ReadSeek};
 pub use sorter::{Merge, Pair, Sorted, Sorter};
 pub use spill::{Cursor, Records, Spill};
+pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
+pub use spool::{Spool, SpoolReader};

@@ -6,6 +6,7 @@ mod error;
 pub mod layouts;
 mod loss;
 mod members;
+mod seal;
 pub mod tar;
 //TMPmod unpack;
 //TMPmod watch;
@@ -14,7 +15,7 @@ mod zip;
 use std::io::Write;
 use std::ops::RangeInclusive;
 
-use crate::codec::FrameWriter;
+use crate::codec::SeekableWriter;
 use crate::model::{Entry, Progress};
 use crate::tree::Pages;
 
@@ -26,6 +27,7 @@ pub use loss::{Loss, Losses};
 pub use members::{Take, members};
 //TMPpub use watch::{Watched, watched};
 //TMPpub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+pub use seal::{Seal, Sealing};
 
 /// A sort of pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Format {
     pub fn levels(self) -> Option<RangeInclusive<i32>> {
         match self {
             Self::Tar => None,
-            Self::TarZst => Some(FrameWriter::<Vec<u8>>::LEVELS),
+            Self::TarZst => Some(SeekableWriter::<Vec<u8>>::LEVELS),
             Self::Zip => Some(zip::LEVELS),
         }
     }
@@ -112,8 +114,7 @@ pub fn export(
         Format::TarZst => {
             let threads = std::thread::available_parallelism().map_or(2, usize::from).min(16);
             let mut counted = Counted { out, bytes: 0 };
-            let threads = u32::try_from(threads).unwrap_or(1);
-            let mut frame = FrameWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
+            let mut frame = SeekableWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
             let packing = tar::export(pages, starts, &mut frame, progress)?;
             frame.finish().and_then(Write::flush).map_err(PackError::Write)?;
             Ok(Packing { bytes: counted.bytes, ..packing })

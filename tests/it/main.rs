@@ -66,3 +66,4 @@ mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-r
 mod unmatched; // patterns of a restore that fit nothing
 //TMPmod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over
+mod wrappings; // compressions and seals around archives, ours and others', cut, changed and blown up
