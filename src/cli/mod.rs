@@ -158,6 +158,7 @@ enum Command {
     Mount(mount::MountArgs),
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
+    #[command(visible_alias = "pack")]
     Export(export::ExportArgs),
     //TMPImport(Box<import::ImportArgs>),
     //TMPUnpack(unpack::UnpackArgs),

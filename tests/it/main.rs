@@ -40,6 +40,7 @@ mod mount_trouble; // readers and servers of a mount killed, damage beneath it, 
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
+mod packs; // whole packs: stock tools, the same bytes always, what is known of them later
 mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
