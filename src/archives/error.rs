@@ -35,6 +35,18 @@ pub enum ArchiveError {
     Interrupted,
 }
 
+impl ArchiveError {
+    /// A member that is not let in.
+    pub(super) fn refused(member: &[u8], why: impl Into<String>) -> Self {
+        Self::Refused { member: printable(member), why: why.into() }
+    }
+
+    /// Something that ends early or contradicts itself.
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(what.into())
+    }
+}
+
 /// What a stream gives as its error holds what is wrong with the archive, if it is that.
 impl From<io::Error> for ArchiveError {
     fn from(error: io::Error) -> Self {
@@ -63,6 +75,17 @@ impl Failure for ArchiveError {
     }
 }
 
+/// A name as it can be shown: what is not text, moves a cursor or turns the direction of writing is replaced.
+#[must_use]
+pub fn printable(name: &[u8]) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut text = String::with_capacity(name.len());
+    for c in String::from_utf8_lossy(name).chars() {
+        if c.is_control() || turns(c) { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    if text.is_empty() { "the root".to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +96,11 @@ mod tests {
         assert!(matches!(through(ArchiveError::Limit("much".to_owned())), ArchiveError::Limit(text) if text == "much"));
         let read = through(ArchiveError::Read(io::ErrorKind::NotFound.into()));
         assert!(matches!(read, ArchiveError::Read(e) if e.kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn names_that_can_be_shown() {
+        assert_eq!(printable(b"a\n\xff\x1b[2J\xe2\x80\xae"), "a\\n\u{fffd}\\u{1b}[2J\\u{202e}");
+        assert_eq!(printable(b""), "the root");
     }
 }

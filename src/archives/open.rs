@@ -71,12 +71,16 @@ pub struct Archive {
     pub around: Vec<Layer>,
 }
 
+use super::member::Members;
+
 /// An archive with nothing around it.
 pub enum Opened {
     /// A tar, from its first byte. Read to its end, it tells whether what lay around it was whole.
     Tar(Box<dyn Read + Send>),
     /// A zip.
     Zip(Box<dyn ReadSeek>),
+    /// What gives members in some other way.
+    Members(Box<dyn Members + Send>),
 }
 
 impl std::fmt::Debug for Opened {
@@ -84,6 +88,7 @@ impl std::fmt::Debug for Opened {
         f.write_str(match self {
             Self::Tar(_) => "Tar",
             Self::Zip(_) => "Zip",
+            Self::Members(_) => "Members",
         })
     }
 }

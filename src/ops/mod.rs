@@ -9,6 +9,7 @@ pub mod growth;
 pub mod heal;
 pub mod history;
 mod member_entry;
+mod laid_out;
 pub(crate) mod mounts;
 mod own;
 mod owners;
@@ -22,4 +23,5 @@ mod source;
 pub mod stats;
 pub mod verify;
 
+pub use laid_out::laid_out;
 pub use query::QueryError;

@@ -2,9 +2,9 @@
 //!
 //! One archive format a folder: `tar`, `zip`; `dir` is a folder on a file system. What each can do is `archive::Archive`; `export` drives one of them.
 
-//TMPpub mod audit;
+pub mod audit;
 mod error;
-//TMPmod import;
+mod import;
 mod archive;
 pub mod checksums;
 mod dir;
@@ -22,8 +22,8 @@ mod sink;
 mod subject;
 mod sums;
 pub mod tar;
-//TMPmod unpack;
-//TMPmod watch;
+mod unpack;
+mod watch;
 mod zip;
 
 use std::io::Write;
@@ -32,16 +32,16 @@ use std::path::Path;
 use crate::codec::{GzipWriter, SeekableWriter, Sha256};
 use crate::model::{Progress, Timestamp};
 
-//TMPpub use audit::{AuditError, Audited, Visitor, audit};
+pub use audit::{AuditError, Audited, Visitor, audit};
 pub use error::PackError;
-//TMPpub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
+pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use form::Form;
 pub use format::{Compression, Format};
 pub use loss::{Loss, Losses};
-//TMPpub use manifest::SnapshotInfo;
+pub use manifest::SnapshotInfo;
 pub use members::{Take, members};
-//TMPpub use watch::{Watched, watched};
-//TMPpub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+pub use watch::{Watched, watched};
+pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
