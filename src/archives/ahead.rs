@@ -87,7 +87,10 @@ mod tests {
 
         let mut found = Vec::new();
         let failing = io::Cursor::new(content.clone()).chain(Failing);
-        assert_eq!(Ahead::new(failing).unwrap().read_to_end(&mut found).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            Ahead::new(failing).unwrap().read_to_end(&mut found).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
         assert!(found == content, "all in front of an error is given");
         drop(Ahead::new(io::repeat(1)).unwrap());
     }

@@ -100,7 +100,9 @@ mod tests {
     #[test]
     fn what_a_decoder_says_is_damage_and_what_the_system_says_is_not() {
         let sort = |error| ArchiveError::from(damaged(error, "gzip stream"));
-        assert!(matches!(sort(io::ErrorKind::UnexpectedEof.into()), ArchiveError::Damaged(text) if text == "the gzip stream ends too early"));
+        assert!(
+            matches!(sort(io::ErrorKind::UnexpectedEof.into()), ArchiveError::Damaged(text) if text == "the gzip stream ends too early")
+        );
         assert!(matches!(sort(io::Error::other("bad block")), ArchiveError::Damaged(_)));
         assert!(matches!(sort(io::Error::from_raw_os_error(5)), ArchiveError::Read(_)));
         assert!(matches!(sort(ArchiveError::Limit(String::new()).into()), ArchiveError::Limit(_)));

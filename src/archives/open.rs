@@ -147,12 +147,7 @@ impl Layer {
 ///
 /// # Errors
 /// [`ArchiveError::Unknown`] if it is no archive, [`ArchiveError::Key`] if nothing opens it.
-pub fn open(
-    input: Input,
-    keys: &dyn Keys,
-    limits: &Limits,
-    progress: &dyn Progress,
-) -> Result<Archive, ArchiveError> {
+pub fn open(input: Input, keys: &dyn Keys, limits: &Limits, progress: &dyn Progress) -> Result<Archive, ArchiveError> {
     let mut opening = Opening { keys, limits, progress, meter: Meter::default(), around: Vec::new() };
     let mut source = match input {
         Input::Seekable(from) => Source::Seekable(from),
@@ -283,7 +278,8 @@ impl Opening<'_> {
                 Box::new(Decoded::new(plain, "armour of the age file", &self.meter, self.limits))
             }
         };
-        let sealed = Sealed::new(BufReader::with_capacity(BUFFER, stream)).map_err(|e| ArchiveError::Damaged(e.to_string()))?;
+        let sealed =
+            Sealed::new(BufReader::with_capacity(BUFFER, stream)).map_err(|e| ArchiveError::Damaged(e.to_string()))?;
         let plain = Decoded::new(self.open_sealed(sealed)?, Layer::Age.described(), &self.meter, self.limits);
         Ok(Step::Further(Source::Stream(Box::new(plain))))
     }
@@ -291,7 +287,8 @@ impl Opening<'_> {
     fn open_sealed<R: Read>(&self, sealed: Sealed<R>) -> Result<SealReader<R>, ArchiveError> {
         let by_passphrase = sealed.is_for_passphrase();
         let identities = if by_passphrase {
-            let nobody = || ArchiveError::Key("it is sealed with a passphrase, and there is nobody to ask for it".into());
+            let nobody =
+                || ArchiveError::Key("it is sealed with a passphrase, and there is nobody to ask for it".into());
             vec![Identity::passphrase(self.keys.passphrase()?.ok_or_else(nobody)?)]
         } else {
             self.keys.identities()?

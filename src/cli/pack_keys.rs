@@ -36,9 +36,10 @@ impl PasswordArgs {
             let bytes = std::env::var_os(PASSWORD_VARIABLE).map(std::os::unix::ffi::OsStringExt::into_vec);
             return Ok(bytes.filter(|bytes| !bytes.is_empty()).map(|bytes| Password::new(Zeroizing::new(bytes))));
         };
-        let bytes = Zeroizing::new(files::read(file).map_err(|e| {
-            CliError::new(Kind::Usage, format!("cannot read the key file {}: {e}", file.display()))
-        })?);
+        let bytes =
+            Zeroizing::new(files::read(file).map_err(|e| {
+                CliError::new(Kind::Usage, format!("cannot read the key file {}: {e}", file.display()))
+            })?);
         // The blanks that Python strips.
         let is_blank = |b: &u8| matches!(b, b' ' | b'\t'..=b'\r');
         let start = bytes.iter().take_while(|b| is_blank(b)).count();
@@ -121,8 +122,11 @@ impl SealArgs {
         }
         let terminal = Terminal::new(global, None);
         let nobody = || {
-            CliError::new(Kind::Usage, "the password of a zip.enc was not given, and there is no terminal to ask for it on")
-                .hint("set SNAPSHOT_ENCRYPTION_KEY, or name a file with --key-file")
+            CliError::new(
+                Kind::Usage,
+                "the password of a zip.enc was not given, and there is no terminal to ask for it on",
+            )
+            .hint("set SNAPSHOT_ENCRYPTION_KEY, or name a file with --key-file")
         };
         let first = terminal.ask("New password of the zip.enc").ok_or_else(nobody)?;
         let second = terminal.ask("Once more").ok_or_else(nobody)?;

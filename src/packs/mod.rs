@@ -2,14 +2,14 @@
 //!
 //! One archive format a folder: `tar`, `zip`; `dir` is a folder on a file system. What each can do is `archive::Archive`; `export` drives one of them.
 
-pub mod audit;
-mod error;
-mod import;
 mod archive;
+pub mod audit;
 pub mod checksums;
 mod dir;
+mod error;
 mod form;
 mod format;
+mod import;
 mod inventory;
 pub mod layouts;
 mod loss;
@@ -34,17 +34,17 @@ use crate::model::{Progress, Timestamp};
 
 pub use audit::{AuditError, Audited, Visitor, audit};
 pub use error::PackError;
-pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use form::Form;
 pub use format::{Compression, Format};
+pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;
 pub use members::{Take, members};
-pub use watch::{Watched, watched};
-pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
+pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+pub use watch::{Watched, watched};
 
 use archive::{Archive, Extent, Tree};
 use checksums::{line_len, put_line};
@@ -101,7 +101,6 @@ pub fn export(
         }
         Format::TarGz => {
             let mut counted = Counted { out, bytes: 0 };
-            let level = u32::try_from(level).unwrap_or_default();
             let mut member = GzipWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
             let packing = write_tar(&mut member)?;
             member.finish().and_then(Write::flush).map_err(PackError::Write)?;

@@ -148,8 +148,22 @@ fn what_we_compress_other_tools_read() {
         (&["zstd", "-dc"][..], &zst),
         (&["gzip", "-dc"], &gz),
         (&["busybox", "gunzip", "-c"], &gz),
-        (&["python3", "-c", "import gzip, sys; sys.stdout.buffer.write(gzip.GzipFile(fileobj=sys.stdin.buffer).read())"], &gz),
-        (&["python3", "-c", "import zlib, sys; d = zlib.decompressobj(31); sys.stdout.buffer.write(d.decompress(sys.stdin.buffer.read())); assert d.eof and not d.unused_data"], &gz),
+        (
+            &[
+                "python3",
+                "-c",
+                "import gzip, sys; sys.stdout.buffer.write(gzip.GzipFile(fileobj=sys.stdin.buffer).read())",
+            ],
+            &gz,
+        ),
+        (
+            &[
+                "python3",
+                "-c",
+                "import zlib, sys; d = zlib.decompressobj(31); sys.stdout.buffer.write(d.decompress(sys.stdin.buffer.read())); assert d.eof and not d.unused_data",
+            ],
+            &gz,
+        ),
     ] {
         assert!(piped(words, packed) == tar, "{words:?}");
     }
@@ -197,7 +211,10 @@ fn what_others_compress_we_read() {
             bad[at] ^= 0x10;
             let unchecked = words.contains(&"--no-check");
             let result = read(&bad, &NoKeys);
-            assert!(unchecked || matches!(result, Err(ArchiveError::Damaged(_))), "{words:?} changed at {at}: {result:?}");
+            assert!(
+                unchecked || matches!(result, Err(ArchiveError::Damaged(_))),
+                "{words:?} changed at {at}: {result:?}"
+            );
         }
     }
     assert_eq!(read(&tar, &NoKeys).unwrap(), (vec![], tar));
@@ -291,10 +308,13 @@ fn older_archives_are_opened_and_written() {
     assert_eq!(ours.len(), zip.len() + 44);
     assert!(crypt("open", &ours) == zip);
     assert_ne!(ours, under_password(&zip, "clé-ключ-😀"), "salt and nonce are fresh each time");
-    let vector = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sealed/redacted-utf8key.zip.enc")).unwrap();
+    let vector =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sealed/redacted-utf8key.zip.enc")).unwrap();
     let inner = crypt("open", &vector);
     for (bytes, wanted) in [(&theirs, &zip), (&ours, &zip), (&vector, &inner)] {
-        for input in [Input::Stream(Box::new(Cursor::new(bytes.clone()))), Input::Seekable(Box::new(Cursor::new(bytes.clone())))] {
+        for input in
+            [Input::Stream(Box::new(Cursor::new(bytes.clone()))), Input::Seekable(Box::new(Cursor::new(bytes.clone())))]
+        {
             let archive = open(input, &key, &Limits::default(), &Quiet).unwrap();
             assert!(matches!(archive.opened, Opened::Zip(_)));
             assert_eq!(drain(archive).unwrap(), (vec![Layer::Password], wanted.clone()));
@@ -323,7 +343,10 @@ fn a_zip_is_found_wherever_it_is() {
         assert!(matches!(archive.opened, Opened::Zip(_)), "{name}");
         assert_eq!(&drain(archive).unwrap().1, bytes);
     }
-    assert!(matches!(read(&behind_noise, &NoKeys), Err(ArchiveError::Unknown(_))), "of a stream no copy is made for that");
+    assert!(
+        matches!(read(&behind_noise, &NoKeys), Err(ArchiveError::Unknown(_))),
+        "of a stream no copy is made for that"
+    );
 }
 
 #[test]
@@ -335,10 +358,15 @@ fn bombs_and_what_is_no_archive_are_refused() {
     let zeros = vec![0; 130 << 20];
     let small = piped(&["zstd", "-c", "-1"], &zeros);
     assert!(zeros.len() / small.len() > 1000);
-    assert!(matches!(try_open(&small, &limits(1000, 4)), Err(ArchiveError::Limit(text)) if text.contains("--max-ratio")));
+    assert!(
+        matches!(try_open(&small, &limits(1000, 4)), Err(ArchiveError::Limit(text)) if text.contains("--max-ratio"))
+    );
     assert!(try_open(&small, &limits(1_000_000, 4)).is_ok());
     let twice = gzip(&small);
-    assert!(matches!(try_open(&twice, &limits(1000, 4)), Err(ArchiveError::Limit(_))), "what is in it counts against all that was read");
+    assert!(
+        matches!(try_open(&twice, &limits(1000, 4)), Err(ArchiveError::Limit(_))),
+        "what is in it counts against all that was read"
+    );
     let mut nested = vec![0; 10_240];
     for depth in 0..6 {
         let opened = try_open(&nested, &limits(1000, 4));
