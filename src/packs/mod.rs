@@ -3,14 +3,14 @@
 //! One archive format a folder: `tar`, `zip`; `dir` is a folder on a file system. What each can do is `archive::Archive`; `export` drives one of them.
 
 mod archive;
+pub mod audit;
 pub mod checksums;
 mod dir;
 mod error;
 mod form;
 mod format;
-mod inventory;
-pub mod audit;
 mod import;
+mod inventory;
 pub mod layouts;
 mod loss;
 pub mod manifest;
@@ -42,8 +42,8 @@ pub use manifest::SnapshotInfo;
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
-pub use watch::{Watched, watched};
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+pub use watch::{Watched, watched};
 
 use archive::{Archive, Extent, Tree};
 use checksums::{line_len, put_line};
