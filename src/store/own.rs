@@ -49,7 +49,7 @@ impl OwnChunks {
             return Ok(*own);
         }
         let missing = || StoreError::damage(format!("block {block}"), "it is missing");
-        let epoch = block_header(self.store.db(), Family::Data, block)?.ok_or_else(missing)??.epoch;
+        let epoch = block_header(&self.store.db(), Family::Data, block)?.ok_or_else(missing)??.epoch;
         let own = self.epoch.is_none_or(|own| own == epoch) || self.moved(epoch)?;
         self.blocks.insert(block, own);
         Ok(own)
