@@ -9,9 +9,13 @@ mod error;
 mod limits;
 mod member;
 mod open;
+mod sorter;
+mod spill;
 
 pub use content::{Content, FromReader, Part};
 pub use error::ArchiveError;
 pub use limits::Limits;
 pub use member::{Member, MemberKind};
 pub use open::{Opened, ReadSeek};
+pub use sorter::{Merge, Pair, Sorted, Sorter};
+pub use spill::{Cursor, Records, Spill};
