@@ -6,7 +6,6 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::archives;
 use crate::model::Kind;
 use crate::packs::layouts::{Layout, Wanted};
 use crate::packs::verify::{Checked, Found, Held, check};
@@ -40,8 +39,7 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
     let limits = args.limits.limits();
     let bar = Bar::start(out, "verify");
     let wanted = args.layout.map_or(Wanted::Any, LayoutArg::wanted);
-    let checked = open(pack, &bar).and_then(|input| {
-        let archive = archives::open(input, &args.password.keys(global), &limits, &bar).map_err(|e| failed(pack, e))?;
+    let checked = open(pack, &args.password.keys(global), &limits, &bar).and_then(|archive| {
         let around: Vec<_> = archive.around.iter().map(|layer| layer.as_str()).collect();
         let checked = check(archive.opened, &limits, wanted, &std::env::temp_dir(), &bar);
         Ok((around, checked.map_err(|e| failed(pack, e))?))
@@ -54,7 +52,7 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
         print(&checked, out)?;
     }
     for remark in checked.audited.remarks.iter().chain(&checked.remarks) {
-        out.remark(&format!("larder: {}", escaped(remark)));
+        out.remark(&format!("larder: {}: {}", pack.display(), escaped(remark)));
     }
     if checked.count == 0 {
         return Ok(Outcome::Done);
@@ -63,7 +61,8 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
     Err(CliError::new(Kind::Damage, text).hint(NEXT).told(out.json()))
 }
 
-const NEXT: &str = "what is not named above is as it should be; take the pack from another copy, or export the snapshot again";
+const NEXT: &str =
+    "what is not named above is as it should be; take the pack from another copy, or export the snapshot again";
 
 fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
     for Found { member, why } in &checked.findings {
@@ -80,14 +79,21 @@ fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
     for held in &checked.snapshots {
         let state = if held.is_whole { "whole" } else { "damaged" };
         let items = counted(held.items, "item", "items");
-        out.line(&format!("{state}: {}: snapshot {} of {}, {items}", escaped(&held.name), held.id, escaped(&held.dataset)))?;
+        out.line(&format!(
+            "{state}: {}: snapshot {} of {}, {items}",
+            escaped(&held.name),
+            held.id,
+            escaped(&held.dataset)
+        ))?;
     }
     let audited = &checked.audited;
     if checked.count == 0 {
         let (members, bytes) = (counted(audited.members, "member", "members"), human_bytes(audited.bytes));
         let how = match checked.layout {
             Some(layout) => format!("{}, as it says of itself", layout.described()),
-            None if checked.is_bare() => "every member read; there is no manifest or list of checksums to hold them against".to_owned(),
+            None if checked.is_bare() => {
+                "every member read; there is no manifest or list of checksums to hold them against".to_owned()
+            }
             None => "inventory and checksums".to_owned(),
         };
         out.line(&format!("no damage: {members}, {bytes} ({how})"))?;

@@ -266,7 +266,8 @@ impl Folder {
     fn packed_by(&self, program: &str, arguments: &[&str], carries: Carries) {
         let _ = fs::remove_file(self.out());
         let out = self.out();
-        let named = arguments.iter().map(|argument| if *argument == "OUT" { out.as_os_str() } else { argument.as_ref() });
+        let named =
+            arguments.iter().map(|argument| if *argument == "OUT" { out.as_os_str() } else { argument.as_ref() });
         run(Command::new(program).args(named).current_dir(self.root()));
         compare(&format!("{program} {arguments:?}"), &self.root(), &out, carries);
     }

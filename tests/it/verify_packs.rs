@@ -82,7 +82,8 @@ fn whole_packs_of_every_format() {
         piped.args(["verify", "-"]).stdin(Stdio::from(fs::File::open(&pack).unwrap()));
         let told = String::from_utf8_lossy(&Ran::of(&mut piped).ended(0).stdout).into_owned();
         assert!(told.contains("no damage") && told.contains("whole: tree-"), "{name}: {told}");
-        let cat = format!("cat {} | {} --store /nonexistent verify - --json", text(&pack), env!("CARGO_BIN_EXE_larder"));
+        let cat =
+            format!("cat {} | {} --store /nonexistent verify - --json", text(&pack), env!("CARGO_BIN_EXE_larder"));
         Ran::of(sandbox.client().command("sh").args(["-c", &cat])).done();
     }
 }
@@ -95,7 +96,11 @@ fn whatever_is_not_as_the_pack_says_is_named() {
         ("put(of('folder/text'), b'x' * 50000)", "content/folder/text", "BLAKE3"),
         ("put(of('folder/text'), b'short')", "content/folder/text", ""),
         ("del members[of('folder/text')]", "folder/text", ""),
-        ("m = tarfile.TarInfo(members[0][0].name + '/content/zz'); members.insert(of('checksums.sha256'), (m, b''))", "content/zz", ""),
+        (
+            "m = tarfile.TarInfo(members[0][0].name + '/content/zz'); members.insert(of('checksums.sha256'), (m, b''))",
+            "content/zz",
+            "",
+        ),
         ("members[of('folder/text')][0].mode = 0o777", "content/folder/text", "mode"),
         ("members[of('link')][0].linkname = '/etc'", "content/link", "target"),
         ("put(of('checksums.sha256'), b'')", "checksums.sha256", ""),

@@ -58,9 +58,13 @@ fn holds(opened: impl Fn() -> Result<Opened, ArchiveError>) -> bool {
     }
     for (member, _) in &found {
         let is_above = |other: &Member| {
-            other.kind != MemberKind::Folder && member.path.strip_prefix(&*other.path).is_some_and(|rest| rest.starts_with(b"/"))
+            other.kind != MemberKind::Folder
+                && member.path.strip_prefix(&*other.path).is_some_and(|rest| rest.starts_with(b"/"))
         };
-        assert!(found.len() > 200 || !found.iter().any(|(other, _)| is_above(other)), "{member:?} is below what is no folder");
+        assert!(
+            found.len() > 200 || !found.iter().any(|(other, _)| is_above(other)),
+            "{member:?} is below what is no folder"
+        );
     }
     assert_eq!((tally.members, tally.bytes), (count, bytes));
     assert!(all().is_ok_and(|again| again == (found, tally)), "it is not read the same twice");

@@ -1,7 +1,7 @@
 //! What packs say of themselves.
 
 use crate::packs::checksums::{parse_line, put_line};
-use crate::packs::manifest::{ManifestError, Piece, read_manifest};
+use crate::packs::manifest::{ManifestError, read_manifest};
 
 /// Lines of checksums.sha256.
 pub(super) fn checksums(bytes: &[u8]) -> bool {

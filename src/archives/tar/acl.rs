@@ -45,7 +45,8 @@ pub(super) fn mode(value: &[u8], mode: u16) -> u16 {
         let entry = entries().find(|entry| u16::from_le_bytes([entry[0], entry[1]]) == wanted)?;
         Some(u16::from_le_bytes([entry[2], entry[3]]))
     };
-    let place = |mode: u16, shift: u32, bits: Option<u16>| bits.map_or(mode, |bits| mode & !(7 << shift) | bits << shift);
+    let place =
+        |mode: u16, shift: u32, bits: Option<u16>| bits.map_or(mode, |bits| mode & !(7 << shift) | bits << shift);
     place(place(place(mode, 6, bits(0x01)), 3, bits(0x10).or(bits(0x04))), 0, bits(0x20))
 }
 

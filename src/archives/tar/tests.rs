@@ -254,7 +254,10 @@ fn what_is_refused() {
         (vec![other("a", b'1', "b")], "a: it is a further name of b, which is no earlier member"),
         (vec![other("a", b'2', "")], "a: it is a symlink whose target is empty"),
         (vec![other("a/", b'2', "b")], "a/: a slash stands behind its name"),
-        (vec![padded(header("a", b'2', 3, |b| b[157] = b'x'), b"abc")], "a: it is no file and says that 3 bytes follow"),
+        (
+            vec![padded(header("a", b'2', 3, |b| b[157] = b'x'), b"abc")],
+            "a: it is no file and says that 3 bytes follow",
+        ),
         (vec![sized("a", b'5')], "a: it is no file"),
         (vec![sized("a/", b'0')], "a/: it is no file"),
         (vec![other("a", b'Z', "")], "a: it is of a sort that Larder does not know: `Z`"),

@@ -50,18 +50,16 @@ pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
         start: u32_at(record, 16),
     };
     let long = long(from, at, &short)?;
-    let (end, size, start, count) = long.unwrap_or((
-        at,
-        u64::from(short.size),
-        u64::from(short.start),
-        u64::from(short.counts[1]),
-    ));
+    let (end, size, start, count) =
+        long.unwrap_or((at, u64::from(short.size), u64::from(short.start), u64::from(short.counts[1])));
     if long.is_none() && (short.disks != [0, 0] || short.counts[0] != short.counts[1]) {
         return Err(ArchiveError::damaged("the zip is one of several parts: put them together first"));
     }
     let found = end.checked_sub(size).and_then(|real| Some((real, real.checked_sub(start)?)));
     let Some((real, front)) = found else {
-        return Err(ArchiveError::damaged("the zip's end says that its directory is longer than what stands before it"));
+        return Err(ArchiveError::damaged(
+            "the zip's end says that its directory is longer than what stands before it",
+        ));
     };
     Ok(Place { front, start: real, size, count, is_short: long.is_none() })
 }
