@@ -192,6 +192,63 @@ impl<W: Write> Write for SeekableWriter<W> {
     }
 }
 
+/// Input that one thread compresses at a time. A part of the format: another number gives other bytes.
+const JOB_BYTES: u32 = 4 << 20;
+/// How much of the job before a job looks back on: an eighth of the window.
+const JOB_OVERLAP: u32 = 6;
+
+/// A stream as one zstd frame with a checksum, compressed on several threads. Its bytes follow from its content, the level and
+/// the version of zstd; not from how many threads there are, nor from how it is written.
+///
+/// Dropped before [`Self::finish`], the frame has no end, and whoever decompresses it is told.
+pub struct FrameWriter<W: Write> {
+    encoder: zstd::stream::write::Encoder<'static, W>,
+}
+
+impl<W: Write> std::fmt::Debug for FrameWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameWriter")
+    }
+}
+
+impl<W: Write> FrameWriter<W> {
+    /// Levels that may be asked for.
+    pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+    /// A frame that goes to `out`. `threads`: at least one, beside that which writes.
+    ///
+    /// # Errors
+    /// If zstd refuses the level, or has no memory.
+    pub fn new(out: W, level: i32, threads: u32) -> io::Result<Self> {
+        let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+        encoder.include_checksum(true)?;
+        // Without a thread of its own zstd cuts jobs differently.
+        encoder.multithread(threads.max(1))?;
+        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
+        encoder.set_parameter(CParameter::OverlapSizeLog(JOB_OVERLAP))?;
+        Ok(Self { encoder })
+    }
+
+    /// Ends the frame.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        self.encoder.finish()
+    }
+}
+
+impl<W: Write> Write for FrameWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.encoder.write(bytes)
+    }
+
+    /// Passes on what is compressed; what is not stays: an early end of a job would change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.get_mut().flush()
+    }
+}
+
 /// The content of a stream of zstd frames. Its window, and with it the memory, is bounded by zstd: 128 MiB.
 pub struct FrameReader<R: BufRead> {
     decoder: zstd::stream::read::Decoder<'static, R>,
@@ -235,6 +292,18 @@ mod tests {
             writer.flush().unwrap();
         }
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn one_frame_has_the_same_bytes_whatever_the_threads() {
+        let content = content();
+        let frame = |threads, step: usize| {
+            let mut writer = FrameWriter::new(Vec::new(), 3, threads).unwrap();
+            content.chunks(step).for_each(|slice| writer.write_all(slice).unwrap());
+            writer.finish().unwrap()
+        };
+        let one = frame(1, 1 << 20);
+        assert!(one == frame(4, 70_001) && read(&one).unwrap() == content);
     }
 
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -23,11 +23,12 @@ mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
 pub use cache::CacheKey;
-pub use compress::{CompressError, Effort, FrameReader, SeekableWriter, compress_frame};
+pub use compress::{CompressError, Effort, FrameReader, FrameWriter, SeekableWriter, compress_frame};
 pub use cut::Cutter;
 pub use gzip::{DEFLATE_WINDOW, GzipReader, GzipWriter, deflate_part};
 pub use hash::{
-    Authority, ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
+    Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commitment, digest, public_id_key,
+    public_seed,
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use legacy::{Bzip2Reader, XzReader};

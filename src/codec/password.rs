@@ -82,14 +82,14 @@ struct Cipher {
 type Key = Zeroizing<[u8; 32]>;
 
 impl Cipher {
-    fn new(key: &Key, nonce: &[u8; NONCE_LEN]) -> Self {
+    fn new(key: &[u8; 32], nonce: &[u8; NONCE_LEN]) -> Self {
         let mut hash_key = ghash::Key::default();
-        Aes256::new((&*key).into()).encrypt_block(&mut hash_key);
+        Aes256::new(key.into()).encrypt_block(&mut hash_key);
         let hash = GHash::new(&hash_key);
         let mut first = [0; BLOCK];
         first[..NONCE_LEN].copy_from_slice(nonce);
         first[BLOCK - 1] = 1;
-        let mut stream = Ctr32BE::<Aes256>::new((&*key).into(), (&first).into());
+        let mut stream = Ctr32BE::<Aes256>::new(key.into(), (&first).into());
         let mut mask = [0; TAG_LEN];
         stream.apply_keystream(&mut mask);
         Self { stream, hash, mask }

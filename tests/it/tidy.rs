@@ -62,7 +62,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bytes", &[]),
     ("toml", &["cli/"]),
     ("strsim", &["cli/"]),
-    ("schemars", &["cli/"]),
+    ("schemars", &["cli/", "packs/manifest/"]),
     ("log", &[]),
     ("signal_hook", &["mount/", "cli/", "main.rs"]),
     ("crossbeam_channel", &[]),

@@ -1,0 +1,306 @@
+//! `larder export`
+
+mod check;
+mod report;
+mod target;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use crate::model::{Kind, Progress, Role, SnapshotId};
+use crate::packs::{Compression, Format, Loss, Options, Packing, Subject};
+use crate::store::Store;
+
+use super::context;
+use super::error::CliError;
+use super::output::Output;
+use super::pack_file::PackFile;
+use super::place::{Found, Place};
+use super::progress::Bar;
+use super::{Global, Outcome, size};
+
+pub(super) use report::ExportJson;
+use report::{Report, references};
+use target::Written;
+
+/// Write snapshots, or parts of them, as an archive that stock tools open
+///
+/// A pack is a folder DATASET-TIME-ID8 for each snapshot: manifest.json, README.txt, the files under content/, checksums.sha256. An import makes the
+/// same tree of it again, whatever the format. --bare writes the files alone.
+///
+/// Stock tools get everything out of a tar. A zip does not carry owners, attributes, holes, hard links, devices, pipes, nor times below a second;
+/// names that are not UTF-8, or that could lead an extractor or a terminal astray, are written with U+FFFD and the hex digits of each
+/// such byte. Names in one folder that differ in letter case alone, or in how accents are written, are one name to Windows and macOS.
+/// What of this a snapshot has is told, here and in the manifest, and the exit status is 3 unless --accept-loss.
+///
+/// The same snapshot gives the same bytes: tar, a stored zip and dir for ever, what is compressed with the same version of Larder. What went to
+/// a file is read back before it gets its name.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder export latest -o web.tar.zst
+  larder export work@2026-01-01 work@2026-02-01 -o /mnt/tape/work.tar
+  larder export latest:docs latest:mail -o docs.zip --accept-loss=owners,times
+  larder export --bare home:docs -o - | tar -tf -
+  larder export --check /mnt/tape/work.tar             # is it as it was written?")]
+pub(super) struct ExportArgs {
+    /// What: snapshots, or parts of them
+    #[arg(value_name = "SNAP[:PATH]", required_unless_present = "check")]
+    what: Vec<OsString>,
+    /// Where to: a file, - for standard output, or with --format dir a folder
+    #[arg(long, short = 'o', value_name = "FILE", required_unless_present = "check", value_hint = ValueHint::AnyPath)]
+    output: Option<PathBuf>,
+    /// Only the tree, at the archive's root, without a manifest around it
+    #[arg(long)]
+    bare: bool,
+    /// The sort of pack [default: by the name of FILE, else tar]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<FormatArg>,
+    /// How the contents of a zip are compressed [default: deflate]
+    #[arg(long, value_enum, value_name = "METHOD")]
+    compression: Option<CompressionArg>,
+    /// How hard to compress: zstd 1 to 19 [default: 3], gzip and deflate 1 to 9 [default: 5]
+    #[arg(long, value_name = "N")]
+    level: Option<i32>,
+    /// Write no more than this; of what would be longer nothing is left (64K, 100M, 4G)
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    max_size: Option<u64>,
+    /// Do not read back what was written
+    #[arg(long)]
+    no_validate: bool,
+    /// Exit with 0 though stock tools do not get these things out of the pack, or any
+    #[arg(long, value_enum, value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
+    accept_loss: Vec<LossArg>,
+    /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
+    check: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Tar,
+    #[value(name = "tar.zst", alias = "tzst")]
+    TarZst,
+    #[value(name = "tar.gz", alias = "tgz")]
+    TarGz,
+    Zip,
+    Dir,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CompressionArg {
+    Stored,
+    Deflate,
+    Zstd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LossArg {
+    All,
+    Owners,
+    Times,
+    Attributes,
+    Holes,
+    HardLinks,
+    Special,
+    Names,
+    Case,
+}
+
+impl LossArg {
+    fn covers(self, loss: Loss) -> bool {
+        match self {
+            Self::All => true,
+            Self::Owners => loss == Loss::Owners,
+            Self::Times => loss == Loss::Times,
+            Self::Attributes => loss == Loss::Attributes,
+            Self::Holes => loss == Loss::Holes,
+            Self::HardLinks => loss == Loss::HardLinks,
+            Self::Special => loss == Loss::Special,
+            Self::Names => loss == Loss::Names,
+            Self::Case => loss == Loss::Case,
+        }
+    }
+}
+
+impl ExportArgs {
+    fn accepts(&self, loss: Loss) -> bool {
+        self.accept_loss.iter().any(|accepted| accepted.covers(loss))
+    }
+}
+
+pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    if let Some(file) = &args.check {
+        return check::run(file, global, out);
+    }
+    let Some(output) = &args.output else { return Ok(Outcome::Done) };
+    let places = args.what.iter().map(|w| Place::parse(w)).collect::<Result<Vec<_>, _>>()?;
+    let options = settle(args, output)?;
+    let to_stdout = output == Path::new("-");
+    refuse_stdout(to_stdout, options.format, out)?;
+    let store = context::open_for(Role::Owner, "exporting", global)?;
+    let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
+    let subjects = subjects(&found);
+    if args.bare && subjects.len() > 1 {
+        return Err(CliError::new(Kind::Usage, "a bare pack holds parts of one snapshot")
+            .hint("without --bare each snapshot has a folder of its own"));
+    }
+    tell_lacking(&found, out);
+    let file = if to_stdout { None } else { Some(PackFile::new(output, &store, global)?) };
+    let bar = Bar::start(out, "export");
+    let extent = subjects.iter().map(Subject::extent);
+    let (items, bytes) = extent.fold((0, 0_u64), |(i, b), (items, bytes)| (i + items, b.saturating_add(bytes)));
+    bar.expect(items, bytes);
+    let job =
+        target::Job { subjects: &subjects, options, max_size: args.max_size, validate: !args.no_validate, bar: &bar };
+    let written = job.run(file.as_ref());
+    bar.finish();
+    let written = written?;
+    store.note_reads(context::now());
+    let recorded = record(&store, output, &subjects, &written, out);
+    let report = Report { args, output, options, subjects: &subjects, written: &written, recorded };
+    report.tell(&references(&subjects, &bar)?, out)?;
+    Ok(outcome(args, &written.packing))
+}
+
+fn refuse_stdout(to_stdout: bool, format: Format, out: &Output) -> Result<(), CliError> {
+    if !to_stdout {
+        return Ok(());
+    }
+    let word = format.as_str();
+    if format == Format::Dir {
+        return Err(CliError::new(Kind::Usage, "a folder cannot go to standard output").hint("name a folder with -o"));
+    }
+    if io::stdout().is_terminal() {
+        return Err(CliError::new(Kind::Usage, format!("a {word} does not belong on a terminal"))
+            .hint("name a file with -o, or use a pipe"));
+    }
+    if out.json() {
+        return Err(CliError::new(Kind::Usage, "--json and a pack cannot both go to standard output")
+            .hint("name a file with -o"));
+    }
+    Ok(())
+}
+
+/// Each snapshot once, in the order in which they were named, with all that is wanted of it.
+fn subjects(found: &[Found]) -> Vec<Subject> {
+    let mut ids: Vec<SnapshotId> = Vec::new();
+    for one in found {
+        if !ids.contains(&one.id) {
+            ids.push(one.id);
+        }
+    }
+    let subject = |id: &SnapshotId| {
+        let own = || found.iter().filter(|f| f.id == *id);
+        let starts = own().map(|f| (f.path.clone().into(), f.entry.clone())).collect();
+        own().next().map(|first| Subject::new(&first.pages, *id, &first.manifest, starts))
+    };
+    ids.iter().filter_map(subject).collect()
+}
+
+fn tell_lacking(found: &[Found], out: &Output) {
+    let mut told: Vec<SnapshotId> = Vec::new();
+    for one in found.iter().filter(|f| f.lacking().is_some()) {
+        if !told.contains(&one.id) {
+            told.push(one.id);
+            let lacking = one.lacking().unwrap_or_default();
+            out.remark(&format!("larder: {lacking} when it was captured"));
+        }
+    }
+}
+
+/// Remembers the pack, so that --check knows it. What stands in the way of that does not make the pack worse.
+fn record(store: &Store, output: &Path, subjects: &[Subject], written: &Written, out: &Output) -> bool {
+    let Some(sum) = &written.sum else { return false };
+    let ids: Vec<_> = subjects.iter().map(Subject::id).collect();
+    let name =
+        Some(output).filter(|_| written.is_file).and_then(Path::file_name).map(std::os::unix::ffi::OsStrExt::as_bytes);
+    let begun = std::time::Instant::now();
+    let patience = || begun.elapsed() < std::time::Duration::from_secs(10);
+    let kept = store.keep_pack(sum, name, &ids, context::now(), &patience);
+    if let Err(e) = &kept {
+        out.remark(&format!("larder: the store does not remember this pack, so --check will not know it: {e}"));
+    }
+    kept.is_ok()
+}
+
+fn outcome(args: &ExportArgs, packing: &Packing) -> Outcome {
+    if packing.losses.iter().all(|(loss, ..)| args.accepts(loss)) { Outcome::Done } else { Outcome::Partial }
+}
+
+/// Format and level, as asked for or as the file's name says.
+fn settle(args: &ExportArgs, output: &Path) -> Result<Options, CliError> {
+    let format = match args.format {
+        Some(FormatArg::Tar) => Format::Tar,
+        Some(FormatArg::TarZst) => Format::TarZst,
+        Some(FormatArg::TarGz) => Format::TarGz,
+        Some(FormatArg::Zip) => Format::Zip(Compression::Deflate),
+        Some(FormatArg::Dir) => Format::Dir,
+        None => by_name(output)?,
+    };
+    let format = match (format, args.compression) {
+        (other, None) => other,
+        (Format::Zip(_), Some(CompressionArg::Stored)) => Format::Zip(Compression::Stored),
+        (Format::Zip(_), Some(CompressionArg::Deflate)) => Format::Zip(Compression::Deflate),
+        (Format::Zip(_), Some(CompressionArg::Zstd)) => Format::Zip(Compression::Zstd),
+        (other, Some(_)) => {
+            let message = format!("--compression is for zips; the pack would be a {}", other.as_str());
+            return Err(CliError::new(Kind::Usage, message).hint("of tars the format says it: tar, tar.gz, tar.zst"));
+        }
+    };
+    let options = Options { format, level: args.level, bare: args.bare };
+    match (args.level, format.levels()) {
+        (Some(level), Some(levels)) if !levels.contains(&level) => {
+            let (least, most) = levels.into_inner();
+            Err(CliError::new(Kind::Usage, format!("{} has the levels {least} to {most}", format.as_str())))
+        }
+        (Some(_), None) => {
+            Err(CliError::new(Kind::Usage, format!("this {} is not compressed and has no level", format.as_str()))
+                .hint("--format tar.zst is compressed"))
+        }
+        _ => Ok(options),
+    }
+}
+
+fn by_name(path: &Path) -> Result<Format, CliError> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
+    let ends = |list: &[&str]| list.iter().any(|end| name.ends_with(end.as_bytes()));
+    if ends(&[".tar.zst", ".tzst"]) {
+        Ok(Format::TarZst)
+    } else if ends(&[".tar.gz", ".tgz"]) {
+        Ok(Format::TarGz)
+    } else if ends(&[".zip"]) {
+        Ok(Format::Zip(Compression::Deflate))
+    } else if ends(&[".gz", ".xz", ".txz", ".bz2", ".tbz2", ".lz4", ".zst", ".7z", ".rar"]) {
+        Err(CliError::new(Kind::Usage, format!("{} names a format that there is not", path.display()))
+            .hint("name it .tar, .tar.zst, .tar.gz or .zip, or choose with --format"))
+    } else {
+        Ok(Format::Tar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_by_name() {
+        let format = |name: &str| by_name(Path::new(name)).map_err(|e| e.kind);
+        for (name, wanted) in [
+            ("-", Ok(Format::Tar)),
+            ("a/b.tar", Ok(Format::Tar)),
+            ("no.extension", Ok(Format::Tar)),
+            ("x.tar.zst", Ok(Format::TarZst)),
+            ("X.TZST", Ok(Format::TarZst)),
+            ("x.zip", Ok(Format::Zip(Compression::Deflate))),
+            ("x.tar.gz", Ok(Format::TarGz)),
+            ("x.tar.xz", Err(Kind::Usage)),
+            ("x.7z", Err(Kind::Usage)),
+        ] {
+            assert_eq!(format(name), wanted, "{name}");
+        }
+    }
+}
