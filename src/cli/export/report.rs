@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::Progress;
 use crate::ops::reference::look_at;
-use crate::packs::{Loss, Options, Seal, Subject};
+use crate::packs::{Loss, Options, Subject};
 
 use super::super::error::CliError;
 use super::super::output::{Output, counted, human_bytes};
@@ -33,9 +33,7 @@ pub(in crate::cli) struct WrittenJson {
     output: String,
     /// `tar`, `tar.zst`, `tar.gz`, `zip` or `dir`.
     format: &'static str,
-    /// `age` or `zip.enc`, if it is sealed: then its bytes are others each time.
-    sealed: Option<&'static str>,
-    /// The rules that the bytes follow, below a seal.
+    /// The rules that the bytes follow.
     canonical_form: &'static str,
     /// How hard it is compressed; nothing if it is not.
     level: Option<i32>,
@@ -103,7 +101,6 @@ pub(super) struct Report<'a> {
     pub(super) args: &'a ExportArgs,
     pub(super) output: &'a Path,
     pub(super) options: Options,
-    pub(super) seal: Option<&'a Seal>,
     pub(super) subjects: &'a [Subject],
     pub(super) written: &'a Written,
     pub(super) recorded: bool,
@@ -187,10 +184,6 @@ impl Report<'_> {
             snapshots: self.subjects.iter().map(packed).collect(),
             output: self.output.to_string_lossy().into_owned(),
             format: self.options.format.as_str(),
-            sealed: self.seal.map(|seal| match seal {
-                Seal::Age(_) => "age",
-                Seal::Password(_) => "zip.enc",
-            }),
             canonical_form: self.options.format.form().as_str(),
             level: self.options.level.or(self.options.format.default_level()),
             bare,

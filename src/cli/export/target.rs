@@ -1,14 +1,14 @@
 //! Writing a pack to where it goes, and proving that it is there.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{Advice, FileType};
 
 use crate::codec::Sha256;
 use crate::model::{Kind, Progress};
-use crate::packs::{Format, Options, PackError, Packing, Seal, Sink, Subject, export, export_into};
+use crate::packs::{Format, Options, PackError, Packing, Sink, Subject, export, export_into};
 
 use super::super::error::CliError;
 use super::super::output::{human_bytes, stdout_unbuffered};
@@ -19,7 +19,6 @@ use super::super::progress::Bar;
 pub(super) struct Job<'a> {
     pub(super) subjects: &'a [Subject],
     pub(super) options: Options,
-    pub(super) seal: Option<&'a Seal>,
     pub(super) max_size: Option<u64>,
     pub(super) validate: bool,
     pub(super) bar: &'a Bar,
@@ -68,22 +67,13 @@ impl Job<'_> {
 
     fn write(&self, out: &mut File, sum: bool) -> Result<Written, CliError> {
         let mut sink = Sink::new(out, sum, self.max_size);
-        let packing = match self.sealed(&mut sink) {
+        let packing = match export(self.subjects, self.options, &mut sink, self.bar) {
             Err(_) if sink.is_over() => return Err(self.too_large(sink.bytes())),
             Err(PackError::Write(e)) if e.kind() == io::ErrorKind::BrokenPipe => return Err(CliError::output(&e)),
             other => other?,
         };
         let bytes = sink.bytes();
         Ok(Written { packing, bytes, sum: sink.sum(), is_file: false, validated: false })
-    }
-
-    /// Writes the pack with its seal around it.
-    fn sealed(&self, out: &mut dyn Write) -> Result<Packing, PackError> {
-        let Some(seal) = self.seal else { return export(self.subjects, self.options, out, self.bar) };
-        let mut sealing = seal.writer(Box::new(out)).map_err(PackError::Write)?;
-        let packing = export(self.subjects, self.options, &mut sealing, self.bar)?;
-        sealing.finish().map_err(PackError::Write)?;
-        Ok(packing)
     }
 
     fn folder(&self, file: &PackFile) -> Result<Written, CliError> {
