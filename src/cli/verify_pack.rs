@@ -36,6 +36,10 @@ pub(super) struct VerifyPackArgs {
 }
 
 pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    if pack.join("header").is_file() && pack.join("db").is_dir() {
+        let text = format!("{} is a store, not a pack", pack.display());
+        return Err(CliError::new(Kind::Usage, text).hint(format!("larder --store {} verify", pack.display())));
+    }
     let limits = args.limits.limits();
     let bar = Bar::start(out, "verify");
     let wanted = args.layout.map_or(Wanted::Any, LayoutArg::wanted);

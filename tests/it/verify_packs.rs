@@ -86,6 +86,16 @@ fn whole_packs_of_every_format() {
             format!("cat {} | {} --store /nonexistent verify - --json", text(&pack), env!("CARGO_BIN_EXE_larder"));
         Ran::of(sandbox.client().command("sh").args(["-c", &cat])).done();
     }
+    let folder = sandbox.path("as-folder");
+    sandbox.larder(["export", "tree", "--format", "dir", "-o", text(&folder)]).done();
+    let pack = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    for at in [&folder, &pack] {
+        let report = verified(&sandbox, text(at)).json();
+        assert_eq!((&report["damaged"], &report["snapshots"][0]["whole"]), (&false.into(), &true.into()), "{report}");
+    }
+    fs::write(pack.join("content/folder/text"), "changed").unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&verified(&sandbox, text(&pack)).ended(13).stdout).unwrap();
+    assert!(findings(&report).iter().any(|f| f.contains("content/folder/text")), "{report}");
 }
 
 #[test]
@@ -171,5 +181,7 @@ fn other_archives_are_read_and_hostile_ones_refused() {
     sandbox.larder(["verify", text(&bomb), "--read-data"]).refused(2, "--read-data");
     fs::write(&bomb, "no archive").unwrap();
     sandbox.larder(["verify", text(&bomb)]).refused(2, "no archive");
+    sandbox.larder(["init", "--unencrypted"]).done();
+    sandbox.larder(["verify", text(&sandbox.store())]).refused(2, "--store");
     sandbox.larder(["verify", "/nonexistent.tar"]).refused(10, "cannot read");
 }
