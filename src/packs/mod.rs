@@ -1,6 +1,7 @@
 //! Packs: a snapshot, or part of one, as a portable file. One format a file; `members` reads what others have packed.
 
 mod error;
+pub mod laid_out;
 pub mod layouts;
 mod loss;
 mod members;

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod checksums;
+mod compose;
 mod fault;
 mod investigation;
 mod item;
@@ -17,11 +18,14 @@ mod provenance;
 mod rows;
 mod shown;
 
+pub use compose::{ComposeError, Content, Laid, Plan, Read, Told, plan};
 pub use fault::{Fault, LayoutError, Seen};
 pub use metadata::{MetadataError, SUPPORTED};
 pub use observer::Observer;
 pub use provenance::{Provenance, labels};
 
+/// The version of investigation archives that is written.
+const INVESTIGATION_VERSION: &str = "1.0";
 /// The version of export bundles that is known.
 const BUNDLE_VERSION: &str = "1";
 
