@@ -28,6 +28,12 @@ pub trait Content {
 /// A stream without holes.
 pub struct FromReader<'a>(&'a mut dyn Read);
 
+impl std::fmt::Debug for FromReader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FromReader")
+    }
+}
+
 impl<'a> FromReader<'a> {
     /// Takes a stream from where it stands.
     pub fn new(reader: &'a mut dyn Read) -> Self {

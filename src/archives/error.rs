@@ -9,7 +9,7 @@ use crate::model::{Failure, Kind};
 pub enum ArchiveError {
     /// It cannot be read: the system says why.
     #[error("{0}")]
-    Read(#[from] io::Error),
+    Read(#[source] io::Error),
     /// It is none that Larder knows.
     #[error("this is no archive that Larder knows: {0}")]
     Unknown(String),
@@ -30,6 +30,37 @@ pub enum ArchiveError {
     /// No key opens it.
     #[error("{0}")]
     Key(String),
+    /// The user stopped it.
+    #[error("stopped")]
+    Interrupted,
+}
+
+impl ArchiveError {
+    /// A member that is not let in.
+    pub(super) fn refused(member: &[u8], why: impl Into<String>) -> Self {
+        Self::Refused { member: printable(member), why: why.into() }
+    }
+
+    /// Something that ends early or contradicts itself.
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(what.into())
+    }
+}
+
+/// What a stream gives as its error holds what is wrong with the archive, if it is that.
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Read)
+    }
+}
+
+impl From<ArchiveError> for io::Error {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Read(error) => error,
+            other => Self::other(other),
+        }
+    }
 }
 
 impl Failure for ArchiveError {
@@ -39,6 +70,37 @@ impl Failure for ArchiveError {
             Self::Unknown(_) => Kind::Usage,
             Self::Damaged(_) | Self::Refused { .. } | Self::Limit(_) => Kind::Damage,
             Self::Key(_) => Kind::WrongKey,
+            Self::Interrupted => Kind::Interrupted,
         }
+    }
+}
+
+/// A name as it can be shown: what is not text, moves a cursor or turns the direction of writing is replaced.
+#[must_use]
+pub fn printable(name: &[u8]) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut text = String::with_capacity(name.len());
+    for c in String::from_utf8_lossy(name).chars() {
+        if c.is_control() || turns(c) { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    if text.is_empty() { "the root".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_goes_through_streams_and_comes_out_the_same() {
+        let through = |error: ArchiveError| ArchiveError::from(io::Error::from(error));
+        assert!(matches!(through(ArchiveError::Limit("much".to_owned())), ArchiveError::Limit(text) if text == "much"));
+        let read = through(ArchiveError::Read(io::ErrorKind::NotFound.into()));
+        assert!(matches!(read, ArchiveError::Read(e) if e.kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn names_that_can_be_shown() {
+        assert_eq!(printable(b"a\n\xff\x1b[2J\xe2\x80\xae"), "a\\n\u{fffd}\\u{1b}[2J\\u{202e}");
+        assert_eq!(printable(b""), "the root");
     }
 }

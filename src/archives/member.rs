@@ -2,6 +2,9 @@
 
 use crate::model::Timestamp;
 
+use super::content::Content;
+use super::error::ArchiveError;
+
 /// A member. What the archive does not say is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -50,4 +53,40 @@ pub enum MemberKind {
     BlockDevice(u32, u32),
     /// A socket.
     Socket,
+}
+
+impl Member {
+    /// A member of which nothing is known but what it is: at the root, with the mode that such things usually have.
+    #[must_use]
+    pub fn new(kind: MemberKind) -> Self {
+        let mode = match kind {
+            MemberKind::Folder => 0o755,
+            MemberKind::Symlink(_) => 0o777,
+            _ => 0o644,
+        };
+        Self {
+            path: Box::default(),
+            kind,
+            mode,
+            uid: None,
+            gid: None,
+            user: Box::default(),
+            group: Box::default(),
+            mtime: None,
+            btime: None,
+            xattrs: Vec::new(),
+        }
+    }
+}
+
+/// What gives members, and the content of the one that it gave last.
+pub trait Members: Content {
+    /// The next member. What was not read of the last one's content is passed over.
+    ///
+    /// # Errors
+    /// If there is none that can be read or let in.
+    fn member(&mut self) -> Result<Option<Member>, ArchiveError>;
+
+    /// What was strange so far, and did not stop the reading.
+    fn remarks(&mut self) -> Vec<String>;
 }

@@ -6,12 +6,24 @@
 
 mod content;
 mod error;
+mod fold;
 mod limits;
 mod member;
+mod names;
 mod open;
+mod path;
+mod read;
+mod remarks;
+mod tar;
+mod zip;
+mod sorter;
+mod spill;
 
 pub use content::{Content, FromReader, Part};
-pub use error::ArchiveError;
-pub use limits::Limits;
-pub use member::{Member, MemberKind};
+pub use error::{ArchiveError, printable};
+pub use limits::{Alike, Limits};
+pub use member::{Member, MemberKind, Members};
 pub use open::{Opened, ReadSeek};
+pub use read::{Tally, read};
+pub use sorter::{Merge, Pair, Sorted, Sorter};
+pub use spill::{Cursor, Records, Spill};

@@ -2,12 +2,16 @@
 
 use std::io::{Read, Seek};
 
+use super::member::Members;
+
 /// An archive with nothing around it.
 pub enum Opened {
     /// A tar, from its first byte. Read to its end, it tells whether what lay around it was whole.
     Tar(Box<dyn Read + Send>),
     /// A zip.
     Zip(Box<dyn ReadSeek>),
+    /// What gives members in some other way.
+    Members(Box<dyn Members + Send>),
 }
 
 impl std::fmt::Debug for Opened {
@@ -15,6 +19,7 @@ impl std::fmt::Debug for Opened {
         f.write_str(match self {
             Self::Tar(_) => "Tar",
             Self::Zip(_) => "Zip",
+            Self::Members(_) => "Members",
         })
     }
 }

@@ -19,7 +19,7 @@ const MAX_JSON: u64 = 4 << 20;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What the snapshot says about itself")]
 pub(super) struct EvidenceArgs {
-    /// What it is made for [default: manual]
+    /// What it is made for [default: manual; of an import: import]
     #[arg(long, value_name = "KIND", value_parser = kinds())]
     pub(super) kind: Option<SnapshotKind>,
     /// What it is about (a project, a group, …)

@@ -19,7 +19,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Capture", &["init", "snapshot"]),
     ("Look", &["list", "show", "ls", "cat"]),
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
-    ("Give back", &["restore", "mount", "unmount", "export"]),
+    ("Give back", &["restore", "mount", "unmount", "export", "import", "unpack"]),
     ("Keep", &["forget", "hold", "release", "policy"]),
     ("Care", &["verify", "gc", "repair", "heal", "key"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
@@ -35,6 +35,8 @@ const STATUSES: &[(&str, &[u8])] = &[
     ("release", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("policy", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("export", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
+    ("import", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
+    ("unpack", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     ("diff", &[0, 1, 2, 3, 10, 12, 13, 14, 130]),
     // A signal is how a mount ends in order.
     ("mount", &[0, 1, 2, 10, 12, 13, 14]),

@@ -27,10 +27,13 @@ mod help;
 mod history;
 mod hold;
 mod hold_json;
+//TMPmod import;
 mod init;
 mod keep;
 mod key;
+//TMPmod layout_arg;
 mod leave_out;
+//TMPmod limit_args;
 mod list;
 mod logger;
 mod ls;
@@ -38,6 +41,7 @@ mod man;
 mod mount;
 mod output;
 mod pack_file;
+//TMPmod pack_input;
 mod place;
 mod policy;
 mod profile;
@@ -57,6 +61,7 @@ mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;
+//TMPmod unpack;
 mod verdicts;
 mod verify;
 mod verify_json;
@@ -152,6 +157,8 @@ enum Command {
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
     Export(export::ExportArgs),
+    //TMPImport(Box<import::ImportArgs>),
+    //TMPUnpack(unpack::UnpackArgs),
     Forget(forget::ForgetArgs),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -186,6 +193,8 @@ impl Command {
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
+            //TMPSelf::Import(args) => import::run(*args, global, out),
+            //TMPSelf::Unpack(args) => unpack::run(&args, global, out),
             Self::Forget(args) => forget::run(&args, global, out),
             Self::Hold(args) => hold::run(&args, global, out),
             Self::Release(args) => hold::run_release(&args, global, out),

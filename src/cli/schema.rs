@@ -49,6 +49,8 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("why-new", schema_of::<why::WhyJson>),
     ("restore", schema_of::<changes::RestoreReportJson>),
     ("export", schema_of::<export::ExportJson>),
+    //TMP("import", schema_of::<import::ImportJson>),
+    //TMP("unpack", schema_of::<unpack::UnpackJson>),
     ("mount", schema_of::<mount::MountReportJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
     ("forget", schema_of::<verdicts::VerdictsJson>),

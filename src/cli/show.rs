@@ -84,6 +84,7 @@ fn rows(id: &str, m: &Manifest) -> Vec<(&'static str, String)> {
         ("retention", e.retention_class.clone()),
         ("metrics", e.metrics.clone()),
         ("payload", e.payload.clone()),
+        ("origin", m.origin().map(str::to_owned)),
     ];
     rows.extend(optional.into_iter().filter_map(|(k, v)| v.map(|v| (k, v))));
     rows.extend(m.labels.iter().map(|(k, v)| ("label", format!("{k}={v}"))));

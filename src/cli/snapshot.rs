@@ -242,7 +242,7 @@ fn options(args: SnapshotArgs, input: &Input) -> Result<CaptureOptions, CliError
 }
 
 /// The size of a block, in the bounds that make sense.
-fn block_size(text: &str) -> Result<usize, String> {
+pub(super) fn block_size(text: &str) -> Result<usize, String> {
     let bytes = size::parse(text)?;
     let fits = usize::try_from(bytes).ok().filter(|bytes| (32 << 10..=4 << 20).contains(bytes));
     fits.ok_or_else(|| "a block has 32K to 4M".to_owned())

@@ -76,6 +76,8 @@ pub(super) struct SnapshotJson {
     metrics: Option<serde_json::Value>,
     /// Anything else.
     payload: Option<serde_json::Value>,
+    /// Where it comes from, if it was not captured but imported.
+    origin: Option<serde_json::Value>,
     /// What `larder hold` set on it and nobody lifted, those too whose time is over.
     holds: Vec<HoldJson>,
 }
@@ -143,6 +145,7 @@ impl SnapshotJson {
             retention_class: m.evidence.retention_class.clone(),
             metrics: json(&m.evidence.metrics),
             payload: json(&m.evidence.payload),
+            origin: json(&m.origin().map(str::to_owned)),
             holds: holds.map(HoldJson::from).collect(),
         }
     }

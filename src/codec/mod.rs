@@ -11,6 +11,7 @@ mod identity;
 mod seal;
 mod sha256;
 mod spare;
+mod spill;
 mod voucher;
 mod wrap;
 
@@ -25,6 +26,7 @@ pub use identity::{Identity, generate_identity, parse_identities, recipient_of, 
 pub use seal::{Class, DataKey, SealError, random_bytes};
 pub use sha256::Sha256;
 pub use spare::Bytes;
+pub use spill::SpillKey;
 pub use voucher::VoucherKey;
 pub use wrap::{
     Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, is_empty_passphrase, is_passphrase_file,

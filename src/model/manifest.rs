@@ -177,6 +177,18 @@ pub struct Manifest {
     pub ext: Ext,
 }
 
+impl Manifest {
+    /// Tag in `ext` of where it comes from.
+    pub const ORIGIN: u32 = 1;
+
+    /// Where it comes from, if it was not captured: a JSON object.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        let (_, bytes) = self.ext.iter().find(|(tag, _)| *tag == Self::ORIGIN)?;
+        std::str::from_utf8(bytes).ok()
+    }
+}
+
 /// What a log entry records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKind {

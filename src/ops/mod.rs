@@ -8,8 +8,11 @@ pub mod gc;
 pub mod growth;
 pub mod heal;
 pub mod history;
+mod laid_out;
+mod member_entry;
 pub(crate) mod mounts;
 mod own;
+mod owners;
 mod query;
 pub mod read;
 pub mod reference;
@@ -20,4 +23,5 @@ mod source;
 pub mod stats;
 pub mod verify;
 
+pub use laid_out::laid_out;
 pub use query::QueryError;

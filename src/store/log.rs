@@ -68,7 +68,7 @@ pub struct NewSnapshot {
     pub root: Entry,
     /// Map of hard links.
     pub links: Option<LinksRef>,
-    /// Sums; the store fills in new and stored bytes.
+    /// Sums; the store fills in new and stored bytes, unless several snapshots come at once.
     pub statistics: Statistics,
     /// When the capture began.
     pub client_time: Timestamp,
@@ -90,6 +90,8 @@ pub struct NewSnapshot {
     pub references: Vec<Reference>,
     /// Evidence fields.
     pub evidence: Evidence,
+    /// Where it comes from, if it was not captured: a JSON object.
+    pub origin: Option<String>,
 }
 
 impl Store {

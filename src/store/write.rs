@@ -4,7 +4,7 @@
 //! files, has each file ingested by rename and then writes its index entries (I3, I4). The commit is one synced write and a
 //! flush; only then is the snapshot acknowledged.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -318,85 +318,122 @@ impl Writer {
         self.settle().err()
     }
 
+    /// Plain bytes that were put so far, and what they take, compressed and sealed.
+    #[must_use]
+    pub fn put_bytes(&self) -> (u64, u64) {
+        (self.shared.new_bytes.load(Ordering::SeqCst), self.shared.stored_bytes.load(Ordering::SeqCst))
+    }
+
     /// Commits a snapshot of what was put. When this returns, it survives a power cut.
     ///
     /// # Errors
     /// If writing fails; then the snapshot is absent.
-    pub fn commit(mut self, new: NewSnapshot, now: Timestamp) -> Result<CommitInfo, StoreError> {
+    pub fn commit(mut self, mut new: NewSnapshot, now: Timestamp) -> Result<CommitInfo, StoreError> {
         self.settle()?;
-        let db = &self.shared.db;
-        let keyring = self.store.keyring();
-        let ids = keyring.ids();
-        let (before, previous) = newest_entry(db)?;
-        let dataset_key = ids.dataset(&new.dataset);
-        let parent = dataset_record(db, ids, dataset_key)?;
-        let mut statistics = new.statistics;
-        statistics.new_bytes = self.shared.new_bytes.load(Ordering::SeqCst);
-        statistics.stored_bytes = self.shared.stored_bytes.load(Ordering::SeqCst);
-        let manifest = Manifest {
-            sequence: before + 1,
-            previous,
-            arrival: now,
-            kind: new.kind,
-            dataset: new.dataset,
-            parent: parent.as_ref().map(|p| p.manifest),
-            root: new.root,
-            links: new.links,
-            statistics,
-            client_time: new.client_time,
-            host: new.host,
-            user: new.user,
-            program: new.program,
-            sources: new.sources,
-            git_revision: new.git_revision,
-            reason: new.reason,
-            labels: new.labels,
-            references: new.references,
-            evidence: new.evidence,
-            ext: Vec::new(),
-        };
-        let plain = to_bytes(&manifest);
-        if plain.len() > crate::format::MAX_MANIFEST {
-            return Err(StoreError::Refused(
-                "labels, metrics and payload together are longer than a manifest may be".to_owned(),
-            ));
-        }
-        let id = ids.manifest(&plain);
-        let epoch = &self.shared.epoch;
-        let entry = LogEntry {
-            kind: LogKind::Snapshot,
-            sequence: manifest.sequence,
-            arrival: now,
-            dataset: dataset_key,
-            manifest: id,
-            previous,
-            writer: keyring.name(),
-            ext: Vec::new(),
-        };
-        let seal =
-            |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
-        let record = DatasetRecord {
-            head: manifest.sequence,
-            manifest: id,
-            count: parent.map_or(0, |p| p.count).saturating_add(1),
-            name: seal(Family::Datasets, dataset_key.as_bytes(), manifest.dataset.as_str().as_bytes()),
-            ext: Vec::new(),
-        }
-        .to_bytes();
-        let record = join_mac(record.clone(), &ids.mac(MacLabel::Dataset, &[dataset_key.as_bytes(), &record]));
+        (new.statistics.new_bytes, new.statistics.stored_bytes) = self.put_bytes();
+        let nothing = || StoreError::Refused("nothing was committed".to_owned());
+        self.commit_all(vec![new], now)?.pop().ok_or_else(nothing)
+    }
+
+    /// Commits several snapshots at once, in their order, with the sums that they have: all of them, or none.
+    ///
+    /// # Errors
+    /// If writing fails; then none of them is there.
+    pub fn commit_all(mut self, new: Vec<NewSnapshot>, now: Timestamp) -> Result<Vec<CommitInfo>, StoreError> {
+        self.settle()?;
+        let (store, db, epoch) = (&self.store, &self.shared.db, &self.shared.epoch);
+        let (mut sequence, mut previous) = newest_entry(db)?;
         let mut rows = Rows::default();
         rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
-        rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
-        let log_hash = add_entry(&self.store, &mut rows, entry);
-        rows.put(Family::Datasets, dataset_key.as_bytes(), &record);
-        log::debug!("committing entry {}", manifest.sequence);
-        publish(&self.store, db, &rows, manifest.sequence, log_hash)?;
-        log::info!("snapshot {id} committed as entry {} of the log", manifest.sequence);
+        let (mut committed, mut records) = (Vec::<CommitInfo>::new(), HashMap::new());
+        for new in new {
+            let key = store.keyring().ids().dataset(&new.dataset);
+            let parent: Option<DatasetRecord> = match records.remove(&key) {
+                Some(record) => Some(record),
+                None => dataset_record(db, store.keyring().ids(), key)?,
+            };
+            sequence += 1;
+            let place = (sequence, previous, now);
+            let (info, record) = add_snapshot(store, epoch, &mut rows, new, place, parent.as_ref())?;
+            previous = info.log_hash;
+            committed.push(info);
+            records.insert(key, record);
+        }
+        publish(store, db, &rows, sequence, previous)?;
+        for info in &committed {
+            log::info!("snapshot {} committed as entry {} of the log", info.id, info.manifest.sequence);
+        }
         if let Err(e) = db.merge() {
             log::warn!("small files of the database stay as they are: {e}");
         }
-        Ok(CommitInfo { id, manifest, log_hash })
+        Ok(committed)
     }
+}
+
+/// Adds the rows of a snapshot: its manifest, its entry of the log, its dataset. `place`: its sequence, the hash of the entry before,
+/// its arrival.
+fn add_snapshot(
+    store: &Store,
+    epoch: &OwnEpoch,
+    rows: &mut Rows,
+    new: NewSnapshot,
+    (sequence, previous, now): (u64, Digest, Timestamp),
+    parent: Option<&DatasetRecord>,
+) -> Result<(CommitInfo, DatasetRecord), StoreError> {
+    let ids = store.keyring().ids();
+    let manifest = Manifest {
+        sequence,
+        previous,
+        arrival: now,
+        kind: new.kind,
+        dataset: new.dataset,
+        parent: parent.map(|p| p.manifest),
+        root: new.root,
+        links: new.links,
+        statistics: new.statistics,
+        client_time: new.client_time,
+        host: new.host,
+        user: new.user,
+        program: new.program,
+        sources: new.sources,
+        git_revision: new.git_revision,
+        reason: new.reason,
+        labels: new.labels,
+        references: new.references,
+        evidence: new.evidence,
+        ext: new.origin.map(|origin| (Manifest::ORIGIN, origin.into_bytes())).into_iter().collect(),
+    };
+    let plain = to_bytes(&manifest);
+    if plain.len() > crate::format::MAX_MANIFEST {
+        return Err(StoreError::Refused(
+            "labels, metrics and payload together are longer than a manifest may be".to_owned(),
+        ));
+    }
+    let (id, dataset) = (ids.manifest(&plain), ids.dataset(&manifest.dataset));
+    let entry = LogEntry {
+        kind: LogKind::Snapshot,
+        sequence,
+        arrival: now,
+        dataset,
+        manifest: id,
+        previous,
+        writer: store.keyring().name(),
+        ext: Vec::new(),
+    };
+    let seal = |family: Family, key: &[u8], plain: &[u8]| seal_value(epoch.id, &epoch.page, family.name(), key, plain);
+    let record = DatasetRecord {
+        head: sequence,
+        manifest: id,
+        count: parent.map_or(0, |p| p.count).saturating_add(1),
+        name: seal(Family::Datasets, dataset.as_bytes(), manifest.dataset.as_str().as_bytes()),
+        ext: Vec::new(),
+    };
+    let bytes = record.to_bytes();
+    let bytes = join_mac(bytes.clone(), &ids.mac(MacLabel::Dataset, &[dataset.as_bytes(), &bytes]));
+    rows.put(Family::Manifests, id.as_bytes(), &seal(Family::Manifests, id.as_bytes(), &plain));
+    let log_hash = add_entry(store, rows, entry);
+    rows.put(Family::Datasets, dataset.as_bytes(), &bytes);
+    Ok((CommitInfo { id, manifest, log_hash }, record))
 }
 
 impl Drop for Writer {

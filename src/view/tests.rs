@@ -122,6 +122,7 @@ fn new(root: Entry, links: Option<LinksRef>) -> NewSnapshot {
         labels: Vec::new(),
         references: Vec::new(),
         evidence: Evidence::default(),
+        origin: None,
     }
 }
 

@@ -23,12 +23,14 @@ mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
+mod foreign; // archives as other programs make them, read as they are
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod full_disk; // no byte or no inode left
 mod gc; // snapshots given up, and their room given back
 mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
+//TMPmod importing; // packs, and archives of others, as snapshots: whole or not at all
 mod keys; // keys come and go, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
@@ -63,4 +65,5 @@ mod streams; // standard input, what commands print, and captures that are stopp
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing
+//TMPmod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over

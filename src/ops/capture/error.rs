@@ -1,7 +1,9 @@
 //! What stops a capture.
 
+use std::io;
 use std::path::PathBuf;
 
+use crate::archives::ArchiveError;
 use crate::model::{Failure, Kind};
 use crate::store::StoreError;
 
@@ -34,6 +36,17 @@ pub enum CaptureError {
     /// The stream broke off.
     #[error("no snapshot was made: {0}")]
     Stream(String),
+    /// What was to be taken in cannot be read on.
+    #[error("{0}")]
+    Content(#[from] io::Error),
+    /// Something that no snapshot can hold.
+    #[error("{path}: {why}; nothing was taken in")]
+    Refused {
+        /// Its path, made printable.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The user stopped it.
     #[error("interrupted; no snapshot was made")]
     Interrupted,
@@ -61,6 +74,11 @@ impl Failure for CaptureError {
         match self {
             Self::Missing(_) | Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
             Self::Pattern { .. } | Self::InStore(_) => Kind::Usage,
+            Self::Content(e) => {
+                let archive = e.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());
+                archive.map_or(Kind::Failed, Failure::kind)
+            }
+            Self::Refused { .. } => Kind::Damage,
             Self::Interrupted => Kind::Interrupted,
             Self::Store(e) => e.kind(),
         }

@@ -32,10 +32,21 @@ fn is_full(bytes: u64, files: usize) -> bool {
 
 /// A file to be read.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) dir: Arc<OwnedFd>,
-    pub(super) name: Box<[u8]>,
-    pub(super) meta: Meta,
+pub(super) enum Job {
+    /// One of the host.
+    Host { dir: Arc<OwnedFd>, name: Box<[u8]>, meta: Meta },
+    /// One that was read, its holes as zeros.
+    Bytes { bytes: Vec<u8>, holes: Vec<Extent> },
+}
+
+impl Job {
+    /// Bytes of its content, as far as is known.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Host { meta, .. } => meta.size,
+            Self::Bytes { bytes, .. } => bytes.len() as u64,
+        }
+    }
 }
 
 /// A file that was read.
@@ -118,7 +129,7 @@ impl<'t, 's> Reading<'t, 's> {
 
     /// Adds a file to the group at hand.
     pub(super) fn add(&mut self, job: Job) -> Result<(), CaptureError> {
-        self.bytes += job.meta.size;
+        self.bytes += job.size();
         self.jobs.push(job);
         if is_full(self.bytes, self.jobs.len()) { self.dispatch() } else { Ok(()) }
     }
@@ -171,15 +182,22 @@ fn read_group(
     cutter: &Cutter,
     jobs: &[Job],
 ) -> Result<Vec<Result<ReadFile, Unread>>, StoreError> {
-    let expected: u64 = jobs.iter().map(|j| j.meta.size).sum();
+    let expected: u64 = jobs.iter().map(Job::size).sum();
     let mut gathered =
         Gathered { bytes: Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 4096), new: Vec::new() };
     let looked = (pipeline.setting.clock)();
     let mut files = Vec::with_capacity(jobs.len());
     for job in jobs {
-        files.push(match read_small(pipeline, cutter, job, looked, &mut gathered) {
+        let (dir, name, meta) = match job {
+            Job::Host { dir, name, meta } => (dir, name, meta),
+            Job::Bytes { bytes, holes } => {
+                files.push(Ok(take_bytes(pipeline, cutter, bytes, holes, looked, &mut gathered)?));
+                continue;
+            }
+        };
+        files.push(match read_small(pipeline, cutter, (dir, name, meta), looked, &mut gathered) {
             Ok(file) => Ok(file),
-            Err(ReadError::Host(e)) if source::is_gone(job.dir.as_fd(), &job.name, e) => Err(Unread::Gone),
+            Err(ReadError::Host(e)) if source::is_gone(dir.as_fd(), name, e) => Err(Unread::Gone),
             Err(ReadError::Host(Errno::FBIG)) => Err(Unread::Failed("it grew a lot while it was read".to_owned())),
             Err(ReadError::Host(e)) => Err(Unread::Failed(e.to_string())),
             Err(ReadError::Store(e)) => return Err(e),
@@ -231,13 +249,13 @@ impl From<StoreError> for ReadError {
 fn read_small(
     pipeline: &Pipeline,
     cutter: &Cutter,
-    job: &Job,
+    (dir, name, meta): (&OwnedFd, &[u8], &Meta),
     looked: Timestamp,
     gathered: &mut Gathered,
 ) -> Result<ReadFile, ReadError> {
-    let file = source::open_file(job.dir.as_fd(), &job.name)?;
+    let file = source::open_file(dir.as_fd(), name)?;
     let start = gathered.bytes.len();
-    let mut before = job.meta;
+    let mut before = *meta;
     let mut changed = false;
     let mut holes = Vec::new();
     for attempt in 0.. {
@@ -272,6 +290,26 @@ fn read_small(
     };
     let (xattrs, bits) = keep_xattrs(pipeline.writer, &list)?;
     Ok(ReadFile { body, xattrs, bits, mtime: before.mtime, ctime: before.ctime, looked, changed })
+}
+
+/// A file whose bytes are at hand.
+fn take_bytes(
+    pipeline: &Pipeline,
+    cutter: &Cutter,
+    bytes: &[u8],
+    holes: &[Extent],
+    looked: Timestamp,
+    gathered: &mut Gathered,
+) -> Result<ReadFile, StoreError> {
+    let start = gathered.bytes.len();
+    gathered.bytes.extend_from_slice(bytes);
+    let body = if holes.is_empty() {
+        whole_content(pipeline, cutter, gathered, start)?
+    } else {
+        sparse_content(pipeline, cutter, gathered, start, holes.to_vec())?
+    };
+    let (mtime, ctime) = (Timestamp::EPOCH, Timestamp::EPOCH);
+    Ok(ReadFile { body, xattrs: Xattrs::None, bits: Bits::default(), mtime, ctime, looked, changed: false })
 }
 
 /// A hole's place in a buffer.

@@ -14,11 +14,11 @@ mod file_systems;
 mod frame;
 mod group;
 pub(crate) mod ignore_files;
+mod intake;
 mod kept;
 mod listing;
 mod lists;
 mod options;
-mod owners;
 mod piped;
 mod roots;
 mod rules;
@@ -39,6 +39,7 @@ use crate::store::{NewSnapshot, Store, StoreError, Writer};
 
 pub use error::CaptureError;
 pub use estimate::{Estimate, estimate};
+pub use intake::{About, Intake, intake};
 pub use options::{CaptureOptions, LeaveOut, Source};
 pub(in crate::ops) use rules::Rules;
 
@@ -140,6 +141,7 @@ pub fn capture(
         labels: options.labels,
         references: options.references,
         evidence: options.evidence,
+        origin: None,
     };
     let info = writer.commit(new, clock())?;
     if let Some(cache) = cache {

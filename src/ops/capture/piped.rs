@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
+use crate::archives::FromReader;
 use crate::model::{Bits, Body, Entry, Name, Xattrs};
+use crate::ops::owners::Owners;
 
-use super::owners::Owners;
-use super::stream::FromReader;
 use super::taker::{Capturing, Taker};
 use super::tree::Event;
 use super::{CaptureError, Pipeline, no_tree};
@@ -38,7 +38,10 @@ pub(super) fn one_file(
     };
     let root = entry(Name::root(), 0o755, no_tree());
     taker.take(Event::Enter(root, None))?;
-    let body = taker.reading.stream(&mut FromReader::new(&mut reader))?;
+    let body = taker.reading.stream(&mut FromReader::new(&mut reader)).map_err(|e| match e {
+        CaptureError::Content(why) => CaptureError::Stream(why.to_string()),
+        other => other,
+    })?;
     let mut file = entry(name, 0o644, Body::File(body));
     if let Some(before) = pipeline.newest.and_then(|n| n.file(&file.name)).filter(|before| before.body == file.body) {
         file.mtime = before.mtime;

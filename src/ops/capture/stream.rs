@@ -1,9 +1,10 @@
 //! Long content: read and cut on this thread, hashed, compressed and sealed by rayon tasks.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::archives::{Content, Part};
 use crate::codec::ContentHash;
 use crate::model::{Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
@@ -16,42 +17,6 @@ use super::lists::{ChunkLister, keep_holes};
 const READ_BYTES: usize = 1 << 20;
 /// Pieces whose chunks are waited for at most.
 const PIECES_AHEAD: usize = 64;
-
-/// What a stream gives next.
-pub(super) enum Part {
-    /// Bytes were appended.
-    Data,
-    /// A hole.
-    Hole(u64),
-    /// The end.
-    End,
-}
-
-/// Where long content comes from.
-pub(super) trait Content {
-    /// The next part; data is appended to the buffer.
-    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError>;
-}
-
-/// A stream without holes.
-pub(super) struct FromReader<'a>(&'a mut dyn Read);
-
-impl<'a> FromReader<'a> {
-    pub(super) fn new(reader: &'a mut dyn Read) -> Self {
-        Self(reader)
-    }
-}
-
-impl Content for FromReader<'_> {
-    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError> {
-        // `take` and `read_to_end` go on after an interruption by themselves.
-        match (&mut *self.0).take(READ_BYTES as u64).read_to_end(buffer) {
-            Ok(0) => Ok(Part::End),
-            Ok(_) => Ok(Part::Data),
-            Err(e) => Err(CaptureError::Stream(e.to_string())),
-        }
-    }
-}
 
 /// A file of the host, its holes left out.
 pub(super) struct FromFile<'a> {
@@ -70,7 +35,7 @@ impl<'a> FromFile<'a> {
 }
 
 impl Content for FromFile<'_> {
-    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, CaptureError> {
+    fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Part> {
         if self.at >= self.size {
             return Ok(Part::End);
         }
@@ -114,20 +79,22 @@ impl Reading<'_, '_> {
             let start = buffer.len();
             let part = match content.next(&mut buffer) {
                 // What gives the stream was stopped together with us.
-                Err(CaptureError::Stream(_)) if self.pipeline.setting.progress.cancelled() => {
-                    return Err(CaptureError::Interrupted);
-                }
-                part => part?,
+                Err(_) if self.pipeline.setting.progress.cancelled() => return Err(CaptureError::Interrupted),
+                part => part.map_err(CaptureError::Content)?,
             };
             let got = buffer.len() - start;
             sum.update(&buffer[start..]);
             at += got as u64;
             match part {
                 Part::Data => {}
+                Part::Hole(0) => {}
                 Part::Hole(len) => {
                     sum.zeros(len);
-                    holes.push(Extent { offset: at, len });
-                    at += len;
+                    match holes.last_mut() {
+                        Some(last) if last.offset + last.len == at => last.len += len,
+                        _ => holes.push(Extent { offset: at, len }),
+                    }
+                    at = at.checked_add(len).ok_or_else(|| io::Error::other("it is longer than a file can be"))?;
                 }
                 Part::End => ended = true,
             }

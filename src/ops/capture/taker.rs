@@ -74,7 +74,7 @@ impl Taker for Capturing<'_, '_> {
             return self.long_file(file);
         }
         let NewFile { dir, entry, meta, mark, keep, shown } = file;
-        let job = Job { dir, name: entry.name.as_bytes().into(), meta };
+        let job = Job::Host { dir, name: entry.name.as_bytes().into(), meta };
         self.take(Event::Read { entry, path: shown.into_bytes(), mark, keep })?;
         self.reading.add(job)
     }

@@ -105,13 +105,31 @@ impl<'a> TreeThread<'a> {
             let Ok(event) = self.events.recv() else { return Ok(None) };
             root = self.take(event)?;
         }
-        let links = self.finish_links()?;
-        self.pages.flush()?;
         let root = root.ok_or(CaptureError::Died("the tree thread"))?;
-        Ok(Some(TreeOutcome { root, links, statistics: self.statistics, cache: self.cache }))
+        self.finish(root).map(Some)
     }
 
-    fn take(&mut self, event: Event) -> Result<Option<Entry>, CaptureError> {
+    /// All was taken, the root last.
+    pub(super) fn finish(mut self, root: Entry) -> Result<TreeOutcome, CaptureError> {
+        let links = self.finish_links()?;
+        self.pages.flush()?;
+        Ok(TreeOutcome { root, links, statistics: self.statistics, cache: self.cache })
+    }
+
+    /// Makes the first path of a group of hard links known, unless it is.
+    pub(super) fn first_name(&mut self, group: LinkGroup, path: impl FnOnce() -> Vec<u8>) {
+        self.links.entry(group).or_insert_with(|| (0, path()));
+    }
+
+    /// Sets the time of change of the folder on top.
+    pub(super) fn date_folder(&mut self, mtime: Timestamp) {
+        if let Some((folder, _)) = self.stack.last_mut() {
+            folder.mtime = mtime;
+        }
+    }
+
+    /// Takes a step; gives the root when it was its last.
+    pub(super) fn take(&mut self, event: Event) -> Result<Option<Entry>, CaptureError> {
         match event {
             Event::Enter(entry, mark) => {
                 // A young folder's record stands all the same, under a mark that fits nothing: what is in it is found by it.

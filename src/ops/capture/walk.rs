@@ -22,11 +22,11 @@ use super::frame::Frame;
 use super::group::GONE;
 use super::ignore_files::RulesAbove;
 use super::listing::{Listing, LookFor};
-use super::owners::Owners;
 use super::roots::{Only, Roots};
 use super::taker::{NewFile, Taker};
 use super::tree::{Event, Inode, settled};
 use super::{CaptureError, Setting, no_tree};
+use crate::ops::owners::Owners;
 
 /// Below this depth nothing is listed ahead: descriptors are scarce.
 const DEPTH_AHEAD: usize = 64;

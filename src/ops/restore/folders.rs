@@ -100,6 +100,11 @@ impl Folder {
         })
     }
 
+    /// A folder that was just made, in which nothing is yet.
+    pub(super) fn begin(fd: OwnedFd) -> Result<Self, Errno> {
+        Self::new(fd, Origin::Made, None)
+    }
+
     /// Opens a folder in this one.
     pub(super) fn open(&self, name: &[u8], origin: Origin) -> Result<Self, Errno> {
         Self::new(rustix::fs::openat(&self.fd, name, OPEN, Mode::empty())?, origin, Some(self))

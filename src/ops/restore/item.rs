@@ -139,7 +139,7 @@ impl Context<'_> {
 /// Why no socket comes back.
 pub(super) const SOCKET: &str = "a socket belongs to a running program and is not restored";
 
-fn make_other(folder: &Folder, name: &[u8], entry: &Entry, mode: Mode) -> Result<(), Errno> {
+pub(super) fn make_other(folder: &Folder, name: &[u8], entry: &Entry, mode: Mode) -> Result<(), Errno> {
     let node = |kind, device| rustix::fs::mknodat(folder, name, kind, mode, device);
     match &entry.body {
         Body::Symlink(target) => rustix::fs::symlinkat(&target[..], folder, name),

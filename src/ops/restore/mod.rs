@@ -9,6 +9,7 @@
 
 mod check;
 mod existing;
+mod extract;
 mod finish;
 mod folders;
 mod guard;
@@ -34,6 +35,7 @@ use crate::codec::random_bytes;
 use crate::model::{Entry, Progress};
 use crate::tree::{Flow, Node, Pages, in_order};
 
+pub use extract::{Allowed, ExtractError, Extraction, Target};
 use finish::folder_outcome;
 use folders::{Folder, Folders, Rules};
 use guard::Guarded;

@@ -1,0 +1,98 @@
+//! A member's name as an archive has it, made a path that cannot lead anywhere else.
+
+/// Bytes of a single name, as Linux has it.
+const NAME_MAX: usize = 255;
+/// Bytes of a whole path: 16 times what one system call takes.
+const PATH_MAX: usize = 16 * 4096;
+
+/// Names from the root, joined by `/`, none empty, `.` or `..`; and whether a slash stood behind, which says that it is a folder.
+///
+/// `./` in front is how many write the root, and `.` is the root itself; neither says anything else.
+///
+/// # Errors
+/// Why it is refused.
+pub(super) fn clean(raw: &[u8]) -> Result<(Box<[u8]>, bool), &'static str> {
+    if raw.is_empty() {
+        return Err("its name is empty");
+    }
+    if raw.contains(&0) {
+        return Err("its name holds a zero byte");
+    }
+    if raw[0] == b'/' {
+        return Err("its name is absolute");
+    }
+    if raw.len() > PATH_MAX {
+        return Err("its path is longer than 65536 bytes");
+    }
+    let mut rest = raw;
+    while let Some(behind) = rest.strip_prefix(b"./") {
+        rest = behind;
+        while let Some(behind) = rest.strip_prefix(b"/") {
+            rest = behind;
+        }
+    }
+    if rest.is_empty() || rest == b"." {
+        return Ok((Box::default(), true));
+    }
+    let end = rest.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
+    let (path, slashes) = rest.split_at(end);
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" => return Err("its path has an empty part"),
+            b"." => return Err("its path has a part `.`"),
+            b".." => return Err("its path leads upwards with `..`"),
+            _ if part.len() > NAME_MAX => return Err("a name in its path is longer than 255 bytes"),
+            _ => {}
+        }
+    }
+    Ok((path.into(), !slashes.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_let_in() {
+        for (raw, path, slash) in [
+            (&b"a"[..], &b"a"[..], false),
+            (b"a/b", b"a/b", false),
+            (b"./a/b/", b"a/b", true),
+            (b"././a", b"a", false),
+            (b".//a//", b"a", true),
+            (b".", b"", true),
+            (b"./", b"", true),
+            (b"./.", b"", true),
+            (b"a..b/...", b"a..b/...", false),
+            (b"\xff\\", b"\xff\\", false),
+        ] {
+            assert_eq!(clean(raw), Ok((path.into(), slash)), "{}", String::from_utf8_lossy(raw));
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let long = [&[b'a'; 256][..], b"/b"].concat();
+        let deep = b"a/".repeat(140_000);
+        for (raw, why) in [
+            (&b""[..], "empty"),
+            (b"/", "absolute"),
+            (b"/etc/passwd", "absolute"),
+            (b"//a", "absolute"),
+            (b"..", "`..`"),
+            (b"../a", "`..`"),
+            (b"./../a", "`..`"),
+            (b"a/../b", "`..`"),
+            (b"a/..", "`..`"),
+            (b"a/./b", "`.`"),
+            (b"a/.", "`.`"),
+            (b"a//b", "empty part"),
+            (b"a\0b", "zero byte"),
+            (&long, "255"),
+            (&deep, "65536"),
+        ] {
+            let refused = clean(raw).unwrap_err();
+            assert!(refused.contains(why), "{}: {refused}", String::from_utf8_lossy(raw));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `larder import`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::archives;
+use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
+use crate::ops::capture::CaptureOptions;
+use crate::packs::{Audited, ImportOptions, Imported, SnapshotInfo, dataset_of, import, rehearse};
+use crate::store::Waiting;
+
+use super::error::CliError;
+use super::evidence::{EvidenceArgs, read_labels};
+use super::layout_arg::LayoutArg;
+use super::limit_args::LimitArgs;
+use super::output::{Output, counted, human_bytes, short_id};
+use super::pack_input::{default_dataset, failed, open};
+use super::pack_keys::PasswordArgs;
+use super::progress::Bar;
+use super::snapshot::{block_size, who};
+use super::snapshot_json::SnapshotJson;
+use super::{Global, Outcome, context};
+
+/// Make a snapshot of a pack, or of somebody else's archive
+///
+/// A pack of Larder's (`larder export`) becomes the snapshot that it was, in any store and from every format: the same tree, with all
+/// metadata. It is proved against its manifest and its checksums on the way; if anything differs, nothing is imported. The snapshot is
+/// marked as a replay (kind `import`, labels replay, original-id, original-created-at) and keeps what the original said of itself. Whether the original
+/// was immutable, and its retention class, counts only with --keep-retention. Several snapshots in one pack are imported together or not at all.
+///
+/// Of any other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the
+/// tree that it holds becomes a snapshot.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder import home-2026-11-20T08-00-00Z-1a2b3c4d.tar.zst
+  larder import linux-6.1.tar.xz --dataset linux --label version=6.1
+  age -d backup.tar.age | larder import - --dataset backup")]
+pub(super) struct ImportArgs {
+    /// Which file; `-` is standard input
+    #[arg(value_name = "PACK", value_hint = ValueHint::FilePath)]
+    pack: PathBuf,
+    /// The series it goes to [default: the one the pack names, else the file's name]
+    #[arg(long, short = 'd', value_name = "NAME")]
+    dataset: Option<DatasetName>,
+    /// Make no snapshot if it would be equal to the dataset's newest
+    #[arg(long)]
+    skip_if_unchanged: bool,
+    /// Take over from the pack that the original was immutable, and its retention class
+    #[arg(long)]
+    keep_retention: bool,
+    /// Read and prove all of it, tell what would be imported, and write nothing to the store
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Compress so much of a long file as one block (32K to 4M)
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = block_size)]
+    block_size: usize,
+    /// Do not decode each block again before it is written
+    #[arg(long)]
+    no_extra_verify: bool,
+    /// Fail if another larder is writing to the store, instead of waiting
+    #[arg(long)]
+    no_wait: bool,
+    /// Which layouts of other systems are looked for, checked and understood, in an archive that is not Larder's
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
+    layout: LayoutArg,
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Why it is made
+    #[arg(long, value_name = "TEXT", help_heading = "What the snapshot says about itself")]
+    reason: Option<String>,
+    /// A label (can be repeated)
+    #[arg(long, short = 'l', value_name = "KEY=VALUE", help_heading = "What the snapshot says about itself")]
+    label: Vec<String>,
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+}
+
+/// What `larder import --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ImportJson {
+    /// Nothing was written.
+    dry_run: bool,
+    /// Members of the archive; of a pack of Larder's none but with --dry-run.
+    members: Option<u64>,
+    /// The snapshots, in the order of the pack.
+    snapshots: Vec<ImportedJson>,
+}
+
+/// A snapshot that was imported, or would be.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct ImportedJson {
+    /// The series it goes to.
+    dataset: String,
+    /// What was made, or stands for what has not changed; nothing with --dry-run.
+    snapshot: Option<SnapshotJson>,
+    /// No snapshot was made: the newest of the dataset is equal.
+    skipped: bool,
+    /// The id of the snapshot that was exported; nothing of archives of others.
+    original_id: Option<String>,
+    /// Its dataset.
+    original_dataset: Option<String>,
+}
+
+pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    if args.pack == Path::new("-") && args.evidence.takes_stdin() {
+        return Err(CliError::new(Kind::Usage, "standard input is imported: it cannot be --metrics or --payload too"));
+    }
+    let store = context::open_for(Role::Writer, "importing", global)?;
+    let bar = Bar::start(out, "import");
+    let limits = args.limits.limits();
+    let input = open(&args.pack, &bar)?;
+    let archive = archives::open(input, &args.password.keys(global), &limits, &bar);
+    let archive = archive.map_err(|e| failed(&args.pack, e))?;
+    let (dry_run, pack) = (args.dry_run, args.pack.clone());
+    let options = options(args)?;
+    if dry_run {
+        let found = rehearse(archive.opened, &options, &bar, &std::env::temp_dir());
+        bar.finish();
+        let (audited, originals) = found.map_err(|e| failed(&pack, e))?;
+        return foretell(audited, &originals, &options, out);
+    }
+    let imported = import(&store, archive.opened, &options, &bar, &context::now);
+    bar.finish();
+    let imported = imported.map_err(|e| failed(&pack, e))?;
+    tell(&imported, out)?;
+    let asked = imported.iter().any(|one| one.captured.manifest.evidence.immutable && !one.captured.unchanged);
+    if asked && store.keyring().role() == Role::Writer {
+        out.remark("a writer key can only ask for that: it is immutable once a catalog or owner key grants it (`larder hold --immutable`); until somebody decides nothing forgets it");
+    }
+    Ok(Outcome::Done)
+}
+
+fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
+    let labels = read_labels(&args.label)?;
+    let named = args.evidence.kind.is_some();
+    let (kind, evidence, references) = args.evidence.read(&Quiet)?;
+    let name = args.pack.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(ImportOptions {
+        limits: args.limits.limits(),
+        keep_retention: args.keep_retention,
+        layout: args.layout.wanted(),
+        source: name.filter(|name| name != "-"),
+        capture: CaptureOptions {
+            skip_if_unchanged: args.skip_if_unchanged,
+            block_size: args.block_size,
+            check_blocks: !args.no_extra_verify,
+            waiting: if args.no_wait { Waiting::NoWait } else { Waiting::Wait },
+            kind: if named { kind } else { SnapshotKind::Import },
+            reason: args.reason,
+            labels,
+            references,
+            evidence,
+            who: who(),
+            ..CaptureOptions::new(default_dataset(&args.pack))
+        },
+        dataset: args.dataset,
+    })
+}
+
+/// Tells what would be imported.
+fn foretell(
+    audited: Audited,
+    originals: &[SnapshotInfo],
+    options: &ImportOptions,
+    out: &Output,
+) -> Result<Outcome, CliError> {
+    let would = |original: Option<&SnapshotInfo>| -> Result<ImportedJson, CliError> {
+        let foreign = || options.dataset.clone().unwrap_or_else(|| options.capture.dataset.clone());
+        let dataset = original.map_or_else(|| Ok(foreign()), |original| dataset_of(options, original))?;
+        Ok(ImportedJson {
+            dataset: dataset.to_string(),
+            snapshot: None,
+            skipped: false,
+            original_id: original.map(|original| original.id.clone()),
+            original_dataset: original.map(|original| original.dataset.clone()),
+        })
+    };
+    let snapshots = match originals {
+        [] => vec![would(None)?],
+        originals => originals.iter().map(|original| would(Some(original))).collect::<Result<_, _>>()?,
+    };
+    if out.json() {
+        out.print_json(&ImportJson { dry_run: true, members: Some(audited.members), snapshots })?;
+        return Ok(Outcome::Done);
+    }
+    for one in snapshots {
+        let of = one.original_id.map_or_else(String::new, |id| format!(" of the snapshot {id}"));
+        out.line(&format!("{}: a snapshot{of} would be made", one.dataset))?;
+    }
+    let members = counted(audited.members, "member", "members");
+    out.remark(&format!("{members}, {} were read and are whole", human_bytes(audited.bytes)));
+    Ok(Outcome::Done)
+}
+
+fn tell(imported: &[Imported], out: &Output) -> Result<(), CliError> {
+    if out.json() {
+        let json = |one: &Imported| ImportedJson {
+            dataset: one.captured.manifest.dataset.to_string(),
+            snapshot: Some(SnapshotJson::new(one.captured.id, &one.captured.manifest, std::iter::empty())),
+            skipped: one.captured.unchanged,
+            original_id: one.original.as_ref().map(|original| original.id.clone()),
+            original_dataset: one.original.as_ref().map(|original| original.dataset.clone()),
+        };
+        let snapshots = imported.iter().map(json).collect();
+        return out.print_json(&ImportJson { dry_run: false, members: None, snapshots });
+    }
+    for one in imported {
+        let (id, m) = (one.captured.id, &one.captured.manifest);
+        if one.captured.unchanged {
+            let id = short_id(id);
+            out.remark(&format!("it is equal to {id}, the newest of {}; no snapshot was made", m.dataset));
+            continue;
+        }
+        out.line(&id.to_string())?;
+        let s = &m.statistics;
+        let original = one.original.as_ref().map_or_else(String::new, |original| {
+            format!(", a replay of {} of {}", original.id.get(..8).unwrap_or(&original.id), original.dataset)
+        });
+        out.remark(&format!(
+            "{} of {}: {}, {}, {}; {} new, stored in {}{original}",
+            short_id(id),
+            m.dataset,
+            counted(s.files, "file", "files"),
+            counted(s.folders, "folder", "folders"),
+            human_bytes(s.bytes),
+            human_bytes(s.new_bytes),
+            human_bytes(s.stored_bytes),
+        ));
+    }
+    Ok(())
+}

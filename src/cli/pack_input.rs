@@ -1,0 +1,83 @@
+//! The archive that a command reads: a file that the user names, or standard input.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::archives::Input;
+use crate::model::{DatasetName, Failure, Kind};
+
+use super::error::CliError;
+use super::progress::Bar;
+use super::stream::StandardInput;
+
+/// Ends of names of archives, from the outside in.
+const ENDS: [&str; 17] = [
+    ".age", ".enc", ".zst", ".gz", ".xz", ".bz2", ".tzst", ".tgz", ".txz", ".tbz2", ".tbz", ".tar", ".zip", ".pax", ".ustar",
+    ".gtar", ".jar",
+];
+
+/// Opens an archive; `-` is standard input.
+pub(super) fn open(path: &Path, bar: &Bar) -> Result<Input, CliError> {
+    if path != Path::new("-") {
+        return Input::file(path).map_err(|e| {
+            let kind = if e.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+            let error = CliError::new(kind, format!("cannot read {}: {e}", path.display()));
+            match e.kind() {
+                io::ErrorKind::IsADirectory => error.hint("to capture a folder: larder snapshot"),
+                _ => error,
+            }
+        });
+    }
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return Err(CliError::new(Kind::Usage, "standard input is a terminal; an archive comes through a pipe"));
+    }
+    let none = |e: io::Error| CliError::new(Kind::Failed, format!("standard input cannot be read: {e}"));
+    let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(none)?);
+    // What is redirected from a file can be read at any place.
+    if file.metadata().is_ok_and(|meta| meta.is_file()) {
+        return Input::from_file(file).map_err(none);
+    }
+    Ok(Input::Stream(Box::new(StandardInput::new(bar.stop()).map_err(none)?)))
+}
+
+/// What is wrong with an archive, with its name in front.
+pub(super) fn failed<E: Failure>(path: &Path, error: E) -> CliError {
+    let told = CliError::from(error);
+    if matches!(told.kind, Kind::Interrupted) {
+        return told;
+    }
+    let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
+    CliError { message: format!("{name}: {}", told.message), ..told }
+}
+
+/// The series that an archive goes to if nothing else says one: its file's name without what tells the format.
+pub(super) fn default_dataset(path: &Path) -> DatasetName {
+    let mut name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    while let Some(end) = ENDS.iter().find(|end| name.to_ascii_lowercase().ends_with(**end) && name.len() > end.len()) {
+        name.truncate(name.len() - end.len());
+    }
+    DatasetName::coerce(if name == "-" { "" } else { &name }, "default")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datasets_by_name() {
+        for (name, dataset) in [
+            ("a/linux-6.1.tar.xz", "linux-6.1"),
+            ("x.TGZ", "x"),
+            ("photos.zip.enc", "photos"),
+            ("b.tar.zst.age", "b"),
+            (".tar", ".tar"),
+            ("-", "default"),
+        ] {
+            let expected = DatasetName::coerce(dataset, "default");
+            assert_eq!(default_dataset(Path::new(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Why an extraction ended.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::archives::ArchiveError;
+use crate::model::{Failure, Kind};
+
+/// Why an extraction ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The archive, or what is read of it.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A member that is not let in.
+    #[error("{path}: {why}")]
+    Refused {
+        /// Its path, made printable.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+        /// What lets it in, if anything does.
+        hint: Option<&'static str>,
+    },
+    /// The target cannot be used.
+    #[error("cannot extract into {}: {why}", path.display())]
+    Target {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// There is something in the target.
+    #[error("{} is not empty; nothing was changed", .0.display())]
+    NotEmpty(PathBuf),
+    /// Nothing more can be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// At which member.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A temporary file failed.
+    #[error("a temporary file cannot be used: {0}")]
+    Temporary(#[source] io::Error),
+    /// The user stopped it.
+    #[error("interrupted; nothing was extracted")]
+    Interrupted,
+}
+
+impl ExtractError {
+    /// A member that is not let in.
+    pub(super) fn refused(path: &[u8], why: impl Into<String>) -> Self {
+        Self::Refused { path: shown(path), why: why.into(), hint: None }
+    }
+
+    /// A call failed for a member.
+    pub(super) fn write(path: &[u8], errno: Errno) -> Self {
+        Self::Write { path: shown(path), source: errno.into() }
+    }
+}
+
+/// A path as messages show it.
+pub(super) fn shown(path: &[u8]) -> String {
+    if path.is_empty() { ".".to_owned() } else { String::from_utf8_lossy(path).into_owned() }
+}
+
+impl Failure for ExtractError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Archive(e) => e.kind(),
+            Self::Refused { .. } => Kind::Damage,
+            Self::Target { .. } | Self::Write { .. } | Self::Temporary(_) => Kind::Failed,
+            Self::NotEmpty(_) => Kind::Usage,
+            Self::Interrupted => Kind::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Archive(e) => e.hint(),
+            Self::Refused { hint, .. } => hint.map(str::to_owned),
+            Self::NotEmpty(_) => Some("name a folder that is empty or does not exist".to_owned()),
+            Self::Target { .. } | Self::Write { .. } | Self::Temporary(_) | Self::Interrupted => None,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The one walk over a pack, for whoever checks, imports or unpacks it: inventory and archive side by side, in one pass.
+//!
+//! A pack of Larder's tells what is in it before it comes, so each member is compared with its item as it goes by: name, sort, size,
+//! BLAKE3, metadata where the form carries it. SHA-256s are kept until `checksums.sha256` comes, which must name all and no more.
+//! Archives of others go by as they are.
+
+mod content;
+mod error;
+mod items;
+mod own;
+
+use std::path::Path;
+
+use crate::archives::{ArchiveError, Content, Limits, Member, MemberKind, Opened, Part};
+
+use super::manifest::{Head, Tail};
+use content::Replayed;
+pub use error::AuditError;
+use own::Own;
+
+/// Bytes of a `manifest.json` that tell whose it is.
+const PEEK: usize = 4096;
+
+/// Who is told what goes by.
+pub trait Visitor<E: From<AuditError>> {
+    /// A snapshot of a pack of Larder's begins.
+    ///
+    /// # Errors
+    /// Ends the audit.
+    fn begin(&mut self, head: &Head) -> Result<(), E>;
+
+    /// A member. Of a pack of Larder's: an item of the inventory, its path from the snapshot's root, whatever the archive could not carry
+    /// restored; `linked` if it has or had further names, even if none of them is in the pack. Its content need not be read; if it is
+    /// read to its end, it was proved.
+    ///
+    /// # Errors
+    /// Ends the audit.
+    fn member(&mut self, member: &Member, linked: bool, content: &mut dyn Content) -> Result<(), E>;
+
+    /// All of the snapshot has gone by, and is as its manifest and its checksums say.
+    ///
+    /// # Errors
+    /// Ends the audit.
+    fn end(&mut self, tail: &Tail) -> Result<(), E>;
+
+    /// Something is not as the manifest or the checksums say, and the walk could go on.
+    ///
+    /// # Errors
+    /// Ends the audit. That is what happens unless someone wants to know more.
+    fn mismatch(&mut self, error: AuditError) -> Result<(), E> {
+        Err(error.into())
+    }
+}
+
+/// What went by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// Snapshots in it; none if it is not Larder's.
+    pub snapshots: u64,
+    /// Members of the archive, further names too.
+    pub members: u64,
+    /// Bytes of contents.
+    pub bytes: u64,
+}
+
+/// An error of the visitor's, or of what it is shown.
+pub(super) enum Stop<E> {
+    Visitor(E),
+    Audit(AuditError),
+}
+
+impl<E> From<ArchiveError> for Stop<E> {
+    fn from(error: ArchiveError) -> Self {
+        Self::Audit(error.into())
+    }
+}
+
+impl<E> From<AuditError> for Stop<E> {
+    fn from(error: AuditError) -> Self {
+        Self::Audit(error)
+    }
+}
+
+/// Shows an archive to a visitor. `dir`: where what is too much for memory goes, sealed.
+///
+/// # Errors
+/// The visitor's first; or what is first found wrong: then what the visitor saw before is not to be believed either.
+pub fn audit<E: From<AuditError>>(
+    opened: Opened,
+    limits: &Limits,
+    dir: &Path,
+    visitor: &mut dyn Visitor<E>,
+) -> Result<Audited, E> {
+    let mut walk = Walk { state: State::Begin(None), dir, visitor, audited: Audited::default() };
+    let read = crate::archives::read(opened, limits, &mut |member, content| walk.member(&member, content));
+    match read.map(|_| ()).and_then(|()| walk.end()) {
+        Ok(()) => Ok(walk.audited),
+        Err(Stop::Visitor(e)) => Err(e),
+        Err(Stop::Audit(e)) => Err(e.into()),
+    }
+}
+
+/// What the archive is, as far as was told.
+enum State {
+    /// Nothing is known yet; a folder came, perhaps.
+    Begin(Option<Member>),
+    /// Another's.
+    Foreign,
+    /// In a snapshot's folder.
+    Own(Box<Own>),
+    /// Between the folders of two snapshots; a folder came, perhaps.
+    Between(Option<Member>),
+}
+
+struct Walk<'a, E> {
+    state: State,
+    dir: &'a Path,
+    visitor: &'a mut dyn Visitor<E>,
+    audited: Audited,
+}
+
+impl<E: From<AuditError>> Walk<'_, E> {
+    fn member(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
+        self.audited.members += 1;
+        if let MemberKind::File { size } = member.kind {
+            self.audited.bytes = self.audited.bytes.saturating_add(size);
+        }
+        match std::mem::replace(&mut self.state, State::Foreign) {
+            State::Begin(None) if is_top_folder(member) => {
+                self.state = State::Begin(Some(member.clone()));
+                Ok(())
+            }
+            State::Begin(folder) => self.settle(folder, member, content),
+            State::Foreign => self.show(member, content),
+            State::Own(mut own) => {
+                let done = own.member(member, content, self.visitor)?;
+                self.state = if done { State::Between(None) } else { State::Own(own) };
+                Ok(())
+            }
+            State::Between(None) if is_top_folder(member) => {
+                self.state = State::Between(Some(member.clone()));
+                Ok(())
+            }
+            State::Between(Some(folder)) if is_manifest_of(&folder, member) => {
+                self.begin(&folder, content)
+            }
+            State::Between(_) => {
+                Err(AuditError::mismatch(&member.path, "it stands behind checksums.sha256, where nothing belongs").into())
+            }
+        }
+    }
+
+    /// Finds out whose the archive is.
+    fn settle(&mut self, folder: Option<Member>, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
+        let Some(folder) = folder else { return self.show(member, content) };
+        if !is_manifest_of(&folder, member) {
+            self.show(&folder, &mut content::Nothing)?;
+            return self.show(member, content);
+        }
+        let mut front = Vec::new();
+        while front.len() < PEEK {
+            match content.next(&mut front).map_err(ArchiveError::from)? {
+                Part::Data => {}
+                Part::Hole(_) | Part::End => break,
+            }
+        }
+        let ours = is_ours(&front);
+        let mut whole = Replayed { front, rest: content };
+        if ours {
+            return self.begin(&folder, &mut whole);
+        }
+        self.show(&folder, &mut content::Nothing)?;
+        self.show(member, &mut whole)
+    }
+
+    fn begin(&mut self, folder: &Member, manifest: &mut dyn Content) -> Result<(), Stop<E>> {
+        self.audited.snapshots += 1;
+        let own = Own::begin(&folder.path, manifest, self.dir)?;
+        self.visitor.begin(own.head()).map_err(Stop::Visitor)?;
+        self.state = State::Own(Box::new(own));
+        Ok(())
+    }
+
+    fn show(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
+        self.state = State::Foreign;
+        self.visitor.member(member, false, content).map_err(Stop::Visitor)
+    }
+
+    fn end(&mut self) -> Result<(), Stop<E>> {
+        match std::mem::replace(&mut self.state, State::Foreign) {
+            State::Begin(Some(folder)) => self.show(&folder, &mut content::Nothing),
+            State::Own(own) => Err(own.cut_short().into()),
+            State::Between(Some(folder)) => {
+                Err(AuditError::mismatch(&folder.path, "it is a folder without a manifest.json").into())
+            }
+            State::Begin(None) | State::Foreign | State::Between(None) => Ok(()),
+        }
+    }
+}
+
+fn is_top_folder(member: &Member) -> bool {
+    member.kind == MemberKind::Folder && !member.path.is_empty() && !member.path.contains(&b'/')
+}
+
+fn is_manifest_of(folder: &Member, member: &Member) -> bool {
+    let inside = member.path.strip_prefix(&*folder.path);
+    matches!(member.kind, MemberKind::File { .. }) && inside == Some(b"/manifest.json")
+}
+
+/// True if a manifest begins as Larder's do, whatever the version.
+fn is_ours(front: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(front);
+    let inside = text.trim_start().strip_prefix('{').map(str::trim_start);
+    inside.is_some_and(|inside| inside.starts_with("\"schema_version\"") && inside.contains("\"form\""))
+}
