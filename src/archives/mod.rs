@@ -14,10 +14,10 @@ mod open;
 mod path;
 mod read;
 mod remarks;
-mod tar;
-mod zip;
 mod sorter;
 mod spill;
+mod tar;
+mod zip;
 
 pub use content::{Content, FromReader, Part};
 pub use error::{ArchiveError, printable};

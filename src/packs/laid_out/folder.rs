@@ -15,12 +15,17 @@ use super::LaidOutError;
 const MAX_FILES: usize = 100_000;
 
 /// A captured folder.
-#[derive(Debug)]
 pub(super) struct Folder<'a> {
     pages: &'a Pages,
     /// By their paths from where the layout begins.
     pub(super) files: BTreeMap<String, Entry>,
     progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Folder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.files.keys()).finish()
+    }
 }
 
 impl<'a> Folder<'a> {

@@ -21,7 +21,6 @@ use folder::Folder;
 pub const INVESTIGATION_MAX: u64 = 100 << 20;
 
 /// A folder that is ready to be written.
-#[derive(Debug)]
 pub struct LaidOut<'a> {
     folder: Folder<'a>,
     plan: Plan,
@@ -68,6 +67,12 @@ pub fn lay_out<'a>(
         return Err(ComposeError::Faults { layout, faults: seen.faults }.into());
     }
     Ok(LaidOut { folder, plan, seen, made_at: told.time.seconds, progress })
+}
+
+impl std::fmt::Debug for LaidOut<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaidOut").field("plan", &self.plan).finish_non_exhaustive()
+    }
 }
 
 struct Observed<'a>(&'a mut Observer);
