@@ -4,26 +4,33 @@
 //! which they stand, whoever made it. Nothing here knows stores, trees or the target of an extraction, and nothing it says is more
 //! than the archive says: who believes a member is who asked for it.
 
+mod ahead;
 mod content;
 mod error;
 mod fold;
+mod keys;
 mod limits;
 mod member;
+mod meter;
 mod names;
 mod open;
 mod path;
 mod read;
 mod remarks;
+mod sort;
 mod sorter;
 mod spill;
+mod spool;
 mod tar;
 mod zip;
 
 pub use content::{Content, FromReader, Part};
 pub use error::{ArchiveError, printable};
+pub use keys::{Keys, NoKeys};
 pub use limits::{Alike, Limits};
 pub use member::{Member, MemberKind, Members};
-pub use open::{Opened, ReadSeek};
+pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
 pub use read::{Tally, read};
 pub use sorter::{Merge, Pair, Sorted, Sorter};
 pub use spill::{Cursor, Records, Spill};
+pub use spool::{Spool, SpoolReader};

@@ -83,6 +83,12 @@ fn keys(path: &Path, global: &Global) -> Keys {
     Keys { files, prompt: Arc::new(Terminal::new(global, Some(path))) }
 }
 
+/// The identities that may open a pack: those that were named, and the default one.
+pub(super) fn pack_identities(global: &Global) -> impl Unlock {
+    let files = settings::identities(global, global.store.as_deref()).value;
+    Keys { files, prompt: Arc::new(Terminal::new(global, global.store.as_deref())) }
+}
+
 /// Why a store cannot be opened, for its user.
 fn refused(e: StoreError, path: &Path, global: &Global) -> CliError {
     let missing = matches!(&e, StoreError::Missing(_));
@@ -170,6 +176,14 @@ impl Terminal {
     pub(super) fn commanded(&self) -> Option<Result<Passphrase, StoreError>> {
         self.command.as_ref().map(|command| passphrase_from(command))
     }
+
+    /// What is typed on the terminal, without echo; nothing if there is none. The user's command is not asked: it is for keys of stores.
+    pub(super) fn ask(&self, what: &str) -> Option<zeroize::Zeroizing<String>> {
+        if !std::io::stderr().is_terminal() {
+            return None;
+        }
+        rpassword::prompt_password(format!("{what}: ")).ok().map(zeroize::Zeroizing::new)
+    }
 }
 
 impl Prompt for Terminal {
@@ -181,10 +195,7 @@ impl Prompt for Terminal {
         if let Some(passphrase) = self.commanded() {
             return passphrase.inspect_err(|e| self.out.tell(&format!("larder: {e}"))).ok();
         }
-        if !std::io::stderr().is_terminal() {
-            return None;
-        }
-        rpassword::prompt_password(format!("{what}: ")).ok().map(Passphrase::from)
+        self.ask(what).map(|text| Passphrase::from(text.as_str().to_owned()))
     }
 }
 

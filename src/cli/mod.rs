@@ -41,6 +41,8 @@ mod man;
 mod mount;
 mod output;
 mod pack_file;
+#[allow(dead_code, reason = "what takes it comes from other hands")]
+mod pack_keys;
 //TMPmod pack_input;
 mod place;
 mod policy;
@@ -156,6 +158,7 @@ enum Command {
     Mount(mount::MountArgs),
     #[command(alias = "umount")]
     Unmount(mount::UnmountArgs),
+    #[command(visible_alias = "pack")]
     Export(export::ExportArgs),
     //TMPImport(Box<import::ImportArgs>),
     //TMPUnpack(unpack::UnpackArgs),

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::model::Kind;
@@ -116,33 +118,99 @@ impl PackFile {
         }
     }
 
-    /// Writes beside, syncs, renames. The file keeps the mode of the one that it replaces.
-    pub(super) fn replace<T>(&self, write: impl FnOnce(&mut File) -> Result<T, CliError>) -> Result<T, CliError> {
-        let name = self.target.file_name().ok_or_else(|| self.failed(&io::ErrorKind::InvalidInput.into()))?;
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(format!(".{}.part", std::process::id()));
-        let beside = self.folder().join(beside);
+    /// Writes beside, syncs, proves, renames. The file keeps the mode of the one that it replaces. While it is written it has no name, where the
+    /// system can do that: whoever is killed leaves nothing. `prove` is given what `write` gave, and the file by a name that leads to it.
+    pub(super) fn replace<T>(
+        &self,
+        write: impl FnOnce(&mut File) -> Result<T, CliError>,
+        prove: impl FnOnce(&T, &Path) -> Result<(), CliError>,
+    ) -> Result<T, CliError> {
+        let beside = self.beside()?;
         let mode = self.target.metadata().ok().map(|meta| meta.permissions().mode() & 0o777);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode.unwrap_or(0o666))
-            .open(&beside)
-            .map_err(|e| self.failed(&e))?;
+        let (mut file, nameless) = self.begin(&beside, mode.unwrap_or(0o666)).map_err(|e| self.failed(&e))?;
         let written = write(&mut file).and_then(|written| {
             // What the umask took is given back: the user had set it.
-            let keep_mode = || mode.map_or(Ok(()), |mode| file.set_permissions(Permissions::from_mode(mode)));
-            let put = keep_mode()
-                .and_then(|()| file.sync_all())
-                .and_then(|()| std::fs::rename(&beside, &self.target))
-                .and_then(|()| File::open(self.folder())?.sync_all());
-            put.map(|()| written).map_err(|e| self.failed(&e))
+            let kept = mode.map_or(Ok(()), |mode| file.set_permissions(Permissions::from_mode(mode)));
+            kept.and_then(|()| file.sync_all()).map_err(|e| self.failed(&e))?;
+            prove(&written, nameless.as_deref().unwrap_or(&beside))?;
+            let put = || -> io::Result<()> {
+                if let Some(own) = &nameless {
+                    rustix::fs::linkat(CWD, own, CWD, &beside, AtFlags::SYMLINK_FOLLOW)?;
+                }
+                std::fs::rename(&beside, &self.target)?;
+                File::open(self.folder())?.sync_all()
+            };
+            put().map(|()| written).map_err(|e| self.failed(&e))
         });
         if written.is_err() {
             let _ = std::fs::remove_file(&beside);
         }
         written
+    }
+
+    /// A file to be written, and the name that leads to it if it has none of its own.
+    fn begin(&self, beside: &Path, mode: u32) -> io::Result<(File, Option<PathBuf>)> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        if let Ok(fd) = rustix::fs::open(self.folder(), flags, Mode::from_raw_mode(mode)) {
+            let file = File::from(fd);
+            let own = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            if own.metadata().is_ok_and(|meta| {
+                file.metadata().is_ok_and(|same| (meta.dev(), meta.ino()) == (same.dev(), same.ino()))
+            }) {
+                return Ok((file, Some(own)));
+            }
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(beside)?;
+        Ok((file, None))
+    }
+
+    /// Fills a folder beside, syncs, renames. There may be an empty folder already, nothing else.
+    pub(super) fn fill<T>(&self, fill: impl FnOnce(&Path) -> Result<T, CliError>) -> Result<T, CliError> {
+        let is_free = match std::fs::read_dir(&self.target) {
+            Ok(mut list) => list.next().is_none(),
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        };
+        if !is_free {
+            let message = format!("{} is there already and is no empty folder", self.named.display());
+            return Err(CliError::new(Kind::Usage, message).hint("name a folder that is not there yet"));
+        }
+        let beside = self.beside()?;
+        std::fs::create_dir(&beside).map_err(|e| self.failed(&e))?;
+        // Whoever comes later knows by the lock that it is in use.
+        let lock = File::open(&beside).and_then(|dir| dir.try_lock().map(|()| dir).map_err(io::Error::other));
+        let filled = fill(&beside).and_then(|filled| {
+            let put = || -> io::Result<()> {
+                rustix::fs::syncfs(File::open(&beside)?)?;
+                std::fs::rename(&beside, &self.target)?;
+                File::open(self.folder())?.sync_all()
+            };
+            put().map(|()| filled).map_err(|e| self.failed(&e))
+        });
+        if filled.is_err() {
+            let _ = std::fs::remove_dir_all(&beside);
+        }
+        drop(lock);
+        filled
+    }
+
+    /// The name beside, under which it is written. What killed runs have left there is removed.
+    fn beside(&self) -> Result<PathBuf, CliError> {
+        let name = self.target.file_name().ok_or_else(|| self.failed(&io::ErrorKind::InvalidInput.into()))?;
+        let mut front = OsString::from(".");
+        front.push(name);
+        front.push(".");
+        for entry in std::fs::read_dir(self.folder()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let middle = name.as_bytes().strip_prefix(front.as_bytes()).and_then(|rest| rest.strip_suffix(b".part"));
+            // A folder alone: a file may be one that is written where files cannot be without a name.
+            let is_left = middle.is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
+                && entry.file_type().is_ok_and(|t| t.is_dir());
+            if is_left && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        front.push(format!("{}.part", std::process::id()));
+        Ok(self.folder().join(front))
     }
 }
 

@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
 use crate::model::Kind;
+use crate::packs::manifest::PackManifest;
 
 use super::error::CliError;
 use super::events::{Event, FailureJson};
@@ -19,14 +20,14 @@ use super::{
 ///
 /// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls`, `diff`, `find`,
 /// `history`, `restore`, `forget`, `hold`, `release`, `policy` and `snapshot --dry-run` it is one value for each line. A failure prints a value of the schema `error` (in a
-/// listing, on the last line) and the exit status tells its sort. `progress` is what --progress json writes to standard error, a value
+/// listing, on the last line) and the exit status tells its sort. `pack` is the manifest.json of a pack. `progress` is what --progress json writes to standard error, a value
 /// a line. Members may be added by later versions; none is taken away or changes its meaning.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder schema                                        the names
   larder schema snapshot > snapshot.schema.json")]
 pub(super) struct SchemaArgs {
-    /// A command, or `error` or `progress`
+    /// A command, `error`, `progress`, or `pack` for the manifest.json of a pack
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }
@@ -63,6 +64,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("heal", schema_of::<heal::HealJson>),
     ("key", schema_of::<key::KeyReportJson>),
     ("config", schema_of::<show_config::ConfigJson>),
+    ("pack", schema_of::<PackManifest>),
     ("schema", schema_of::<Vec<String>>),
     ("error", schema_of::<FailureJson>),
     ("progress", schema_of::<Event>),

@@ -2,8 +2,11 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zstd::stream::raw::CParameter;
+
+use super::parts::{Made, Part, Parts, Sizes};
 
 /// Compressing or decompressing failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,8 @@ impl Effort {
 
 thread_local! {
     static COMPRESSOR: RefCell<Option<(Effort, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+    /// With checksums, for streams.
+    static STREAMS: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
@@ -76,13 +81,119 @@ pub(super) fn decompress_into(frame: &[u8], len: usize, out: &mut Vec<u8>) -> Re
     })
 }
 
-/// Input that one thread compresses at a time. A part of the format: another number gives other bytes.
-const JOB_BYTES: u32 = 4 << 20;
-/// How much of the job before a job looks back on: an eighth of the window.
-const JOB_OVERLAP: u32 = 6;
+/// One zstd frame of `bytes` with a checksum, for whoever reads it by itself.
+///
+/// # Errors
+/// If zstd refuses the level, or has no memory.
+pub fn compress_frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    STREAMS.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(l, _)| *l != level) {
+            let mut compressor = zstd::bulk::Compressor::new(level)?;
+            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+            *slot = Some((level, compressor));
+        }
+        let (_, compressor) = slot.as_mut().ok_or_else(|| io::Error::other("no compressor"))?;
+        compressor.compress(bytes)
+    })
+}
 
-/// A stream as one zstd frame with a checksum, compressed on several threads. Its bytes follow from its content, the level and
-/// the version of zstd; not from how many threads there are, nor from how it is written.
+/// Plain bytes of a frame in a stream. A part of the format: another number gives other bytes.
+const FRAME_BYTES: usize = 4 << 20;
+/// The sort of skippable frame that a seek table has.
+const SEEK_TABLE: u32 = 0x184d_2a5e;
+/// What a seek table ends with.
+const SEEKABLE: u32 = 0x8f92_eab1;
+/// Each entry of the table has a checksum.
+const WITH_SUMS: u8 = 0x80;
+/// Frames that readers of a seek table take.
+const FRAMES_MAX: usize = 0x0800_0000;
+
+/// A stream in the seekable format of zstd: frames of 4 MiB that do not need each other, compressed on several threads, and a table of them at the end, in a frame
+/// that other readers pass over. Its bytes follow from its content, the level and the version of zstd; not from how many threads there are, nor from how it is written.
+///
+/// Dropped before [`Self::finish`], it lacks frames or at least the table; plain zstd notices the first alone.
+pub struct SeekableWriter<W: Write> {
+    parts: Parts<W, Frame>,
+    table: Arc<Mutex<Vec<Frame>>>,
+}
+
+/// A line of the seek table.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    compressed: u32,
+    plain: u32,
+    /// The lower half of the content's XXH64, with which the frame ends.
+    sum: [u8; 4],
+}
+
+impl<W: Write> std::fmt::Debug for SeekableWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SeekableWriter")
+    }
+}
+
+impl<W: Write> SeekableWriter<W> {
+    /// Levels that may be asked for.
+    pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+    /// A stream that goes to `out`. `threads`: at least one, beside that which writes.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn new(out: W, level: i32, threads: usize) -> io::Result<Self> {
+        let table = Arc::new(Mutex::new(Vec::new()));
+        let filled = Arc::clone(&table);
+        let work = move |part: &Part| {
+            let bytes = compress_frame(&part.bytes, level)?;
+            let narrow = |len: usize| u32::try_from(len).map_err(io::Error::other);
+            let sum = *bytes.last_chunk().ok_or_else(|| io::Error::other("a frame without a checksum"))?;
+            let note = Frame { compressed: narrow(bytes.len())?, plain: narrow(part.bytes.len())?, sum };
+            Ok(Made { bytes, note })
+        };
+        let taken = move |frame| filled.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
+        let sizes = Sizes { part: FRAME_BYTES, before: 0 };
+        Ok(Self { parts: Parts::new(out, sizes, threads, work, taken)?, table })
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        let mut out = self.parts.finish()?;
+        let table = std::mem::take(&mut *self.table.lock().unwrap_or_else(PoisonError::into_inner));
+        let long = || io::Error::other("the stream is longer than a seek table can say");
+        let frames = u32::try_from(table.len()).ok().filter(|_| table.len() <= FRAMES_MAX).ok_or_else(long)?;
+        let len = frames.checked_mul(12).and_then(|len| len.checked_add(9)).ok_or_else(long)?;
+        let mut bytes = Vec::with_capacity(table.len() * 12 + 17);
+        bytes.extend_from_slice(&SEEK_TABLE.to_le_bytes());
+        bytes.extend_from_slice(&len.to_le_bytes());
+        for frame in table {
+            bytes.extend_from_slice(&frame.compressed.to_le_bytes());
+            bytes.extend_from_slice(&frame.plain.to_le_bytes());
+            bytes.extend_from_slice(&frame.sum);
+        }
+        bytes.extend_from_slice(&frames.to_le_bytes());
+        bytes.push(WITH_SUMS);
+        bytes.extend_from_slice(&SEEKABLE.to_le_bytes());
+        out.write_all(&bytes)?;
+        Ok(out)
+    }
+}
+
+impl<W: Write> Write for SeekableWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.parts.write(bytes)
+    }
+
+    /// Passes on what is compressed; what is not stays: an early end of a frame would change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        self.parts.out().flush()
+    }
+}
+
+/// A stream as one zstd frame with a checksum, compressed by whoever writes. Its bytes follow from its content, the level and the version of
+/// zstd; not from how it is written. For readers that stop behind a frame.
 ///
 /// Dropped before [`Self::finish`], the frame has no end, and whoever decompresses it is told.
 pub struct FrameWriter<W: Write> {
@@ -96,20 +207,13 @@ impl<W: Write> std::fmt::Debug for FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Levels that may be asked for.
-    pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
-
-    /// A frame that goes to `out`. `threads`: at least one, beside that which writes.
+    /// A frame that goes to `out`.
     ///
     /// # Errors
     /// If zstd refuses the level, or has no memory.
-    pub fn new(out: W, level: i32, threads: u32) -> io::Result<Self> {
+    pub fn new(out: W, level: i32) -> io::Result<Self> {
         let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
         encoder.include_checksum(true)?;
-        // Without a thread of its own zstd cuts jobs differently.
-        encoder.multithread(threads.max(1))?;
-        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
-        encoder.set_parameter(CParameter::OverlapSizeLog(JOB_OVERLAP))?;
         Ok(Self { encoder })
     }
 
@@ -164,13 +268,13 @@ impl<R: BufRead> Read for FrameReader<R> {
 mod tests {
     use super::*;
 
-    /// Compressible, and longer than a few jobs.
+    /// Compressible, and longer than a few frames.
     fn content() -> Vec<u8> {
-        (0..u64::from(3 * JOB_BYTES) / 8).flat_map(|i| (i % 4099 * (i >> 16)).to_le_bytes()).chain(*b"end").collect()
+        (0..3 * FRAME_BYTES as u64 / 8).flat_map(|i| (i % 4099 * (i >> 16)).to_le_bytes()).chain(*b"end").collect()
     }
 
-    fn framed(content: &[u8], threads: u32, step: usize) -> Vec<u8> {
-        let mut writer = FrameWriter::new(Vec::new(), 3, threads).unwrap();
+    fn framed(content: &[u8], threads: usize, step: usize) -> Vec<u8> {
+        let mut writer = SeekableWriter::new(Vec::new(), 3, threads).unwrap();
         for slice in content.chunks(step) {
             writer.write_all(slice).unwrap();
             writer.flush().unwrap();
@@ -179,19 +283,65 @@ mod tests {
     }
 
     #[test]
-    fn bytes_follow_from_content_alone() {
+    fn one_frame_has_the_same_bytes_however_it_is_written() {
         let content = content();
-        let frame = framed(&content, 1, 1 << 20);
-        assert!(frame.len() < content.len() / 2);
-        assert_eq!(zstd::stream::decode_all(&frame[..]).unwrap(), content);
-        assert!(frame == framed(&content, 4, 1 << 20), "threads change nothing");
-        assert!(frame == framed(&content, 2, 70_001), "nor do the sizes of writes");
-        assert_eq!(zstd::stream::decode_all(&framed(&[], 2, 1)[..]).unwrap(), b"");
+        let frame = |step: usize| {
+            let mut writer = FrameWriter::new(Vec::new(), 3).unwrap();
+            content.chunks(step).for_each(|slice| writer.write_all(slice).unwrap());
+            writer.finish().unwrap()
+        };
+        let one = frame(1 << 20);
+        assert!(one == frame(70_001) && read(&one).unwrap() == content);
+    }
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        FrameReader::new(bytes)?.read_to_end(&mut plain)?;
+        Ok(plain)
     }
 
     #[test]
-    fn a_frame_without_its_end_is_noticed() {
-        let frame = framed(&content(), 2, 1 << 20);
-        assert!(zstd::stream::decode_all(&frame[..frame.len() - 1]).is_err());
+    fn bytes_follow_from_content_alone() {
+        let content = content();
+        let stream = framed(&content, 1, 1 << 20);
+        assert!(stream.len() < content.len() / 2);
+        assert!(read(&stream).unwrap() == content);
+        assert!(stream == framed(&content, 4, 1 << 20), "threads change nothing");
+        assert!(stream == framed(&content, 2, 70_001), "nor do the sizes of writes");
+        for short in [&b""[..], b"x"] {
+            assert_eq!(read(&framed(short, 2, 1)).unwrap(), short);
+        }
+    }
+
+    /// As a reader at random places does it, from the end.
+    #[test]
+    fn the_table_tells_where_frames_are() {
+        let content = content();
+        let stream = framed(&content, 2, 1 << 20);
+        let number = |at: usize| u32::from_le_bytes(stream[at..at + 4].try_into().unwrap());
+        let end = stream.len();
+        assert_eq!((number(end - 4), stream[end - 5]), (0x8f92_eab1, 0x80));
+        let frames = number(end - 9) as usize;
+        let table = end - 9 - 12 * frames;
+        assert_eq!((frames, number(table - 8), number(table - 4) as usize), (4, 0x184d_2a5e, 12 * frames + 9));
+        let (mut at, mut plain_at) = (0, 0);
+        for frame in 0..frames {
+            let (len, plain) = (number(table + 12 * frame) as usize, number(table + 12 * frame + 4) as usize);
+            let own = &stream[at..at + len];
+            assert!(read(own).unwrap() == content[plain_at..plain_at + plain], "frame {frame} stands by itself");
+            assert_eq!(own[len - 4..], stream[table + 12 * frame + 8..][..4]);
+            (at, plain_at) = (at + len, plain_at + plain);
+        }
+        assert_eq!((at, plain_at), (table - 8, content.len()));
+    }
+
+    #[test]
+    fn what_is_cut_or_followed_by_something_is_noticed() {
+        let stream = framed(&content(), 2, 1 << 20);
+        for len in [stream.len() - 1, stream.len() - 30, stream.len() / 2, 3] {
+            assert!(read(&stream[..len]).is_err(), "{len}");
+        }
+        assert!(read(&[&stream[..], b"rubbish"].concat()).is_err());
+        assert!(read(&[&stream[..], &[0; 512]].concat()).is_err());
     }
 }

@@ -19,6 +19,8 @@ pub enum MacLabel {
     Tip,
     /// A row of the ledger.
     Ledger,
+    /// A row of `digests`.
+    Digest,
 }
 
 impl MacLabel {
@@ -30,6 +32,7 @@ impl MacLabel {
             Self::Dataset => b"dataset",
             Self::Tip => b"tip",
             Self::Ledger => b"ledger",
+            Self::Digest => b"digest",
         }
     }
 }
@@ -45,6 +48,7 @@ pub struct IdKeys {
     link: [u8; 32],
     mac: [u8; 32],
     cache: [u8; 32],
+    pack: [u8; 32],
     commitment: [u8; 32],
 }
 
@@ -106,6 +110,7 @@ impl IdKeys {
             link: derive("larder v1 link group"),
             mac: derive("larder v1 mac"),
             cache: derive("larder v1 capture cache"),
+            pack: derive("larder v1 pack"),
             commitment: commitment(id_key),
         }
     }
@@ -146,6 +151,21 @@ impl IdKeys {
     pub fn link_group(&self, path: &[u8]) -> LinkGroup {
         let hash = keyed(&self.link, path);
         LinkGroup::from_slice(&hash[..LinkGroup::LEN]).expect("16 of 32 bytes")
+    }
+
+    /// What a row of `digests` is called, of a pack with this SHA-256.
+    #[must_use]
+    pub fn pack(&self, sha256: &[u8; 32]) -> [u8; 32] {
+        keyed(&self.pack, &[&b"sha256"[..], &[0], sha256].concat())
+    }
+
+    /// What such a row has for the name of the pack's file.
+    #[must_use]
+    pub fn pack_file(&self, name: &[u8]) -> [u8; 16] {
+        let hash = keyed(&self.pack, &[&b"file"[..], &[0], name].concat());
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash[..16]);
+        half
     }
 
     /// The number whose low bits decide whether a page ends after an item with this key.
@@ -248,6 +268,29 @@ impl ContentSum {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self { crc32: crc32fast::hash(bytes), blake3: digest(bytes) }
+    }
+}
+
+/// The CRC-32 (IEEE) of a content that comes piece by piece.
+#[derive(Debug, Clone, Default)]
+pub struct Crc32(crc32fast::Hasher);
+
+impl Crc32 {
+    /// Of bytes at hand.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> u32 {
+        crc32fast::hash(bytes)
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn finish(self) -> u32 {
+        self.0.finalize()
     }
 }
 

@@ -156,8 +156,13 @@ pub fn generate_identity() -> (Zeroizing<String>, String) {
 /// # Errors
 /// [`WrapError::NoMatch`] if none does, [`WrapError::Locked`] if one might that is under a passphrase which cannot be had.
 pub fn unwrap(wrapped: &[u8], identities: &[Identity]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
-    let fitting: Vec<_> = identities.iter().map(|i| i.for_file(wrapped)).collect::<Result<_, _>>()?;
-    decrypt(wrapped, fitting.into_iter().flatten())
+    decrypt(wrapped, fitting(wrapped, identities)?.into_iter())
+}
+
+/// Those that may open a file, of which at least the head is given.
+pub(super) fn fitting<'a>(head: &[u8], identities: &'a [Identity]) -> Result<Vec<&'a dyn age::Identity>, WrapError> {
+    let fitting: Vec<_> = identities.iter().map(|i| i.for_file(head)).collect::<Result<_, _>>()?;
+    Ok(fitting.into_iter().flatten().collect())
 }
 
 #[cfg(test)]

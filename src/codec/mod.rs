@@ -1,14 +1,20 @@
 //! Bytes to bytes: cutting, hashing, compressing, sealing, wrapping keys. Knows no store.
 //!
-//! `hash` is the one door to BLAKE3 and CRC-32, `cut` to the chunker, `compress` to zstd, `seal` to the AEAD, `wrap` and `identity` to age.
+//! `hash` is the one door to BLAKE3 and CRC-32, `cut` to the chunker, `compress` to zstd, `gzip` to deflate, `legacy` to xz and bzip2, `seal` to the AEAD, `wrap`,
+//! `identity` and `sealed_stream` to age.
 
 mod block;
 mod cache;
 mod compress;
 mod cut;
+mod gzip;
 mod hash;
 mod identity;
+mod legacy;
+mod parts;
+mod password;
 mod seal;
+mod sealed_stream;
 mod sha256;
 mod spare;
 mod spill;
@@ -17,13 +23,18 @@ mod wrap;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
 pub use cache::CacheKey;
-pub use compress::{CompressError, Effort, FrameReader, FrameWriter};
+pub use compress::{CompressError, Effort, FrameReader, FrameWriter, SeekableWriter, compress_frame};
 pub use cut::Cutter;
+pub use gzip::{DEFLATE_WINDOW, GzipReader, GzipWriter, deflate_part};
 pub use hash::{
-    Authority, ContentDigest, ContentHash, ContentSum, IdKeys, MacLabel, commitment, digest, public_id_key, public_seed,
+    Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commitment, digest, public_id_key,
+    public_seed,
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
-pub use seal::{Class, DataKey, SealError, random_bytes};
+pub use legacy::{Bzip2Reader, XzReader};
+pub use password::{Password, PasswordError, PasswordReader, PasswordWriter};
+pub use seal::{Class, DataKey, ScratchKey, SealError, random_bytes};
+pub use sealed_stream::{AgeForm, SealReader, SealWriter, Sealed, age_form, unarmoured_stream};
 pub use sha256::Sha256;
 pub use spare::Bytes;
 pub use spill::SpillKey;

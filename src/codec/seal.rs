@@ -129,6 +129,37 @@ impl DataKey {
     }
 }
 
+/// Seals what lies in a temporary file, under a key that this process alone has and forgets.
+#[derive(Debug)]
+pub struct ScratchKey(DataKey);
+
+impl ScratchKey {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// If the system gives no randomness.
+    pub fn new() -> Result<Self, SealError> {
+        let key = Zeroizing::new(random_bytes()?);
+        Ok(Self(DataKey::new(&key)))
+    }
+
+    /// Bytes that sealing adds.
+    pub const OVERHEAD: usize = TAG_LEN;
+
+    /// Seals in place. Each number is used once.
+    pub fn seal(&self, number: u64, bytes: &mut Vec<u8>) {
+        self.0.seal(number, b"", bytes);
+    }
+
+    /// Opens what was sealed under that number, into a buffer.
+    ///
+    /// # Errors
+    /// If it is not that.
+    pub fn open(&self, number: u64, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+        self.0.open_into(number, b"", sealed, out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

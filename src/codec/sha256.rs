@@ -12,6 +12,22 @@ impl Sha256 {
         self.0.update(bytes);
     }
 
+    /// So many zeros.
+    pub fn zeros(&mut self, mut len: u64) {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        while len > 0 {
+            let step = usize::try_from(len).unwrap_or(ZEROS.len()).min(ZEROS.len());
+            self.0.update(&ZEROS[..step]);
+            len -= step as u64;
+        }
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
     /// The hash as 64 lower-case hexadecimal digits, as `sha256sum` prints it.
     #[must_use]
     pub fn hex(self) -> String {
@@ -29,5 +45,13 @@ mod tests {
         hash.update(b"a");
         hash.update(b"bc");
         assert_eq!(hash.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn zeros_are_bytes() {
+        let (mut told, mut given) = (Sha256::default(), Sha256::default());
+        told.zeros(200_001);
+        given.update(&vec![0; 200_001]);
+        assert_eq!(told.bytes(), given.bytes());
     }
 }

@@ -100,6 +100,10 @@ impl Recipient {
         }
         Self { text: "passphrase".to_owned(), inner: Box::new(inner) }
     }
+
+    pub(super) fn inner(&self) -> &dyn age::Recipient {
+        self.inner.as_ref()
+    }
 }
 
 /// Parses a recipient: age X25519, SSH, of hardware (also post-quantum) that age itself wraps to, or of a plugin.
@@ -214,7 +218,15 @@ pub(super) fn decrypt<'a>(
     identities: impl Iterator<Item = &'a dyn age::Identity>,
 ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
     let decryptor = age::Decryptor::new(readable(wrapped)).map_err(|e| WrapError::Age(e.to_string()))?;
-    let mut reader = decryptor.decrypt(identities).map_err(|e| match e {
+    let mut reader = decryptor.decrypt(identities).map_err(failed)?;
+    let mut plain = Zeroizing::new(Vec::with_capacity(4096));
+    reader.read_to_end(&mut plain).map_err(|e| WrapError::Age(e.to_string()))?;
+    Ok(plain)
+}
+
+/// Why an age file does not open.
+pub(super) fn failed(error: age::DecryptError) -> WrapError {
+    match error {
         age::DecryptError::NoMatchingKeys
         | age::DecryptError::DecryptionFailed
         | age::DecryptError::KeyDecryptionFailed => WrapError::NoMatch,
@@ -222,10 +234,7 @@ pub(super) fn decrypt<'a>(
             WrapError::Plugin(list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
         other => WrapError::Age(other.to_string()),
-    })?;
-    let mut plain = Zeroizing::new(Vec::with_capacity(4096));
-    reader.read_to_end(&mut plain).map_err(|e| WrapError::Age(e.to_string()))?;
-    Ok(plain)
+    }
 }
 
 /// One of the store's own identities.

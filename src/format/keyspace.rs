@@ -29,7 +29,7 @@ pub enum Family {
     Datasets,
     /// Reserved: record indexes.
     Records,
-    /// Reserved: cached digests.
+    /// Packs that were written.
     Digests,
     /// Reserved: verification ledger.
     Ledger,

@@ -25,7 +25,7 @@ pub use keys::{
 pub use keyspace::{Family, index_key, number_key, sum_key_value, sum_parts};
 pub use manifest::decode_manifest;
 pub use page::{Child, Page, PageItem, PageItems, PageKind};
-pub use records::{EpochRecord, KeyRecord, LEDGER_BLOCKS, LedgerRow, Looks};
+pub use records::{EpochRecord, KeyRecord, LEDGER_BLOCKS, LedgerRow, Looks, PackRow};
 
 /// Header version that this program writes and the newest it opens.
 pub const FORMAT_VERSION: u32 = 1;

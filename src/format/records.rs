@@ -1,4 +1,4 @@
-//! Sections 7.1, 7.2, 11.1 and 15: key records, epoch records, rows of the ledger, log entries, dataset records.
+//! Sections 7.1, 7.2, 11.1, 11.2 and 15: key records, epoch records, rows of the ledger and of `digests`, log entries, dataset records.
 
 use bincode::de::{Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
@@ -6,7 +6,7 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 use zeroize::Zeroize;
 
 use super::encoding::{encoded, encoded_byte, invalid};
-use crate::model::{DatasetRecord, EpochId, Ext, KeyName, LogEntry, LogKind, Role, StoreId};
+use crate::model::{DatasetRecord, EpochId, Ext, KeyName, LogEntry, LogKind, Role, SnapshotId, StoreId};
 
 /// The plaintext of a key object. Wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -150,3 +150,17 @@ pub struct LedgerRow {
     pub ext: Ext,
 }
 versioned!(LedgerRow, "ledger row" { runs });
+
+/// A row of `digests`: a pack that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackRow {
+    /// When, in seconds since 1970.
+    pub written: u64,
+    /// Keyed hash of the name of its file; zeros if it had none.
+    pub file: [u8; 16],
+    /// What is in it, in its order.
+    pub snapshots: Vec<SnapshotId>,
+    /// What later versions add.
+    pub ext: Ext,
+}
+versioned!(PackRow, "pack row" { written, file, snapshots });

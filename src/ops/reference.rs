@@ -150,6 +150,47 @@ fn open_regular(path: &Path) -> std::io::Result<File> {
     Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file"))
 }
 
+/// Whether something outside the store is as a snapshot says, now: a file that is there and has the hash, if one is given. Nothing if that
+/// cannot be told here, as of a page on the web. With a no comes why.
+///
+/// # Errors
+/// [`ReferenceError::Interrupted`] alone.
+pub fn look_at(
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<(Option<bool>, Option<String>), ReferenceError> {
+    let path = if has_scheme(&reference.uri) {
+        match file_of(&reference.uri) {
+            Ok(Some(path)) => path,
+            // On another host, or none that is a file at all.
+            Ok(None) | Err(_) => return Ok((None, None)),
+        }
+    } else {
+        PathBuf::from(&reference.uri)
+    };
+    let hash = reference.hash.as_ref().map(|hash| hash.strip_prefix("sha256="));
+    let checked = match hash {
+        Some(Some(hex)) => check(&reference.key, &path, hex, progress),
+        // A hash of another sort says nothing to us.
+        Some(None) => return Ok((None, None)),
+        None => path.metadata().map(|_| ()).map_err(|e| ReferenceError::Unreadable {
+            key: reference.key.clone(),
+            path,
+            why: e.to_string(),
+        }),
+    };
+    match checked {
+        Ok(()) => Ok((Some(true), None)),
+        Err(ReferenceError::Unreadable { path, why, .. }) => {
+            Ok((Some(false), Some(format!("{}: {why}", path.display()))))
+        }
+        Err(ReferenceError::Differs { path, found, .. }) => {
+            Ok((Some(false), Some(format!("{} has the SHA-256 {found}", path.display()))))
+        }
+        Err(e) => Err(e),
+    }
+}
+
 /// Compares a file's hash.
 fn check(key: &str, path: &Path, expected: &str, progress: &dyn Progress) -> Result<(), ReferenceError> {
     let unreadable = |e: std::io::Error| ReferenceError::Unreadable {
@@ -206,6 +247,30 @@ mod tests {
             let found = read_reference(&text, &Quiet).unwrap();
             assert_eq!((found.uri, found.verified), (uri, verified), "{text}");
             assert_eq!(found.hash, text.contains("#sha256=").then(|| format!("sha256={ABC}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a file");
+        std::fs::write(&file, "abc").unwrap();
+        let (plain, uri) = (file.display().to_string(), format!("file://{}", file.display()).replace(' ', "%20"));
+        let other = ABC.replace('b', "c");
+        for (uri, hash, held) in [
+            (plain.as_str(), None, Some(true)),
+            (&plain, Some(ABC), Some(true)),
+            (&uri, Some(ABC), Some(true)),
+            (&plain, Some(other.as_str()), Some(false)),
+            ("/none/such", None, Some(false)),
+            ("/none/such", Some(ABC), Some(false)),
+            ("file://elsewhere/x", Some(ABC), None),
+            ("https://x/y", None, None),
+        ] {
+            let hash = hash.map(|hex| format!("sha256={hex}"));
+            let reference = Reference { key: "k".to_owned(), uri: uri.to_owned(), hash, verified: None };
+            let (found, why) = look_at(&reference, &Quiet).unwrap();
+            assert_eq!((found, why.is_some()), (held, held == Some(false)), "{uri}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a pack.
 
 use crate::model::{Failure, Kind};
+use crate::ops::restore::RestoreError;
 use crate::store::StoreError;
 use crate::tree::Node;
 
@@ -19,6 +20,35 @@ pub enum PackError {
     /// The pack cannot be written.
     #[error("the pack cannot be written: {0}")]
     Write(#[source] std::io::Error),
+    /// A file of the pack's own came out longer or shorter than it was foreseen: the store has changed what cannot change.
+    #[error("the pack cannot be written: {name} has {written} bytes where {told} were foreseen")]
+    Length {
+        /// Which file.
+        name: String,
+        /// Bytes that were foreseen.
+        told: u64,
+        /// Bytes that came.
+        written: u64,
+    },
+    /// A folder cannot be filled.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// Some items could not be written into a folder.
+    #[error("{items} of the items could not be written; the pack is not complete")]
+    Incomplete {
+        /// How many.
+        items: u64,
+        /// Some of them because they are damaged in the store.
+        damaged: bool,
+    },
+    /// What was written is not what should be there.
+    #[error("{path} was not written as it should be: {why}")]
+    Unproved {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The user stopped it.
     #[error("stopped; the pack is not complete")]
     Interrupted,
@@ -29,13 +59,19 @@ impl PackError {
     pub(super) fn of(node: &Node) -> impl FnOnce(StoreError) -> Self {
         |source| Self::Content { path: node.display(), source }
     }
+
+    pub(super) fn length(name: &str, told: u64, written: u64) -> Self {
+        Self::Length { name: name.to_owned(), told, written }
+    }
 }
 
 impl Failure for PackError {
     fn kind(&self) -> Kind {
         match self {
             Self::Content { source, .. } => source.kind(),
-            Self::Write(_) => Kind::Failed,
+            Self::Restore(source) => source.kind(),
+            Self::Incomplete { damaged: true, .. } => Kind::Damage,
+            Self::Write(_) | Self::Length { .. } | Self::Incomplete { .. } | Self::Unproved { .. } => Kind::Failed,
             Self::Interrupted => Kind::Interrupted,
         }
     }
@@ -43,7 +79,8 @@ impl Failure for PackError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Content { source, .. } => source.hint(),
-            Self::Write(_) | Self::Interrupted => None,
+            Self::Restore(source) => source.hint(),
+            _ => None,
         }
     }
 }

@@ -90,6 +90,11 @@ impl Losses {
         }
     }
 
+    /// Counts so many items.
+    pub(super) fn add(&mut self, loss: Loss, items: u64) {
+        self.counts[loss as usize] += items;
+    }
+
     /// Adds those of what comes behind.
     pub(super) fn append(&mut self, behind: Self) {
         for (count, more) in self.counts.iter_mut().zip(behind.counts) {

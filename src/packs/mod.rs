@@ -1,126 +1,210 @@
-//! Packs: a snapshot, or part of one, as a portable file. One format a file; `members` reads what others have packed.
+//! Packs: snapshots, or parts of them, as one file that stock tools open. pack-format.md says what they are.
+//!
+//! One archive format a folder: `tar`, `zip`; `dir` is a folder on a file system. What each can do is `archive::Archive`; `export` drives one of them.
 
-//TMPpub mod audit;
+mod archive;
+pub mod checksums;
+mod dir;
 mod error;
+mod form;
+mod format;
+mod inventory;
+//TMPpub mod audit;
 //TMPmod import;
 pub mod laid_out;
 pub mod layouts;
 mod loss;
+pub mod manifest;
 mod members;
+mod name;
+mod readme;
+mod seal;
+mod sink;
+mod subject;
+mod sums;
 pub mod tar;
 //TMPmod unpack;
 //TMPmod watch;
 mod zip;
 
 use std::io::Write;
-use std::ops::RangeInclusive;
+use std::path::Path;
 
-use crate::codec::FrameWriter;
-use crate::model::{Entry, Progress};
-use crate::tree::Pages;
+use crate::codec::{GzipWriter, SeekableWriter, Sha256};
+use crate::model::{Progress, Timestamp};
 
 //TMPpub use audit::{AuditError, Audited, Visitor, audit};
 pub use error::PackError;
+pub use form::Form;
+pub use format::{Compression, Format};
 //TMPpub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
 //TMPpub use manifest::SnapshotInfo;
 pub use members::{Take, members};
+pub use seal::{Seal, Sealing};
+pub use sink::Sink;
+pub use subject::Subject;
 //TMPpub use watch::{Watched, watched};
 //TMPpub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 
-/// A sort of pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Tar.
-    Tar,
-    /// Tar, compressed with zstd.
-    TarZst,
-    /// Zip.
-    Zip,
-}
-
-impl Format {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tar => "tar",
-            Self::TarZst => "tar.zst",
-            Self::Zip => "zip",
-        }
-    }
-
-    /// The name of the rules that its bytes follow.
-    #[must_use]
-    pub fn canonical_form(self) -> &'static str {
-        match self {
-            Self::Tar | Self::TarZst => "tar-v1",
-            Self::Zip => "zip-v1",
-        }
-    }
-
-    /// The levels of compression that there are.
-    #[must_use]
-    pub fn levels(self) -> Option<RangeInclusive<i32>> {
-        match self {
-            Self::Tar => None,
-            Self::TarZst => Some(FrameWriter::<Vec<u8>>::LEVELS),
-            Self::Zip => Some(zip::LEVELS),
-        }
-    }
-
-    /// The level that is used if none is asked for.
-    #[must_use]
-    pub fn default_level(self) -> Option<i32> {
-        match self {
-            Self::Tar => None,
-            Self::TarZst => Some(3),
-            Self::Zip => Some(zip::DEFAULT_LEVEL),
-        }
-    }
-}
+use archive::{Archive, Extent, Tree};
+use checksums::{line_len, put_line};
+use form::LossCounter;
+use inventory::{survey, write_lines, write_manifest};
+use readme::readme;
+use sums::Sums;
 
 /// What went into a pack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Packing {
     /// Members.
     pub members: u64,
-    /// Bytes written.
+    /// Bytes, before a seal.
     pub bytes: u64,
     /// What the format cannot carry.
     pub losses: Losses,
 }
 
-/// Writes trees as a pack to `out`, in large slices. Each start is an entry and its path from the root; the root's path is empty.
-/// The same trees give the same bytes: of tar for ever, of what is compressed for one version of Larder.
-///
-/// `level`: one of [`Format::levels`], or [`Format::default_level`].
+/// How a pack is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The sort of archive; not [`Format::Dir`].
+    pub format: Format,
+    /// One of [`Format::levels`]; else [`Format::default_level`].
+    pub level: Option<i32>,
+    /// The trees alone, at the archive's root. Then there is one subject.
+    pub bare: bool,
+}
+
+/// Writes subjects as a pack to `out`, in large slices: each in a folder of its own.
+/// The same subjects give the same bytes: what is not compressed for ever, what is for one version of Larder.
 ///
 /// # Errors
 /// At the first thing that cannot be read or written: a pack cannot say that a file is damaged. What was written then does not
 /// pass for a whole pack.
 pub fn export(
-    pages: &Pages,
-    starts: Vec<(Box<[u8]>, Entry)>,
-    format: Format,
-    level: Option<i32>,
+    subjects: &[Subject],
+    options: Options,
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
-    let level = level.or(format.default_level()).unwrap_or_default();
-    match format {
-        Format::Tar => tar::export(pages, starts, out, progress),
+    let level = options.level.or(options.format.default_level()).unwrap_or_default();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(16);
+    let write_tar = |out: &mut dyn Write| fill(Box::new(tar::Tar::new(out, progress)), subjects, options, progress);
+    match options.format {
+        Format::Tar => write_tar(out),
         Format::TarZst => {
-            let threads = std::thread::available_parallelism().map_or(2, usize::from).min(16);
             let mut counted = Counted { out, bytes: 0 };
-            let threads = u32::try_from(threads).unwrap_or(1);
-            let mut frame = FrameWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
-            let packing = tar::export(pages, starts, &mut frame, progress)?;
+            let mut frame = SeekableWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
+            let packing = write_tar(&mut frame)?;
             frame.finish().and_then(Write::flush).map_err(PackError::Write)?;
             Ok(Packing { bytes: counted.bytes, ..packing })
         }
-        Format::Zip => zip::export(pages, starts, level, out, progress),
+        Format::TarGz => {
+            let mut counted = Counted { out, bytes: 0 };
+            let mut member = GzipWriter::new(&mut counted, level, threads).map_err(PackError::Write)?;
+            let packing = write_tar(&mut member)?;
+            member.finish().and_then(Write::flush).map_err(PackError::Write)?;
+            Ok(Packing { bytes: counted.bytes, ..packing })
+        }
+        Format::Zip(compression) => {
+            let method = match compression {
+                Compression::Stored => zip::Method::Stored,
+                Compression::Deflate => zip::Method::Deflate(u32::try_from(level).unwrap_or_default()),
+                Compression::Zstd => zip::Method::Zstd(level),
+            };
+            fill(Box::new(zip::Zip::new(out, method, progress)), subjects, options, progress)
+        }
+        Format::Dir => Err(PackError::Write(std::io::ErrorKind::IsADirectory.into())),
     }
+}
+
+/// Writes subjects into an empty folder, as [`export`] writes an archive.
+///
+/// # Errors
+/// As for an archive.
+pub fn export_into(
+    subjects: &[Subject],
+    bare: bool,
+    base: &Path,
+    progress: &dyn Progress,
+) -> Result<Packing, PackError> {
+    let options = Options { format: Format::Dir, level: None, bare };
+    fill(Box::new(dir::Dir::new(base, progress)), subjects, options, progress)
+}
+
+/// Fills an archive with all subjects and ends it.
+fn fill(
+    mut archive: Box<dyn Archive + '_>,
+    subjects: &[Subject],
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Packing, PackError> {
+    let form = options.format.form();
+    let mut losses = Losses::default();
+    for subject in subjects {
+        losses.append(if options.bare {
+            let prefix = if form == Form::Tar { b"./".to_vec() } else { Vec::new() };
+            tree(&mut *archive, &Tree { subject, prefix }, form, None, progress)?
+        } else {
+            folder(&mut *archive, subject, form, progress)?
+        });
+    }
+    let Extent { members, bytes } = archive.finish()?;
+    Ok(Packing { members, bytes, losses })
+}
+
+/// Writes a tree, and counts what is lost of it.
+fn tree(
+    archive: &mut dyn Archive,
+    tree: &Tree,
+    form: Form,
+    sums: Option<&mut Sums>,
+    progress: &dyn Progress,
+) -> Result<Losses, PackError> {
+    let mut counter = LossCounter::new(form);
+    let beside = archive.tree(tree, sums, &mut |visit| counter.visit(visit))?;
+    let mut losses = counter.finish(progress);
+    losses.append(beside);
+    Ok(losses)
+}
+
+/// Writes the folder of a subject.
+fn folder(
+    archive: &mut dyn Archive,
+    subject: &Subject,
+    form: Form,
+    progress: &dyn Progress,
+) -> Result<Losses, PackError> {
+    let name = subject.name();
+    let mtime = Timestamp { nanos: 0, ..subject.manifest.arrival };
+    let survey = survey(subject, form, progress)?;
+    let readme = readme(form);
+    archive.folder(&format!("{name}/"), mtime)?;
+    archive.file(&format!("{name}/manifest.json"), mtime, survey.manifest_len, &mut |out| {
+        write_manifest(subject, form, out, progress)
+    })?;
+    archive.file(&format!("{name}/README.txt"), mtime, readme.len() as u64, &mut |out| {
+        out.write_all(readme.as_bytes()).map_err(PackError::Write)
+    })?;
+    if !subject.is_whole() {
+        archive.folder(&format!("{name}/content/"), mtime)?;
+    }
+    let mut sums = Sums::default();
+    let place = Tree { subject, prefix: format!("{name}/content/").into_bytes() };
+    let losses = tree(archive, &place, form, Some(&mut sums), progress)?;
+    let mut readme_sum = Sha256::default();
+    readme_sum.update(readme.as_bytes());
+    let readme_sum = readme_sum.hex();
+    let len = line_len(b"manifest.json") + line_len(b"README.txt") + survey.lines_len;
+    archive.file(&format!("{name}/checksums.sha256"), mtime, len, &mut |out| {
+        let mut lines = Vec::new();
+        put_line(&mut lines, &survey.manifest_sha256, b"manifest.json");
+        put_line(&mut lines, &readme_sum, b"README.txt");
+        out.write_all(&lines).map_err(PackError::Write)?;
+        write_lines(subject, form, &sums, out, progress)
+    })?;
+    Ok(losses)
 }
 
 /// Counts what is written.

@@ -5,6 +5,7 @@
 
 mod create;
 pub(crate) mod db;
+mod digests;
 mod entries;
 mod epochs;
 mod error;
@@ -47,6 +48,7 @@ use crate::format::{Cipher, Family, Header, Tip, number_key};
 use crate::model::{Purpose, Role, SnapshotId, StoreId};
 
 pub use create::{NewStore, create};
+pub use digests::KnownPack;
 pub use entries::{LogWriter, NewEntry};
 pub use epochs::{OldBlocks, OldEpochs, UnderOld};
 pub use error::{DAMAGED, StoreError};

@@ -126,10 +126,23 @@ impl WholeCheck {
 
     /// The next bytes.
     pub fn update(&mut self, stretch: Stretch) {
-        match (&mut self.hash, stretch) {
-            (Some(hash), Stretch::Data(bytes)) => hash.update(bytes),
-            (Some(hash), Stretch::Hole(len)) => hash.zeros(len),
-            (None, _) => {}
+        match stretch {
+            Stretch::Data(bytes) => self.data(bytes),
+            Stretch::Hole(len) => self.zeros(len),
+        }
+    }
+
+    /// The same, of bytes that are at hand.
+    pub fn data(&mut self, bytes: &[u8]) {
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+    }
+
+    /// The same, of so many zeros.
+    pub fn zeros(&mut self, len: u64) {
+        if let Some(hash) = &mut self.hash {
+            hash.zeros(len);
         }
     }
 

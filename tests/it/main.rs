@@ -42,6 +42,7 @@ mod mount_trouble; // readers and servers of a mount killed, damage beneath it, 
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
+mod packs; // whole packs: stock tools, the same bytes always, what is known of them later
 mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
@@ -68,3 +69,4 @@ mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-r
 mod unmatched; // patterns of a restore that fit nothing
 //TMPmod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over
+mod wrappings; // compressions and seals around archives, ours and others', cut, changed and blown up

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Ran, Sandbox, noise};
+use crate::sandbox::{Ran, Sandbox, has_begun, noise};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -93,7 +93,7 @@ fn a_terminal_that_goes_away_leaves_no_half_pack_and_nohup_is_heeded() {
         command.args(["export", "--bare", "tree", "--level", "9", "-o"]).arg(&output);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begun = Instant::now();
-        while count() == 0 && begun.elapsed() < Duration::from_secs(20) {
+        while !has_begun(child.id(), &out) && begun.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_micros(200));
         }
         Ran::of(Command::new("kill").arg("-HUP").arg(child.id().to_string())).done();

@@ -317,6 +317,13 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     assert!(ran.success());
 }
 
+/// True once a process writes something in this folder, be it a file without a name.
+pub(crate) fn has_begun(pid: u32, folder: &Path) -> bool {
+    let list = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut opened = list.filter_map(|fd| fs::read_link(fd.path()).ok());
+    opened.any(|path| path.starts_with(folder)) || fs::read_dir(folder).is_ok_and(|mut list| list.next().is_some())
+}
+
 /// Bytes that no compressor shortens, the same for the same seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];

@@ -18,6 +18,7 @@ fn check(schema: &Value, value: &Value, root: &Value) -> Result<(), String> {
         let holds = match keyword.as_str() {
             "$schema" | "title" | "description" | "$defs" | "format" | "default" => true,
             "$ref" => check(target(says, root), value, root).map(|()| true)?,
+            "pattern" => value.as_str().is_none_or(|text| fits(says.as_str().unwrap(), text)),
             "type" => names(says).iter().any(|name| is_of(name, value)),
             "const" => says == value,
             "enum" => says.as_array().unwrap().contains(value),
@@ -42,6 +43,20 @@ fn check(schema: &Value, value: &Value, root: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// True if a text fits a pattern; of those that our schemas have.
+fn fits(pattern: &str, text: &str) -> bool {
+    let all = |text: &str, good: fn(u8) -> bool| !text.is_empty() && text.bytes().all(good);
+    match pattern {
+        "^([0-9a-f]{2})+$" => text.len().is_multiple_of(2) && all(text, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+        "^-?[0-9]+(\\.[0-9]{9})?$" => {
+            let (whole, part) = text.split_once('.').unwrap_or((text, "000000000"));
+            let digits = |text| all(text, |b| b.is_ascii_digit());
+            digits(whole.trim_start_matches('-')) && digits(part) && part.len() == 9
+        }
+        other => panic!("the pattern {other} is not known to this test"),
+    }
 }
 
 fn target<'a>(reference: &Value, root: &'a Value) -> &'a Value {
@@ -114,6 +129,7 @@ fn every_output_is_as_its_schema_says() {
     };
     let source = source.to_str().unwrap();
     let (recipient, key) = (larder::codec::generate_identity().1, sandbox.path("key.txt").display().to_string());
+    let [pack, tar] = ["pack", "pack.tar"].map(|name| sandbox.path(name).display().to_string());
     for (name, words, lines) in [
         ("init", &["init"][..], 1),
         ("snapshot", &["snapshot", source, "--label", "a=b", "--reason", "r"], 1),
@@ -127,6 +143,9 @@ fn every_output_is_as_its_schema_says() {
         ("why-big", &["why-big", "--percent", "0"], 1),
         ("why-new", &["why-new", "--percent", "100"], 1),
         ("verify", &["verify", "--read-data"], 1),
+        ("export", &["export", "latest", "-o", &pack, "--format=dir"], 1),
+        ("export", &["export", "latest", "-o", &tar], 1),
+        ("export", &["export", "--check", &tar], 1),
         ("hold", &["hold", "latest", "--reason", "r", "--until", "30d"], 1),
         ("show", &["show"], 1),
         ("policy", &["policy", "set", "--all", "--keep-last", "1", "--keep-within", "2w"], 1),
@@ -150,6 +169,10 @@ fn every_output_is_as_its_schema_says() {
     ] {
         assert_eq!(hold(&sandbox, name, &run(words)), lines, "{words:?}");
     }
+    let folder = fs::read_dir(&pack).unwrap().next().unwrap().unwrap().path();
+    let manifest = fs::read_to_string(folder.join("manifest.json")).unwrap();
+    // Line feeds stand between members alone.
+    assert_eq!(hold(&sandbox, "pack", &manifest.replace('\n', "")), 1);
     let mut mount = sandbox.client().larder(&sandbox.store());
     let told = sandbox.path("told");
     let child = mount.args(["mount", "--json"]).arg(&mountpoint).stdout(fs::File::create(&told).unwrap()).spawn();

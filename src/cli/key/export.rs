@@ -71,7 +71,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         return Ok(Outcome::Done);
     };
     let file = PackFile::for_what("a key", named, &store, global)?;
-    file.replace(|to| to.write_all(&text).map_err(|e| file.failed(&e)))?;
+    file.replace(|to| to.write_all(&text).map_err(|e| file.failed(&e)), |(), _| Ok(()))?;
     if out.json() {
         let file = named.display().to_string();
         out.print_json(&KeyReportJson::Export(KeyExportJson { name: name.to_string(), file }))?;

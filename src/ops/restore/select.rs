@@ -20,6 +20,8 @@ use super::RestoreError;
 pub struct Select {
     exclude: Option<Gitignore>,
     include: Option<Include>,
+    /// What is taken, by its paths.
+    paths: Option<Vec<Box<[u8]>>>,
 }
 
 #[derive(Debug)]
@@ -64,13 +66,19 @@ impl Select {
             }
         }
         let include = patterns(include)?.map(|patterns| Include { patterns, anchored, each });
-        Ok(Self { exclude: patterns(exclude)?, include })
+        Ok(Self { exclude: patterns(exclude)?, include, paths: None })
+    }
+
+    /// Takes what stands at these paths, a folder with all that is in it; and the folders above.
+    #[must_use]
+    pub fn paths(paths: Vec<Box<[u8]>>) -> Self {
+        Self { exclude: None, include: None, paths: Some(paths) }
     }
 
     /// True if everything is taken.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.exclude.is_none() && self.include.is_none()
+        self.exclude.is_none() && self.include.is_none() && self.paths.is_none()
     }
 
     /// After a restore: the inclusions that fitted nothing that was taken. Of `!` patterns beside others nothing is told.
@@ -100,6 +108,17 @@ impl Select {
         let matches = |list: &Gitignore| list.matched(Path::new(OsStr::from_bytes(path)), is_folder).is_ignore();
         if self.exclude.as_ref().is_some_and(matches) {
             return Choice::Aside;
+        }
+        if let Some(paths) = self.paths.as_ref().filter(|_| !inside) {
+            let covers = |above: &[u8], path: &[u8]| {
+                above.is_empty()
+                    || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+            };
+            return match () {
+                () if paths.iter().any(|taken| covers(taken, path)) => Choice::Take,
+                () if is_folder && paths.iter().any(|taken| covers(path, taken)) => Choice::Look,
+                () => Choice::Aside,
+            };
         }
         match &self.include {
             _ if inside => Choice::Take,

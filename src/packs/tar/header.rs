@@ -5,6 +5,7 @@
 use tar::{EntryType, Header};
 
 use crate::model::Timestamp;
+use crate::packs::manifest::Time;
 
 /// Name of the headers that hold PAX records; readers of PAX never show it.
 const PAX_NAME: &[u8] = b"././@PaxHeader";
@@ -75,16 +76,6 @@ fn fits(value: u64, digits: u32) -> Option<u64> {
     (value < 1 << (3 * digits)).then_some(value)
 }
 
-/// A time as PAX writes it: seconds with a fraction, the sign in front.
-fn pax_time(time: Timestamp) -> String {
-    let whole = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
-    let (sign, whole) = (if whole < 0 { "-" } else { "" }, whole.unsigned_abs());
-    match whole % 1_000_000_000 {
-        0 => format!("{sign}{}", whole / 1_000_000_000),
-        nanos => format!("{sign}{}.{nanos:09}", whole / 1_000_000_000),
-    }
-}
-
 /// Puts a member's headers behind `out`.
 pub(super) fn put_headers(out: &mut Vec<u8>, member: &Member) {
     let mut records = Records::default();
@@ -105,7 +96,7 @@ pub(super) fn put_headers(out: &mut Vec<u8>, member: &Member) {
     let whole = u64::try_from(member.mtime.seconds).ok().and_then(|s| fits(s, 11));
     header.set_mtime(whole.unwrap_or(0));
     if whole.is_none() || member.mtime.nanos != 0 {
-        records.put(b"mtime", pax_time(member.mtime).as_bytes());
+        records.put(b"mtime", Time(member.mtime).to_string().as_bytes());
     }
     let major = records.number(b"SCHILY.devmajor", u64::from(member.device.0), 7);
     let minor = records.number(b"SCHILY.devminor", u64::from(member.device.1), 7);
@@ -170,14 +161,5 @@ mod tests {
                 String::from_utf8_lossy(&records.0).split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0);
             assert_eq!(told, records.0.len());
         }
-    }
-
-    #[test]
-    fn times() {
-        let time = |seconds, nanos| pax_time(Timestamp { seconds, nanos });
-        assert_eq!(time(1, 5), "1.000000005");
-        assert_eq!(time(-1, 0), "-1");
-        assert_eq!(time(-1, 999_999_999), "-0.000000001");
-        assert_eq!(time(-2, 500_000_000), "-1.500000000");
     }
 }

@@ -1,9 +1,11 @@
 //! One batch of a tree as members of a tar.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tar::EntryType;
 
+use crate::codec::Sha256;
 use crate::model::{Body, Extent, FileBody};
 use crate::store::StoreError;
 use crate::tree::{Node, Pages, Part, Stretch, Visit};
@@ -11,19 +13,46 @@ use crate::tree::{Node, Pages, Part, Stretch, Visit};
 use super::acl::acl_text;
 use super::header::{Member, pad, put_headers};
 use super::sparse::{data_ranges, inner_hole, map};
-use crate::packs::{Loss, Losses, PackError};
+use crate::packs::PackError;
+use crate::packs::sums::{Told, add_stretch};
+
+/// Where members stand in the archive, and what is asked of them.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// Stands in front of each path.
+    pub(super) prefix: Vec<u8>,
+    /// The SHA-256 of each file is wanted.
+    pub(super) sums: bool,
+}
 
 /// A batch in its final bytes.
-pub(super) struct Packed {
+pub(super) struct Packed<'a> {
+    setting: &'a Setting,
     pub(super) bytes: Vec<u8>,
     pub(super) members: u64,
     pub(super) content: u64,
-    pub(super) losses: Losses,
+    /// What is told of the files' contents.
+    pub(super) told: Vec<(Arc<Node>, Content)>,
+}
+
+/// A piece of what is told of contents.
+pub(super) enum Content {
+    /// As [`Sums`](crate::packs::sums::Sums) takes it.
+    Told(Told),
+    /// These bytes of the batch come next.
+    Data(Range<usize>),
+    /// So many zeros come next.
+    Zeros(u64),
 }
 
 /// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again).
-pub(super) fn pack(pages: &Pages, batch: Vec<Visit>, bytes: Vec<u8>) -> Result<Packed, PackError> {
-    let mut packed = Packed { bytes, members: 0, content: 0, losses: Losses::default() };
+pub(super) fn pack<'a>(
+    pages: &Pages,
+    setting: &'a Setting,
+    batch: Vec<Visit>,
+    bytes: Vec<u8>,
+) -> Result<Packed<'a>, PackError> {
+    let mut packed = Packed { setting, bytes, members: 0, content: 0, told: Vec::new() };
     for visit in batch {
         match visit {
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
@@ -35,13 +64,19 @@ pub(super) fn pack(pages: &Pages, batch: Vec<Visit>, bytes: Vec<u8>) -> Result<P
     Ok(packed)
 }
 
-/// A member's name: from the root, folders with a slash behind.
-fn name(node: &Node) -> Vec<u8> {
-    let slash = node.entry.folder().is_some() && !node.path.is_empty();
-    [&b"./"[..], &node.path, if slash { b"/" } else { b"" }].concat()
-}
+impl Packed<'_> {
+    /// A member's name: folders with a slash behind.
+    fn name(&self, node: &Node) -> Vec<u8> {
+        let slash = node.entry.folder().is_some() && !node.path.is_empty();
+        [&self.setting.prefix[..], &node.path, if slash { b"/" } else { b"" }].concat()
+    }
 
-impl Packed {
+    fn tell(&mut self, node: &Arc<Node>, content: Content) {
+        if self.setting.sums {
+            self.told.push((node.clone(), content));
+        }
+    }
+
     fn enter(
         &mut self,
         pages: &Pages,
@@ -52,7 +87,7 @@ impl Packed {
         let entry = &node.entry;
         let mut member = Member {
             kind: EntryType::Regular,
-            path: name(node),
+            path: self.name(node),
             short_path: None,
             link: None,
             mode: entry.mode,
@@ -78,22 +113,25 @@ impl Packed {
                 member.kind = if is_char { EntryType::Char } else { EntryType::Block };
                 member.device = (*major, *minor);
             }
-            Body::Socket => {
-                self.losses.note(Loss::Special, || node.display());
-                return Ok(());
-            }
+            // Counted as a loss.
+            Body::Socket => return Ok(()),
         }
         self.members += 1;
         if let Some(first) = first {
             member.kind = EntryType::Link;
-            member.link = Some(name(first));
+            member.link = Some(self.name(first));
             member.size = 0;
             put_headers(&mut self.bytes, &member);
+            if entry.file().is_some() {
+                self.tell(node, Content::Told(Told::Same));
+            }
             return Ok(());
         }
         member.records = attributes(pages, node).map_err(PackError::of(node))?;
         let before = match entry.file() {
-            Some(file) => sparse_map(pages, node, file, &mut member).map_err(PackError::of(node))?,
+            Some(file) => {
+                sparse_map(pages, &self.setting.prefix, node, file, &mut member).map_err(PackError::of(node))?
+            }
             None => Vec::new(),
         };
         put_headers(&mut self.bytes, &member);
@@ -104,17 +142,32 @@ impl Packed {
     /// A part of a file's content, and what fills the last block behind the last part.
     fn content(&mut self, pages: &Pages, node: &Arc<Node>, mut part: Part) -> Result<(), PackError> {
         let Some(file) = node.entry.file() else { return Ok(()) };
+        let is_whole = part.offset == 0 && part.last;
+        let mut hash = (self.setting.sums && is_whole).then(Sha256::default);
+        if part.offset == 0 && !part.last {
+            self.tell(node, Content::Told(Told::Begin));
+        }
         let mut at = part.offset;
-        let bytes = &mut self.bytes;
+        let (bytes, told, in_parts) = (&mut self.bytes, &mut self.told, self.setting.sums && !is_whole);
         let read = pages.read_part::<StoreError>(&mut part, |stretch| {
+            if let Some(hash) = &mut hash {
+                add_stretch(hash, stretch);
+            }
+            let start = bytes.len();
             at += match stretch {
                 Stretch::Data(data) => {
                     bytes.extend_from_slice(data);
+                    if in_parts {
+                        told.push((node.clone(), Content::Data(start..bytes.len())));
+                    }
                     data.len() as u64
                 }
                 Stretch::Hole(len) => {
                     let kept = len - inner_hole(Extent { offset: at, len }, file.size).map_or(0, |inner| inner.len);
-                    bytes.resize(bytes.len() + usize::try_from(kept).unwrap_or(0), 0);
+                    bytes.resize(start + usize::try_from(kept).unwrap_or(0), 0);
+                    if in_parts {
+                        told.push((node.clone(), Content::Zeros(len)));
+                    }
                     len
                 }
             };
@@ -122,6 +175,7 @@ impl Packed {
         });
         read.map_err(PackError::of(node))?;
         if part.last {
+            self.tell(node, Content::Told(hash.map_or(Told::End, |hash| Told::Whole(hash.bytes()))));
             self.content += file.size;
             pad(&mut self.bytes, stored_len(pages, file).map_err(PackError::of(node))?);
         }
@@ -135,13 +189,19 @@ fn stored_len(pages: &Pages, file: &FileBody) -> Result<u64, StoreError> {
 }
 
 /// Makes a file with holes a sparse member; gives the map that stands in front of its data.
-fn sparse_map(pages: &Pages, node: &Node, file: &FileBody, member: &mut Member) -> Result<Vec<u8>, StoreError> {
+fn sparse_map(
+    pages: &Pages,
+    prefix: &[u8],
+    node: &Node,
+    file: &FileBody,
+    member: &mut Member,
+) -> Result<Vec<u8>, StoreError> {
     let Some(ranges) = data_ranges(pages, file)? else { return Ok(Vec::new()) };
     let map = map(&ranges);
     member.size = map.len() as u64 + ranges.iter().map(|r| r.len).sum::<u64>();
     let slash = node.path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     let (folder, base) = node.path.split_at(slash);
-    member.short_path = Some([b"./", folder, b"GNUSparseFile.0/", base].concat());
+    member.short_path = Some([prefix, folder, b"GNUSparseFile.0/", base].concat());
     for (key, value) in [
         (&b"GNU.sparse.major"[..], b"1".to_vec()),
         (b"GNU.sparse.minor", b"0".to_vec()),

@@ -17,15 +17,15 @@ const NAMES_MAX: usize = 4 << 20;
 
 /// Finds such names, folder by folder. Given are the visits of a walk, in order.
 #[derive(Debug)]
-pub(super) struct Alike {
+pub(in crate::packs) struct Alike {
     /// The names met so far in each folder that the walk is in, the innermost last; in front the paths of the starts.
     open: Vec<HashSet<[u8; 16]>>,
     /// How many more can be held.
     room: usize,
     /// Names that found no room: later ones were not compared with them.
-    pub(super) passed_over: u64,
+    pub(in crate::packs) passed_over: u64,
     /// The names that an earlier one of their folder is like.
-    pub(super) losses: Losses,
+    pub(in crate::packs) losses: Losses,
 }
 
 impl Default for Alike {
@@ -36,7 +36,7 @@ impl Default for Alike {
 
 impl Alike {
     /// Takes note of a visit.
-    pub(super) fn visit(&mut self, visit: &Visit) {
+    pub(in crate::packs) fn visit(&mut self, visit: &Visit) {
         match visit {
             Visit::Enter { node, .. } => self.node(node),
             Visit::Part(..) => {}

@@ -1,52 +1,55 @@
-//! One batch of a tree as members of a zip, deflated as far as they are short.
+//! One batch of a tree as members of a zip, in their final bytes as far as they are short.
 
-use std::io::{Cursor, Write};
 use std::sync::Arc;
 
-use zip::result::ZipResult;
-use zip::write::FullFileOptions;
-use zip::{ZipArchive, ZipWriter};
-
-use crate::model::{Bits, Body, Entry, FileBody, Holes, Xattrs};
-use crate::packs::{Loss, Losses, PackError};
+use crate::codec::{Crc32, Sha256, compress_frame, deflate_part};
+use crate::model::{Body, Entry, FileBody};
+use crate::packs::PackError;
+use crate::packs::sums::{Sum, add_stretch};
 use crate::store::StoreError;
 use crate::tree::{Node, Pages, Part, Stretch, Visit, WholeCheck};
 
-use super::failed;
-use super::headers::{is_cut, options};
-use super::name::member_name;
+use super::headers::{Member, NOTHING, Written};
+use super::{Method, name_of};
 
-/// Content, holes counted, up to which a file is deflated in memory.
-const SHORT: u64 = 8 << 20;
+/// Content up to which a file is compressed in one piece, its sizes in front of it. A part of the form: nothing but the size decides.
+pub(super) const SHORT: u64 = 4 << 20;
 
-/// Longest name: headers hold it with a few fields in 64 KiB.
-const NAME_MAX: usize = 65_000;
+/// Where members stand in the archive, and what is asked of them.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// Stands in front of each path.
+    pub(super) prefix: String,
+    pub(super) method: Method,
+    /// The SHA-256 of each file is wanted.
+    pub(super) sums: bool,
+}
 
 /// A batch ready to be written.
 #[derive(Default)]
 pub(super) struct Prepared {
     pub(super) steps: Vec<Step>,
-    pub(super) losses: Losses,
-    short: Option<Short>,
 }
 
 /// A step in writing a zip.
 pub(super) enum Step {
-    /// Folders, symlinks and short files: a zip of its own, to be taken in whole. How many, and their content's length.
-    Short(Box<ZipArchive<Cursor<Vec<u8>>>>, u64, u64),
-    /// A long file begins.
-    Begin(String, Box<FullFileOptions<'static, 'static>>),
+    /// Folders, symlinks and short files.
+    Short(Box<Short>),
+    /// A file begins whose content comes in parts.
+    Begin(Arc<Node>, Box<Member>),
     /// Some of its content.
-    Part(Arc<Node>, Part, Vec<Own>),
+    Part(Arc<Node>, Vec<Own>, bool),
 }
 
-/// A small zip in memory: its writer uses one compressor for all its members.
-struct Short {
-    zip: ZipWriter<Cursor<Vec<u8>>>,
-    /// The files in it, by their positions.
-    files: Vec<(usize, Arc<Node>)>,
-    members: u64,
-    content: u64,
+/// Members one behind the other, with their contents.
+#[derive(Default)]
+pub(super) struct Short {
+    pub(super) bytes: Vec<u8>,
+    /// Each, what is known of its content, and where it begins in `bytes`.
+    pub(super) members: Vec<(Member, Written, usize)>,
+    /// The files among them, and their sums.
+    pub(super) sums: Vec<(Arc<Node>, Sum)>,
+    pub(super) content: u64,
 }
 
 /// Some bytes of a content.
@@ -58,100 +61,81 @@ pub(super) enum Own {
 }
 
 /// Prepares a batch.
-pub(super) fn prepare(pages: &Pages, batch: Vec<Visit>, level: i32) -> Result<Prepared, PackError> {
+pub(super) fn prepare(pages: &Pages, setting: &Setting, batch: Vec<Visit>) -> Result<Prepared, PackError> {
     let mut prepared = Prepared::default();
     for visit in batch {
         match visit {
-            Visit::Enter { node, first: Some(_), .. } => prepared.losses.note(Loss::HardLinks, || node.display()),
-            Visit::Enter { node, part, first: None } => prepared.enter(pages, &node, part, level)?,
+            // The content of a further name follows by itself.
+            Visit::Enter { first: Some(_), .. } | Visit::Leave(_) => {}
+            Visit::Enter { node, part, first: None } => prepared.enter(pages, setting, node, part)?,
             Visit::Part(node, part) => prepared.part(pages, node, part)?,
-            Visit::Leave(_) => {}
             Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
         }
     }
-    prepared.end_short()?;
     Ok(prepared)
 }
 
+/// The headers of an entry.
+fn member(entry: &Entry, name: String, method: Method) -> Member {
+    let kind = match &entry.body {
+        Body::Folder(_) => 0o040_000,
+        Body::Symlink(_) => 0o120_000,
+        _ => 0o100_000,
+    };
+    let size = entry.size();
+    let method = if entry.file().is_some() && size > 0 { method.number() } else { 0 };
+    Member { name, mode: kind | u32::from(entry.mode), mtime: entry.mtime, method, size, behind: false }
+}
+
 impl Prepared {
-    fn enter(&mut self, pages: &Pages, node: &Arc<Node>, part: Option<Part>, level: i32) -> Result<(), PackError> {
-        let entry = &node.entry;
-        if node.path.is_empty() {
+    fn enter(
+        &mut self,
+        pages: &Pages,
+        setting: &Setting,
+        node: Arc<Node>,
+        part: Option<Part>,
+    ) -> Result<(), PackError> {
+        let Some(mut name) = name_of(&node) else { return Ok(()) };
+        if node.path.is_empty() && setting.prefix.is_empty() {
             return Ok(());
         }
-        let (name, changed) = member_name(&node.path, entry.folder().is_some());
-        if changed || name.len() > NAME_MAX {
-            self.losses.note(Loss::Names, || node.display());
+        if !node.path.is_empty() && node.entry.folder().is_some() {
+            name.push('/');
         }
-        let special = !matches!(entry.body, Body::File(_) | Body::Folder(_) | Body::Symlink(_));
-        if special {
-            self.losses.note(Loss::Special, || node.display());
-        }
-        if special || name.len() > NAME_MAX {
-            return Ok(());
-        }
-        self.note_losses(node);
-        let options = options(entry, level);
-        match (&entry.body, part) {
-            (Body::Folder(_), _) => self.short().add(|zip| zip.add_directory(name, options)),
-            (Body::Symlink(target), _) => self.short().add(|zip| {
-                zip.start_file(name, options)?;
-                Ok(zip.write_all(target)?)
-            }),
-            (Body::File(file), Some(part)) if part.last && part.bytes() <= SHORT => {
-                self.short().deflate(pages, node, file, part, name, options)
+        let mut member = member(&node.entry, setting.prefix.clone() + &name, setting.method);
+        match (&node.entry.body, part) {
+            (Body::Folder(_), _) => self.short().put(member, NOTHING, &[]),
+            (Body::Symlink(target), _) => {
+                self.short().put(member, Written { crc: Crc32::of(target), compressed: target.len() as u64 }, target);
             }
-            (Body::File(_), Some(part)) => {
-                self.end_short()?;
-                self.steps.push(Step::Begin(name, Box::new(options)));
-                self.part(pages, node.clone(), part)
+            (Body::File(file), Some(part)) if part.last && file.size <= SHORT => {
+                self.short().file(pages, setting, &node, file, part, member)?;
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn short(&mut self) -> &mut Short {
-        self.short.get_or_insert_with(|| Short {
-            zip: ZipWriter::new(Cursor::new(Vec::new())),
-            files: Vec::new(),
-            members: 0,
-            content: 0,
-        })
-    }
-
-    /// Ends the small zip, if there is one.
-    fn end_short(&mut self) -> Result<(), PackError> {
-        let Some(Short { zip, files, members, content }) = self.short.take() else { return Ok(()) };
-        let mut archive = zip.finish_into_readable().map_err(failed)?;
-        for (at, node) in files {
-            let Some(file) = node.entry.file() else { continue };
-            let (size, crc) = archive.by_index_raw(at).map(|made| (made.size(), made.crc32())).map_err(failed)?;
-            if size != file.size || file.crc32.is_some_and(|wanted| wanted != crc) {
-                let error = StoreError::damage("a content", "its length or CRC-32 is another than its entry says");
-                return Err(PackError::of(&node)(error));
+            (Body::File(file), Some(part)) => {
+                // What is stored as it is, and has a known sum, needs nothing behind it.
+                member.behind = file.size > SHORT && (member.method != 0 || file.crc32.is_none());
+                self.steps.push(Step::Begin(node.clone(), Box::new(member)));
+                self.part(pages, node, part)?;
             }
+            _ => {}
         }
-        self.steps.push(Step::Short(Box::new(archive), members, content));
         Ok(())
     }
 
-    fn note_losses(&mut self, node: &Node) {
-        let entry = &node.entry;
-        self.losses.note(Loss::Owners, String::new);
-        if is_cut(entry.mtime) {
-            self.losses.note(Loss::Times, String::new);
+    /// The short members that come next.
+    fn short(&mut self) -> &mut Short {
+        if !matches!(self.steps.last(), Some(Step::Short(_))) {
+            self.steps.push(Step::Short(Box::default()));
         }
-        if entry.xattrs != Xattrs::None || entry.bits.has(Bits::XATTRS) {
-            self.losses.note(Loss::Attributes, || node.display());
-        }
-        if has_holes(entry) {
-            self.losses.note(Loss::Holes, || node.display());
+        match self.steps.last_mut() {
+            Some(Step::Short(short)) => short,
+            _ => unreachable!("one was put there"),
         }
     }
 
-    /// A part of a long file, read.
+    /// A part of a file whose content comes in parts, read.
     fn part(&mut self, pages: &Pages, node: Arc<Node>, mut part: Part) -> Result<(), PackError> {
-        if member_name(&node.path, false).0.len() > NAME_MAX {
+        if name_of(&node).is_none() {
             return Ok(());
         }
         let mut stretches = Vec::new();
@@ -163,51 +147,74 @@ impl Prepared {
             Ok(())
         });
         read.map_err(PackError::of(&node))?;
-        self.steps.push(Step::Part(node, part, stretches));
+        self.steps.push(Step::Part(node, stretches, part.last));
         Ok(())
     }
-}
-
-fn has_holes(entry: &Entry) -> bool {
-    entry.file().is_some_and(|file| file.holes != Holes::None)
 }
 
 impl Short {
-    fn add(&mut self, add: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>) -> ZipResult<()>) -> Result<(), PackError> {
-        add(&mut self.zip).map_err(failed)?;
-        self.members += 1;
+    /// Puts a member and its content as it is stored.
+    pub(super) fn put(&mut self, member: Member, written: Written, content: &[u8]) {
+        let at = self.bytes.len();
+        member.put_local(&mut self.bytes, Some(written));
+        self.bytes.extend_from_slice(content);
+        self.members.push((member, written, at));
+    }
+
+    /// Puts a member and its content, to be compressed.
+    pub(super) fn compress(&mut self, member: Member, method: Method, crc: u32, plain: &[u8]) -> Result<(), PackError> {
+        let packed = match method {
+            _ if member.method == 0 => None,
+            Method::Stored => None,
+            Method::Deflate(level) => Some(deflate_part(&[], plain, level, true).map_err(PackError::Write)?),
+            Method::Zstd(level) => Some(compress_frame(plain, level).map_err(PackError::Write)?),
+        };
+        let content = packed.as_deref().unwrap_or(plain);
+        self.put(member, Written { crc, compressed: content.len() as u64 }, content);
         Ok(())
     }
 
-    /// A short file, deflated and compared with its digest.
-    fn deflate(
+    /// A short file, compressed and compared with its digest.
+    fn file(
         &mut self,
         pages: &Pages,
+        setting: &Setting,
         node: &Arc<Node>,
         file: &FileBody,
         mut part: Part,
-        name: String,
-        options: FullFileOptions<'static, 'static>,
+        member: Member,
     ) -> Result<(), PackError> {
-        let at = usize::try_from(self.members).unwrap_or(usize::MAX);
-        self.add(|zip| zip.start_file(name, options))?;
         let mut check = WholeCheck::new(file);
-        let mut written = Ok(());
+        let mut hash = setting.sums.then(Sha256::default);
+        let mut plain = Vec::with_capacity(usize::try_from(file.size).unwrap_or(0));
         let read = pages.read_part::<StoreError>(&mut part, |stretch| {
             check.update(stretch);
-            if written.is_ok() {
-                written = match stretch {
-                    Stretch::Data(bytes) => self.zip.write_all(bytes),
-                    // Short, since the whole file is.
-                    Stretch::Hole(len) => self.zip.write_all(&vec![0; usize::try_from(len).unwrap_or(0)]),
-                };
+            if let Some(hash) = &mut hash {
+                add_stretch(hash, stretch);
+            }
+            match stretch {
+                Stretch::Data(bytes) => plain.extend_from_slice(bytes),
+                // Short, since the whole file is.
+                Stretch::Hole(len) => plain.resize(plain.len() + usize::try_from(len).unwrap_or(0), 0),
             }
             Ok(())
         });
         read.and_then(|()| check.finish(file)).map_err(PackError::of(node))?;
-        written.map_err(PackError::Write)?;
-        self.files.push((at, node.clone()));
+        let crc = checked_crc(node, file, Crc32::of(&plain), plain.len() as u64)?;
+        self.compress(member, setting.method, crc, &plain)?;
+        if let Some(hash) = hash {
+            self.sums.push((node.clone(), hash.bytes()));
+        }
         self.content += file.size;
         Ok(())
     }
+}
+
+/// The CRC-32 of a content, if it and the length are what the entry says.
+pub(super) fn checked_crc(node: &Node, file: &FileBody, crc: u32, len: u64) -> Result<u32, PackError> {
+    if len != file.size || file.crc32.is_some_and(|wanted| wanted != crc) {
+        let error = StoreError::damage("a content", "its length or CRC-32 is another than its entry says");
+        return Err(PackError::of(node)(error));
+    }
+    Ok(crc)
 }

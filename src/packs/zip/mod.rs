@@ -1,96 +1,380 @@
-//! `zip`, canonical form `zip-v1`: the same tree gives the same bytes in one version of Larder.
+//! `zip`, canonical form `zip-v1`: the same tree gives the same bytes; stored for ever, compressed in one version of Larder.
 //!
-//! Members in preorder, folders as members of their own, the root's left out; everything deflated; sizes in front of each content,
-//! of long files behind it, zip64 where it is needed; modes and symlinks as Unix zips have them, times in DOS's form (UTC) and
-//! to the second. What a zip cannot carry is counted ([`Losses`](super::Losses)), and names that not every system can tell apart.
+//! Members in preorder, folders as members of their own; sizes in front of each content, of long files that are compressed behind it; zip64 where
+//! it is needed; modes and symlinks as Unix zips have them, times in DOS's form (UTC) and to the second. What a zip cannot carry is
+//! counted ([`Losses`]), and names that not every system can tell apart.
 //!
-//! Short files are deflated by several threads, a batch at a time into a small zip in memory, and these are taken in whole, in
-//! order; long files are deflated as they are read. The
-//! directory of a zip is written last and held until then: a few hundred bytes and the name for each member.
+//! Short files are compressed by several threads, a batch of the walk each; long ones in blocks that several threads compress. What ends a block and
+//! what counts as short follows from sizes alone, so that the bytes do. The records are our own: a form that stays for ever cannot depend on what a library
+//! makes of it next year, and one that is written in one pass needs little memory.
 
 mod alike;
 mod headers;
+mod long;
 mod member;
 mod name;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use zip::write::StreamWriter;
-use zip::{ZipWriter, result::ZipError};
+use crate::model::{Bits, Body, Entry, Holes, Progress, Timestamp, Xattrs};
+use crate::tree::{Flow, Node, Pages, Visit, WholeCheck, in_order};
 
-use crate::model::{Entry, Notice, Progress};
-use crate::tree::{Flow, LongCheck, Pages, Visit, in_order};
-
-use super::{PackError, Packing};
-use alike::Alike;
-use member::{Own, Prepared, Step, prepare};
+use super::PackError;
+use super::archive::{Archive, Extent, Tree, Witness, WriteFile};
+use super::loss::{Loss, Losses};
+use super::sums::{Sums, Told};
+pub(super) use alike::Alike;
+use headers::{Member, NOTHING, Written, end, is_cut};
+use long::Long;
+use member::{Own, Prepared, SHORT, Setting, Short, Step, checked_crc, prepare};
+use name::member_name;
 
 /// Levels of deflate.
 pub(super) const LEVELS: RangeInclusive<i32> = 1..=9;
 /// A sixth less work than the 6 that zip programs use, for half a percent more bytes (Linux sources).
 pub(super) const DEFAULT_LEVEL: i32 = 5;
 
-/// Bytes gathered before they are written.
-const BUFFER: usize = 1 << 20;
+/// Longest name from the root: headers hold it with the pack's own folders and a few fields in 64 KiB.
+const NAME_MAX: usize = 65_000;
 
-/// Writes trees as a zip.
-pub(super) fn export(
-    pages: &Pages,
-    starts: Vec<(Box<[u8]>, Entry)>,
-    level: i32,
-    out: &mut dyn Write,
-    progress: &dyn Progress,
-) -> Result<Packing, PackError> {
-    let (bytes, broken) = (Cell::new(0), Cell::new(false));
-    let gate = Gate { out, bytes: &bytes, broken: &broken };
-    let mut writing = Writing {
-        zip: ZipWriter::new_stream(BufWriter::with_capacity(BUFFER, gate)),
-        pages,
-        progress,
-        long: LongCheck::default(),
-        packing: Packing::default(),
-    };
-    let flow = Flow::new(pages, apart(starts));
-    let mut jobs = Jobs { pages, flow, rest: VecDeque::new(), again: None, alike: Alike::default() };
-    let written = in_order(|| jobs.next(), |batch| prepare(pages, batch, level), |prepared| writing.take(prepared?));
-    if let Err(error) = written {
-        // A writer that is dropped ends the zip. This one must not look as if it were whole.
-        broken.set(true);
-        return Err(error);
-    }
-    let Writing { zip, mut packing, .. } = writing;
-    packing.losses.append(jobs.alike.losses);
-    if jobs.alike.passed_over > 0 {
-        progress.notice(Notice::Remark(format!(
-            "there were too many names to compare all: {} may be one name with another to Windows and macOS and were not counted as such",
-            jobs.alike.passed_over
-        )));
-    }
-    let finished = zip.finish().map_err(failed).and_then(|out| {
-        let mut out = out.into_inner();
-        out.flush().map_err(PackError::Write)
-    });
-    broken.set(finished.is_err());
-    finished?;
-    Ok(Packing { bytes: bytes.get(), ..packing })
+/// How the contents of a zip are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Stored,
+    Deflate(u32),
+    Zstd(i32),
 }
 
-/// Starts that are in none of the others: a name can be in a zip once.
-fn apart(mut starts: Vec<(Box<[u8]>, Entry)>) -> Vec<(Box<[u8]>, Entry)> {
-    let paths: Vec<_> = starts.iter().map(|(path, _)| path.clone()).collect();
-    let covers = |above: &[u8], path: &[u8]| {
-        above.is_empty() || path.strip_prefix(above).is_some_and(|rest| rest.first() == Some(&b'/'))
-    };
-    let mut at = 0;
-    starts.retain(|(path, _)| {
-        at += 1;
-        let twice = paths[..at - 1].contains(path);
-        !twice && !paths.iter().any(|other| other != path && covers(other, path))
-    });
-    starts
+impl Method {
+    fn number(self) -> u16 {
+        match self {
+            Self::Stored => 0,
+            Self::Deflate(_) => 8,
+            Self::Zstd(_) => 93,
+        }
+    }
+}
+
+/// What an entry is called in a zip, from the snapshot's root, a folder without its slash; nothing if it is not in it.
+pub(super) fn name_of(node: &Node) -> Option<String> {
+    if !matches!(node.entry.body, Body::File(_) | Body::Folder(_) | Body::Symlink(_)) {
+        return None;
+    }
+    Some(member_name(&node.path, false).0).filter(|name| name.len() <= NAME_MAX)
+}
+
+/// Counts what a zip does not carry of an entry. `further`: it is another name of a file that came before.
+pub(super) fn note_losses(node: &Node, further: bool, losses: &mut Losses) {
+    let entry = &node.entry;
+    let special = !matches!(entry.body, Body::File(_) | Body::Folder(_) | Body::Symlink(_));
+    if special {
+        losses.note(Loss::Special, || node.display());
+    } else if further {
+        losses.note(Loss::HardLinks, || node.display());
+    }
+    let (name, changed) = member_name(&node.path, false);
+    if changed || name.len() > NAME_MAX {
+        losses.note(Loss::Names, || node.display());
+    }
+    // Whoever extracts has a folder of his own for the root.
+    if special || name.len() > NAME_MAX || node.path.is_empty() {
+        return;
+    }
+    losses.note(Loss::Owners, String::new);
+    if is_cut(entry.mtime) {
+        losses.note(Loss::Times, String::new);
+    }
+    if entry.xattrs != Xattrs::None || entry.bits.has(Bits::XATTRS) {
+        losses.note(Loss::Attributes, || node.display());
+    }
+    if has_holes(entry) {
+        losses.note(Loss::Holes, || node.display());
+    }
+}
+
+fn has_holes(entry: &Entry) -> bool {
+    entry.file().is_some_and(|file| file.holes != Holes::None)
+}
+
+/// A zip on its way out.
+pub(super) struct Zip<'a> {
+    out: &'a mut dyn Write,
+    progress: &'a dyn Progress,
+    method: Method,
+    extent: Extent,
+    /// The directory, which is written last.
+    central: Vec<u8>,
+    /// The file whose content comes in parts.
+    open: Option<Open>,
+}
+
+/// A file whose content comes in parts.
+struct Open {
+    node: Arc<Node>,
+    member: Member,
+    check: WholeCheck,
+    way: OpenWay,
+}
+
+enum OpenWay {
+    /// Short by its size, but in many pieces: gathered.
+    Gathered(Vec<u8>),
+    Long(Box<Long>, u64),
+}
+
+impl<'a> Zip<'a> {
+    /// Written to `out`, in large slices.
+    pub(super) fn new(out: &'a mut dyn Write, method: Method, progress: &'a dyn Progress) -> Self {
+        Self { out, progress, method, extent: Extent::default(), central: Vec::new(), open: None }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        self.out.write_all(bytes).map_err(PackError::Write)?;
+        self.extent.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Members that are ready.
+    fn short(&mut self, short: &Short) -> Result<(), PackError> {
+        for (member, written, at) in &short.members {
+            member.put_central(&mut self.central, *written, self.extent.bytes + *at as u64);
+        }
+        self.extent.members += short.members.len() as u64;
+        self.write(&short.bytes)
+    }
+
+    /// The header of a member whose content follows; gives where it stands.
+    fn begin(&mut self, member: &Member, written: Option<Written>) -> Result<u64, PackError> {
+        let at = self.extent.bytes;
+        let mut bytes = Vec::new();
+        member.put_local(&mut bytes, written);
+        self.write(&bytes)?;
+        Ok(at)
+    }
+
+    /// What stands behind a content, and its line in the directory.
+    fn end_member(&mut self, member: &Member, written: Written, at: u64) -> Result<(), PackError> {
+        if member.behind {
+            let mut bytes = Vec::new();
+            member.put_behind(&mut bytes, written);
+            self.write(&bytes)?;
+        }
+        member.put_central(&mut self.central, written, at);
+        self.extent.members += 1;
+        Ok(())
+    }
+
+    fn take(&mut self, prepared: Prepared, mut sums: Option<&mut Sums>) -> Result<(), PackError> {
+        for step in prepared.steps {
+            match step {
+                Step::Short(short) => {
+                    self.short(&short)?;
+                    self.progress.advance(short.members.len() as u64, short.content);
+                    if let Some(sums) = &mut sums {
+                        short.sums.iter().for_each(|(node, sum)| sums.tell(node, Told::Whole(*sum)));
+                    }
+                }
+                Step::Begin(node, member) => {
+                    if let Some(sums) = &mut sums {
+                        sums.tell(&node, Told::Begin);
+                    }
+                    self.open(node, *member)?;
+                }
+                Step::Part(node, stretches, is_last) => {
+                    for stretch in &stretches {
+                        self.stretch(stretch, sums.as_deref_mut())?;
+                    }
+                    if is_last {
+                        self.close()?;
+                        if let Some(sums) = &mut sums {
+                            sums.tell(&node, Told::End);
+                        }
+                    }
+                }
+            }
+        }
+        if self.progress.cancelled() { Err(PackError::Interrupted) } else { Ok(()) }
+    }
+
+    fn open(&mut self, node: Arc<Node>, member: Member) -> Result<(), PackError> {
+        let Some(file) = node.entry.file() else { return Ok(()) };
+        let check = WholeCheck::new(file);
+        let way = if file.size <= SHORT {
+            OpenWay::Gathered(Vec::new())
+        } else {
+            let known = file.crc32.filter(|_| !member.behind);
+            let at = self.begin(&member, known.map(|crc| Written { crc, compressed: file.size }))?;
+            OpenWay::Long(Box::new(Long::new(self.method)?), at)
+        };
+        self.open = Some(Open { node, member, check, way });
+        Ok(())
+    }
+
+    fn stretch(&mut self, stretch: &Own, mut sums: Option<&mut Sums>) -> Result<(), PackError> {
+        static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+        match stretch {
+            Own::Data(bytes) => self.data(bytes, sums),
+            Own::Hole(len) => {
+                let mut rest = *len;
+                while rest > 0 {
+                    let step = usize::try_from(rest).unwrap_or(ZEROS.len()).min(ZEROS.len());
+                    self.data(&ZEROS[..step], sums.as_deref_mut())?;
+                    rest -= step as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// More bytes of the file that is open.
+    fn data(&mut self, bytes: &[u8], sums: Option<&mut Sums>) -> Result<(), PackError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.check.data(bytes);
+        if let Some(sums) = sums {
+            sums.data(bytes);
+        }
+        match &mut open.way {
+            OpenWay::Gathered(gathered) => gathered.extend_from_slice(bytes),
+            OpenWay::Long(long, _) => {
+                let (out, written) = (&mut *self.out, &mut self.extent.bytes);
+                long.data(bytes, &mut |ready| give(out, written, ready))?;
+            }
+        }
+        self.progress.advance(0, bytes.len() as u64);
+        if self.progress.cancelled() { Err(PackError::Interrupted) } else { Ok(()) }
+    }
+
+    /// The file that is open has come to its end.
+    fn close(&mut self) -> Result<(), PackError> {
+        let Some(Open { node, member, check, way }) = self.open.take() else { return Ok(()) };
+        let Some(file) = node.entry.file() else { return Ok(()) };
+        check.finish(file).map_err(PackError::of(&node))?;
+        match way {
+            OpenWay::Gathered(gathered) => {
+                let crc = checked_crc(&node, file, crate::codec::Crc32::of(&gathered), gathered.len() as u64)?;
+                let mut short = Short::default();
+                short.compress(member, self.method, crc, &gathered)?;
+                self.short(&short)?;
+            }
+            OpenWay::Long(long, at) => {
+                let (out, bytes, size) = (&mut *self.out, &mut self.extent.bytes, long.size);
+                let written = long.finish(&mut |ready| give(out, bytes, ready))?;
+                checked_crc(&node, file, written.crc, size)?;
+                self.end_member(&member, written, at)?;
+            }
+        }
+        self.progress.advance(1, 0);
+        Ok(())
+    }
+
+    /// A member that is not in the snapshot.
+    fn own(&self, name: &str, mode: u32, mtime: Timestamp, size: u64) -> Member {
+        let method = if size > 0 { self.method.number() } else { 0 };
+        Member { name: name.to_owned(), mode, mtime, method, size, behind: false }
+    }
+}
+
+fn give(out: &mut dyn Write, written: &mut u64, bytes: &[u8]) -> Result<(), PackError> {
+    out.write_all(bytes).map_err(PackError::Write)?;
+    *written += bytes.len() as u64;
+    Ok(())
+}
+
+impl Archive for Zip<'_> {
+    fn folder(&mut self, name: &str, mtime: Timestamp) -> Result<(), PackError> {
+        let mut short = Short::default();
+        short.put(self.own(name, 0o040_755, mtime, 0), NOTHING, &[]);
+        self.short(&short)
+    }
+
+    fn file(&mut self, name: &str, mtime: Timestamp, len: u64, write: WriteFile) -> Result<(), PackError> {
+        let mut member = self.own(name, 0o100_644, mtime, len);
+        if len <= SHORT {
+            let mut plain = Vec::new();
+            write(&mut plain)?;
+            if plain.len() as u64 != len {
+                return Err(PackError::length(name, len, plain.len() as u64));
+            }
+            let mut short = Short::default();
+            short.compress(member, self.method, crate::codec::Crc32::of(&plain), &plain)?;
+            return self.short(&short);
+        }
+        member.behind = member.method != 0;
+        let known = if member.behind {
+            None
+        } else {
+            let mut long = Long::new(Method::Stored)?;
+            write(&mut Into { long: &mut long, give: &mut |_| Ok(()), failed: None })?;
+            Some(long.finish(&mut |_| Ok(()))?)
+        };
+        let at = self.begin(&member, known)?;
+        let mut long = Long::new(self.method)?;
+        let (out, bytes) = (&mut *self.out, &mut self.extent.bytes);
+        let mut give = |ready: &[u8]| give(out, bytes, ready);
+        let mut into = Into { long: &mut long, give: &mut give, failed: None };
+        let done = write(&mut into);
+        if let Some(error) = into.failed.take() {
+            return Err(error);
+        }
+        done?;
+        let size = long.size;
+        let written = long.finish(&mut give)?;
+        if size != len || known.is_some_and(|known| known != written) {
+            return Err(PackError::length(name, len, size));
+        }
+        self.end_member(&member, written, at)
+    }
+
+    fn tree(&mut self, tree: &Tree, mut sums: Option<&mut Sums>, witness: Witness) -> Result<Losses, PackError> {
+        let pages = &tree.subject.pages;
+        let setting = Setting {
+            prefix: String::from_utf8_lossy(&tree.prefix).into_owned(),
+            method: self.method,
+            sums: sums.is_some(),
+        };
+        let flow = Flow::new(pages, tree.subject.starts.clone());
+        let mut jobs = Jobs { pages, flow, rest: VecDeque::new(), again: None, witness };
+        in_order(
+            || jobs.next(),
+            |batch| prepare(pages, &setting, batch),
+            |prepared| self.take(prepared?, sums.as_deref_mut()),
+        )?;
+        Ok(Losses::default())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Extent, PackError> {
+        let (start, central) = (self.extent.bytes, std::mem::take(&mut self.central));
+        self.write(&central)?;
+        self.write(&end(self.extent.members, start, central.len() as u64))?;
+        self.out.flush().map_err(PackError::Write)?;
+        Ok(self.extent)
+    }
+}
+
+/// Makes a content of what is written.
+struct Into<'a> {
+    long: &'a mut Long,
+    give: long::Give<'a>,
+    failed: Option<PackError>,
+}
+
+impl Write for Into<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.long.data(bytes, self.give) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(std::io::ErrorKind::Other.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Batches of visits, in which further names of hard links have the content again.
@@ -101,7 +385,7 @@ struct Jobs<'a> {
     rest: VecDeque<Visit>,
     /// A further name that is being read.
     again: Option<Flow>,
-    alike: Alike,
+    witness: Witness<'a>,
 }
 
 impl Jobs<'_> {
@@ -118,108 +402,15 @@ impl Jobs<'_> {
         }
         let mut batch = Vec::new();
         while let Some(visit) = self.rest.pop_front() {
-            self.alike.visit(&visit);
+            (self.witness)(&visit);
             if let Visit::Enter { node, first: Some(_), .. } = &visit {
                 self.again = Some(Flow::new(self.pages, vec![(node.path.clone(), node.entry.clone())]));
-                // The name itself goes ahead, to be counted.
+                // Not empty: an empty batch is the end.
                 batch.push(visit);
                 break;
             }
             batch.push(visit);
         }
         Some(batch).filter(|batch| !batch.is_empty())
-    }
-}
-
-/// A zip on its way out.
-struct Writing<'a> {
-    zip: ZipWriter<StreamWriter<BufWriter<Gate<'a>>>>,
-    pages: &'a Pages,
-    progress: &'a dyn Progress,
-    long: LongCheck,
-    packing: Packing,
-}
-
-impl Writing<'_> {
-    fn take(&mut self, prepared: Prepared) -> Result<(), PackError> {
-        self.packing.losses.append(prepared.losses);
-        for step in prepared.steps {
-            self.put(step)?;
-        }
-        if self.progress.cancelled() { Err(PackError::Interrupted) } else { Ok(()) }
-    }
-
-    fn put(&mut self, step: Step) -> Result<(), PackError> {
-        let (members, content) = match step {
-            Step::Short(archive, members, content) => {
-                self.zip.merge_archive(*archive).map_err(failed)?;
-                (members, content)
-            }
-            Step::Begin(name, options) => {
-                self.zip.start_file(name, *options).map_err(failed)?;
-                (1, 0)
-            }
-            Step::Part(node, mut part, stretches) => {
-                for stretch in &stretches {
-                    self.stretch(stretch)?;
-                }
-                self.long.add(self.pages, &node, &mut part).map_err(PackError::of(&node))?;
-                (0, 0)
-            }
-        };
-        self.packing.members += members;
-        self.progress.advance(members, content);
-        Ok(())
-    }
-
-    fn stretch(&mut self, stretch: &Own) -> Result<(), PackError> {
-        static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
-        let mut write = |bytes: &[u8]| {
-            self.zip.write_all(bytes).map_err(PackError::Write)?;
-            self.progress.advance(0, bytes.len() as u64);
-            if self.progress.cancelled() { Err(PackError::Interrupted) } else { Ok(()) }
-        };
-        match stretch {
-            Own::Data(bytes) => write(bytes),
-            Own::Hole(len) => {
-                let mut rest = *len;
-                while rest > 0 {
-                    let step = usize::try_from(rest).unwrap_or(ZEROS.len()).min(ZEROS.len());
-                    write(&ZEROS[..step])?;
-                    rest -= step as u64;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-fn failed(error: ZipError) -> PackError {
-    PackError::Write(match error {
-        ZipError::Io(error) => error,
-        other => std::io::Error::other(other),
-    })
-}
-
-/// The way out. Once something failed it swallows what still comes.
-struct Gate<'a> {
-    out: &'a mut dyn Write,
-    bytes: &'a Cell<u64>,
-    broken: &'a Cell<bool>,
-}
-
-impl Write for Gate<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.broken.get() {
-            return Ok(bytes.len());
-        }
-        let fails = |e: &std::io::Error| e.kind() != std::io::ErrorKind::Interrupted;
-        let len = self.out.write(bytes).inspect_err(|e| self.broken.set(fails(e)))?;
-        self.bytes.set(self.bytes.get() + len as u64);
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        if self.broken.get() { Ok(()) } else { self.out.flush() }
     }
 }

@@ -1,0 +1,193 @@
+//! Keys of packs: what seals them, and what opens them. No secret is an argument.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueHint};
+use zeroize::Zeroizing;
+
+use crate::archives::{ArchiveError, Keys};
+use crate::codec::{Identity, Passphrase, Password, Prompt, Recipient, parse_recipient};
+use crate::model::Kind;
+use crate::packs::Seal;
+use crate::store::{StoreError, Unlock};
+
+use super::context::{self, Terminal};
+use super::error::CliError;
+use super::init::{cut_recipient, new_passphrase, recipients_in};
+use super::{Global, files, secrecy};
+
+/// The variable with the password of older archives, as they name it.
+const PASSWORD_VARIABLE: &str = "SNAPSHOT_ENCRYPTION_KEY";
+
+/// Where the password of an older archive comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct PasswordArgs {
+    /// A file with the password of a zip.enc, blanks around it left out, instead of `SNAPSHOT_ENCRYPTION_KEY` or a question
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    key_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// What the file or else the variable says; nothing if there is neither.
+    fn given(&self) -> Result<Option<Password>, CliError> {
+        let Some(file) = &self.key_file else {
+            let bytes = std::env::var_os(PASSWORD_VARIABLE).map(std::os::unix::ffi::OsStringExt::into_vec);
+            return Ok(bytes.filter(|bytes| !bytes.is_empty()).map(|bytes| Password::new(Zeroizing::new(bytes))));
+        };
+        let bytes =
+            Zeroizing::new(files::read(file).map_err(|e| {
+                CliError::new(Kind::Usage, format!("cannot read the key file {}: {e}", file.display()))
+            })?);
+        // The blanks that Python strips.
+        let is_blank = |b: &u8| matches!(b, b' ' | b'\t'..=b'\r');
+        let start = bytes.iter().take_while(|b| is_blank(b)).count();
+        let end = bytes.len() - bytes[start..].iter().rev().take_while(|b| is_blank(b)).count();
+        let password = Password::new(Zeroizing::new(bytes[start..end.max(start)].to_vec()));
+        if password.is_empty() {
+            return Err(CliError::new(Kind::Usage, format!("the key file {} is empty", file.display())));
+        }
+        Ok(Some(password))
+    }
+
+    /// What opens packs, asked for when one is met that it may open.
+    pub(super) fn keys(&self, global: &Global) -> PackKeys {
+        secrecy::guard_memory();
+        PackKeys { args: self.clone(), asks: true, global: global.clone(), password: OnceCell::new() }
+    }
+}
+
+/// What seals a pack.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sealing")]
+pub(super) struct SealArgs {
+    /// Seal it as an age file to an age or SSH recipient (can be repeated)
+    #[arg(long, short = 'r', value_name = "RECIPIENT", conflicts_with = "passphrase")]
+    recipient: Vec<String>,
+    /// Seal it to the recipients in a file, a line each (can be repeated)
+    #[arg(long, short = 'R', value_name = "FILE", conflicts_with = "passphrase", value_hint = ValueHint::FilePath)]
+    recipients_file: Vec<PathBuf>,
+    /// Seal it as an age file with a passphrase
+    #[arg(long, short = 'p')]
+    passphrase: bool,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+impl SealArgs {
+    /// The seal that was asked for. `zip_enc`: the format is the older one, which is sealed with a password whatever else is said.
+    pub(super) fn seal(&self, zip_enc: bool, global: &Global) -> Result<Option<Seal>, CliError> {
+        let asked = !self.recipient.is_empty() || !self.recipients_file.is_empty() || self.passphrase;
+        if zip_enc {
+            if asked {
+                return Err(CliError::new(Kind::Usage, "a zip.enc is sealed with a password, not to recipients")
+                    .hint("for age, leave out --format zip.enc"));
+            }
+            return self.new_password(global).map(|password| Some(Seal::Password(password)));
+        }
+        if self.password.key_file.is_some() {
+            return Err(CliError::new(Kind::Usage, "a key file seals a zip.enc alone")
+                .hint("ask for --format zip.enc, or name recipients with -r or -R"));
+        }
+        if !asked {
+            return Ok(None);
+        }
+        secrecy::guard_memory();
+        let terminal = Terminal::new(global, None);
+        if self.passphrase {
+            return Ok(Some(Seal::Age(vec![Recipient::passphrase(new_passphrase(&terminal)?, None)])));
+        }
+        let prompt: Arc<dyn Prompt> = Arc::new(terminal);
+        let mut texts = self.recipient.clone();
+        for file in &self.recipients_file {
+            texts.extend(recipients_in(file)?);
+        }
+        let parsed = texts.iter().map(|text| {
+            parse_recipient(text, prompt.clone()).map_err(|e| {
+                let error = CliError::from(StoreError::from(e));
+                match cut_recipient(&["-r".into(), text.into()]) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            })
+        });
+        Ok(Some(Seal::Age(parsed.collect::<Result<_, _>>()?)))
+    }
+
+    fn new_password(&self, global: &Global) -> Result<Password, CliError> {
+        secrecy::guard_memory();
+        if let Some(password) = self.password.given()? {
+            return Ok(password);
+        }
+        let terminal = Terminal::new(global, None);
+        let nobody = || {
+            CliError::new(
+                Kind::Usage,
+                "the password of a zip.enc was not given, and there is no terminal to ask for it on",
+            )
+            .hint("set SNAPSHOT_ENCRYPTION_KEY, or name a file with --key-file")
+        };
+        let first = terminal.ask("New password of the zip.enc").ok_or_else(nobody)?;
+        let second = terminal.ask("Once more").ok_or_else(nobody)?;
+        if first != second {
+            return Err(CliError::new(Kind::Usage, "the two passwords differ; nothing was written"));
+        }
+        if first.is_empty() {
+            return Err(CliError::new(Kind::Usage, "the password is empty; nothing was written"));
+        }
+        Ok(Password::new(Zeroizing::new(first.as_bytes().to_vec())))
+    }
+}
+
+/// What opens packs: identities as for stores, a passphrase, the password of older archives.
+pub(super) struct PackKeys {
+    args: PasswordArgs,
+    /// Whether the user may be asked.
+    asks: bool,
+    global: Global,
+    /// Asked for once.
+    password: OnceCell<Option<Password>>,
+}
+
+impl PackKeys {
+    /// What opens packs without any question: for who looks into files that may be none.
+    pub(super) fn unasked(global: &Global) -> Self {
+        Self { asks: false, ..PasswordArgs::default().keys(global) }
+    }
+}
+
+impl std::fmt::Debug for PackKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PackKeys(secret)")
+    }
+}
+
+impl Keys for PackKeys {
+    fn identities(&self) -> Result<Vec<Identity>, ArchiveError> {
+        let keys = context::pack_identities(&self.global);
+        keys.identities().map_err(|e| ArchiveError::Key(e.to_string()))
+    }
+
+    fn passphrase(&self) -> Result<Option<Passphrase>, ArchiveError> {
+        let terminal = Terminal::new(&self.global, None);
+        match terminal.commanded() {
+            _ if !self.asks => Ok(None),
+            Some(passphrase) => passphrase.map(Some).map_err(|e| ArchiveError::Key(e.to_string())),
+            None => Ok(terminal.passphrase("Passphrase of the pack")),
+        }
+    }
+
+    fn password(&self) -> Result<Option<Password>, ArchiveError> {
+        if let Some(known) = self.password.get() {
+            return Ok(known.clone());
+        }
+        let given = self.args.given().map_err(|e| ArchiveError::Key(e.message))?;
+        let password = given.or_else(|| {
+            let ask = || Terminal::new(&self.global, None).ask("If it is a zip.enc, its password");
+            let asked = self.asks.then(ask).flatten();
+            asked.filter(|text| !text.is_empty()).map(|text| Password::new(Zeroizing::new(text.as_bytes().to_vec())))
+        });
+        Ok(self.password.get_or_init(|| password).clone())
+    }
+}
