@@ -63,8 +63,10 @@ fn export(sandbox: &Sandbox, layout: &str, more: &[&str]) -> Ran {
     sandbox.larder([&["export", "tree", "--layout", layout], more].concat())
 }
 
-const FIRST: (&str, &str) =
-    ("evidence/001-hypothesis.json", r#"{"seq": 1, "kind": "hypothesis", "content": {"text": "schéma 😀", "confidence": 0.80}}"#);
+const FIRST: (&str, &str) = (
+    "evidence/001-hypothesis.json",
+    r#"{"seq": 1, "kind": "hypothesis", "content": {"text": "schéma 😀", "confidence": 0.80}}"#,
+);
 const SECOND: (&str, &str) = (
     "evidence/002-query_result.json",
     r#"{"kind": "query_result", "content": {"sql": "SELECT 1", "n": 1400.0}, "sample_rows": [{"a": 1, "b": null}, {"a": 2.5}]}"#,
@@ -158,7 +160,10 @@ fn a_chain_that_is_there_is_checked_and_not_changed() {
     let out = sandbox.path("out.tar.gz");
     export(&sandbox, "investigation", &["-o", text(&out)]).done();
     let (ours, old) = (old_tool("investigation", &out), old_tool("investigation", &given("snapshot-inv-json.tar.gz")));
-    assert_eq!((&ours["evidence"], &ours["prompts"], &ours["lineage"]), (&old["evidence"], &old["prompts"], &old["lineage"]));
+    assert_eq!(
+        (&ours["evidence"], &ours["prompts"], &ours["lineage"]),
+        (&old["evidence"], &old["prompts"], &old["lineage"])
+    );
     for name in ["root_hash", "evidence_count", "files", "chain_metadata"] {
         assert_eq!(ours["metadata"][name], old["metadata"][name], "{name}");
     }

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::model::{Failure, Kind};
 use crate::ops::read::ReadError;
+use crate::packs::PackError;
 use crate::packs::layouts::ComposeError;
 use crate::store::StoreError;
 
@@ -54,6 +55,20 @@ impl Failure for LaidOutError {
             Self::Store(e) => e.hint(),
             Self::Read(e) => e.hint(),
             Self::Write(_) | Self::Interrupted => None,
+        }
+    }
+}
+
+/// When it is written, what was found to be so laid out can only fail to be read or written.
+impl From<LaidOutError> for PackError {
+    fn from(error: LaidOutError) -> Self {
+        match error {
+            LaidOutError::Store(source) | LaidOutError::Read(ReadError::Store { source, .. }) => {
+                Self::Content { path: "a file of the folder".to_owned(), source }
+            }
+            LaidOutError::Write(e) => Self::Write(e),
+            LaidOutError::Interrupted => Self::Interrupted,
+            LaidOutError::Compose(_) | LaidOutError::Read(_) => Self::Write(io::Error::other(error.to_string())),
         }
     }
 }

@@ -9,9 +9,11 @@ use std::io::{self, Write};
 
 use flate2::{Compression, GzBuilder};
 
-use crate::model::{Entry, Progress};
+use crate::model::{Entry, Progress, Timestamp};
 use crate::tree::Pages;
 
+use super::archive::Archive;
+use super::error::PackError;
 use super::layouts::{ComposeError, Content, Laid, Layout, LayoutError, Observer, Plan, Seen, Told, Wanted, plan};
 
 pub use error::LaidOutError;
@@ -89,6 +91,31 @@ impl Write for Observed<'_> {
 }
 
 impl LaidOut<'_> {
+    /// Which layout it is.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.seen.layout
+    }
+
+    /// Puts all of it into an archive.
+    pub(super) fn fill(&self, archive: &mut dyn Archive) -> Result<(), PackError> {
+        let at = |seconds| Timestamp { seconds, nanos: 0 };
+        let folders = std::iter::once(String::new()).chain(self.plan.folders.iter().map(|name| format!("{name}/")));
+        for name in folders {
+            archive.folder(&format!("{}/{name}", self.plan.root), at(self.made_at))?;
+        }
+        for (n, laid) in self.plan.files.iter().enumerate() {
+            if self.progress.cancelled() {
+                return Err(PackError::Interrupted);
+            }
+            let name = format!("{}/{}", self.plan.root, laid.name);
+            let size = self.size(laid);
+            archive.file(&name, at(self.time(laid)), size, &mut |out| Ok(self.write_file(n, out)?))?;
+            self.progress.advance(1, size);
+        }
+        Ok(())
+    }
+
     /// What an import of it would see.
     #[must_use]
     pub fn seen(&self) -> &Seen {
@@ -112,17 +139,7 @@ impl LaidOut<'_> {
         self.plan.files.iter().map(|laid| (laid.name.as_str(), self.size(laid)))
     }
 
-    /// The folders in it.
-    #[must_use]
-    pub fn folders(&self) -> &[String] {
-        &self.plan.folders
-    }
-
-    /// Writes the content of the file at a place in [`Self::files`].
-    ///
-    /// # Errors
-    /// If it cannot be read or written.
-    pub fn write_file(&self, at: usize, out: &mut dyn Write) -> Result<(), LaidOutError> {
+    fn write_file(&self, at: usize, out: &mut dyn Write) -> Result<(), LaidOutError> {
         match self.plan.files.get(at).map(|laid| &laid.content) {
             Some(Content::Made(bytes)) => out.write_all(bytes).map_err(LaidOutError::Write),
             Some(Content::Captured(from)) => self.folder.copy(from, out),
@@ -136,16 +153,12 @@ impl LaidOut<'_> {
     /// If it cannot be read or written.
     pub fn write_tar(&self, out: &mut dyn Write) -> Result<(), LaidOutError> {
         let mut written = 0;
-        for folder in &self.plan.folders {
-            written += tar_member::header(&format!("{}/{folder}", self.plan.root), None, self.made_at, out)?;
-        }
         for (at, laid) in self.plan.files.iter().enumerate() {
             if self.progress.cancelled() {
                 return Err(LaidOutError::Interrupted);
             }
             let size = self.size(laid);
-            written +=
-                tar_member::header(&format!("{}/{}", self.plan.root, laid.name), Some(size), self.time(laid), out)?;
+            written += tar_member::header(&format!("{}/{}", self.plan.root, laid.name), size, self.time(laid), out)?;
             self.write_file(at, out)?;
             written += size + tar_member::pad(size, out)?;
             self.progress.advance(1, size);
@@ -164,7 +177,7 @@ impl LaidOut<'_> {
             GzBuilder::new().filename(format!("{}.tar", self.plan.root)).mtime(u32::try_from(newest).unwrap_or(0));
         let mut encoder = header.write(out, Compression::new(level));
         self.write_tar(&mut encoder)?;
-        encoder.finish().and_then(|out| out.flush()).map_err(LaidOutError::Write)
+        encoder.finish().and_then(Write::flush).map_err(LaidOutError::Write)
     }
 
     fn size(&self, laid: &Laid) -> u64 {

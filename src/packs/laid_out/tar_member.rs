@@ -8,23 +8,19 @@ const BLOCK: u64 = 512;
 /// A tar ends at a multiple of this.
 const RECORD: u64 = 10_240;
 
-/// Writes the header of a file of a size, or of a folder. Gives the bytes that it took.
-pub(super) fn header(path: &str, size: Option<u64>, time: i64, out: &mut dyn Write) -> Result<u64, LaidOutError> {
-    let path = if size.is_none() { format!("{path}/") } else { path.to_owned() };
+/// Writes the header of a file of a size. Gives the bytes that it took.
+pub(super) fn header(path: &str, size: u64, time: i64, out: &mut dyn Write) -> Result<u64, LaidOutError> {
     let mut taken = BLOCK;
-    let (prefix, name) = match split(&path) {
-        Some(parts) => parts,
-        None => {
-            let record = record("path", &path);
-            let block = block("", "././@PaxHeader", b'x', 0, record.len() as u64, 0);
-            write(&block, out)?;
-            write(record.as_bytes(), out)?;
-            taken += BLOCK + record.len() as u64 + pad(record.len() as u64, out)?;
-            ("", cut(&path))
-        }
-    };
-    let (sort, mode) = if size.is_some() { (b'0', 0o644) } else { (b'5', 0o755) };
-    write(&block(prefix, name, sort, mode, size.unwrap_or(0), time.max(0).unsigned_abs()), out)?;
+    let parts = split(path);
+    if parts.is_none() {
+        let record = record("path", path);
+        let block = block("", "././@PaxHeader", b'x', 0, record.len() as u64, 0);
+        write(&block, out)?;
+        write(record.as_bytes(), out)?;
+        taken += BLOCK + record.len() as u64 + pad(record.len() as u64, out)?;
+    }
+    let (prefix, name) = parts.unwrap_or(("", cut(path)));
+    write(&block(prefix, name, b'0', 0o644, size, time.max(0).unsigned_abs()), out)?;
     Ok(taken)
 }
 
@@ -57,8 +53,7 @@ fn split(path: &str) -> Option<(&str, &str)> {
         return Some(("", path));
     }
     // The prefix as long as it can be.
-    let ends = path.char_indices().filter(|(at, c)| *c == '/' && *at > 0 && *at <= 155);
-    let (prefix, name) = path.split_at(ends.last()?.0);
+    let (prefix, name) = path.split_at(path[..path.len().min(156)].rfind('/').filter(|at| *at > 0)?);
     Some((prefix, &name[1..])).filter(|(_, name)| !name.is_empty() && name.len() <= 100)
 }
 

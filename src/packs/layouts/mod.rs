@@ -2,7 +2,7 @@
 //!
 //! An *investigation archive* holds evidence items that a chain of hashes joins, and metadata with an inventory. An *export
 //! bundle* holds scenario plans, a manifest, and checksums of all files. [`Observer`] looks at either as it goes by, from an archive or a
-//! folder, in any order and in bounded memory; what it comes to is a [`Seen`]. pack-format.md, section 7.
+//! folder, in any order and in bounded memory; what it comes to is a [`Seen`]. pack-format.md, section 8.
 
 mod bundle;
 mod checksums;
