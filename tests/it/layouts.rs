@@ -238,3 +238,122 @@ fn a_captured_folder_becomes_a_bundle() {
     let none = captured(&[("a", "")]);
     export(&none, "bundle", &["-o", "x.tar"]).refused(2, "not laid out like an export bundle");
 }
+
+/// What becomes of each archive that is hostile or broken, and why. Nothing is imported of what is refused.
+#[test]
+fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
+    let refused = [
+        ("absolute", 13, "absolute"),
+        ("bitflip", 13, ""),
+        ("dotdot-in-filename", 13, "does not list it"),
+        ("evidence-array", 13, "no object"),
+        ("evidence-results-name", 13, "does not list it"),
+        ("fifo", 13, "a pipe has no place"),
+        ("gzip-bomb-200MB", 13, ""),
+        ("hardlink", 13, "hard link"),
+        ("metadata-missing-field", 13, "investigation_id is missing"),
+        ("metadata-not-json", 13, "a name in quotes is due"),
+        ("metadata-string-count", 13, "evidence_count is 7"),
+        ("schema-99", 14, "supported is 1.0"),
+        ("schema-number", 14, "supported is 1.0"),
+        ("traversal-inner", 13, ".."),
+        ("truncated", 13, "ends"),
+    ];
+    // An empty investigation with a member that later versions may have; one that is no gzip; a tar with one file.
+    let harmless = ["metadata-extra-field", "plain-tar-not-gzip", "no-metadata"];
+    let sandbox = Sandbox::with_open_store();
+    let archive = |name: &str| given(&format!("malicious/{name}.tar.gz"));
+    for (name, status, word) in refused {
+        for verb in ["verify", "import"] {
+            let ran = sandbox.larder([verb.as_ref(), archive(name).as_os_str()]);
+            let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
+            assert!(ran.status == status && told.contains(word), "{verb} {name}: {} {told}", ran.status);
+        }
+    }
+    let listed = sandbox.larder(["--json", "list"]).ended(0);
+    assert!(!String::from_utf8_lossy(&listed.stdout).contains("sequence"), "nothing was imported");
+    for name in harmless {
+        for verb in ["verify", "import"] {
+            sandbox.larder([verb.as_ref(), archive(name).as_os_str()]).done();
+        }
+    }
+    let all: Vec<_> = fs::read_dir(given("malicious")).unwrap().collect();
+    assert_eq!(all.len(), refused.len() + harmless.len(), "each has its line");
+    sandbox
+        .larder(["import".as_ref(), archive("no-metadata").as_os_str(), "--layout=investigation".as_ref()])
+        .refused(2, "no metadata.json");
+    sandbox.larder(["import".as_ref(), archive("schema-99").as_os_str(), "--layout=none".as_ref()]).done();
+}
+
+#[test]
+fn an_imported_investigation_is_a_replay_and_goes_out_as_it_came() {
+    let sandbox = Sandbox::with_open_store();
+    for name in ["json", "parquet"] {
+        let archive = given(&format!("snapshot-inv-{name}.tar.gz"));
+        sandbox.larder(["import".as_ref(), archive.as_os_str(), "--dataset".as_ref(), name.as_ref()]).done();
+        let ran = sandbox.larder(["--json", "show", name]).ended(0);
+        let shown: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let label = |key: &str| shown["labels"][key].as_str().unwrap_or_default().to_owned();
+        assert_eq!((label("replay"), label("layout")), ("true".to_owned(), "investigation".to_owned()), "{shown}");
+        assert_eq!(label("original-id"), format!("inv-{name}"));
+        assert_eq!((label("original-status"), &label("root-hash")[..4]), ("complete".to_owned(), "272f"));
+        assert!(label("original-created-at").starts_with("2026-11-21T00:17:17.9"));
+        let out = sandbox.path("out.tar.gz");
+        sandbox.larder(["export", name, "--layout", "investigation", "-o", text(&out)]).done();
+        assert!(under_gzip(&out) == under_gzip(&archive), "the tar is the same to the byte");
+        assert_eq!(old_tool("investigation", &out), old_tool("investigation", &archive));
+        sandbox.larder(["verify", text(&out)]).done();
+    }
+}
+
+#[test]
+fn a_bundle_is_imported_with_its_references() {
+    let sandbox = captured(&[("scenario_plans/s1.json", "{}\n")]);
+    let [folder, tar] = ["bundle", "b.tar"].map(|name| sandbox.path(name));
+    let bundle = |runs: &str, unresolved: &str| {
+        let _ = fs::remove_dir_all(&folder);
+        write_all(&folder.join("w1"), &[("scenario_plans/s1.json", "{}\n")]);
+        let manifest = format!(
+            r#"{{"bundle_format_version": 1, "exported_at": "2026-01-01T00:00:00.000001+00:00", "files": [{{"path": "scenario_plans/s1.json", "size_bytes": 3}}],
+            "model_runs": [{runs}], "scenario_plans": [], "unresolved_references": [{unresolved}], "workspace": {{"workspace_id": "w1", "status": "completed"}}}}"#
+        );
+        fs::write(folder.join("w1/manifest.json"), manifest).unwrap();
+        let sums = Ran::of(
+            Command::new("sha256sum").args(["manifest.json", "scenario_plans/s1.json"]).current_dir(folder.join("w1")),
+        );
+        fs::write(folder.join("w1/checksums.sha256"), sums.ended(0).stdout).unwrap();
+        Ran::of(Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&folder).arg("w1")).done();
+    };
+    let hash = "a".repeat(64);
+    let run = format!(
+        r#"{{"key": "winning_run_id", "artifact_uri": "s3://m/1", "artifact_hash": "{hash}", "artifact_verified": true, "metrics": {{"x": NaN}}}}"#
+    );
+    bundle(&run, r#"{"key": "v2_run_id", "ref_id": "r2", "reason": "HTTP 404"}"#);
+    sandbox.larder(["verify", text(&tar)]).done();
+    let ran = sandbox.larder(["import", text(&tar), "--dataset", "b"]).ended(0);
+    assert!(ran.stderr.contains("unresolved reference: v2_run_id r2: HTTP 404"), "{}", ran.stderr);
+    let ran = sandbox.larder(["--json", "show", "b"]).ended(0);
+    let shown: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let reference = &shown["references"][0];
+    assert_eq!((&reference["uri"], &reference["verified"]), (&"s3://m/1".into(), &true.into()), "{shown}");
+    assert_eq!(reference["hash"], format!("sha256={hash}"));
+    type Change = fn(&Path);
+    let changes: [(Change, &str); 6] = [
+        (|at| fs::write(at.join("checksums.sha256"), "").unwrap(), "empty"),
+        (|at| fs::write(at.join("extra"), "").unwrap(), "does not list it"),
+        (|at| fs::remove_file(at.join("scenario_plans/s1.json")).unwrap(), "not there"),
+        (|at| fs::write(at.join("scenario_plans/s1.json"), "{ }").unwrap(), "SHA-256"),
+        (|at| fs::write(at.join("checksums.sha256"), format!("{}  ../x\n", "0".repeat(64))).unwrap(), "leads out"),
+        (|at| fs::remove_file(at.join("manifest.json")).unwrap(), "not there"),
+    ];
+    for (change, word) in changes {
+        bundle(&run, "");
+        change(&folder.join("w1"));
+        Ran::of(Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&folder).arg("w1")).done();
+        for verb in ["verify", "import"] {
+            let ran = sandbox.larder([verb, text(&tar)]).ended(13);
+            let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
+            assert!(told.contains(word), "{verb}, {word}: {told}");
+        }
+    }
+}
