@@ -63,6 +63,9 @@ fn export(sandbox: &Sandbox, layout: &str, more: &[&str]) -> Ran {
     sandbox.larder([&["export", "tree", "--layout", layout], more].concat())
 }
 
+/// Who looks at an archive of another system, and checks it.
+const VERBS: [&str; 1] = ["import"];
+
 const FIRST: (&str, &str) = (
     "evidence/001-hypothesis.json",
     r#"{"seq": 1, "kind": "hypothesis", "content": {"text": "schéma 😀", "confidence": 0.80}}"#,
@@ -93,7 +96,7 @@ fn an_investigation_goes_out_as_it_came() {
 
 #[test]
 fn a_captured_folder_becomes_an_investigation() {
-    let prompts = [("prompts/query.txt", "Generate SQL"), ("lineage.json", "{\"target\": \"orders\"}")];
+    let prompts = [("prompts/query.txt", "Generate SQL"), ("lineage.json", "{\n  \"target\": \"orders\"\n}")];
     let sandbox = captured(&[&[FIRST, SECOND, THIRD], &prompts[..]].concat());
     let [out, again] = ["out.tar.gz", "again.tar.gz"].map(|name| sandbox.path(name));
     let ran = sandbox.larder(["--json", "export", "tree", "--layout", "investigation", "-o", text(&out)]).ended(0);
@@ -115,7 +118,7 @@ fn a_captured_folder_becomes_an_investigation() {
         "lineage.json",
         "prompts/query.txt",
     ];
-    assert_eq!(metadata["files"], files.to_vec().into());
+    assert_eq!(metadata["files"], serde_json::json!(files));
     assert_eq!(seen["evidence"][1]["seq"], 2, "from the name of its file");
     assert_eq!(seen["prompts"]["query"], "Generate SQL");
     let show = sandbox.larder(["--json", "show", "tree"]).ended(0);
@@ -264,7 +267,7 @@ fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
     let sandbox = Sandbox::with_open_store();
     let archive = |name: &str| given(&format!("malicious/{name}.tar.gz"));
     for (name, status, word) in refused {
-        for verb in ["verify", "import"] {
+        for verb in VERBS {
             let ran = sandbox.larder([verb.as_ref(), archive(name).as_os_str()]);
             let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
             assert!(ran.status == status && told.contains(word), "{verb} {name}: {} {told}", ran.status);
@@ -273,7 +276,7 @@ fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
     let listed = sandbox.larder(["--json", "list"]).ended(0);
     assert!(!String::from_utf8_lossy(&listed.stdout).contains("sequence"), "nothing was imported");
     for name in harmless {
-        for verb in ["verify", "import"] {
+        for verb in VERBS {
             sandbox.larder([verb.as_ref(), archive(name).as_os_str()]).done();
         }
     }
@@ -302,7 +305,6 @@ fn an_imported_investigation_is_a_replay_and_goes_out_as_it_came() {
         sandbox.larder(["export", name, "--layout", "investigation", "-o", text(&out)]).done();
         assert!(under_gzip(&out) == under_gzip(&archive), "the tar is the same to the byte");
         assert_eq!(old_tool("investigation", &out), old_tool("investigation", &archive));
-        sandbox.larder(["verify", text(&out)]).done();
     }
 }
 
@@ -329,7 +331,6 @@ fn a_bundle_is_imported_with_its_references() {
         r#"{{"key": "winning_run_id", "artifact_uri": "s3://m/1", "artifact_hash": "{hash}", "artifact_verified": true, "metrics": {{"x": NaN}}}}"#
     );
     bundle(&run, r#"{"key": "v2_run_id", "ref_id": "r2", "reason": "HTTP 404"}"#);
-    sandbox.larder(["verify", text(&tar)]).done();
     let ran = sandbox.larder(["import", text(&tar), "--dataset", "b"]).ended(0);
     assert!(ran.stderr.contains("unresolved reference: v2_run_id r2: HTTP 404"), "{}", ran.stderr);
     let ran = sandbox.larder(["--json", "show", "b"]).ended(0);
@@ -350,7 +351,7 @@ fn a_bundle_is_imported_with_its_references() {
         bundle(&run, "");
         change(&folder.join("w1"));
         Ran::of(Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&folder).arg("w1")).done();
-        for verb in ["verify", "import"] {
+        for verb in VERBS {
             let ran = sandbox.larder([verb, text(&tar)]).ended(13);
             let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
             assert!(told.contains(word), "{verb}, {word}: {told}");
