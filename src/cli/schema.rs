@@ -13,7 +13,7 @@ use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
     Outcome, changes, diff, export, find, gc, heal, history, hold, import, init, key, list, ls, mount, policy, repair,
-    show_config, snapshot_json, stats, unpack, verdicts, verify_json, why,
+    show_config, snapshot_json, stats, unpack, verdicts, verify_pack, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -59,7 +59,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("release", schema_of::<hold::HeldJson>),
     ("policy", schema_of::<policy::PolicyReportJson>),
     ("gc", schema_of::<gc::GcJson>),
-    ("verify", schema_of::<verify_json::VerifyReportJson>),
+    ("verify", schema_of::<verify_pack::VerifyReportJson>),
     ("repair", schema_of::<repair::RepairJson>),
     ("heal", schema_of::<heal::HealJson>),
     ("key", schema_of::<key::KeyReportJson>),

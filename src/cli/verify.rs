@@ -12,8 +12,8 @@ use super::context::{self, Opened};
 use super::error::CliError;
 use super::output::{Output, counted, escaped, human_bytes, short_id, short_time};
 use super::progress::Bar;
-use super::verify_json::{VerifyJson, VerifyReportJson};
-use super::verify_pack::{self, VerifyPackArgs};
+use super::verify_json::VerifyJson;
+use super::verify_pack::{self, VerifyPackArgs, VerifyReportJson};
 use super::{Global, Outcome};
 
 /// Paths shown for each snapshot that damage touches.

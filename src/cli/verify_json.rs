@@ -8,17 +8,6 @@ use crate::ops::verify::{LedgerKept, Touched, Verified};
 use crate::store::Finding;
 
 use super::output::rfc3339;
-use super::verify_pack::VerifyPackJson;
-
-/// What `larder verify` prints: of a store, or of a pack.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum VerifyReportJson {
-    /// Of a store.
-    Store(Box<VerifyJson>),
-    /// Of a pack.
-    Pack(Box<VerifyPackJson>),
-}
 
 /// What was checked of a store and what was found.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -17,7 +17,7 @@ use super::output::{Output, counted, escaped, human_bytes};
 use super::pack_input::{failed, open};
 use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
-use super::verify_json::VerifyReportJson;
+use super::verify_json::VerifyJson;
 use super::{Global, Outcome};
 
 /// What can be said of a pack that is to be checked.
@@ -112,6 +112,16 @@ fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
         ));
     }
     Ok(())
+}
+
+/// What `larder verify` prints: of a store, or of a pack.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum VerifyReportJson {
+    /// Of a store.
+    Store(Box<VerifyJson>),
+    /// Of a pack.
+    Pack(Box<VerifyPackJson>),
 }
 
 /// What was checked of a pack, and what was found.

@@ -50,9 +50,8 @@ impl<R: Read> Members<R> {
             b'1' => {
                 let (first, _) =
                     clean(&said.link()).map_err(|why| refused(&format!("it is a link, and of its target {why}")))?;
-                if stored > 0 && !self.is_pax && self.is_header_next()? {
-                    // The size is that of the file it links to; nothing follows.
-                    (self.left, self.padding) = (0, 0);
+                if stored > 0 && !self.is_pax {
+                    self.look_behind_link(stored)?;
                 }
                 MemberKind::HardLink(first)
             }
@@ -91,10 +90,17 @@ impl<R: Read> Members<R> {
         Err(ArchiveError::refused(raw, why))
     }
 
-    fn is_header_next(&mut self) -> Result<bool, ArchiveError> {
+    /// Finds out whether the size of a link is that of data behind it, or of the file that it links to.
+    fn look_behind_link(&mut self, stored: u64) -> Result<(), ArchiveError> {
         let next = self.block()?;
-        self.held = next;
-        Ok(next.is_none_or(|block| block == [0; BLOCK] || is_header(&block)))
+        if next.is_none_or(|block| block == [0; BLOCK] || is_header(&block)) {
+            (self.held, self.left, self.padding) = (next, 0, 0);
+        } else {
+            // The first block of the data was read with this.
+            self.left = stored.saturating_sub(BLOCK as u64);
+            self.padding = padding(self.left);
+        }
+        Ok(())
     }
 
     fn file(&mut self, said: &Said, stored: u64) -> Result<MemberKind, Wrong> {

@@ -175,7 +175,8 @@ impl<'a> Checked<'a> {
     }
 
     fn refuse(&mut self, why: impl Into<String>) -> io::Error {
-        let why = self.wrong.insert(why.into());
+        // The first is what is told: what comes behind follows from it.
+        let why = self.wrong.get_or_insert_with(|| why.into());
         ArchiveError::Damaged(why.clone()).into()
     }
 
