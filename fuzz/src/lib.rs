@@ -10,6 +10,9 @@ mod format;
 #[path = "../../src/model/mod.rs"]
 mod model;
 
+#[path = "../../src/records/mod.rs"]
+mod records;
+
 #[path = "../../src/snapshots"]
 mod snapshots {
     pub(crate) mod name;
@@ -52,6 +55,7 @@ mod ops {
 
 #[path = "../../src/packs"]
 mod packs {
+    pub(crate) mod layouts;
     pub(crate) mod tar {
         pub(crate) mod acl;
     }

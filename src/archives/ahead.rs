@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_same_bytes_and_then_the_same_end() {
-        let content: Vec<u8> = (0..5 * PIECE + 3).map(|i| (i % 251) as u8).collect();
+        let content: Vec<u8> = (0..=250).cycle().take(5 * PIECE + 3).collect();
         let mut found = Vec::new();
         let mut ahead = Ahead::new(io::Cursor::new(content.clone())).unwrap();
         ahead.read_to_end(&mut found).unwrap();

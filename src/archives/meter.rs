@@ -69,7 +69,7 @@ impl<R: Read> Read for Decoded<R> {
 /// What the system says stays as it is; what a decoder says is damage.
 fn damaged(error: io::Error, what: &str) -> io::Error {
     let of_system = error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted;
-    if of_system || error.get_ref().is_some_and(|inner| inner.is::<ArchiveError>()) {
+    if of_system || matches!(error.get_ref(), Some(inner) if inner.is::<ArchiveError>()) {
         return error;
     }
     let why = match error.kind() {
@@ -85,7 +85,7 @@ mod tests {
 
     fn read(ratio: u64, given: u64) -> Result<u64, ArchiveError> {
         let (meter, limits) = (Meter::default(), Limits { ratio, ..Limits::default() });
-        io::copy(&mut meter.count(&[0; 1 << 20][..]), &mut io::sink())?;
+        io::copy(&mut meter.count(io::repeat(0).take(1 << 20)), &mut io::sink())?;
         let mut decoded = Decoded::new(io::repeat(0).take(given), "stream", &meter, &limits);
         Ok(io::copy(&mut decoded, &mut io::sink())?)
     }

@@ -64,11 +64,11 @@ pub enum ImportError {
     Empty,
 }
 
-/// The first few, a line each.
+/// The first few.
 fn faults(all: &[Fault]) -> String {
     let lines: Vec<_> = all.iter().take(10).map(ToString::to_string).collect();
     let more = all.len() - lines.len();
-    lines.join("\n") + &if more > 0 { format!("\nand {more} more") } else { String::new() }
+    lines.join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() }
 }
 
 impl From<CaptureError> for ImportError {

@@ -32,6 +32,7 @@ mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
 mod importing; // packs, and archives of others, as snapshots: whole or not at all
 mod keys; // keys come and go, rotation, kills meanwhile
+mod layouts;
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names

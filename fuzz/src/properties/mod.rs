@@ -5,6 +5,7 @@
 //! without any such is noticed.
 
 mod files;
+mod records;
 mod sealed;
 mod stored;
 mod words;
@@ -29,8 +30,10 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("header", stored::header),
     ("identities", words::identities),
     ("ignore_file", words::ignore_file),
+    ("json", records::json),
     ("key_object", sealed::key_object),
     ("key_record", stored::key_record),
+    ("layout", records::layout),
     ("ledger_row", stored::ledger_row),
     ("log_entry", stored::log_entry),
     ("manifest", stored::manifest),
@@ -39,6 +42,7 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("page_of_entries", stored::page_of_entries),
     ("page_of_holes", stored::page_of_holes),
     ("page_of_links", stored::page_of_links),
+    ("parquet", records::parquet),
     ("pin", files::pin),
     ("places", stored::places),
     ("rocksdb_log", files::rocksdb_log),
