@@ -69,5 +69,6 @@ mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and 
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing
 mod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
+mod verify_packs; // packs and archives against what they say of themselves
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over
 mod wrappings; // compressions and seals around archives, ours and others', cut, changed and blown up
