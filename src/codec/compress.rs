@@ -141,6 +141,12 @@ impl<W: Write> SeekableWriter<W> {
     /// # Errors
     /// If a thread cannot be started.
     pub fn new(out: W, level: i32, threads: usize) -> io::Result<Self> {
+        // What high levels remember of a frame is tens of megabytes for each thread.
+        let threads = threads.min(match level {
+            ..10 => 16,
+            10..16 => 8,
+            _ => 4,
+        });
         let table = Arc::new(Mutex::new(Vec::new()));
         let filled = Arc::clone(&table);
         let work = move |part: &Part| {
