@@ -198,13 +198,8 @@ impl<W: Write> Write for SeekableWriter<W> {
     }
 }
 
-/// Input that one thread compresses at a time. A part of the format: another number gives other bytes.
-const JOB_BYTES: u32 = 4 << 20;
-/// How much of the job before a job looks back on: an eighth of the window.
-const JOB_OVERLAP: u32 = 6;
-
-/// A stream as one zstd frame with a checksum, compressed on several threads. Its bytes follow from its content, the level and
-/// the version of zstd; not from how many threads there are, nor from how it is written.
+/// A stream as one zstd frame with a checksum, compressed by whoever writes. Its bytes follow from its content, the level and the version of
+/// zstd; not from how it is written. For readers that stop behind a frame.
 ///
 /// Dropped before [`Self::finish`], the frame has no end, and whoever decompresses it is told.
 pub struct FrameWriter<W: Write> {
@@ -218,20 +213,13 @@ impl<W: Write> std::fmt::Debug for FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Levels that may be asked for.
-    pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
-
-    /// A frame that goes to `out`. `threads`: at least one, beside that which writes.
+    /// A frame that goes to `out`.
     ///
     /// # Errors
     /// If zstd refuses the level, or has no memory.
-    pub fn new(out: W, level: i32, threads: u32) -> io::Result<Self> {
+    pub fn new(out: W, level: i32) -> io::Result<Self> {
         let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
         encoder.include_checksum(true)?;
-        // Without a thread of its own zstd cuts jobs differently.
-        encoder.multithread(threads.max(1))?;
-        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
-        encoder.set_parameter(CParameter::OverlapSizeLog(JOB_OVERLAP))?;
         Ok(Self { encoder })
     }
 
@@ -301,15 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_has_the_same_bytes_whatever_the_threads() {
+    fn one_frame_has_the_same_bytes_however_it_is_written() {
         let content = content();
-        let frame = |threads, step: usize| {
-            let mut writer = FrameWriter::new(Vec::new(), 3, threads).unwrap();
+        let frame = |step: usize| {
+            let mut writer = FrameWriter::new(Vec::new(), 3).unwrap();
             content.chunks(step).for_each(|slice| writer.write_all(slice).unwrap());
             writer.finish().unwrap()
         };
-        let one = frame(1, 1 << 20);
-        assert!(one == frame(4, 70_001) && read(&one).unwrap() == content);
+        let one = frame(1 << 20);
+        assert!(one == frame(70_001) && read(&one).unwrap() == content);
     }
 
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
