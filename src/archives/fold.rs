@@ -8,10 +8,8 @@ use unicode_normalization::UnicodeNormalization;
 /// A name or path, folded; bytes that are not UTF-8 stay what they are.
 pub(super) fn fold(name: &[u8]) -> Cow<'_, [u8]> {
     if name.is_ascii() {
-        return match name.iter().any(u8::is_ascii_uppercase) {
-            true => Cow::Owned(name.to_ascii_lowercase()),
-            false => Cow::Borrowed(name),
-        };
+        let has_large = name.iter().any(u8::is_ascii_uppercase);
+        return if has_large { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
     }
     let mut folded = Vec::with_capacity(name.len());
     for chunk in name.utf8_chunks() {

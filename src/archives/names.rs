@@ -4,6 +4,7 @@
 //! 28 to 56 bytes a name, whatever its length. Names that are alike to an earlier one take as much again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::codec::digest;
 
@@ -136,11 +137,11 @@ impl Names {
 
     /// Sees to it that all above a path are folders.
     fn parents(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
-        let parent = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at);
+        let parent = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
         if path[..parent] == self.folder[..] {
             return Ok(());
         }
-        let depth = path.iter().filter(|b| **b == b'/').count();
+        let depth = path.split(|b| *b == b'/').count() - 1;
         if depth as u64 > u64::from(self.limits.depth) {
             let most = self.limits.depth;
             let text = format!("{}: it lies below more than {most} folders (--max-depth)", printable(path));
@@ -205,11 +206,11 @@ impl Names {
             let text = format!("the archive has more than {} members (--max-members)", self.limits.members);
             return Err(ArchiveError::Limit(text));
         }
-        if !self.first.contains_key(&hashes.folded) {
+        if let Entry::Vacant(place) = self.first.entry(hashes.folded) {
             let mut value = [0; 8];
             value[..7].copy_from_slice(&hashes.more);
             value[7] = known as u8;
-            self.first.insert(hashes.folded, value);
+            place.insert(value);
             return Ok(());
         }
         if self.limits.alike == Alike::Refuse {

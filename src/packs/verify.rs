@@ -125,14 +125,13 @@ pub fn check(
         Err(e) => return Err(e),
     }
     let Checker { mut checked, observer, .. } = checker;
-    if checked.snapshots.is_empty() && !checked.is_cut_short {
-        if let Some(seen) = observer.finish()? {
-            checked.layout = Some(seen.layout);
-            checked.remarks = seen.remarks;
-            let root = if seen.root.is_empty() { String::new() } else { format!("{}/", printable(&seen.root)) };
-            for fault in seen.faults {
-                checked.find(format!("{root}{}", fault.path), fault.what);
-            }
+    let is_foreign = checked.snapshots.is_empty() && !checked.is_cut_short;
+    if let Some(seen) = if is_foreign { observer.finish()? } else { None } {
+        checked.layout = Some(seen.layout);
+        checked.remarks = seen.remarks;
+        let root = if seen.root.is_empty() { String::new() } else { format!("{}/", printable(&seen.root)) };
+        for fault in seen.faults {
+            checked.find(format!("{root}{}", fault.path), fault.what);
         }
     }
     Ok(checked)

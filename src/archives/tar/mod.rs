@@ -93,9 +93,10 @@ impl<R: Read> Members<R> {
                 return Ok(None);
             }
             if !is_header(&block) {
-                return Err(match self.first {
-                    true => ArchiveError::Unknown("it does not begin as a tar does".to_owned()),
-                    false => ArchiveError::damaged(format!("a header behind {} has a wrong checksum", self.last())),
+                return Err(if self.first {
+                    ArchiveError::Unknown("it does not begin as a tar does".to_owned())
+                } else {
+                    ArchiveError::damaged(format!("a header behind {} has a wrong checksum", self.last()))
                 });
             }
             self.first = false;

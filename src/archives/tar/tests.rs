@@ -42,7 +42,7 @@ fn pax(kind: u8, records: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (key, value) in records {
         let rest = [b" ", key.as_bytes(), b"=", value, b"\n"].concat();
-        let len = (1..).find(|digits| (rest.len() + digits).to_string().len() == *digits).unwrap() + rest.len();
+        let len = (1..9).find(|digits| (rest.len() + digits).to_string().len() == *digits).unwrap() + rest.len();
         body.extend([len.to_string().as_bytes(), &rest].concat());
     }
     padded(header("pax", kind, body.len(), |_| ()), &body)
@@ -286,7 +286,7 @@ fn what_is_refused() {
         match members(&[parts.concat(), end()]) {
             Err(e) => assert!(!why.is_empty() && e.to_string().contains(why), "{e} is not: {why}"),
             Ok((found, tally)) => {
-                assert!(why.is_empty() && found.is_empty() && tally.remarks.len() == 1, "{why}: {found:?}")
+                assert!(why.is_empty() && found.is_empty() && tally.remarks.len() == 1, "{why}: {found:?}");
             }
         }
     }

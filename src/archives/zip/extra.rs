@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(day(2000, 2, 29), Some(951_782_400));
         assert_eq!(day(2000, 3, 1), Some(951_868_800));
         assert_eq!(day(2107, 12, 31), Some(4_354_732_800));
-        assert_eq!(dos_time(0x21, 23 << 11 | 59 << 5 | 29).map(|t| t.seconds), Some(315_532_800 + 86_398));
+        assert_eq!(dos_time(0x21, 0xbf7d).map(|t| t.seconds), Some(315_532_800 + 86_398));
         assert_eq!([dos_time(0, 0), dos_time(0x21, 24 << 11)], [None, None]);
     }
 }

@@ -251,7 +251,7 @@ impl Members {
         let Some(current) = self.current.take() else { return Ok(()) };
         let Current { central, raw, decoder, end, next, streamed } = current;
         let refused = |why: &str| ArchiveError::refused(&raw, why);
-        decoder.finish(central.crc, central.size, central.stored).map_err(|why| refused(why))?;
+        decoder.finish(central.crc, central.size, central.stored).map_err(refused)?;
         let Some(is_told) = streamed else { return Ok(()) };
         let room = next.saturating_sub(end).min(24);
         let behind = Window::exact(&self.from, end, usize::try_from(room).unwrap_or(0))?;
