@@ -129,7 +129,7 @@ fn on_disk(root: &Path, carries: Carries) -> BTreeMap<String, String> {
             } else {
                 ("char", format!("{}:{}", rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())))
             };
-            let time = (meta.mtime(), meta.mtime_nsec() as u32);
+            let time = (meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap());
             let mut xattrs = Vec::new();
             let mut names = vec![0; 4096];
             let len = rustix::fs::llistxattr(&path, &mut names[..]).unwrap_or(0);
