@@ -78,7 +78,8 @@ impl Failure for ArchiveError {
 /// A name as it can be shown: what is not text, moves a cursor or turns the direction of writing is replaced.
 #[must_use]
 pub fn printable(name: &[u8]) -> String {
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut text = String::with_capacity(name.len());
     for c in String::from_utf8_lossy(name).chars() {
         if c.is_control() || turns(c) { text.extend(c.escape_default()) } else { text.push(c) }

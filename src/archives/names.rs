@@ -111,7 +111,10 @@ impl Names {
                     return refused(format!("it is a further name of {}, which is {}", printable(first), known.word()));
                 }
                 None => {
-                    return refused(format!("it is a further name of {}, which is no earlier member", printable(first)));
+                    return refused(format!(
+                        "it is a further name of {}, which is no earlier member",
+                        printable(first)
+                    ));
                 }
             },
             MemberKind::Fifo | MemberKind::CharDevice(..) | MemberKind::BlockDevice(..) | MemberKind::Socket => {
@@ -282,8 +285,14 @@ mod tests {
             (&[("a", link("..")), ("a/b", file())], "a/b: it lies below a, which is a symlink"),
             (&[("a", file()), ("a/b/c", file())], "a/b/c: it lies below a, which is a file"),
             (&[("a", link("..")), ("b", hard("a")), ("b/c", file())], "b/c: it lies below b, which is a symlink"),
-            (&[("x/a/b", file()), ("x/ab", link("/")), ("x/ab/c", file())], "x/ab/c: it lies below x/ab, which is a symlink"),
-            (&[("x/a", link("/")), ("x/b/c", file()), ("x/a/c", file())], "x/a/c: it lies below x/a, which is a symlink"),
+            (
+                &[("x/a/b", file()), ("x/ab", link("/")), ("x/ab/c", file())],
+                "x/ab/c: it lies below x/ab, which is a symlink",
+            ),
+            (
+                &[("x/a", link("/")), ("x/b/c", file()), ("x/a/c", file())],
+                "x/a/c: it lies below x/a, which is a symlink",
+            ),
             (&[("b", hard("a"))], "b: it is a further name of a, which is no earlier member"),
             (&[("b", hard("b"))], "b: it is a further name of b, which is no earlier member"),
             (&[("a", folder()), ("b", hard("a"))], "b: it is a further name of a, which is a folder"),

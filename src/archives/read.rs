@@ -44,7 +44,6 @@ pub fn read<E: From<ArchiveError>>(
     }
 }
 
-
 impl<R: io::Read> Members for tar::Members<R> {
     fn member(&mut self) -> Result<Option<Member>, ArchiveError> {
         self.next_member()
@@ -82,7 +81,8 @@ fn each<E: From<ArchiveError>>(
         tally.bytes = tally.bytes.saturating_add(size);
         if tally.bytes > limits.bytes {
             let most = limits.bytes;
-            let text = format!("{}: with it the contents are more than {most} bytes (--max-total)", printable(&member.path));
+            let text =
+                format!("{}: with it the contents are more than {most} bytes (--max-total)", printable(&member.path));
             return Err(ArchiveError::Limit(text).into());
         }
         let has_content = matches!(member.kind, MemberKind::File { .. });

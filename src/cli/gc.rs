@@ -17,7 +17,8 @@ use super::{Global, Outcome};
 ///
 /// `larder forget` gives snapshots up; this removes them, and what they alone needed. Reading, mounts and captures go on meanwhile:
 /// between two small steps a capture that waits goes first. A snapshot that somebody reads, and one that is immutable, stays.
-/// If a manifest or a page that a snapshot needs is damaged, nothing is removed: what it needs cannot be told.
+/// If a manifest or a page that a snapshot needs is damaged, or a chunk that it needs is missing, nothing is removed: what is needed
+/// cannot be told, or may be found again in what would go. `larder verify` tells more.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder gc --dry-run                                  what would be removed, and why

@@ -27,13 +27,13 @@ mod help;
 mod history;
 mod hold;
 mod hold_json;
-//TMPmod import;
+mod import;
 mod init;
 mod keep;
 mod key;
-//TMPmod layout_arg;
+mod layout_arg;
 mod leave_out;
-//TMPmod limit_args;
+mod limit_args;
 mod list;
 mod logger;
 mod ls;
@@ -41,9 +41,9 @@ mod man;
 mod mount;
 mod output;
 mod pack_file;
+mod pack_input;
 #[allow(dead_code, reason = "what takes it comes from other hands")]
 mod pack_keys;
-//TMPmod pack_input;
 mod place;
 mod policy;
 mod profile;
@@ -63,7 +63,7 @@ mod snapshot_json;
 mod stats;
 mod stderr;
 mod stream;
-//TMPmod unpack;
+mod unpack;
 mod verdicts;
 mod verify;
 mod verify_json;
@@ -160,8 +160,8 @@ enum Command {
     Unmount(mount::UnmountArgs),
     #[command(visible_alias = "pack")]
     Export(export::ExportArgs),
-    //TMPImport(Box<import::ImportArgs>),
-    //TMPUnpack(unpack::UnpackArgs),
+    Import(Box<import::ImportArgs>),
+    Unpack(unpack::UnpackArgs),
     Forget(forget::ForgetArgs),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -196,8 +196,8 @@ impl Command {
             Self::Mount(args) => mount::run(args, global, out),
             Self::Unmount(args) => mount::run_unmount(&args, out),
             Self::Export(args) => export::run(&args, global, out),
-            //TMPSelf::Import(args) => import::run(*args, global, out),
-            //TMPSelf::Unpack(args) => unpack::run(&args, global, out),
+            Self::Import(args) => import::run(*args, global, out),
+            Self::Unpack(args) => unpack::run(&args, global, out),
             Self::Forget(args) => forget::run(&args, global, out),
             Self::Hold(args) => hold::run(&args, global, out),
             Self::Release(args) => hold::run_release(&args, global, out),

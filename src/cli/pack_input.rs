@@ -14,8 +14,8 @@ use super::stream::StandardInput;
 
 /// Ends of names of archives, from the outside in.
 const ENDS: [&str; 17] = [
-    ".age", ".enc", ".zst", ".gz", ".xz", ".bz2", ".tzst", ".tgz", ".txz", ".tbz2", ".tbz", ".tar", ".zip", ".pax", ".ustar",
-    ".gtar", ".jar",
+    ".age", ".enc", ".zst", ".gz", ".xz", ".bz2", ".tzst", ".tgz", ".txz", ".tbz2", ".tbz", ".tar", ".zip", ".pax",
+    ".ustar", ".gtar", ".jar",
 ];
 
 /// Opens an archive; `-` is standard input.

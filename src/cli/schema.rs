@@ -12,8 +12,8 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, gc, heal, history, hold, init, key, list, ls, mount, policy, repair,
-    show_config, snapshot_json, stats, verdicts, verify_json, why,
+    Outcome, changes, diff, export, find, gc, heal, history, hold, import, init, key, list, ls, mount, policy, repair,
+    show_config, snapshot_json, stats, unpack, verdicts, verify_json, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -50,8 +50,8 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("why-new", schema_of::<why::WhyJson>),
     ("restore", schema_of::<changes::RestoreReportJson>),
     ("export", schema_of::<export::ExportJson>),
-    //TMP("import", schema_of::<import::ImportJson>),
-    //TMP("unpack", schema_of::<unpack::UnpackJson>),
+    ("import", schema_of::<import::ImportJson>),
+    ("unpack", schema_of::<unpack::UnpackJson>),
     ("mount", schema_of::<mount::MountReportJson>),
     ("unmount", schema_of::<mount::UnmountJson>),
     ("forget", schema_of::<verdicts::VerdictsJson>),

@@ -100,10 +100,8 @@ pub(super) fn run(args: &UnpackArgs, global: &Global, out: &Output) -> Result<Ou
     let input = open(&args.pack, &bar)?;
     let archive = archives::open(input, &args.password.keys(global), &limits, &bar);
     let archive = archive.map_err(|e| failed(&args.pack, e))?;
-    let allowed = Allowed {
-        devices: args.allow.contains(&AllowArg::Devices),
-        links: args.allow.contains(&AllowArg::Links),
-    };
+    let allowed =
+        Allowed { devices: args.allow.contains(&AllowArg::Devices), links: args.allow.contains(&AllowArg::Links) };
     let options = UnpackOptions { allowed, limits, temporary: std::env::temp_dir() };
     let unpacked = unpack(archive.opened, &args.dest, &options, &bar);
     bar.finish();

@@ -114,7 +114,7 @@ pub fn import(
 ) -> Result<Vec<Imported>, ImportError> {
     let dir = store.dir().join("tmp");
     let mut originals = Vec::new();
-    let captured = intake(store, &options.capture, progress, clock, |intake| {
+    let captured = intake::<ImportError>(store, &options.capture, progress, clock, |intake| {
         let observer = Observer::new(options.layout);
         let mut importing = Importing { intake, options, head: None, observer, originals: &mut originals };
         let audited = audit::<ImportError>(opened, &options.limits, &dir, &mut importing)?;

@@ -3,14 +3,14 @@
 //! One archive format a folder: `tar`, `zip`; `dir` is a folder on a file system. What each can do is `archive::Archive`; `export` drives one of them.
 
 mod archive;
+pub mod audit;
 pub mod checksums;
 mod dir;
 mod error;
 mod form;
 mod format;
+mod import;
 mod inventory;
-//TMPpub mod audit;
-//TMPmod import;
 pub mod layouts;
 mod loss;
 pub mod manifest;
@@ -22,8 +22,8 @@ mod sink;
 mod subject;
 mod sums;
 pub mod tar;
-//TMPmod unpack;
-//TMPmod watch;
+mod unpack;
+mod watch;
 mod zip;
 
 use std::io::Write;
@@ -32,19 +32,19 @@ use std::path::Path;
 use crate::codec::{GzipWriter, SeekableWriter, Sha256};
 use crate::model::{Progress, Timestamp};
 
-//TMPpub use audit::{AuditError, Audited, Visitor, audit};
+pub use audit::{AuditError, Audited, Visitor, audit};
 pub use error::PackError;
 pub use form::Form;
 pub use format::{Compression, Format};
-//TMPpub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
+pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
-//TMPpub use manifest::SnapshotInfo;
+pub use manifest::SnapshotInfo;
 pub use members::{Take, members};
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
-//TMPpub use watch::{Watched, watched};
-//TMPpub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+pub use watch::{Watched, watched};
 
 use archive::{Archive, Extent, Tree};
 use checksums::{line_len, put_line};

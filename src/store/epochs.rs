@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::format::{BlockHeader, BlockKind, EpochRecord, Family, number_key, split_mac};
+use crate::format::{BlockHeader, BlockKind, Family, number_key};
 use crate::model::{EpochId, Role};
 
 use super::Store;
@@ -70,9 +70,10 @@ impl Store {
         self.fresh_db()?.scan(Family::Epochs, &[], |key, value| {
             old.of += 1;
             // One that cannot be read is verify's to tell.
-            let record = split_mac(value, "epoch record").and_then(|(body, _)| EpochRecord::from_bytes(body));
+            let Some(id) = EpochId::from_slice(key) else { return Ok(true) };
+            let record = self.keyring().epoch_record(id, value);
             if rotated && record.is_ok_and(|record| self.keyring().is_under_older_identities(&record)) {
-                old.ids.extend(EpochId::from_slice(key));
+                old.ids.insert(id);
             }
             Ok(true)
         })?;

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::format::{BlockHeader, EpochRecord, Family, SealedHeader, epoch_purpose, number_key, split_mac};
+use crate::format::{EpochRecord, Family, SealedHeader, epoch_purpose, split_mac};
 use crate::model::{ChunkId, EpochId, Purpose, SnapshotId};
 
+use super::epochs::block_header;
 use super::error::StoreError;
 use super::{Store, snapshot_label};
 
@@ -47,12 +48,8 @@ impl OwnChunks {
         if let Some(own) = self.blocks.get(&block) {
             return Ok(*own);
         }
-        let parsed = self.store.db().with(Family::Data, &number_key(block), |value| {
-            BlockHeader::parse(value).map(|(header, ..)| header.epoch)
-        })?;
-        let what = || format!("block {block}");
-        let epoch = parsed.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        let epoch = epoch.map_err(|e| StoreError::damage(what(), e))?;
+        let missing = || StoreError::damage(format!("block {block}"), "it is missing");
+        let epoch = block_header(&self.store.db(), Family::Data, block)?.ok_or_else(missing)??.epoch;
         let own = self.epoch.is_none_or(|own| own == epoch) || self.moved(epoch)?;
         self.blocks.insert(block, own);
         Ok(own)

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::clocked::{now, opened};
 use crate::keys::named_member;
-use crate::mounting::Mounted;
+use crate::mounting::{Mount, Mounted};
 use crate::sandbox::{Ran, Sandbox, compare, model, noise};
 
 fn text(path: &Path) -> &str {
@@ -187,4 +187,35 @@ fn what_two_keys_stored_each_for_itself_is_moved_once_and_kept() {
     let dest = sandbox.path("dest");
     sandbox.larder(["restore", "kept", dest.to_str().unwrap()]).done();
     compare(&model(&tree), &model(&dest)).unwrap();
+}
+
+/// Of two thirds that are still needed little room would come back; what is moved out of needs room first, and there is none.
+#[test]
+fn on_a_full_disk_dead_blocks_for_which_there_is_no_room_stay() {
+    let sandbox = Sandbox::new();
+    let (disk, source) = (sandbox.path("disk"), sandbox.path("source"));
+    fs::create_dir(&disk).unwrap();
+    fs::create_dir(&source).unwrap();
+    let _mount = Mount::new(&["-t", "tmpfs", "-o", "size=260m", "tmpfs"], disk.clone());
+    let store = disk.join("store");
+    let run = |words: &[&str]| sandbox.client().run(&store, words);
+    run(&["init"]).done();
+    (0..120).for_each(|n| fs::write(source.join(format!("f{n:03}")), noise(n, 1_000_000)).unwrap());
+    run(&["snapshot", text(&source), "--dataset", "all"]).done();
+    (0..120).filter(|n| n % 3 == 0).for_each(|n| fs::remove_file(source.join(format!("f{n:03}"))).unwrap());
+    run(&["snapshot", text(&source), "--dataset", "most"]).done();
+    let fill = |n: u64| disk.join(format!("fill{n}"));
+    let filled = (0..1000).find(|n| fs::write(fill(*n), vec![1; 1 << 20]).is_err()).unwrap();
+    run(&["forget", "all"]).done();
+    let told = run(&["gc"]).ended(0);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("stay, since the disk is nearly full: run gc again when"), "{told}");
+    run(&["verify", "--read-data"]).done();
+    (0..80.min(filled)).for_each(|n| fs::remove_file(fill(n)).unwrap());
+    let freed = run(&["gc", "--json"]).json()["done"]["freed"].as_u64().unwrap();
+    assert!(freed > 35_000_000, "{freed}");
+    run(&["verify", "--read-data"]).done();
+    let dest = sandbox.path("dest");
+    run(&["restore", "most", text(&dest)]).done();
+    compare(&model(&source), &model(&dest)).unwrap();
 }

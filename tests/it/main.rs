@@ -30,7 +30,7 @@ mod full_disk; // no byte or no inode left
 mod gc; // snapshots given up, and their room given back
 mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
-//TMPmod importing; // packs, and archives of others, as snapshots: whole or not at all
+mod importing; // packs, and archives of others, as snapshots: whole or not at all
 mod keys; // keys come and go, rotation, kills meanwhile
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
@@ -66,6 +66,6 @@ mod streams; // standard input, what commands print, and captures that are stopp
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing
-//TMPmod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
+mod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over
 mod wrappings; // compressions and seals around archives, ours and others', cut, changed and blown up

@@ -7,7 +7,8 @@ use super::super::member::{Member, MemberKind};
 use super::super::path::clean;
 use super::acl;
 use super::block::{
-    BLOCK, Dialect, GID, Header, IS_EXTENDED, MAJOR, MINOR, MODE, MTIME, REAL_SIZE, SIZE, STRETCHES, UID, is_header, number,
+    BLOCK, Dialect, GID, Header, IS_EXTENDED, MAJOR, MINOR, MODE, MTIME, REAL_SIZE, SIZE, STRETCHES, UID, is_header,
+    number,
 };
 use super::pax::{self, BAD_MAP, put_xattr};
 use super::sparse::{Map, STRETCHES_MAX, Stretches, from_list};
@@ -47,7 +48,8 @@ impl<R: Read> Members<R> {
             }
             b'S' => self.old_sparse(header, stored).map_err(|why| why.named(&raw))?,
             b'1' => {
-                let (first, _) = clean(&said.link()).map_err(|why| refused(&format!("it is a link, and of its target {why}")))?;
+                let (first, _) =
+                    clean(&said.link()).map_err(|why| refused(&format!("it is a link, and of its target {why}")))?;
                 if stored > 0 && !self.is_pax && self.is_header_next()? {
                     // The size is that of the file it links to; nothing follows.
                     (self.left, self.padding) = (0, 0);
@@ -57,7 +59,9 @@ impl<R: Read> Members<R> {
             b'2' => {
                 let target = said.link();
                 if target.is_empty() || target.contains(&0) || target.len() > TARGET_MAX {
-                    return Err(refused("it is a symlink whose target is empty, holds a zero byte or is longer than 4095 bytes"));
+                    return Err(refused(
+                        "it is a symlink whose target is empty, holds a zero byte or is longer than 4095 bytes",
+                    ));
                 }
                 self.empty(MemberKind::Symlink(target.into()), &raw)?
             }
@@ -82,7 +86,8 @@ impl<R: Read> Members<R> {
         if self.left == 0 {
             return Ok(kind);
         }
-        let why = format!("it is no file and says that {} bytes follow, of which programs make different things", self.left);
+        let why =
+            format!("it is no file and says that {} bytes follow, of which programs make different things", self.left);
         Err(ArchiveError::refused(raw, why))
     }
 

@@ -214,7 +214,8 @@ mod tests {
             pax
         };
         let global = of(b"11 uname=x\n19 SCHILY.xattr.a=1\n19 SCHILY.xattr.b=1\n", true);
-        let local = of(b"10 uname=\n26 LIBARCHIVE.xattr.%61=Mg\n25 LIBARCHIVE.xattr.c=Mw\n19 SCHILY.xattr.c=4\n", false);
+        let local =
+            of(b"10 uname=\n26 LIBARCHIVE.xattr.%61=Mg\n25 LIBARCHIVE.xattr.c=Mw\n19 SCHILY.xattr.c=4\n", false);
         assert_eq!(local.get(&global, "uname"), Some(&b""[..]));
         assert_eq!(Pax::default().get(&global, "uname"), Some(&b"x"[..]));
         let pair = |n: &[u8], v: &[u8]| (n.into(), v.into());

@@ -37,7 +37,9 @@ impl Stretches {
         for (offset, len) in &data {
             if ragged {
                 // GNU tar begins each stretch at a new block, libarchive does not.
-                return Err("its stretches of data do not end at blocks of 512 bytes, of which programs make different things");
+                return Err(
+                    "its stretches of data do not end at blocks of 512 bytes, of which programs make different things",
+                );
             }
             ragged = len % 512 != 0;
             let end = offset.checked_add(*len).filter(|end| *offset >= at && *end <= size).ok_or(BAD_MAP)?;
@@ -135,7 +137,10 @@ mod tests {
         assert_eq!(all(Stretches::whole(5)), [Data(5)]);
         assert_eq!(all(Stretches::whole(0)), []);
         assert_eq!(of(&[(0, 512), (4096, 5)], 9000, 517), Ok(vec![Data(512), Hole(3584), Data(5), Hole(4899)]));
-        assert_eq!(of(&[(512, 512), (1024, 512), (9000, 0)], 9000, 1024), Ok(vec![Hole(512), Data(512), Data(512), Hole(7464)]));
+        assert_eq!(
+            of(&[(512, 512), (1024, 512), (9000, 0)], 9000, 1024),
+            Ok(vec![Hole(512), Data(512), Data(512), Hole(7464)])
+        );
         assert_eq!(of(&[(0, 0)], 0, 0), Ok(vec![]));
         assert_eq!(of(&[], 10, 0), Ok(vec![Hole(10)]));
         for (data, size, stored) in [

@@ -146,7 +146,10 @@ fn old_and_odd_forms() {
 fn what_pax_says() {
     let all = [
         pax(b'g', &[("uname", b"all"), ("comment", b"x"), ("SCHILY.xattr.user.a", b"1")]),
-        pax(b'x', &[("path", b"\xff/long"), ("size", b"3"), ("uid", b"4000000"), ("mtime", b"-1.5"), ("GNU.unknown", b"")]),
+        pax(
+            b'x',
+            &[("path", b"\xff/long"), ("size", b"3"), ("uid", b"4000000"), ("mtime", b"-1.5"), ("GNU.unknown", b"")],
+        ),
         padded(header("short", b'0', 0, |_| ()), b"abc"),
         pax(b'x', &[("uname", b""), ("SCHILY.acl.access", b"user::rw-,user:7:r--,group::r--,mask::r--,other::---")]),
         file("second", b""),
@@ -198,8 +201,14 @@ fn holes_in_all_forms() {
     let data = [block(b'a'), padded(vec![], &[b'b'; 64])].concat();
     let all = [
         pax(b'x', one),
-        padded(header("GNUSparseFile.0/one", b'0', BLOCK + 576, |_| ()), &[&map[..], &block(b'a'), &[b'b'; 64]].concat()),
-        pax(b'x', &[("GNU.sparse.map", b"512,512,1536,64"), ("GNU.sparse.size", b"2000"), ("GNU.sparse.name", b"list")]),
+        padded(
+            header("GNUSparseFile.0/one", b'0', BLOCK + 576, |_| ()),
+            &[&map[..], &block(b'a'), &[b'b'; 64]].concat(),
+        ),
+        pax(
+            b'x',
+            &[("GNU.sparse.map", b"512,512,1536,64"), ("GNU.sparse.size", b"2000"), ("GNU.sparse.name", b"list")],
+        ),
         header("x", b'0', 576, |_| ()),
         data.clone(),
         pax(
@@ -260,14 +269,22 @@ fn what_is_refused() {
         (vec![sparse(b"0,512,256,512"), file("a", &[0; 1024])], "a: its map of holes makes no sense"),
         (vec![sparse(b"0,512"), file("a", &[0; 1024])], "a: the bytes of its stretches"),
         (vec![sparse(b"0,10,512,512"), file("a", &[0; 522])], "a: its stretches of data do not end at blocks"),
-        (vec![pax(b'x', &[("GNU.sparse.major", b"2"), ("GNU.sparse.minor", b"0")]), file("a", b"")], "a: it has holes in a form"),
+        (
+            vec![pax(b'x', &[("GNU.sparse.major", b"2"), ("GNU.sparse.minor", b"0")]), file("a", b"")],
+            "a: it has holes in a form",
+        ),
         (vec![header("a", b'0', 0, |b| b[124..136].copy_from_slice(b"99999999999\0"))], "a: its size is no number"),
         (vec![header("a", b'0', 0, |b| b[124..136].fill(0xff))], "a: its size is negative"),
-        (vec![header("a", b'3', 0, |b| b[329..337].copy_from_slice(b"x\0\0\0\0\0\0\0"))], "a: its device number is no number"),
+        (
+            vec![header("a", b'3', 0, |b| b[329..337].copy_from_slice(b"x\0\0\0\0\0\0\0"))],
+            "a: its device number is no number",
+        ),
     ] {
         match members(&[parts.concat(), end()]) {
             Err(e) => assert!(!why.is_empty() && e.to_string().contains(why), "{e} is not: {why}"),
-            Ok((found, tally)) => assert!(why.is_empty() && found.is_empty() && tally.remarks.len() == 1, "{why}: {found:?}"),
+            Ok((found, tally)) => {
+                assert!(why.is_empty() && found.is_empty() && tally.remarks.len() == 1, "{why}: {found:?}")
+            }
         }
     }
 }

@@ -54,7 +54,10 @@ impl Decoder {
         let read = from.take(READ_BYTES).read_to_end(buffer);
         let read = read.map_err(|e| match e.kind() {
             // What the decoder says of the bytes, not the system of the file.
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::Other
                 if e.raw_os_error().is_none() && !e.get_ref().is_some_and(|inner| inner.is::<ArchiveError>()) =>
             {
                 ArchiveError::damaged(format!("its content cannot be decompressed: {e}")).into()
@@ -78,7 +81,9 @@ impl Decoder {
             return Err("its content does not have the sum that the zip has for it");
         }
         match self.from {
-            Form::Deflate(from) if from.total_in() != stored => Err("something stands behind the end of its compressed content"),
+            Form::Deflate(from) if from.total_in() != stored => {
+                Err("something stands behind the end of its compressed content")
+            }
             _ => Ok(()),
         }
     }

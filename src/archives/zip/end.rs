@@ -31,7 +31,9 @@ pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
     let tail = Window::exact(from, tail_start, usize::try_from(tail_len).unwrap_or(0))?;
     let is_end = |at: &usize| {
         let record = &tail[*at..];
-        record.starts_with(b"PK\x05\x06") && record.len() >= END && END + usize::from(u16_at(record, 20)) == record.len()
+        record.starts_with(b"PK\x05\x06")
+            && record.len() >= END
+            && END + usize::from(u16_at(record, 20)) == record.len()
     };
     let mut ends = (0..tail.len().saturating_sub(END - 1)).rev().filter(is_end);
     let Some(at) = ends.next() else {
@@ -48,18 +50,16 @@ pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
         start: u32_at(record, 16),
     };
     let long = long(from, at, &short)?;
-    let (end, size, start, count) = long.unwrap_or((
-        at,
-        u64::from(short.size),
-        u64::from(short.start),
-        u64::from(short.counts[1]),
-    ));
+    let (end, size, start, count) =
+        long.unwrap_or((at, u64::from(short.size), u64::from(short.start), u64::from(short.counts[1])));
     if long.is_none() && (short.disks != [0, 0] || short.counts[0] != short.counts[1]) {
         return Err(ArchiveError::damaged("the zip is one of several parts: put them together first"));
     }
     let found = end.checked_sub(size).and_then(|real| Some((real, real.checked_sub(start)?)));
     let Some((real, front)) = found else {
-        return Err(ArchiveError::damaged("the zip's end says that its directory is longer than what stands before it"));
+        return Err(ArchiveError::damaged(
+            "the zip's end says that its directory is longer than what stands before it",
+        ));
     };
     Ok(Place { front, start: real, size, count, is_short: long.is_none() })
 }

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn days() {
-        let day = |year: u16, month: u16, day: u16| dos_time((year - 1980) << 9 | month << 5 | day, 0).map(|t| t.seconds);
+        let day =
+            |year: u16, month: u16, day: u16| dos_time((year - 1980) << 9 | month << 5 | day, 0).map(|t| t.seconds);
         assert_eq!(day(1980, 1, 1), Some(315_532_800));
         assert_eq!(day(2000, 2, 29), Some(951_782_400));
         assert_eq!(day(2000, 3, 1), Some(951_868_800));

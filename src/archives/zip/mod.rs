@@ -76,7 +76,9 @@ impl Members {
             remarks: Remarks::default(),
         };
         if place.front > 0 {
-            members.remarks.add(format!("{} bytes stand in front of the zip, as in a program that extracts itself", place.front));
+            members
+                .remarks
+                .add(format!("{} bytes stand in front of the zip, as in a program that extracts itself", place.front));
         }
         members.survey()?;
         Ok(members)
@@ -239,7 +241,8 @@ impl Members {
             return Ok(());
         }
         let ratio = self.limits.ratio;
-        let text = format!("{}: with it the zip grows to more than {ratio} times its size (--max-ratio)", printable(raw));
+        let text =
+            format!("{}: with it the zip grows to more than {ratio} times its size (--max-ratio)", printable(raw));
         Err(ArchiveError::Limit(text))
     }
 

@@ -124,7 +124,8 @@ fn sorts_of_members() {
         Made { attributes: 0o100_000 << 16, ..made("locked", b"") },
     ];
     let (found, tally) = members(zip(&all)).unwrap();
-    let shown: Vec<_> = found.iter().map(|(m, c)| (String::from_utf8_lossy(&m.path).into_owned(), m.mode, c.as_str())).collect();
+    let shown: Vec<_> =
+        found.iter().map(|(m, c)| (String::from_utf8_lossy(&m.path).into_owned(), m.mode, c.as_str())).collect();
     let name = |name: &str| name.to_owned();
     assert_eq!(
         shown,
@@ -177,7 +178,10 @@ fn what_is_refused_by_name() {
     }
     refused(zip(&[made("a", b""), made("a", b"")]), "a: it is there twice");
     refused(zip(&[link("a", "/etc"), made("a/passwd", b"")]), "a/passwd: it lies below a, which is a symlink");
-    refused(zip(&[Made { name: b"a\\b".to_vec(), host: 0, ..made("", b"") }, made("a/b", b"")]), "a/b: it is there twice");
+    refused(
+        zip(&[Made { name: b"a\\b".to_vec(), host: 0, ..made("", b"") }, made("a/b", b"")]),
+        "a/b: it is there twice",
+    );
 }
 
 #[test]
@@ -209,7 +213,8 @@ fn members_that_overlap() {
     let (a, b) = (made("a", b"hello"), made("b", b"hello"));
     let first = [&a.local()[..], b"hello"].concat();
     let directory = |second: usize| [a.central(0), b.central(u32::try_from(second).unwrap())].concat();
-    let quoted = Made { stored: [&b.local()[..], b"hello"].concat(), ..made("a", &[&b.local()[..], b"hello"].concat()) };
+    let quoted =
+        Made { stored: [&b.local()[..], b"hello"].concat(), ..made("a", &[&b.local()[..], b"hello"].concat()) };
     let inner = quoted.local().len();
     let outer = [&quoted.local()[..], &quoted.stored].concat();
     let both = [quoted.central(0), b.central(u32::try_from(inner).unwrap())].concat();
@@ -234,7 +239,10 @@ fn ends_that_lie() {
     };
     refused(change(at + 10, 3), "two ends, the old");
     refused(change(at + 8, 3), "several parts");
-    refused([change(at + 8, 1)[..at + 10].to_vec(), vec![1], whole[at + 11..].to_vec()].concat(), "has 2 members, its end says 1");
+    refused(
+        [change(at + 8, 1)[..at + 10].to_vec(), vec![1], whole[at + 11..].to_vec()].concat(),
+        "has 2 members, its end says 1",
+    );
     refused(change(at + 12, 255), "longer than what stands before it");
     refused(change(at + 4, 1), "several parts");
     refused([whole.clone(), b"x".to_vec()].concat(), "something stands behind it");
@@ -255,5 +263,7 @@ fn what_grows_too_much_is_refused() {
     let error = members_within(zip(&[made("a", b""), bomb]), &limits).unwrap_err();
     assert!(error.to_string().contains("--max-ratio"), "{error}");
     let few = Limits { members: 1, ..Limits::default() };
-    assert!(members_within(zip(&[made("a", b""), made("b", b"")]), &few).unwrap_err().to_string().contains("--max-members"));
+    assert!(
+        members_within(zip(&[made("a", b""), made("b", b"")]), &few).unwrap_err().to_string().contains("--max-members")
+    );
 }

@@ -43,6 +43,8 @@ pub(in crate::cli) struct ResealJson {
     moved_bytes: u64,
     /// Manifests and names of datasets.
     rows: u64,
+    /// Manifests and names of datasets that are damaged: they stay as they are.
+    rows_damaged: u64,
     /// Runs whose records went, since nothing is sealed by them any more.
     epochs_removed: u64,
     /// Runs whose keys were wrapped anew: they sealed entries of the log, which stay as they are.
@@ -79,6 +81,7 @@ impl ResealJson {
             moved_blocks: done.repacked.0,
             moved_bytes: done.repacked.1,
             rows: resealed.rows,
+            rows_damaged: resealed.damaged,
             epochs_removed: resealed.epochs.removed,
             epochs_rewrapped: resealed.epochs.rewrapped,
             epochs_left: resealed.epochs.left,
@@ -97,7 +100,7 @@ fn tell(store: &Store, done: &Collected, out: &Output) -> Result<Outcome, CliErr
 
 /// Tells people what was sealed anew; whether it is all.
 pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Outcome {
-    let Resealed { blocks, rows, epochs, .. } = done.resealed.unwrap_or_default();
+    let Resealed { blocks, rows, damaged, epochs } = done.resealed.unwrap_or_default();
     if blocks + rows + epochs.removed + epochs.rewrapped + epochs.left == 0 {
         out.remark("nothing is under older identities of the store");
     } else {
@@ -113,6 +116,10 @@ pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Outcome {
             "{} holds what was set aside by a repair, sealed as it was: remove it when nothing in it is wanted",
             super::super::output::escaped(&aside.display().to_string())
         ));
+    }
+    if damaged > 0 {
+        let rows = counted(damaged, "manifest or name is damaged and stays", "manifests and names are damaged and stay");
+        out.tell(&format!("{rows} as they were: `larder verify` tells which"));
     }
     if epochs.left == 0 {
         return Outcome::Done;

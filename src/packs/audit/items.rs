@@ -55,7 +55,11 @@ pub(super) fn understand(item: &Item) -> Result<Understood, AuditError> {
         (None, ItemKind::Socket) => MemberKind::Socket,
         (None, ItemKind::Char | ItemKind::Block) => {
             let (major, minor) = item.device.ok_or_else(|| wrong(item, "a device without numbers"))?;
-            if item.kind == ItemKind::Char { MemberKind::CharDevice(major, minor) } else { MemberKind::BlockDevice(major, minor) }
+            if item.kind == ItemKind::Char {
+                MemberKind::CharDevice(major, minor)
+            } else {
+                MemberKind::BlockDevice(major, minor)
+            }
         }
     };
     let xattrs: Vec<(Box<[u8]>, Box<[u8]>)> =
@@ -69,7 +73,9 @@ pub(super) fn understand(item: &Item) -> Result<Understood, AuditError> {
         None if path.is_empty() => Some(b"content".to_vec()),
         None => Some([&b"content/"[..], &path].concat()),
     };
-    let owner = |name: &Option<crate::packs::manifest::Text>| name.as_ref().map_or_else(Box::default, |name| name.bytes().into());
+    let owner = |name: &Option<crate::packs::manifest::Text>| {
+        name.as_ref().map_or_else(Box::default, |name| name.bytes().into())
+    };
     Ok(Understood {
         linked: link.is_some(),
         name,

@@ -141,11 +141,10 @@ impl<E: From<AuditError>> Walk<'_, E> {
                 self.state = State::Between(Some(member.clone()));
                 Ok(())
             }
-            State::Between(Some(folder)) if is_manifest_of(&folder, member) => {
-                self.begin(&folder, content)
-            }
+            State::Between(Some(folder)) if is_manifest_of(&folder, member) => self.begin(&folder, content),
             State::Between(_) => {
-                Err(AuditError::mismatch(&member.path, "it stands behind checksums.sha256, where nothing belongs").into())
+                Err(AuditError::mismatch(&member.path, "it stands behind checksums.sha256, where nothing belongs")
+                    .into())
             }
         }
     }

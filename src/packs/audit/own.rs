@@ -119,7 +119,10 @@ impl Own {
             visitor.end(&self.tail).map_err(Stop::Visitor)?;
             return Ok(true);
         }
-        if inside == b"content" && self.head.paths.is_some() && self.peek()?.is_none_or(|item| !item.member.path.is_empty()) {
+        if inside == b"content"
+            && self.head.paths.is_some()
+            && self.peek()?.is_none_or(|item| !item.member.path.is_empty())
+        {
             // What stands above parts is not of the snapshot.
             return Ok(false);
         }
@@ -217,7 +220,11 @@ impl Own {
             }
             // A form may leave out what it cannot hold, but no content.
             if item.kind == ItemKind::File && item.expected.as_ref().is_some_and(|expected| expected.size > 0) {
-                return Err(AuditError::mismatch(&item.member.path, "it is a file whose content is not in the archive").into());
+                return Err(AuditError::mismatch(
+                    &item.member.path,
+                    "it is a file whose content is not in the archive",
+                )
+                .into());
             }
             visitor.member(&item.member, item.linked, &mut Nothing).map_err(Stop::Visitor)?;
         }
@@ -257,7 +264,8 @@ impl Own {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let read = std::io::BufRead::read_until(&mut std::io::Read::take(&mut lines, LINE as u64), b'\n', &mut line);
+            let read =
+                std::io::BufRead::read_until(&mut std::io::Read::take(&mut lines, LINE as u64), b'\n', &mut line);
             read.map_err(ArchiveError::from)?;
             let expected = sums.next().map_err(AuditError::Temporary)?.and_then(|sum| sum.split_at_checked(64));
             let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();

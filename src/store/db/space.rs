@@ -73,21 +73,20 @@ impl Db {
 
     /// Writes all rows of a family anew, so that no file has what was in their place before.
     pub(in crate::store) fn rewrite_rows(&self, family: Family) -> Result<(), StoreError> {
-        let opened = self.opened();
-        let mut options = CompactOptions::default();
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        opened.db.compact_range_cf_opt(opened.family(family)?, None::<&[u8]>, None::<&[u8]>, &options);
-        opened.db.wait_for_compact(&WaitForCompactOptions::default()).map_err(|e| fail(&e))?;
-        opened.no_error_yet()
+        self.rewrite(family, None::<&[u8]>, None)
     }
 
     /// Writes a file anew without the rows that were removed from it. The removals are in files of their own by now.
     pub(in crate::store) fn rewrite_file(&self, family: Family, file: BlockFile) -> Result<(), StoreError> {
+        self.rewrite(family, Some(number_key(file.first)), Some(number_key(file.last)))
+    }
+
+    /// Writes the rows from one key to another anew.
+    fn rewrite<K: AsRef<[u8]>>(&self, family: Family, from: Option<K>, to: Option<K>) -> Result<(), StoreError> {
         let opened = self.opened();
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        let (from, to) = (number_key(file.first), number_key(file.last));
-        opened.db.compact_range_cf_opt(opened.family(family)?, Some(from), Some(to), &options);
+        opened.db.compact_range_cf_opt(opened.family(family)?, from, to, &options);
         opened.db.wait_for_compact(&WaitForCompactOptions::default()).map_err(|e| fail(&e))?;
         opened.no_error_yet()
     }
