@@ -16,6 +16,7 @@ mod loss;
 pub mod manifest;
 mod members;
 mod name;
+mod prove;
 mod readme;
 mod seal;
 mod sink;
@@ -40,6 +41,7 @@ pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehea
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;
 pub use members::{Take, members};
+pub use prove::prove;
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
@@ -66,13 +68,15 @@ pub struct Packing {
 
 /// How a pack is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// The sort of archive; not [`Format::Dir`].
+pub struct Options<'a> {
+    /// The sort of archive.
     pub format: Format,
     /// One of [`Format::levels`]; else [`Format::default_level`].
     pub level: Option<i32>,
     /// The trees alone, at the archive's root. Then there is one subject.
     pub bare: bool,
+    /// Where what is too much for memory goes, sealed.
+    pub scratch: &'a Path,
 }
 
 /// Writes subjects as a pack to `out`, in large slices: each in a folder of its own.
@@ -83,7 +87,7 @@ pub struct Options {
 /// pass for a whole pack.
 pub fn export(
     subjects: &[Subject],
-    options: Options,
+    options: Options<'_>,
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
@@ -112,7 +116,7 @@ pub fn export(
                 Compression::Deflate => zip::Method::Deflate(u32::try_from(level).unwrap_or_default()),
                 Compression::Zstd => zip::Method::Zstd(level),
             };
-            fill(Box::new(zip::Zip::new(out, method, progress)), subjects, options, progress)
+            fill(Box::new(zip::Zip::new(out, method, options.scratch, progress)), subjects, options, progress)
         }
         Format::Dir => Err(PackError::Write(std::io::ErrorKind::IsADirectory.into())),
     }
@@ -124,11 +128,10 @@ pub fn export(
 /// As for an archive.
 pub fn export_into(
     subjects: &[Subject],
-    bare: bool,
+    options: Options<'_>,
     base: &Path,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
-    let options = Options { format: Format::Dir, level: None, bare };
     fill(Box::new(dir::Dir::new(base, progress)), subjects, options, progress)
 }
 
@@ -136,7 +139,7 @@ pub fn export_into(
 fn fill(
     mut archive: Box<dyn Archive + '_>,
     subjects: &[Subject],
-    options: Options,
+    options: Options<'_>,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
     let form = options.format.form();
@@ -146,7 +149,7 @@ fn fill(
             let prefix = if form == Form::Tar { b"./".to_vec() } else { Vec::new() };
             tree(&mut *archive, &Tree { subject, prefix }, form, None, progress)?
         } else {
-            folder(&mut *archive, subject, form, progress)?
+            folder(&mut *archive, subject, form, options.scratch, progress)?
         });
     }
     let Extent { members, bytes } = archive.finish()?;
@@ -173,6 +176,7 @@ fn folder(
     archive: &mut dyn Archive,
     subject: &Subject,
     form: Form,
+    scratch: &Path,
     progress: &dyn Progress,
 ) -> Result<Losses, PackError> {
     let name = subject.name();
@@ -189,7 +193,7 @@ fn folder(
     if !subject.is_whole() {
         archive.folder(&format!("{name}/content/"), mtime)?;
     }
-    let mut sums = Sums::default();
+    let mut sums = Sums::new(scratch);
     let place = Tree { subject, prefix: format!("{name}/content/").into_bytes() };
     let losses = tree(archive, &place, form, Some(&mut sums), progress)?;
     let mut readme_sum = Sha256::default();

@@ -145,7 +145,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     }
     let Some(output) = &args.output else { return Ok(Outcome::Done) };
     let places = args.what.iter().map(|w| Place::parse(w)).collect::<Result<Vec<_>, _>>()?;
-    let Settled { options, is_enc, says_age } = settle(args, output)?;
+    let scratch = std::env::temp_dir();
+    let Settled { options, is_enc, says_age } = settle(args, output, &scratch)?;
     let to_stdout = output == Path::new("-");
     refuse_stdout(to_stdout, options.format, out)?;
     let seal = args.seal.seal(is_enc, global)?;
@@ -254,8 +255,8 @@ fn outcome(args: &ExportArgs, packing: &Packing) -> Outcome {
 }
 
 /// What is asked for, or what the file's name says.
-struct Settled {
-    options: Options,
+struct Settled<'a> {
+    options: Options<'a>,
     /// It is sealed as older archives are.
     is_enc: bool,
     /// The name says that it is an age file.
@@ -263,7 +264,7 @@ struct Settled {
 }
 
 /// Format and level, as asked for or as the file's name says.
-fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliError> {
+fn settle<'a>(args: &ExportArgs, output: &Path, scratch: &'a Path) -> Result<Settled<'a>, CliError> {
     let named = Named::of(output);
     let is_enc = args.format == Some(FormatArg::ZipEnc) || (args.format.is_none() && named.is_enc);
     let format = match args.format {
@@ -288,7 +289,7 @@ fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliError> {
             return Err(CliError::new(Kind::Usage, message).hint("of tars the format says it: tar, tar.gz, tar.zst"));
         }
     };
-    let options = Options { format, level: args.level, bare: args.bare };
+    let options = Options { format, level: args.level, bare: args.bare, scratch };
     match (args.level, format.levels()) {
         (Some(level), Some(levels)) if !levels.contains(&level) => {
             let (least, most) = levels.into_inner();

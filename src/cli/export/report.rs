@@ -49,6 +49,9 @@ pub(in crate::cli) struct WrittenJson {
     sha256: Option<String>,
     /// It was read back, and is what was written.
     validated: bool,
+    /// How that is known: `contents`, each of which was read and compared with manifest and checksums; `bytes`, the SHA-256 of the whole file, of a pack that is sealed to others. Null if it
+    /// was not read back.
+    proof: Option<&'static str>,
     /// The store remembers its SHA-256, so that --check knows the file.
     recorded: bool,
     /// What stock tools do not get out of it, by sort.
@@ -102,7 +105,7 @@ pub(super) struct ReferenceJson {
 pub(super) struct Report<'a> {
     pub(super) args: &'a ExportArgs,
     pub(super) output: &'a Path,
-    pub(super) options: Options,
+    pub(super) options: Options<'a>,
     pub(super) seal: Option<&'a Seal>,
     pub(super) subjects: &'a [Subject],
     pub(super) written: &'a Written,
@@ -139,8 +142,8 @@ impl Report<'_> {
             let why = one.why.as_deref().unwrap_or_default();
             out.remark(&format!("larder: the reference {} leads nowhere now: {why}", one.key));
         }
-        let Written { packing, bytes, sum, validated, .. } = self.written;
-        let read_back = if *validated { ", read back" } else { "" };
+        let Written { packing, bytes, sum, proof, .. } = self.written;
+        let read_back = if proof.is_some() { ", read back" } else { "" };
         out.remark(&format!(
             "wrote {}, {}{read_back}",
             counted(packing.members, "member", "members"),
@@ -175,7 +178,7 @@ impl Report<'_> {
     }
 
     fn json(&self, references: &[ReferenceJson]) -> ExportJson {
-        let Written { packing, bytes, sum, validated, .. } = self.written;
+        let Written { packing, bytes, sum, proof, .. } = self.written;
         let bare = self.options.bare;
         let packed = |subject: &Subject| PackedJson {
             id: subject.id().to_string(),
@@ -197,7 +200,8 @@ impl Report<'_> {
             members: packing.members,
             bytes: *bytes,
             sha256: sum.as_ref().map(hex),
-            validated: *validated,
+            validated: proof.is_some(),
+            proof: *proof,
             recorded: self.recorded,
             losses: self.losses(),
             references: references.to_vec(),
