@@ -13,7 +13,7 @@ use crate::model::Progress;
 use super::ahead::Ahead;
 use super::meter::{Decoded, Meter};
 use super::sort::{START, Sort, sort};
-use super::{ArchiveError, Keys, Limits, Spool};
+use super::{ArchiveError, Keys, Limits, Members, Spool};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
@@ -70,8 +70,6 @@ pub struct Archive {
     /// What lay around it, the outermost first.
     pub around: Vec<Layer>,
 }
-
-use super::member::Members;
 
 /// An archive with nothing around it.
 pub enum Opened {
@@ -362,7 +360,8 @@ fn has_zip_end(from: &mut dyn ReadSeek) -> io::Result<bool> {
         let number = |at: usize| end.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
         let comment = usize::from(u16::from_le_bytes([end[20], end[21]]));
         let directory = u64::from(number(12)?);
-        let fits = directory == u64::from(u32::MAX) || directory + at as u64 <= len;
+        // The directory stands in front of it.
+        let fits = directory == u64::from(u32::MAX) || directory <= len - tail + at as u64;
         (end.starts_with(b"PK\x05\x06") && at + ZIP_END + comment <= bytes.len() && fits).then_some(())
     };
     Ok((0..bytes.len().saturating_sub(ZIP_END - 1)).rev().any(|at| ends(at).is_some()))

@@ -1,6 +1,5 @@
 //! The one door to deflate and gzip.
 
-use std::cell::RefCell;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,21 +18,8 @@ pub const DEFLATE_WINDOW: usize = 32 << 10;
 /// # Errors
 /// If the library refuses.
 pub fn deflate_part(before: &[u8], bytes: &[u8], level: u32, last: bool) -> io::Result<Vec<u8>> {
-    DEFLATE.with_borrow_mut(|slot| {
-        match slot {
-            Some((of, deflate)) if *of == level => deflate.reset(),
-            _ => *slot = Some((level, Compress::new(Compression::new(level), false))),
-        }
-        let (_, deflate) = slot.as_mut().ok_or_else(|| io::Error::other("no compressor"))?;
-        deflate_with(deflate, before, bytes, last)
-    })
-}
-
-thread_local! {
-    static DEFLATE: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
-}
-
-fn deflate_with(deflate: &mut Compress, before: &[u8], bytes: &[u8], last: bool) -> io::Result<Vec<u8>> {
+    // Made anew each time: one that was reset gives now and then other bytes, depending on what it had before. It costs no more.
+    let mut deflate = Compress::new(Compression::new(level), false);
     if !before.is_empty() {
         let start = before.len().saturating_sub(DEFLATE_WINDOW);
         deflate.set_dictionary(&before[start..]).map_err(io::Error::other)?;
@@ -247,10 +233,22 @@ mod tests {
         for (at, (bytes, wanted)) in cases.into_iter().enumerate() {
             assert_eq!(read(bytes).ok().as_deref(), wanted, "{at}");
         }
-        for at in 10..member.len() {
+        for at in [0, 10, member.len() - 8, member.len() - 1] {
             let mut bad = member.clone();
             bad[at] ^= 4;
             assert!(read(&bad).is_err(), "{at}");
+        }
+    }
+
+    /// Whatever was deflated before on the same thread.
+    #[test]
+    fn a_part_is_the_same_bytes_each_time() {
+        let content = content();
+        let (before, part) = content[..2 << 20].split_at(1 << 20);
+        for level in [1, 2, 5, 6, 9] {
+            let first = deflate_part(before, part, level, false).unwrap();
+            deflate_part(b"", &content, level, true).unwrap();
+            assert!(deflate_part(before, part, level, false).unwrap() == first, "{level}");
         }
     }
 }

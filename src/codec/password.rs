@@ -48,6 +48,13 @@ impl Password {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The key that follows from it. Takes a moment, on purpose.
+    fn key(&self, salt: &[u8; SALT_LEN]) -> Key {
+        let mut key = Key::default();
+        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(&self.0, salt, ROUNDS, key.as_mut());
+        key
+    }
 }
 
 /// What cannot be read of such a file.
@@ -72,17 +79,17 @@ struct Cipher {
     mask: [u8; TAG_LEN],
 }
 
+type Key = Zeroizing<[u8; 32]>;
+
 impl Cipher {
-    fn new(password: &Password, salt: &[u8; SALT_LEN], nonce: &[u8; NONCE_LEN]) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
-        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(&password.0, salt, ROUNDS, key.as_mut());
+    fn new(key: &[u8; 32], nonce: &[u8; NONCE_LEN]) -> Self {
         let mut hash_key = ghash::Key::default();
-        Aes256::new((&*key).into()).encrypt_block(&mut hash_key);
+        Aes256::new(key.into()).encrypt_block(&mut hash_key);
         let hash = GHash::new(&hash_key);
         let mut first = [0; BLOCK];
         first[..NONCE_LEN].copy_from_slice(nonce);
         first[BLOCK - 1] = 1;
-        let mut stream = Ctr32BE::<Aes256>::new((&*key).into(), (&first).into());
+        let mut stream = Ctr32BE::<Aes256>::new(key.into(), (&first).into());
         let mut mask = [0; TAG_LEN];
         stream.apply_keystream(&mut mask);
         Self { stream, hash, mask }
@@ -122,13 +129,14 @@ impl<W: Write> PasswordWriter<W> {
     /// If the system gives no randomness, or nothing can be written.
     pub fn new(out: W, password: &Password) -> io::Result<Self> {
         let random = |e: SealError| io::Error::other(e);
-        Self::with(out, password, random_bytes().map_err(random)?, random_bytes().map_err(random)?)
+        let (salt, nonce) = (random_bytes().map_err(random)?, random_bytes().map_err(random)?);
+        Self::with(out, &password.key(&salt), salt, nonce)
     }
 
-    fn with(mut out: W, password: &Password, salt: [u8; SALT_LEN], nonce: [u8; NONCE_LEN]) -> io::Result<Self> {
+    fn with(mut out: W, key: &Key, salt: [u8; SALT_LEN], nonce: [u8; NONCE_LEN]) -> io::Result<Self> {
         out.write_all(&salt)?;
         out.write_all(&nonce)?;
-        let cipher = Cipher::new(password, &salt, &nonce);
+        let cipher = Cipher::new(key, &nonce);
         Ok(Self { out, cipher, buffer: Vec::with_capacity(STEP), len: 0 })
     }
 
@@ -194,8 +202,16 @@ impl<R: Read + Seek> PasswordReader<R> {
     /// # Errors
     /// [`PasswordError::DoesNotOpen`] if the password is another, or the file.
     pub fn new(
-        mut from: R,
+        from: R,
         password: &Password,
+        watch: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<Self, PasswordError> {
+        Self::with(from, |salt| password.key(salt), watch)
+    }
+
+    fn with(
+        mut from: R,
+        key: impl FnOnce(&[u8; SALT_LEN]) -> Key,
         watch: &mut dyn FnMut(u64) -> io::Result<()>,
     ) -> Result<Self, PasswordError> {
         let whole = from.seek(SeekFrom::End(0))?;
@@ -205,7 +221,7 @@ impl<R: Read + Seek> PasswordReader<R> {
         from.rewind()?;
         from.read_exact(&mut salt)?;
         from.read_exact(&mut nonce)?;
-        let Cipher { stream, mut hash, mask } = Cipher::new(password, &salt, &nonce);
+        let Cipher { stream, mut hash, mask } = Cipher::new(&key(&salt), &nonce);
         let mut buffer = vec![0; STEP];
         let mut rest = len;
         while rest > 0 {
@@ -263,18 +279,21 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    fn password() -> Password {
-        Password::new(Zeroizing::new("schlüssel".as_bytes().to_vec()))
+    fn key(first: u8) -> Key {
+        let mut key = Key::new([3; 32]);
+        key[0] = first;
+        key
     }
 
     fn sealed(content: &[u8]) -> Vec<u8> {
-        let mut writer = PasswordWriter::with(Vec::new(), &password(), [7; 16], [9; 12]).unwrap();
+        let mut writer = PasswordWriter::with(Vec::new(), &key(7), [7; 16], [9; 12]).unwrap();
         content.chunks(1000).for_each(|slice| writer.write_all(slice).unwrap());
         writer.finish().unwrap()
     }
 
-    fn open(bytes: &[u8], password: &Password) -> Result<PasswordReader<Cursor<Vec<u8>>>, PasswordError> {
-        PasswordReader::new(Cursor::new(bytes.to_vec()), password, &mut |_| Ok(()))
+    /// The key follows from the first byte of the salt.
+    fn open(bytes: &[u8]) -> Result<PasswordReader<Cursor<Vec<u8>>>, PasswordError> {
+        PasswordReader::with(Cursor::new(bytes.to_vec()), |salt| key(salt[0]), &mut |_| Ok(()))
     }
 
     /// The same by the AEAD that seals blocks, which is another implementation of the whole.
@@ -283,9 +302,7 @@ mod tests {
         use aes_gcm::aead::AeadInOut;
         for len in [0, 1, 15, 16, 17, STEP - 1, STEP, STEP + 5] {
             let content: Vec<u8> = (0..=250).cycle().take(len).collect();
-            let mut key = [0; 32];
-            pbkdf2::pbkdf2_hmac::<sha2::Sha256>("schlüssel".as_bytes(), &[7; 16], ROUNDS, &mut key);
-            let cipher = aes_gcm::Aes256Gcm::new(&key.into());
+            let cipher = aes_gcm::Aes256Gcm::new((&*key(7)).into());
             let mut expected = content.clone();
             let tag = cipher.encrypt_inout_detached(&[9; 12].into(), b"", expected.as_mut_slice().into()).unwrap();
             let expected = [&[7; 16][..], &[9; 12], &expected, &tag].concat();
@@ -296,7 +313,7 @@ mod tests {
     #[test]
     fn read_at_any_place() {
         let content: Vec<u8> = (0..=250).cycle().take(STEP + 77).collect();
-        let mut reader = open(&sealed(&content), &password()).unwrap();
+        let mut reader = open(&sealed(&content)).unwrap();
         for at in [0, 1, 15, 16, 17, 31, STEP - 3, STEP + 70, STEP + 77] {
             reader.seek(SeekFrom::Start(at as u64)).unwrap();
             let mut found = Vec::new();
@@ -318,17 +335,15 @@ mod tests {
         for at in [0, 16, 28, 30, whole.len() - 1] {
             let mut bad = whole.clone();
             bad[at] ^= 1;
-            assert!(matches!(open(&bad, &password()), Err(PasswordError::DoesNotOpen)), "{at}");
+            assert!(matches!(open(&bad), Err(PasswordError::DoesNotOpen)), "{at}");
         }
-        assert!(matches!(open(&whole[..whole.len() - 1], &password()), Err(PasswordError::DoesNotOpen)));
-        assert!(matches!(open(&whole[..43], &password()), Err(PasswordError::Length(43))));
-        let other = Password::new(Zeroizing::new(b"another".to_vec()));
-        assert!(matches!(open(&whole, &other), Err(PasswordError::DoesNotOpen)));
+        assert!(matches!(open(&whole[..whole.len() - 1]), Err(PasswordError::DoesNotOpen)));
+        assert!(matches!(open(&whole[..43]), Err(PasswordError::Length(43))));
     }
 
     #[test]
     fn more_than_the_cipher_takes_is_refused() {
-        let mut writer = PasswordWriter::with(io::sink(), &password(), [0; 16], [0; 12]).unwrap();
+        let mut writer = PasswordWriter::with(io::sink(), &key(0), [0; 16], [0; 12]).unwrap();
         writer.len = CONTENT_MAX - 3;
         assert!(writer.write_all(b"123").is_ok());
         assert_eq!(writer.write_all(b"4").unwrap_err().kind(), io::ErrorKind::FileTooLarge);

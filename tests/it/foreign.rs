@@ -96,7 +96,8 @@ fn at(root: &Path, time: &str) {
 }
 
 fn run(command: &mut Command) -> Vec<u8> {
-    let output = command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output =
+        command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -140,10 +141,7 @@ fn on_disk(root: &Path, carries: Carries) -> BTreeMap<String, String> {
             xattrs.sort();
             let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
             let mode = if meta.is_symlink() { 0o777 } else { meta.mode() & 0o7777 };
-            lines.insert(
-                shown(&name),
-                line(carries, kind, mode, Some((meta.uid(), meta.gid())), time, &xattrs, &what),
-            );
+            lines.insert(shown(&name), line(carries, kind, mode, Some((meta.uid(), meta.gid())), time, &xattrs, &what));
         }
     }
     lines
@@ -279,7 +277,8 @@ impl Folder {
 
 #[test]
 fn gnu_tar() {
-    let [plain, long, all] = [Folder::of(&[plain]), Folder::of(&[plain, awkward]), Folder::of(&[plain, awkward, with_attributes, sparse])];
+    let [plain, long, all] =
+        [Folder::of(&[plain]), Folder::of(&[plain, awkward]), Folder::of(&[plain, awkward, with_attributes, sparse])];
     for (folder, format, more, carries) in [
         (&plain, "v7", &[][..], OLD),
         (&plain, "ustar", &[], OLD),
@@ -290,11 +289,17 @@ fn gnu_tar() {
         (&all, "pax", &["--sparse", "--sparse-version=0.0"], NANOS_AND_HOLES),
         (&all, "pax", &["--sparse", "--sparse-version=0.1"], NANOS_AND_HOLES),
         (&all, "pax", &["--sparse", "--acls", "--xattrs", "--xattrs-include=*"], ALL),
-        (&all, "pax", &["--sort=name", "--pax-option=globexthdr.name=x,comment=global", "--owner=a:70", "--group=b:80"], NO_OWNERS),
+        (
+            &all,
+            "pax",
+            &["--sort=name", "--pax-option=globexthdr.name=x,comment=global", "--owner=a:70", "--group=b:80"],
+            NO_OWNERS,
+        ),
     ] {
         let format = format!("--format={format}");
         let arguments = [&[format.as_str(), "-cf", "OUT"], more, &["."]].concat();
-        let carries = if more.contains(&"--sort=name") { Carries { hard_links: true, nanos: true, ..carries } } else { carries };
+        let carries =
+            if more.contains(&"--sort=name") { Carries { hard_links: true, nanos: true, ..carries } } else { carries };
         folder.packed_by("tar", &arguments, carries);
     }
     // An incremental one has the folders' lists between the members.
@@ -348,7 +353,11 @@ fn zips() {
     folder.packed_by("sh", &["-c", "zip -qry - . | cat > ../out"], ZIP);
     folder.packed_by("sh", &["-c", "zip -qry -fz ../out.zip . && mv ../out.zip ../out"], ZIP);
     folder.packed_by("sh", &["-c", "zip -qry -0 -X ../out.zip . && mv ../out.zip ../out"], NO_OWNERS);
-    folder.packed_by("sh", &["-c", "7z a -bd -snl -mtc=on -tzip ../out.zip . >/dev/null && mv ../out.zip ../out"], NO_OWNERS);
+    folder.packed_by(
+        "sh",
+        &["-c", "7z a -bd -snl -mtc=on -tzip ../out.zip . >/dev/null && mv ../out.zip ../out"],
+        NO_OWNERS,
+    );
     let script = "
 import os, stat, sys, zipfile
 with zipfile.ZipFile(sys.argv[1], 'w', getattr(zipfile, sys.argv[2])) as z:

@@ -118,7 +118,8 @@ pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Outcome {
         ));
     }
     if damaged > 0 {
-        let rows = counted(damaged, "manifest or name is damaged and stays", "manifests and names are damaged and stay");
+        let rows =
+            counted(damaged, "manifest or name is damaged and stays", "manifests and names are damaged and stay");
         out.tell(&format!("{rows} as they were: `larder verify` tells which"));
     }
     if epochs.left == 0 {

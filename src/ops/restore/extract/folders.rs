@@ -76,7 +76,8 @@ impl Made {
         self.open(path, true)?;
         let entry = to_bytes(entry);
         let len = u32::try_from(entry.len()).unwrap_or(u32::MAX);
-        let value = [&len.to_le_bytes()[..], &entry, &encode_xattrs(xattrs)].concat();
+        let xattrs = if xattrs.is_empty() { Vec::new() } else { encode_xattrs(xattrs) };
+        let value = [&len.to_le_bytes()[..], &entry, &xattrs].concat();
         self.metadata.push(&key_of(path), &value).map_err(ExtractError::Temporary)
     }
 
@@ -136,7 +137,7 @@ impl Made {
                 .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?));
             let (entry, xattrs) = parted.ok_or_else(cut)?;
             let entry: Entry = from_bytes(entry, "entry").map_err(|_| cut())?;
-            let xattrs = decode_xattrs(xattrs).map_err(|_| cut())?;
+            let xattrs = if xattrs.is_empty() { Vec::new() } else { decode_xattrs(xattrs).map_err(|_| cut())? };
             let folder = base.descend(&path).map_err(|e| ExtractError::write(&path, e))?;
             put(&folder, &path, &entry, &xattrs)
         };
