@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::{Kind, Progress, Role, SnapshotId};
 use crate::packs::{Compression, Format, Loss, Options, Packing, Subject};
@@ -23,7 +25,6 @@ use super::place::{Found, Place};
 use super::progress::Bar;
 use super::{Global, Outcome, size};
 
-pub(super) use report::ExportJson;
 use report::{Report, references};
 use target::Written;
 
@@ -81,6 +82,19 @@ pub(super) struct ExportArgs {
     /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
+}
+
+/// A pack that was written, or with --check, what is known of one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ExportJson {
+    Written(Box<report::WrittenJson>),
+    Checked(check::CheckedJson),
+}
+
+/// A sum as digits.
+fn hex(sum: &[u8; 32]) -> String {
+    sum.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

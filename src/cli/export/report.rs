@@ -11,16 +11,8 @@ use crate::packs::{Loss, Options, Seal, Subject};
 
 use super::super::error::CliError;
 use super::super::output::{Output, counted, human_bytes};
-use super::ExportArgs;
 use super::target::Written;
-
-/// A pack that was written, or with --check, what is known of one.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(in crate::cli) enum ExportJson {
-    Written(Box<WrittenJson>),
-    Checked(super::check::CheckedJson),
-}
+use super::{ExportArgs, ExportJson, hex};
 
 /// A pack that was written.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -207,9 +199,4 @@ impl Report<'_> {
             references: references.to_vec(),
         }))
     }
-}
-
-/// A sum as digits.
-pub(super) fn hex(sum: &[u8; 32]) -> String {
-    sum.iter().map(|b| format!("{b:02x}")).collect()
 }
