@@ -141,6 +141,12 @@ impl<W: Write> SeekableWriter<W> {
     /// # Errors
     /// If a thread cannot be started.
     pub fn new(out: W, level: i32, threads: usize) -> io::Result<Self> {
+        // What high levels remember of a frame is tens of megabytes for each thread.
+        let threads = threads.min(match level {
+            ..10 => 16,
+            10..16 => 8,
+            _ => 4,
+        });
         let table = Arc::new(Mutex::new(Vec::new()));
         let filled = Arc::clone(&table);
         let work = move |part: &Part| {
@@ -192,8 +198,13 @@ impl<W: Write> Write for SeekableWriter<W> {
     }
 }
 
-/// A stream as one zstd frame with a checksum, compressed by whoever writes. Its bytes follow from its content, the level and the version of
-/// zstd; not from how it is written. For readers that stop behind a frame.
+/// Input that one thread compresses at a time. A part of the format: another number gives other bytes.
+const JOB_BYTES: u32 = 4 << 20;
+/// How much of the job before a job looks back on: an eighth of the window.
+const JOB_OVERLAP: u32 = 6;
+
+/// A stream as one zstd frame with a checksum, compressed on several threads. Its bytes follow from its content, the level and
+/// the version of zstd; not from how many threads there are, nor from how it is written.
 ///
 /// Dropped before [`Self::finish`], the frame has no end, and whoever decompresses it is told.
 pub struct FrameWriter<W: Write> {
@@ -207,13 +218,20 @@ impl<W: Write> std::fmt::Debug for FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// A frame that goes to `out`.
+    /// Levels that may be asked for.
+    pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+    /// A frame that goes to `out`. `threads`: at least one, beside that which writes.
     ///
     /// # Errors
     /// If zstd refuses the level, or has no memory.
-    pub fn new(out: W, level: i32) -> io::Result<Self> {
+    pub fn new(out: W, level: i32, threads: u32) -> io::Result<Self> {
         let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
         encoder.include_checksum(true)?;
+        // Without a thread of its own zstd cuts jobs differently.
+        encoder.multithread(threads.max(1))?;
+        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
+        encoder.set_parameter(CParameter::OverlapSizeLog(JOB_OVERLAP))?;
         Ok(Self { encoder })
     }
 
@@ -283,15 +301,15 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_has_the_same_bytes_however_it_is_written() {
+    fn one_frame_has_the_same_bytes_whatever_the_threads() {
         let content = content();
-        let frame = |step: usize| {
-            let mut writer = FrameWriter::new(Vec::new(), 3).unwrap();
+        let frame = |threads, step: usize| {
+            let mut writer = FrameWriter::new(Vec::new(), 3, threads).unwrap();
             content.chunks(step).for_each(|slice| writer.write_all(slice).unwrap());
             writer.finish().unwrap()
         };
-        let one = frame(1 << 20);
-        assert!(one == frame(70_001) && read(&one).unwrap() == content);
+        let one = frame(1, 1 << 20);
+        assert!(one == frame(4, 70_001) && read(&one).unwrap() == content);
     }
 
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! `larder export`
 
 mod check;
+mod layout;
 mod report;
 mod target;
 
@@ -47,6 +48,7 @@ Examples:
   larder export work@2026-01-01 work@2026-02-01 -o /mnt/tape/work.tar
   larder export latest -R vault.txt -o web.tar.zst.age  # opened by `age -d -i KEY | zstd -d | tar -x`
   larder export latest:docs latest:mail -o docs.zip --accept-loss=owners,times
+  larder export case-7:evidence-42 --layout investigation -o snapshot-42.tar.gz
   larder export --bare home:docs -o - | tar -tf -
   larder export --check /mnt/tape/work.tar             # is it as it was written?")]
 pub(super) struct ExportArgs {
@@ -59,6 +61,9 @@ pub(super) struct ExportArgs {
     /// Only the tree, at the archive's root, without a manifest around it
     #[arg(long)]
     bare: bool,
+    /// Write the folder as another system's archive, so that its tools take it; what such a folder lacks is computed
+    #[arg(long, value_enum, value_name = "LAYOUT", conflicts_with = "bare")]
+    layout: Option<layout::LayoutName>,
     /// The sort of pack [default: by the name of FILE, else tar]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FormatArg>,
@@ -80,7 +85,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_enum, value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
     accept_loss: Vec<LossArg>,
     /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
 }
 
@@ -160,7 +165,11 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     let Some(output) = &args.output else { return Ok(Outcome::Done) };
     let places = args.what.iter().map(|w| Place::parse(w)).collect::<Result<Vec<_>, _>>()?;
     let scratch = std::env::temp_dir();
-    let Settled { options, is_enc, says_age } = settle(args, output, &scratch)?;
+    let mut settled = settle(args, output, &scratch);
+    if args.layout == Some(layout::LayoutName::Investigation) {
+        settled = layout::settle(args, output, &scratch);
+    }
+    let Settled { options, is_enc, says_age } = settled?;
     let to_stdout = output == Path::new("-");
     refuse_stdout(to_stdout, options.format, out)?;
     let seal = args.seal.seal(is_enc, global)?;
@@ -179,16 +188,19 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
             .hint("without --bare each snapshot has a folder of its own"));
     }
     tell_lacking(&found, out);
+    let max_size = layout::max_size(args);
     let file = if to_stdout { None } else { Some(PackFile::new(output, &store, global)?) };
     let bar = Bar::start(out, "export");
     let extent = subjects.iter().map(Subject::extent);
     let (items, bytes) = extent.fold((0, 0_u64), |(i, b), (items, bytes)| (i + items, b.saturating_add(bytes)));
     bar.expect(items, bytes);
+    let laid = args.layout.map(|name| layout::prepare(name, &found, max_size, out, &bar)).transpose()?;
     let job = target::Job {
         subjects: &subjects,
+        laid: laid.as_ref(),
         options,
         seal: seal.as_ref(),
-        max_size: args.max_size,
+        max_size,
         validate: !args.no_validate,
         bar: &bar,
     };
@@ -198,7 +210,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     store.note_reads(context::now());
     let recorded = record(&store, output, &subjects, &written, out);
     let seal = seal.as_ref();
-    let report = Report { args, output, options, seal, subjects: &subjects, written: &written, recorded };
+    let report =
+        Report { laid: laid.as_ref(), args, output, options, seal, subjects: &subjects, written: &written, recorded };
     report.tell(&references(&subjects, &bar)?, out)?;
     Ok(outcome(args, &written.packing))
 }

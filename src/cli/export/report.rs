@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use crate::model::Progress;
 use crate::ops::reference::look_at;
+use crate::packs::laid_out::LaidOut;
 use crate::packs::{Loss, Options, Seal, Subject};
 
 use super::super::error::CliError;
 use super::super::output::{Output, counted, human_bytes};
+use super::layout::LaidJson;
 use super::target::Written;
 use super::{ExportArgs, ExportJson, hex};
 
@@ -33,6 +35,8 @@ pub(in crate::cli) struct WrittenJson {
     level: Option<i32>,
     /// It holds the tree alone, without a manifest.
     bare: bool,
+    /// What was written in the layout of another system; null of a pack of Larder's own.
+    layout: Option<LaidJson>,
     /// Files, folders and links in it.
     members: u64,
     /// Its size.
@@ -95,6 +99,7 @@ pub(super) struct ReferenceJson {
 
 /// What there is to tell.
 pub(super) struct Report<'a> {
+    pub(super) laid: Option<&'a LaidOut<'a>>,
     pub(super) args: &'a ExportArgs,
     pub(super) output: &'a Path,
     pub(super) options: Options<'a>,
@@ -189,6 +194,7 @@ impl Report<'_> {
             canonical_form: self.options.format.form().as_str(),
             level: self.options.level.or(self.options.format.default_level()),
             bare,
+            layout: self.laid.map(LaidJson::of),
             members: packing.members,
             bytes: *bytes,
             sha256: sum.as_ref().map(hex),

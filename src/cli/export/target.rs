@@ -9,7 +9,11 @@ use rustix::fs::{Advice, FileType};
 use crate::archives::Input;
 use crate::codec::Sha256;
 use crate::model::{Kind, Progress};
-use crate::packs::{Format, Options, PackError, Packing, Seal, Sink, Subject, export, export_into, prove};
+use crate::packs::laid_out::LaidOut;
+use crate::packs::{
+    Format, Options, PackError, Packing, Seal, Sink, Subject, export, export_into, export_laid_out,
+    export_laid_out_into, prove,
+};
 
 use super::super::error::CliError;
 use super::super::output::{human_bytes, stdout_unbuffered};
@@ -19,6 +23,8 @@ use super::super::progress::Bar;
 /// What is written, and how.
 pub(super) struct Job<'a> {
     pub(super) subjects: &'a [Subject],
+    /// In place of the subjects: a folder of one of them, in the layout of another system.
+    pub(super) laid: Option<&'a LaidOut<'a>>,
     pub(super) options: Options<'a>,
     pub(super) seal: Option<&'a Seal>,
     pub(super) max_size: Option<u64>,
@@ -84,11 +90,18 @@ impl Job<'_> {
 
     /// Writes the pack with its seal around it.
     fn sealed(&self, out: &mut dyn Write) -> Result<Packing, PackError> {
-        let Some(seal) = self.seal else { return export(self.subjects, self.options, out, self.bar) };
+        let Some(seal) = self.seal else { return self.export(out) };
         let mut sealing = seal.writer(Box::new(out)).map_err(PackError::Write)?;
-        let packing = export(self.subjects, self.options, &mut sealing, self.bar)?;
+        let packing = self.export(&mut sealing)?;
         sealing.finish().map_err(PackError::Write)?;
         Ok(packing)
+    }
+
+    fn export(&self, out: &mut dyn Write) -> Result<Packing, PackError> {
+        match self.laid {
+            Some(laid) => export_laid_out(laid, self.options, out, self.bar),
+            None => export(self.subjects, self.options, out, self.bar),
+        }
     }
 
     fn folder(&self, file: &PackFile) -> Result<Written, CliError> {
@@ -97,7 +110,10 @@ impl Job<'_> {
             return Err(self.too_large(bytes));
         }
         let written = file.fill(|base| {
-            let packing = export_into(self.subjects, self.options, base, self.bar)?;
+            let packing = match self.laid {
+                Some(laid) => export_laid_out_into(laid, self.options, base, self.bar)?,
+                None => export_into(self.subjects, self.options, base, self.bar)?,
+            };
             if self.max_size.is_some_and(|max| packing.bytes > max) {
                 return Err(self.too_large(packing.bytes));
             }

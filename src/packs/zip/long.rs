@@ -63,7 +63,8 @@ impl Long {
             Method::Deflate(level) => Way::Deflate(Deflate { level, before: Vec::new(), blocks: Vec::new() }),
             Method::Zstd(level) => {
                 let shared = Shared::default();
-                let frame = FrameWriter::new(shared.clone(), level).map_err(PackError::Write)?;
+                let threads = u32::try_from(rayon::current_num_threads().clamp(1, 16)).unwrap_or(1);
+                let frame = FrameWriter::new(shared.clone(), level, threads).map_err(PackError::Write)?;
                 Way::Zstd(Box::new(frame), shared)
             }
         };
