@@ -31,7 +31,7 @@ impl Form {
     }
 
     /// What an entry is called in the archive, as its path from the root; nothing if it is not in the archive.
-    pub(super) fn name_of<'a>(self, node: &'a Node) -> Option<Cow<'a, [u8]>> {
+    pub(super) fn name_of(self, node: &Node) -> Option<Cow<'_, [u8]>> {
         match (self, &node.entry.body) {
             (_, Body::Socket) => None,
             (Self::Tar | Self::Dir, _) => Some(Cow::Borrowed(&node.path)),

@@ -123,6 +123,9 @@ pub struct SnapshotInfo {
     /// Anything else: a string that holds JSON, as it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+    /// Of what was imported: where it came from; a string that holds JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// Something outside the store that a snapshot speaks of.
@@ -211,7 +214,8 @@ pub struct Item {
     pub member: Option<Option<String>>,
 }
 
-/// A member that may be absent, null or there.
+/// A member that may be absent, null or there: in JSON these are three things.
+#[allow(clippy::option_option, clippy::ref_option)]
 mod or_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -319,6 +323,7 @@ impl SnapshotInfo {
             retention_class: evidence.retention_class,
             metrics: evidence.metrics,
             payload: evidence.payload,
+            origin: of.origin().map(str::to_owned),
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::model::Timestamp;
 const LARGE: u64 = (4 << 30) - (16 << 20);
 /// What a field of 32 bits holds if the value stands elsewhere.
 const ELSEWHERE: u32 = u32::MAX;
-/// Made by: Unix, APPNOTE 4.5. A part of the form.
-const MADE_BY: u16 = 3 << 8 | 45;
+/// Made by: Unix (3), version 4.5 of the APPNOTE. A part of the form.
+const MADE_BY: u16 = 0x032d;
 /// Sizes stand behind the content.
 const BEHIND: u16 = 1 << 3;
 /// The name is UTF-8.
@@ -145,7 +145,7 @@ impl Member {
         }
         let front = if self.behind { None } else { Some(written) };
         put32(out, 0x0201_4b50);
-        put16(out, MADE_BY.max(3 << 8 | self.version_needed(false)));
+        put16(out, MADE_BY.max(0x0300 + self.version_needed(false)));
         self.put_front(out, !wide.is_empty() || self.is_large(front));
         put32(out, written.crc);
         put32(out, narrow(written.compressed));
@@ -216,7 +216,7 @@ fn dos_time(seconds: i64) -> (u16, u16) {
     let small = |n: i8| u16::try_from(n).unwrap_or_default();
     let year = u16::try_from(time.year()).unwrap_or_default().saturating_sub(1980);
     (
-        small(time.hour()) << 11 | small(time.minute()) << 5 | small(time.second()) / 2,
+        small(time.hour()) << 11 | small(time.minute()) << 5 | (small(time.second()) / 2),
         year << 9 | small(time.month()) << 5 | small(time.day()),
     )
 }
