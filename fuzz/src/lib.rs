@@ -3,12 +3,17 @@
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "of each module only the readers are called")]
 
+#[path = "../../src/archives/mod.rs"]
+mod archives;
 #[path = "../../src/codec/mod.rs"]
 mod codec;
 #[path = "../../src/format/mod.rs"]
 mod format;
 #[path = "../../src/model/mod.rs"]
 mod model;
+
+#[path = "../../src/records/mod.rs"]
+mod records;
 
 #[path = "../../src/snapshots"]
 mod snapshots {
@@ -52,6 +57,9 @@ mod ops {
 
 #[path = "../../src/packs"]
 mod packs {
+    pub(crate) mod checksums;
+    pub(crate) mod layouts;
+    pub(crate) mod manifest;
     pub(crate) mod tar {
         pub(crate) mod acl;
     }

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::heal::{Elsewhere, Healed, heal, is_copy};
-use crate::packs::members;
 use crate::store::{Store, Waiting};
 
 use super::context;
 use super::error::CliError;
 use super::output::{Output, counted, human_bytes};
+use super::pack_keys::PackKeys;
 use super::progress::Bar;
 use super::verify::print_touched;
 use super::verify_json::TouchedJson;
@@ -22,7 +22,7 @@ use super::{Global, Outcome};
 /// Take what the store has lost from a folder, a mount, a pack or a copy of the store
 ///
 /// Reads the places that are named and stores whatever hashes to something that a snapshot needs and the store has no more. From a folder,
-/// a mount, a file, or a tar (plain, or under zstd or gzip) or zip come contents; from a copy of this store also names, structure and manifests. A store of its own is mounted first, and the
+/// a mount, a file, or any tar or zip (compressed, or sealed to an identity at hand) come contents; from a copy of this store also names, structure and manifests. A store of its own is mounted first, and the
 /// mount is named. What is in damaged blocks counts as lost once `larder repair --apply` was run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -43,7 +43,7 @@ pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outc
     let from = args.from.iter().map(|path| elsewhere(path, &store, global)).collect::<Result<Vec<_>, _>>()?;
     let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
     let bar = Bar::start(out, "heal");
-    let healed = heal(&store, &from, waiting, &bar);
+    let healed = heal(&store, &from, &PackKeys::unasked(global), waiting, &bar);
     bar.finish();
     let healed = healed?;
     let report = HealJson::new(&healed);
@@ -73,7 +73,7 @@ fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, C
         return Err(CliError::new(Kind::NotFound, format!("cannot read {}: {e}", path.display())));
     }
     if !path.join("header").is_file() || !path.join("db").is_dir() {
-        return Ok(Elsewhere::Path(path.to_owned(), members));
+        return Ok(Elsewhere::Path(path.to_owned()));
     }
     let other = context::open_copy(path, global)?;
     if is_copy(store, &other) {

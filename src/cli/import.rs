@@ -6,7 +6,6 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::archives;
 use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
 use crate::ops::capture::CaptureOptions;
 use crate::packs::{Audited, ImportOptions, Imported, SnapshotInfo, dataset_of, import, rehearse};
@@ -115,9 +114,7 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     let store = context::open_for(Role::Writer, "importing", global)?;
     let bar = Bar::start(out, "import");
     let limits = args.limits.limits();
-    let input = open(&args.pack, &bar)?;
-    let archive = archives::open(input, &args.password.keys(global), &limits, &bar);
-    let archive = archive.map_err(|e| failed(&args.pack, e))?;
+    let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
     let (dry_run, pack) = (args.dry_run, args.pack.clone());
     let options = options(args)?;
     if dry_run {

@@ -67,6 +67,7 @@ mod unpack;
 mod verdicts;
 mod verify;
 mod verify_json;
+mod verify_pack;
 mod why;
 
 use std::ffi::OsString;

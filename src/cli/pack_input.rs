@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use crate::archives::Input;
+use crate::archives::{self, Archive, Input, Keys, Limits};
 use crate::model::{DatasetName, Failure, Kind};
+use crate::ops::laid_out;
 
 use super::error::CliError;
 use super::progress::Bar;
@@ -18,17 +19,23 @@ const ENDS: [&str; 17] = [
     ".ustar", ".gtar", ".jar",
 ];
 
-/// Opens an archive; `-` is standard input.
-pub(super) fn open(path: &Path, bar: &Bar) -> Result<Input, CliError> {
+/// Opens an archive, and takes off what lies around it; `-` is standard input. A folder is one that lies there unpacked.
+pub(super) fn open(path: &Path, keys: &dyn Keys, limits: &Limits, bar: &Bar) -> Result<Archive, CliError> {
+    if path != Path::new("-") && path.is_dir() {
+        let opened = laid_out(path).map_err(|e| unreadable(path, &e))?;
+        return Ok(Archive { opened, around: Vec::new() });
+    }
+    archives::open(input(path, bar)?, keys, limits, bar).map_err(|e| failed(path, e))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> CliError {
+    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+    CliError::new(kind, format!("cannot read {}: {error}", path.display()))
+}
+
+fn input(path: &Path, bar: &Bar) -> Result<Input, CliError> {
     if path != Path::new("-") {
-        return Input::file(path).map_err(|e| {
-            let kind = if e.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-            let error = CliError::new(kind, format!("cannot read {}: {e}", path.display()));
-            match e.kind() {
-                io::ErrorKind::IsADirectory => error.hint("to capture a folder: larder snapshot"),
-                _ => error,
-            }
-        });
+        return Input::file(path).map_err(|e| unreadable(path, &e));
     }
     let stdin = io::stdin();
     if stdin.is_terminal() {

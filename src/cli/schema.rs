@@ -59,7 +59,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("release", schema_of::<hold::HeldJson>),
     ("policy", schema_of::<policy::PolicyReportJson>),
     ("gc", schema_of::<gc::GcJson>),
-    ("verify", schema_of::<verify_json::VerifyJson>),
+    ("verify", schema_of::<verify_json::VerifyReportJson>),
     ("repair", schema_of::<repair::RepairJson>),
     ("heal", schema_of::<heal::HealJson>),
     ("key", schema_of::<key::KeyReportJson>),

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::archives;
 use crate::model::Kind;
 use crate::ops::restore::Allowed;
 use crate::packs::{UnpackOptions, Unpacked, unpack};
@@ -97,9 +96,7 @@ pub(super) struct UnpackedJson {
 pub(super) fn run(args: &UnpackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let bar = Bar::start(out, "unpack");
     let limits = args.limits.limits();
-    let input = open(&args.pack, &bar)?;
-    let archive = archives::open(input, &args.password.keys(global), &limits, &bar);
-    let archive = archive.map_err(|e| failed(&args.pack, e))?;
+    let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
     let allowed =
         Allowed { devices: args.allow.contains(&AllowArg::Devices), links: args.allow.contains(&AllowArg::Links) };
     let options = UnpackOptions { allowed, limits, temporary: std::env::temp_dir() };

@@ -12,24 +12,30 @@ use super::context::{self, Opened};
 use super::error::CliError;
 use super::output::{Output, counted, escaped, human_bytes, short_id, short_time};
 use super::progress::Bar;
-use super::verify_json::VerifyJson;
+use super::verify_json::{VerifyJson, VerifyReportJson};
+use super::verify_pack::{self, VerifyPackArgs};
 use super::{Global, Outcome};
 
 /// Paths shown for each snapshot that damage touches.
 const PATHS_SHOWN: usize = 10;
 
-/// Check the store: structure, and that no byte has changed
+/// Check the store, or a pack: structure, and that no byte has changed
 ///
 /// Names each damaged object, and the snapshots and paths that it touches; exit status 13 if there is any damage. The store remembers
 /// when each block was looked at: with --budget, or a part of a hundred, those come first that had to wait longest. Without a key at
 /// hand it is still found whether a stored byte has changed, and told what that leaves out.
+///
+/// With PACK no store is looked at, but a pack of Larder's, of any format, sealed or not: each member against its inventory and its checksums.
+/// So are investigation archives and export bundles, against what they say of themselves, and any other tar or zip, whose members are all read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder verify                                        structure, and the sealed bytes of every block
   larder verify --read-data                            every byte, as a restore would read it
   larder verify --read-data=5%                         a twentieth of the blocks, those that waited longest
   larder verify --read-data --budget 30m               as many as half an hour lets, the others next time
-  larder verify --no-key                               on a machine that must not have the keys")]
+  larder verify --no-key                               on a machine that must not have the keys
+  larder verify home.tar.zst                           a pack: inventory, checksums, every byte
+  age -d home.tar.age | larder verify -                one that comes through a pipe")]
 pub(super) struct VerifyArgs {
     /// Open blocks too, and recompute every hash; of a part, those not opened for the longest time
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100", value_parser = percent)]
@@ -40,9 +46,14 @@ pub(super) struct VerifyArgs {
     /// Ask for no key: check what can be checked without
     #[arg(long, conflicts_with_all = ["read_data", "budget"])]
     no_key: bool,
+    #[command(flatten)]
+    pack: VerifyPackArgs,
 }
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    if let Some(pack) = &args.pack.pack {
+        return verify_pack::run(pack, &args.pack, global, out);
+    }
     let read_data = args.read_data.unwrap_or(0);
     let opened = if args.no_key {
         Opened::Closed(Box::new(context::open_closed(Mending::Yes, global)?), None)
@@ -76,7 +87,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
     // It would send its user in a circle.
     let verified = verified.map_err(|e| CliError { hint: None, ..CliError::from(e) })?;
     if out.json() {
-        out.print_json(&VerifyJson::new(&verified, read_data))?;
+        out.print_json(&VerifyReportJson::Store(Box::new(VerifyJson::new(&verified, read_data))))?;
     } else {
         if let Opened::Closed(_, Some(why)) = &opened {
             out.remark(&format!("larder: {why}: checked without a key"));

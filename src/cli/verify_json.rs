@@ -8,8 +8,19 @@ use crate::ops::verify::{LedgerKept, Touched, Verified};
 use crate::store::Finding;
 
 use super::output::rfc3339;
+use super::verify_pack::VerifyPackJson;
 
-/// What was checked and what was found.
+/// What `larder verify` prints: of a store, or of a pack.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum VerifyReportJson {
+    /// Of a store.
+    Store(Box<VerifyJson>),
+    /// Of a pack.
+    Pack(Box<VerifyPackJson>),
+}
+
+/// What was checked of a store and what was found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct VerifyJson {
     /// True if there are findings; then the exit status is 13.

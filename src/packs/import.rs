@@ -64,11 +64,11 @@ pub enum ImportError {
     Empty,
 }
 
-/// The first few, a line each.
+/// The first few.
 fn faults(all: &[Fault]) -> String {
     let lines: Vec<_> = all.iter().take(10).map(ToString::to_string).collect();
     let more = all.len() - lines.len();
-    lines.join("\n") + &if more > 0 { format!("\nand {more} more") } else { String::new() }
+    lines.join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() }
 }
 
 impl From<CaptureError> for ImportError {
@@ -119,7 +119,7 @@ pub fn import(
         let mut importing = Importing { intake, options, head: None, observer, originals: &mut originals };
         let audited = audit::<ImportError>(opened, &options.limits, &dir, &mut importing)?;
         let Importing { intake, observer, .. } = importing;
-        if let Some(seen) = judged(audited, observer, progress)? {
+        if let Some(seen) = judged(&audited, observer, progress)? {
             intake.finish(foreign(options, seen))?;
         }
         Ok(())
@@ -141,12 +141,12 @@ pub fn rehearse(
     let mut looking = Looking { progress, observer: Observer::new(options.layout), originals: Vec::new() };
     let audited = audit::<ImportError>(opened, &options.limits, dir, &mut looking)?;
     let Looking { observer, originals, .. } = looking;
-    judged(audited, observer, progress)?;
+    judged(&audited, observer, progress)?;
     Ok((audited, originals))
 }
 
 /// What the observer saw of an archive that is not Larder's; refused if that is not as it should be.
-fn judged(audited: Audited, observer: Observer, progress: &dyn Progress) -> Result<Option<Option<Seen>>, ImportError> {
+fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Result<Option<Option<Seen>>, ImportError> {
     if audited.members == 0 {
         return Err(ImportError::Empty);
     }

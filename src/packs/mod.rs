@@ -11,10 +11,10 @@ mod form;
 mod format;
 mod import;
 mod inventory;
+pub mod laid_out;
 pub mod layouts;
 mod loss;
 pub mod manifest;
-mod members;
 mod name;
 mod readme;
 mod seal;
@@ -23,6 +23,7 @@ mod subject;
 mod sums;
 pub mod tar;
 mod unpack;
+pub mod verify;
 mod watch;
 mod zip;
 
@@ -39,7 +40,6 @@ pub use format::{Compression, Format};
 pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;
-pub use members::{Take, members};
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
@@ -50,6 +50,8 @@ use archive::{Archive, Extent, Tree};
 use checksums::{line_len, put_line};
 use form::LossCounter;
 use inventory::{survey, write_lines, write_manifest};
+use laid_out::LaidOut;
+use layouts::Layout;
 use readme::readme;
 use sums::Sums;
 
@@ -87,9 +89,37 @@ pub fn export(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
+    write(&What::Subjects(subjects), options, out, progress)
+}
+
+/// The same of a folder in the layout of another system. An investigation archive has one format, whatever the options say but the level.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_laid_out(
+    laid: &LaidOut,
+    options: Options,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<Packing, PackError> {
+    if laid.layout() != Layout::Investigation {
+        return write(&What::Laid(laid), options, out, progress);
+    }
+    let mut counted = Counted { out, bytes: 0 };
+    laid.write_tar_gz(options.level.and_then(|level| u32::try_from(level).ok()).unwrap_or(9), &mut counted)?;
+    Ok(Packing { members: laid.files().count() as u64, bytes: counted.bytes, losses: Losses::default() })
+}
+
+/// What is written.
+enum What<'a> {
+    Subjects(&'a [Subject]),
+    Laid(&'a LaidOut<'a>),
+}
+
+fn write(what: &What, options: Options, out: &mut dyn Write, progress: &dyn Progress) -> Result<Packing, PackError> {
     let level = options.level.or(options.format.default_level()).unwrap_or_default();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(16);
-    let write_tar = |out: &mut dyn Write| fill(Box::new(tar::Tar::new(out, progress)), subjects, options, progress);
+    let write_tar = |out: &mut dyn Write| fill(Box::new(tar::Tar::new(out, progress)), what, options, progress);
     match options.format {
         Format::Tar => write_tar(out),
         Format::TarZst => {
@@ -112,7 +142,7 @@ pub fn export(
                 Compression::Deflate => zip::Method::Deflate(u32::try_from(level).unwrap_or_default()),
                 Compression::Zstd => zip::Method::Zstd(level),
             };
-            fill(Box::new(zip::Zip::new(out, method, progress)), subjects, options, progress)
+            fill(Box::new(zip::Zip::new(out, method, progress)), what, options, progress)
         }
         Format::Dir => Err(PackError::Write(std::io::ErrorKind::IsADirectory.into())),
     }
@@ -129,18 +159,34 @@ pub fn export_into(
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
     let options = Options { format: Format::Dir, level: None, bare };
-    fill(Box::new(dir::Dir::new(base, progress)), subjects, options, progress)
+    fill(Box::new(dir::Dir::new(base, progress)), &What::Subjects(subjects), options, progress)
 }
 
-/// Fills an archive with all subjects and ends it.
+/// The same of a folder in the layout of another system.
+///
+/// # Errors
+/// As [`export_into`].
+pub fn export_laid_out_into(laid: &LaidOut, base: &Path, progress: &dyn Progress) -> Result<Packing, PackError> {
+    let options = Options { format: Format::Dir, level: None, bare: true };
+    fill(Box::new(dir::Dir::new(base, progress)), &What::Laid(laid), options, progress)
+}
+
+/// Fills an archive and ends it.
 fn fill(
     mut archive: Box<dyn Archive + '_>,
-    subjects: &[Subject],
+    what: &What,
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
     let form = options.format.form();
     let mut losses = Losses::default();
+    let subjects = match what {
+        What::Subjects(subjects) => *subjects,
+        What::Laid(laid) => {
+            laid.fill(&mut *archive)?;
+            &[]
+        }
+    };
     for subject in subjects {
         losses.append(if options.bare {
             let prefix = if form == Form::Tar { b"./".to_vec() } else { Vec::new() };

@@ -32,6 +32,7 @@ mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
 mod importing; // packs, and archives of others, as snapshots: whole or not at all
 mod keys; // keys come and go, rotation, kills meanwhile
+mod layouts;
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out
 mod listing; // lists of snapshots, and their names
@@ -67,5 +68,6 @@ mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and 
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing
 mod unpacking; // packs, and archives of others, as folders: without a store, nothing outside, whole or not at all
+mod verify_packs; // packs and archives against what they say of themselves
 mod verifying; // verify without keys, in parts, within a budget; no changed byte is passed over
 mod wrappings; // compressions and seals around archives, ours and others', cut, changed and blown up

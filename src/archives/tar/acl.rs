@@ -38,6 +38,18 @@ pub(super) fn from_text(text: &[u8], look: Look) -> Result<Option<Vec<u8>>, Stri
     Ok(Some(value))
 }
 
+/// The mode of a file with an ACL in the kernel's form: its group's bits are the mask's. libarchive writes those of the owning group instead.
+pub(super) fn mode(value: &[u8], mode: u16) -> u16 {
+    let entries = || value.get(4..).unwrap_or_default().chunks_exact(8);
+    let bits = |wanted: u16| {
+        let entry = entries().find(|entry| u16::from_le_bytes([entry[0], entry[1]]) == wanted)?;
+        Some(u16::from_le_bytes([entry[2], entry[3]]))
+    };
+    let place =
+        |mode: u16, shift: u32, bits: Option<u16>| bits.map_or(mode, |bits| mode & !(7 << shift) | bits << shift);
+    place(place(place(mode, 6, bits(0x01)), 3, bits(0x10).or(bits(0x04))), 0, bits(0x20))
+}
+
 fn parse(entry: &str, look: Look) -> Result<(u16, u16, u32), String> {
     let strange = || format!("`{}` is no entry of an ACL", entry.escape_default());
     let entry_text = entry.strip_prefix("default:").unwrap_or(entry);
@@ -107,6 +119,7 @@ mod tests {
         ] {
             assert_eq!(from_text(text.as_bytes(), &lisa).as_ref(), Ok(&Some(value.clone())), "{text}");
         }
+        assert_eq!(mode(&value, 0o4777), 0o4650);
         assert_eq!(from_text(b"user::rw-,group::r--,other::---", &nobody), Ok(None));
         assert_eq!(from_text(b"", &nobody), Ok(None));
     }

@@ -179,7 +179,12 @@ impl<R: Read> Members<R> {
             let Some(text) = said.text(key) else { continue };
             match acl::from_text(text, &look) {
                 Ok(None) => {}
-                Ok(Some(value)) => put_xattr(&mut member.xattrs, name, value),
+                Ok(Some(value)) => {
+                    if key == "SCHILY.acl.access" {
+                        member.mode = acl::mode(&value, member.mode);
+                    }
+                    put_xattr(&mut member.xattrs, name, value);
+                }
                 Err(why) => self.remarks.add(format!("{}: its ACL is left out: {why}", printable(&self.name))),
             }
         }

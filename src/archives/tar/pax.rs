@@ -213,9 +213,9 @@ mod tests {
             pax.add(text, is_global).unwrap();
             pax
         };
-        let global = of(b"11 uname=x\n19 SCHILY.xattr.a=1\n19 SCHILY.xattr.b=1\n", true);
+        let global = of(b"11 uname=x\n20 SCHILY.xattr.a=1\n20 SCHILY.xattr.b=1\n", true);
         let local =
-            of(b"10 uname=\n26 LIBARCHIVE.xattr.%61=Mg\n25 LIBARCHIVE.xattr.c=Mw\n19 SCHILY.xattr.c=4\n", false);
+            of(b"10 uname=\n27 LIBARCHIVE.xattr.%61=Mg\n25 LIBARCHIVE.xattr.c=Mw\n20 SCHILY.xattr.c=4\n", false);
         assert_eq!(local.get(&global, "uname"), Some(&b""[..]));
         assert_eq!(Pax::default().get(&global, "uname"), Some(&b"x"[..]));
         let pair = |n: &[u8], v: &[u8]| (n.into(), v.into());

@@ -180,7 +180,7 @@ fn links_with_a_size() {
     assert_eq!(found.len(), 3);
     let (found, _) = members(&[file("a", b"1"), link(), vec![b'x'; BLOCK], file("c", b"2"), end()]).unwrap();
     assert_eq!(found.len(), 3);
-    let (found, _) = members(&[pax(b'g', &[]), file("a", b"1"), link(), file("c", b"2"), end()]).unwrap();
+    let (found, _) = members(&[pax(b'g', &[]), file("a", b"1"), link(), file("c", b""), end()]).unwrap();
     assert_eq!(found.len(), 2);
 }
 
@@ -254,7 +254,10 @@ fn what_is_refused() {
         (vec![other("a", b'1', "b")], "a: it is a further name of b, which is no earlier member"),
         (vec![other("a", b'2', "")], "a: it is a symlink whose target is empty"),
         (vec![other("a/", b'2', "b")], "a/: a slash stands behind its name"),
-        (vec![sized("a", b'2')], "a: it is no file and says that 3 bytes follow"),
+        (
+            vec![padded(header("a", b'2', 3, |b| b[157] = b'x'), b"abc")],
+            "a: it is no file and says that 3 bytes follow",
+        ),
         (vec![sized("a", b'5')], "a: it is no file"),
         (vec![sized("a/", b'0')], "a/: it is no file"),
         (vec![other("a", b'Z', "")], "a: it is of a sort that Larder does not know: `Z`"),
@@ -302,7 +305,8 @@ fn what_is_cut_or_changed() {
             _ => assert!(cut.is_err(), "{len}"),
         }
     }
-    for at in (0..500).chain(2048..2548) {
+    // The last byte of the sum's field says nothing.
+    for at in (0..500).chain(2048..2548).filter(|at| at % 2048 != 155) {
         let mut changed = whole.clone();
         changed[at] ^= 0x40;
         assert!(members(&[changed]).is_err(), "{at}");

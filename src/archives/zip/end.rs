@@ -26,14 +26,14 @@ pub(super) struct Place {
 /// Finds the directory.
 pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
     let len = from.borrow_mut().seek(SeekFrom::End(0))?;
-    let tail_len = len.min((END + COMMENT_MAX) as u64);
-    let tail_start = len - tail_len;
-    let tail = Window::exact(from, tail_start, usize::try_from(tail_len).unwrap_or(0))?;
+    let filled = without_zeros(from, len)?;
+    let tail_start = filled.saturating_sub((END + COMMENT_MAX) as u64);
+    let tail_end = len.min(filled + END as u64);
+    let tail = Window::exact(from, tail_start, usize::try_from(tail_end - tail_start).unwrap_or(0))?;
     let is_end = |at: &usize| {
         let record = &tail[*at..];
-        record.starts_with(b"PK\x05\x06")
-            && record.len() >= END
-            && END + usize::from(u16_at(record, 20)) == record.len()
+        let end = tail_start + (*at + END + usize::from(u16_at(record, 20))) as u64;
+        record.starts_with(b"PK\x05\x06") && (filled..=len).contains(&end)
     };
     let mut ends = (0..tail.len().saturating_sub(END - 1)).rev().filter(is_end);
     let Some(at) = ends.next() else {
@@ -62,6 +62,20 @@ pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
         ));
     };
     Ok(Place { front, start: real, size, count, is_short: long.is_none() })
+}
+
+/// How long the file is without zeros at its end, with which some fill up a block of a tape or a pipe.
+fn without_zeros(from: &Shared, len: u64) -> Result<u64, ArchiveError> {
+    let mut end = len;
+    while end > 0 {
+        let start = end.saturating_sub(COMMENT_MAX as u64);
+        let bytes = Window::exact(from, start, usize::try_from(end - start).unwrap_or(0))?;
+        if let Some(last) = bytes.iter().rposition(|b| *b != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// What the old record says.

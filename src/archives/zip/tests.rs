@@ -147,6 +147,9 @@ fn sorts_of_members() {
     let (found, tally) = members([b"#!/bin/sh\n".to_vec(), zip(&all)].concat()).unwrap();
     assert_eq!((found.len(), tally.remarks.len()), (8, 1), "behind a program");
     assert_eq!(members(zip(&[])).unwrap().0.len(), 0);
+    for zeros in [1, 512, 200_000] {
+        assert_eq!(members([zip(&all), vec![0; zeros]].concat()).unwrap().0.len(), 8, "in front of {zeros} zeros");
+    }
 }
 
 #[test]
@@ -237,7 +240,7 @@ fn ends_that_lie() {
         zip[at] = value;
         zip
     };
-    refused(change(at + 10, 3), "two ends, the old");
+    refused(change(at + 10, 3), "several parts");
     refused(change(at + 8, 3), "several parts");
     refused(
         [change(at + 8, 1)[..at + 10].to_vec(), vec![1], whole[at + 11..].to_vec()].concat(),

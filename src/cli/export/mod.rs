@@ -1,6 +1,7 @@
 //! `larder export`
 
 mod check;
+mod layout;
 mod report;
 mod target;
 
@@ -18,6 +19,7 @@ use super::context;
 use super::error::CliError;
 use super::output::Output;
 use super::pack_file::PackFile;
+use super::pack_keys::SealArgs;
 use super::place::{Found, Place};
 use super::progress::Bar;
 use super::{Global, Outcome, size};
@@ -43,7 +45,9 @@ use target::Written;
 Examples:
   larder export latest -o web.tar.zst
   larder export work@2026-01-01 work@2026-02-01 -o /mnt/tape/work.tar
+  larder export latest -R vault.txt -o web.tar.zst.age  # opened by `age -d -i KEY | zstd -d | tar -x`
   larder export latest:docs latest:mail -o docs.zip --accept-loss=owners,times
+  larder export case-7:evidence-42 --layout investigation -o snapshot-42.tar.gz
   larder export --bare home:docs -o - | tar -tf -
   larder export --check /mnt/tape/work.tar             # is it as it was written?")]
 pub(super) struct ExportArgs {
@@ -56,6 +60,9 @@ pub(super) struct ExportArgs {
     /// Only the tree, at the archive's root, without a manifest around it
     #[arg(long)]
     bare: bool,
+    /// Write the folder as another system's archive, so that its tools take it; what such a folder lacks is computed
+    #[arg(long, value_enum, value_name = "LAYOUT", conflicts_with = "bare")]
+    layout: Option<layout::LayoutName>,
     /// The sort of pack [default: by the name of FILE, else tar]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FormatArg>,
@@ -65,6 +72,8 @@ pub(super) struct ExportArgs {
     /// How hard to compress: zstd 1 to 19 [default: 3], gzip and deflate 1 to 9 [default: 5]
     #[arg(long, value_name = "N")]
     level: Option<i32>,
+    #[command(flatten)]
+    seal: SealArgs,
     /// Write no more than this; of what would be longer nothing is left (64K, 100M, 4G)
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     max_size: Option<u64>,
@@ -75,7 +84,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_enum, value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
     accept_loss: Vec<LossArg>,
     /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
 }
 
@@ -87,6 +96,9 @@ enum FormatArg {
     #[value(name = "tar.gz", alias = "tgz")]
     TarGz,
     Zip,
+    /// As older archives are sealed: with the password in `SNAPSHOT_ENCRYPTION_KEY`, of --key-file, or asked for
+    #[value(name = "zip.enc")]
+    ZipEnc,
     Dir,
 }
 
@@ -138,9 +150,21 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     }
     let Some(output) = &args.output else { return Ok(Outcome::Done) };
     let places = args.what.iter().map(|w| Place::parse(w)).collect::<Result<Vec<_>, _>>()?;
-    let options = settle(args, output)?;
+    let mut settled = settle(args, output);
+    if args.layout == Some(layout::LayoutName::Investigation) {
+        settled = layout::settle(args, output);
+    }
+    let Settled { options, is_enc, says_age } = settled?;
     let to_stdout = output == Path::new("-");
     refuse_stdout(to_stdout, options.format, out)?;
+    let seal = args.seal.seal(is_enc, global)?;
+    if seal.is_some() && options.format == Format::Dir {
+        return Err(CliError::new(Kind::Usage, "a folder cannot be sealed").hint("choose another --format"));
+    }
+    if says_age && seal.is_none() {
+        let message = format!("the name {} says that the pack is sealed, and for nobody", output.display());
+        return Err(CliError::new(Kind::Usage, message).hint("name recipients with -r or -R, or ask for --passphrase"));
+    }
     let store = context::open_for(Role::Owner, "exporting", global)?;
     let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
     let subjects = subjects(&found);
@@ -149,19 +173,30 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
             .hint("without --bare each snapshot has a folder of its own"));
     }
     tell_lacking(&found, out);
+    let max_size = layout::max_size(args);
     let file = if to_stdout { None } else { Some(PackFile::new(output, &store, global)?) };
     let bar = Bar::start(out, "export");
     let extent = subjects.iter().map(Subject::extent);
     let (items, bytes) = extent.fold((0, 0_u64), |(i, b), (items, bytes)| (i + items, b.saturating_add(bytes)));
     bar.expect(items, bytes);
-    let job =
-        target::Job { subjects: &subjects, options, max_size: args.max_size, validate: !args.no_validate, bar: &bar };
+    let laid = args.layout.map(|name| layout::prepare(name, &found, max_size, out, &bar)).transpose()?;
+    let job = target::Job {
+        subjects: &subjects,
+        laid: laid.as_ref(),
+        options,
+        seal: seal.as_ref(),
+        max_size,
+        validate: !args.no_validate,
+        bar: &bar,
+    };
     let written = job.run(file.as_ref());
     bar.finish();
     let written = written?;
     store.note_reads(context::now());
     let recorded = record(&store, output, &subjects, &written, out);
-    let report = Report { args, output, options, subjects: &subjects, written: &written, recorded };
+    let seal = seal.as_ref();
+    let report =
+        Report { laid: laid.as_ref(), args, output, options, seal, subjects: &subjects, written: &written, recorded };
     report.tell(&references(&subjects, &bar)?, out)?;
     Ok(outcome(args, &written.packing))
 }
@@ -231,15 +266,30 @@ fn outcome(args: &ExportArgs, packing: &Packing) -> Outcome {
     if packing.losses.iter().all(|(loss, ..)| args.accepts(loss)) { Outcome::Done } else { Outcome::Partial }
 }
 
+/// What is asked for, or what the file's name says.
+struct Settled {
+    options: Options,
+    /// It is sealed as older archives are.
+    is_enc: bool,
+    /// The name says that it is an age file.
+    says_age: bool,
+}
+
 /// Format and level, as asked for or as the file's name says.
-fn settle(args: &ExportArgs, output: &Path) -> Result<Options, CliError> {
+fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliError> {
+    let named = Named::of(output);
+    let is_enc = args.format == Some(FormatArg::ZipEnc) || (args.format.is_none() && named.is_enc);
     let format = match args.format {
+        Some(FormatArg::ZipEnc) => Format::Zip(Compression::Deflate),
         Some(FormatArg::Tar) => Format::Tar,
         Some(FormatArg::TarZst) => Format::TarZst,
         Some(FormatArg::TarGz) => Format::TarGz,
         Some(FormatArg::Zip) => Format::Zip(Compression::Deflate),
         Some(FormatArg::Dir) => Format::Dir,
-        None => by_name(output)?,
+        None => named.format.ok_or_else(|| {
+            CliError::new(Kind::Usage, format!("{} names a format that there is not", output.display()))
+                .hint("name it .tar, .tar.zst, .tar.gz, .zip or .zip.enc, with .age behind if it is sealed, or choose with --format")
+        })?,
     };
     let format = match (format, args.compression) {
         (other, None) => other,
@@ -261,24 +311,38 @@ fn settle(args: &ExportArgs, output: &Path) -> Result<Options, CliError> {
             Err(CliError::new(Kind::Usage, format!("this {} is not compressed and has no level", format.as_str()))
                 .hint("--format tar.zst is compressed"))
         }
-        _ => Ok(options),
+        _ => Ok(Settled { options, is_enc, says_age: named.is_age }),
     }
 }
 
-fn by_name(path: &Path) -> Result<Format, CliError> {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
-    let ends = |list: &[&str]| list.iter().any(|end| name.ends_with(end.as_bytes()));
-    if ends(&[".tar.zst", ".tzst"]) {
-        Ok(Format::TarZst)
-    } else if ends(&[".tar.gz", ".tgz"]) {
-        Ok(Format::TarGz)
-    } else if ends(&[".zip"]) {
-        Ok(Format::Zip(Compression::Deflate))
-    } else if ends(&[".gz", ".xz", ".txz", ".bz2", ".tbz2", ".lz4", ".zst", ".7z", ".rar"]) {
-        Err(CliError::new(Kind::Usage, format!("{} names a format that there is not", path.display()))
-            .hint("name it .tar, .tar.zst, .tar.gz or .zip, or choose with --format"))
-    } else {
-        Ok(Format::Tar)
+/// What a file's name says of a pack.
+struct Named {
+    /// Nothing if it names a format that there is not.
+    format: Option<Format>,
+    is_enc: bool,
+    is_age: bool,
+}
+
+impl Named {
+    fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
+        let (name, is_age) = name.strip_suffix(b".age").map_or((&name[..], false), |inner| (inner, true));
+        let (name, is_enc) = name.strip_suffix(b".enc").map_or((name, false), |inner| (inner, true));
+        let ends = |list: &[&str]| list.iter().any(|end| name.ends_with(end.as_bytes()));
+        let format = if ends(&[".tar.zst", ".tzst"]) {
+            Some(Format::TarZst)
+        } else if ends(&[".tar.gz", ".tgz"]) {
+            Some(Format::TarGz)
+        } else if ends(&[".zip"]) {
+            Some(Format::Zip(Compression::Deflate))
+        } else if ends(&[".gz", ".xz", ".txz", ".bz2", ".tbz2", ".lz4", ".zst", ".7z", ".rar"]) {
+            None
+        } else {
+            Some(Format::Tar)
+        };
+        // Nothing but a zip is sealed in that way, and nothing is sealed twice.
+        let format = format.filter(|f| !is_enc || (matches!(f, Format::Zip(_)) && !is_age));
+        Self { format, is_enc, is_age }
     }
 }
 
@@ -288,17 +352,25 @@ mod tests {
 
     #[test]
     fn formats_by_name() {
-        let format = |name: &str| by_name(Path::new(name)).map_err(|e| e.kind);
+        let format = |name: &str| {
+            let Named { format, is_enc, is_age } = Named::of(Path::new(name));
+            (format, is_enc, is_age)
+        };
+        let zip = Some(Format::Zip(Compression::Deflate));
         for (name, wanted) in [
-            ("-", Ok(Format::Tar)),
-            ("a/b.tar", Ok(Format::Tar)),
-            ("no.extension", Ok(Format::Tar)),
-            ("x.tar.zst", Ok(Format::TarZst)),
-            ("X.TZST", Ok(Format::TarZst)),
-            ("x.zip", Ok(Format::Zip(Compression::Deflate))),
-            ("x.tar.gz", Ok(Format::TarGz)),
-            ("x.tar.xz", Err(Kind::Usage)),
-            ("x.7z", Err(Kind::Usage)),
+            ("-", (Some(Format::Tar), false, false)),
+            ("a/b.tar", (Some(Format::Tar), false, false)),
+            ("no.extension", (Some(Format::Tar), false, false)),
+            ("x.tar.zst", (Some(Format::TarZst), false, false)),
+            ("X.TZST.age", (Some(Format::TarZst), false, true)),
+            ("x.zip", (zip, false, false)),
+            ("x.zip.enc", (zip, true, false)),
+            ("x.zip.age", (zip, false, true)),
+            ("x.zip.enc.age", (None, true, true)),
+            ("x.tar.enc", (None, true, false)),
+            ("x.tar.gz", (Some(Format::TarGz), false, false)),
+            ("x.tar.xz", (None, false, false)),
+            ("x.7z", (None, false, false)),
         ] {
             assert_eq!(format(name), wanted, "{name}");
         }

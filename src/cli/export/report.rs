@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use crate::model::Progress;
 use crate::ops::reference::look_at;
-use crate::packs::{Loss, Options, Subject};
+use crate::packs::laid_out::LaidOut;
+use crate::packs::{Loss, Options, Seal, Subject};
 
 use super::super::error::CliError;
 use super::super::output::{Output, counted, human_bytes};
 use super::ExportArgs;
+use super::layout::LaidJson;
 use super::target::Written;
 
 /// A pack that was written, or with --check, what is known of one.
@@ -33,12 +35,16 @@ pub(in crate::cli) struct WrittenJson {
     output: String,
     /// `tar`, `tar.zst`, `tar.gz`, `zip` or `dir`.
     format: &'static str,
-    /// The rules that the bytes follow.
+    /// `age` or `zip.enc`, if it is sealed: then its bytes are others each time.
+    sealed: Option<&'static str>,
+    /// The rules that the bytes follow, below a seal.
     canonical_form: &'static str,
     /// How hard it is compressed; nothing if it is not.
     level: Option<i32>,
     /// It holds the tree alone, without a manifest.
     bare: bool,
+    /// What was written in the layout of another system; null of a pack of Larder's own.
+    layout: Option<LaidJson>,
     /// Files, folders and links in it.
     members: u64,
     /// Its size.
@@ -98,9 +104,11 @@ pub(super) struct ReferenceJson {
 
 /// What there is to tell.
 pub(super) struct Report<'a> {
+    pub(super) laid: Option<&'a LaidOut<'a>>,
     pub(super) args: &'a ExportArgs,
     pub(super) output: &'a Path,
     pub(super) options: Options,
+    pub(super) seal: Option<&'a Seal>,
     pub(super) subjects: &'a [Subject],
     pub(super) written: &'a Written,
     pub(super) recorded: bool,
@@ -184,9 +192,14 @@ impl Report<'_> {
             snapshots: self.subjects.iter().map(packed).collect(),
             output: self.output.to_string_lossy().into_owned(),
             format: self.options.format.as_str(),
+            sealed: self.seal.map(|seal| match seal {
+                Seal::Age(_) => "age",
+                Seal::Password(_) => "zip.enc",
+            }),
             canonical_form: self.options.format.form().as_str(),
             level: self.options.level.or(self.options.format.default_level()),
             bare,
+            layout: self.laid.map(LaidJson::of),
             members: packing.members,
             bytes: *bytes,
             sha256: sum.as_ref().map(hex),

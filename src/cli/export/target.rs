@@ -1,14 +1,18 @@
 //! Writing a pack to where it goes, and proving that it is there.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use rustix::fs::{Advice, FileType};
 
 use crate::codec::Sha256;
 use crate::model::{Kind, Progress};
-use crate::packs::{Format, Options, PackError, Packing, Sink, Subject, export, export_into};
+use crate::packs::laid_out::LaidOut;
+use crate::packs::{
+    Format, Options, PackError, Packing, Seal, Sink, Subject, export, export_into, export_laid_out,
+    export_laid_out_into,
+};
 
 use super::super::error::CliError;
 use super::super::output::{human_bytes, stdout_unbuffered};
@@ -18,7 +22,10 @@ use super::super::progress::Bar;
 /// What is written, and how.
 pub(super) struct Job<'a> {
     pub(super) subjects: &'a [Subject],
+    /// In place of the subjects: a folder of one of them, in the layout of another system.
+    pub(super) laid: Option<&'a LaidOut<'a>>,
     pub(super) options: Options,
+    pub(super) seal: Option<&'a Seal>,
     pub(super) max_size: Option<u64>,
     pub(super) validate: bool,
     pub(super) bar: &'a Bar,
@@ -67,7 +74,7 @@ impl Job<'_> {
 
     fn write(&self, out: &mut File, sum: bool) -> Result<Written, CliError> {
         let mut sink = Sink::new(out, sum, self.max_size);
-        let packing = match export(self.subjects, self.options, &mut sink, self.bar) {
+        let packing = match self.sealed(&mut sink) {
             Err(_) if sink.is_over() => return Err(self.too_large(sink.bytes())),
             Err(PackError::Write(e)) if e.kind() == io::ErrorKind::BrokenPipe => return Err(CliError::output(&e)),
             other => other?,
@@ -76,13 +83,32 @@ impl Job<'_> {
         Ok(Written { packing, bytes, sum: sink.sum(), is_file: false, validated: false })
     }
 
+    /// Writes the pack with its seal around it.
+    fn sealed(&self, out: &mut dyn Write) -> Result<Packing, PackError> {
+        let Some(seal) = self.seal else { return self.export(out) };
+        let mut sealing = seal.writer(Box::new(out)).map_err(PackError::Write)?;
+        let packing = self.export(&mut sealing)?;
+        sealing.finish().map_err(PackError::Write)?;
+        Ok(packing)
+    }
+
+    fn export(&self, out: &mut dyn Write) -> Result<Packing, PackError> {
+        match self.laid {
+            Some(laid) => export_laid_out(laid, self.options, out, self.bar),
+            None => export(self.subjects, self.options, out, self.bar),
+        }
+    }
+
     fn folder(&self, file: &PackFile) -> Result<Written, CliError> {
         let bytes: u64 = self.subjects.iter().fold(0, |sum, subject| sum.saturating_add(subject.extent().1));
         if self.max_size.is_some_and(|max| bytes > max) {
             return Err(self.too_large(bytes));
         }
         let written = file.fill(|base| {
-            let packing = export_into(self.subjects, self.options.bare, base, self.bar)?;
+            let packing = match self.laid {
+                Some(laid) => export_laid_out_into(laid, base, self.bar)?,
+                None => export_into(self.subjects, self.options.bare, base, self.bar)?,
+            };
             if self.max_size.is_some_and(|max| packing.bytes > max) {
                 return Err(self.too_large(packing.bytes));
             }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::model::{Notice, Progress};
-use crate::store::{StoreError, lies_in};
+use crate::store::lies_in;
 
 use super::super::query::QueryError;
 use super::super::source;
 use super::Finder;
+use super::cut::{Stopped, cut};
 
 /// Files that are read before more are looked for.
 const FILES_AHEAD: usize = 256;
@@ -81,55 +82,25 @@ fn read_file(path: &Path, finder: &Finder, progress: &dyn Progress) -> Result<()
         at = hole.offset + hole.len;
     }
     data.push((at, size));
-    match cut(&file, data, finder, progress) {
+    let mut stretches = data.into_iter();
+    let mut now = stretches.next();
+    // The data between the holes, one stretch behind the other, as a capture has it.
+    let more = |buffer: &mut Vec<u8>| -> Result<bool, rustix::io::Errno> {
+        let Some((at, to)) = now else { return Ok(false) };
+        let want = READ_BYTES.min(usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX));
+        now = match source::append_at(file.as_fd(), buffer, want, at)? {
+            // The stretch is at its end, or the file became shorter meanwhile.
+            0 => stretches.next(),
+            n => Some((at + n as u64, to)),
+        };
+        Ok(true)
+    };
+    match cut(finder, progress, more) {
         Ok(()) => super::super::query::advance(progress),
         Err(Stopped::Query(e)) => Err(e),
         Err(Stopped::Read(e)) => {
             unreadable(path, &e, progress);
             Ok(())
         }
-    }
-}
-
-/// Why a file was not read to its end.
-enum Stopped {
-    Read(rustix::io::Errno),
-    Query(QueryError),
-}
-
-impl From<StoreError> for Stopped {
-    fn from(error: StoreError) -> Self {
-        Self::Query(error.into())
-    }
-}
-
-/// Cuts a file as a capture does, the data between its holes one behind the other, and offers each chunk.
-fn cut(file: &File, data: Vec<(u64, u64)>, finder: &Finder, progress: &dyn Progress) -> Result<(), Stopped> {
-    let cutter = finder.writer.store().cutter();
-    let (mut buffer, mut stretches) = (Vec::new(), data.into_iter());
-    let mut now = stretches.next();
-    loop {
-        while let Some((at, to)) = now.filter(|_| buffer.len() < cutter.max()) {
-            let want = READ_BYTES.min(usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX));
-            now = match source::append_at(file.as_fd(), &mut buffer, want, at).map_err(Stopped::Read)? {
-                // The stretch is at its end, or the file became shorter meanwhile.
-                0 => stretches.next(),
-                n => Some((at + n as u64, to)),
-            };
-        }
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let mut start = 0;
-        while start < buffer.len() && (now.is_none() || buffer.len() - start >= cutter.max()) {
-            let len = cutter.next(&buffer[start..]);
-            finder.chunk(&buffer[start..start + len])?;
-            start += len;
-        }
-        progress.advance(0, start as u64);
-        if progress.cancelled() {
-            return Err(Stopped::Query(QueryError::Interrupted));
-        }
-        buffer.drain(..start);
     }
 }

@@ -1,8 +1,9 @@
 //! Heal: what snapshots need and the store has no more is taken from elsewhere, wherever the bytes hash right.
 //!
-//! A folder, a mount, a file or a pack's member is read, cut as a capture cuts, and hashed with this store's keys. Another store with the same id key,
+//! A folder, a mount, a file or an archive's member is read, cut as a capture cuts, and hashed with this store's keys. Another store with the same id key,
 //! which is a copy of this one, is asked for chunks and pages by their ids. What is found is stored as a capture stores it; no snapshot is made.
 
+mod cut;
 mod folder;
 mod pack;
 
@@ -11,13 +12,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::archives::Keys;
 use crate::model::{ChunkId, PageId, Progress};
 use crate::store::{Store, StoreError, Waiting, Writer};
 use crate::tree::Pages;
 
 use super::query::QueryError;
 use super::verify::{Missing, Touched, missing};
-pub use pack::Members;
 
 /// Bytes that are stored as one block.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -25,8 +26,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Where what is missing may be had.
 #[derive(Debug)]
 pub enum Elsewhere {
-    /// A folder, mount or file; a file may be a pack too.
-    Path(PathBuf, Members),
+    /// A folder, mount or file; a file may be an archive too.
+    Path(PathBuf),
     /// A copy of this store.
     Store(Box<Store>),
 }
@@ -56,13 +57,14 @@ pub fn is_copy(store: &Store, other: &Store) -> bool {
     store.keyring().ids().commitment() == other.keyring().ids().commitment()
 }
 
-/// Takes what is missing from elsewhere.
+/// Takes what is missing from elsewhere. `keys` open archives that are sealed.
 ///
 /// # Errors
 /// If another process writes and we are not to wait, or the store cannot be read or written to. What was stored by then stays.
 pub fn heal(
     store: &Store,
     from: &[Elsewhere],
+    keys: &dyn Keys,
     waiting: Waiting,
     progress: &dyn Progress,
 ) -> Result<Healed, QueryError> {
@@ -76,7 +78,7 @@ pub fn heal(
         healed.missing += lost.pages.iter().map(|id| *id.as_bytes()).filter(|id| seen.insert(*id)).count() as u64;
         healed.missing += lost.manifests.iter().map(|id| *id.as_bytes()).filter(|id| seen.insert(*id)).count() as u64;
         let is_whole = lost.chunks.is_empty() && lost.pages.is_empty() && lost.manifests.is_empty();
-        let found = if is_whole { (0, 0) } else { look(store, &lost, from, waiting, progress)? };
+        let found = if is_whole { (0, 0) } else { look(store, &lost, from, keys, waiting, progress)? };
         healed.found += found.0;
         healed.found_bytes += found.1;
         // Below pages and manifests that were found more may be missing.
@@ -98,6 +100,7 @@ fn look(
     store: &Store,
     lost: &Missing,
     from: &[Elsewhere],
+    keys: &dyn Keys,
     waiting: Waiting,
     progress: &dyn Progress,
 ) -> Result<(u64, u64), QueryError> {
@@ -111,10 +114,10 @@ fn look(
     };
     for place in from {
         match place {
-            Elsewhere::Path(path, members) => {
+            Elsewhere::Path(path) => {
                 folder::look(path, &finder, progress)?;
                 if path.is_file() {
-                    pack::look(path, *members, &finder, progress)?;
+                    pack::look(path, keys, &finder, progress)?;
                 }
             }
             Elsewhere::Store(other) => finder.ask(other, progress)?,

@@ -1,70 +1,45 @@
-//! Packs as a source: the bytes of their members.
+//! Archives as a source: the contents of their members, whoever made them.
 
-use std::io::{self, Read};
 use std::path::Path;
 
+use crate::archives::{ArchiveError, Input, Keys, Limits, Part, open, read};
 use crate::model::Progress;
-use crate::store::StoreError;
 
 use super::super::query::QueryError;
 use super::Finder;
+use super::cut::{Stopped, cut};
 
-/// Bytes read at a time.
-const READ_BYTES: u64 = 1 << 20;
-
-/// Gives the content of each member of a pack; false if a file is none. What knows the formats of packs.
-pub type Members = fn(&Path, &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> io::Result<bool>;
-
-/// Looks at the members of a pack, if the path is one.
-pub(super) fn look(path: &Path, members: Members, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
-    let mut stopped = None;
-    let read = members(path, &mut |bytes| match cut(bytes, finder, progress) {
-        Ok(()) => Ok(()),
-        Err(Stopped::Read(e)) => Err(e),
-        Err(Stopped::Query(e)) => {
-            stopped = Some(e);
-            Err(io::Error::other("stopped"))
+/// Looks at the members of an archive, if the path is one. What cannot be read is told; what came before it was looked at.
+pub(super) fn look(path: &Path, keys: &dyn Keys, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
+    match members(path, keys, finder, progress) {
+        // Any other file was looked at as a whole already.
+        Ok(()) | Err(Stopped::Read(ArchiveError::Unknown(_))) => Ok(()),
+        Err(Stopped::Read(ArchiveError::Interrupted)) => Err(QueryError::Interrupted),
+        Err(Stopped::Read(e)) => {
+            super::folder::unreadable(path, &e, progress);
+            Ok(())
         }
-    });
-    match (stopped, read) {
-        (Some(e), _) => return Err(e),
-        (None, Err(e)) => super::folder::unreadable(path, &e, progress),
-        (None, Ok(_)) => {}
-    }
-    Ok(())
-}
-
-/// Why a member was not read to its end.
-enum Stopped {
-    Read(io::Error),
-    Query(QueryError),
-}
-
-impl From<StoreError> for Stopped {
-    fn from(error: StoreError) -> Self {
-        Self::Query(error.into())
+        Err(Stopped::Query(e)) => Err(e),
     }
 }
 
-/// Cuts a stream as a capture does and offers each chunk.
-fn cut(bytes: &mut dyn Read, finder: &Finder, progress: &dyn Progress) -> Result<(), Stopped> {
-    let cutter = finder.writer.store().cutter();
-    let (mut buffer, mut ended) = (Vec::new(), false);
-    while !ended || !buffer.is_empty() {
-        while !ended && buffer.len() < cutter.max() {
-            ended = Read::take(&mut *bytes, READ_BYTES).read_to_end(&mut buffer).map_err(Stopped::Read)? == 0;
-        }
-        let mut start = 0;
-        while start < buffer.len() && (ended || buffer.len() - start >= cutter.max()) {
-            let len = cutter.next(&buffer[start..]);
-            finder.chunk(&buffer[start..start + len])?;
-            start += len;
-        }
-        progress.advance(0, start as u64);
-        if progress.cancelled() {
-            return Err(Stopped::Query(QueryError::Interrupted));
-        }
-        buffer.drain(..start);
+impl From<ArchiveError> for Stopped<ArchiveError> {
+    fn from(error: ArchiveError) -> Self {
+        Self::Read(error)
     }
+}
+
+fn members(
+    path: &Path,
+    keys: &dyn Keys,
+    finder: &Finder,
+    progress: &dyn Progress,
+) -> Result<(), Stopped<ArchiveError>> {
+    // What is wanted has a known hash: nothing in an archive can do harm but by its size.
+    let limits = Limits::default();
+    let archive = open(Input::file(path).map_err(ArchiveError::Read)?, keys, &limits, progress)?;
+    read(archive.opened, &limits, &mut |_, content| {
+        cut(finder, progress, |buffer| Ok(content.next(buffer).map_err(ArchiveError::from)? != Part::End))
+    })?;
     Ok(())
 }

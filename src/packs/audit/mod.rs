@@ -11,7 +11,7 @@ mod own;
 
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Limits, Member, MemberKind, Opened, Part};
+use crate::archives::{ArchiveError, Content, Limits, Member, MemberKind, Opened, Part, Tally};
 
 use super::manifest::{Head, Tail};
 use content::Replayed;
@@ -53,7 +53,7 @@ pub trait Visitor<E: From<AuditError>> {
 }
 
 /// What went by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Audited {
     /// Snapshots in it; none if it is not Larder's.
     pub snapshots: u64,
@@ -61,6 +61,12 @@ pub struct Audited {
     pub members: u64,
     /// Bytes of contents.
     pub bytes: u64,
+    /// What is strange about the archive and did not stop its reading.
+    pub remarks: Vec<String>,
+    /// Names that differ from an earlier one in letter case alone, or in how accents are written.
+    pub alike: u64,
+    /// The first few of them.
+    pub alike_examples: Vec<Box<[u8]>>,
 }
 
 /// An error of the visitor's, or of what it is shown.
@@ -93,8 +99,10 @@ pub fn audit<E: From<AuditError>>(
 ) -> Result<Audited, E> {
     let mut walk = Walk { state: State::Begin(None), dir, visitor, audited: Audited::default() };
     let read = crate::archives::read(opened, limits, &mut |member, content| walk.member(&member, content));
-    match read.map(|_| ()).and_then(|()| walk.end()) {
-        Ok(()) => Ok(walk.audited),
+    match read.and_then(|tally| walk.end().map(|()| tally)) {
+        Ok(Tally { remarks, alike, alike_examples, .. }) => {
+            Ok(Audited { remarks, alike, alike_examples, ..walk.audited })
+        }
         Err(Stop::Visitor(e)) => Err(e),
         Err(Stop::Audit(e)) => Err(e.into()),
     }

@@ -62,8 +62,15 @@ pub(super) fn judge(members: &Members, root: &[u8]) -> Result<Seen, LayoutError>
                 _ => faults.note(MANIFEST.as_bytes(), "bundle_format_version is missing or no number"),
             }
             check_manifest(members, root, &manifest, &mut faults);
+            let provenance = provenance(&manifest, root);
+            let count = |name: &str| manifest.get(name).and_then(Json::list).map_or(0, <[Json]>::len);
+            let (plans, runs) = (count("scenario_plans"), count("model_runs"));
+            remarks.push(format!(
+                "export bundle of {}: scenario plans: {plans}, model runs: {runs}",
+                provenance.original_id
+            ));
             unresolved(&manifest, &mut remarks);
-            provenance(&manifest, root)
+            provenance
         }
         Err(why) => {
             faults.note(MANIFEST.as_bytes(), why);

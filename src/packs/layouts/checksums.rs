@@ -46,7 +46,6 @@ fn entry(line: &[u8]) -> Result<(&str, &[u8]), &'static str> {
     if leads_out { Err("the path leads out of the bundle, or is no plain path") } else { Ok((hash, path)) }
 }
 
-#[allow(dead_code)] // export
 /// Writes a list.
 pub(super) fn write(sums: &Sums) -> Vec<u8> {
     let mut out = Vec::new();

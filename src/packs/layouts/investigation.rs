@@ -61,6 +61,7 @@ pub(super) fn judge(members: &Members, root: &[u8]) -> Result<Seen, LayoutError>
     evidence.count(&metadata, &mut faults);
     let chain = evidence.chain(&metadata, &mut faults, &mut remarks);
     evidence.compare_rows(&mut faults, &mut remarks);
+    remarks.insert(0, evidence.summary(&metadata, chain));
     for name in ["lineage.json", "code_changes.json"] {
         if let Some(File { held: Held::Object(Err(why)), .. }) = members.file(root, name) {
             faults.note(name.as_bytes(), why);
@@ -138,6 +139,15 @@ impl<'a> Evidenced<'a> {
         }
         found.items.sort_by_key(|(_, item)| item.link.seq);
         found
+    }
+
+    fn summary(&self, metadata: &Metadata, chain: ChainState) -> String {
+        let chain = match (chain, &metadata.root_hash) {
+            (ChainState::None, _) => "no chain, since no item has a hash".to_owned(),
+            (state, Some(root)) => format!("their chain is {}, its end {}", state.as_str(), short(root)),
+            (state, None) => format!("their chain is {}", state.as_str()),
+        };
+        format!("investigation {}: evidence items: {}, {chain}", short(&metadata.investigation_id), self.items.len())
     }
 
     fn count(&self, metadata: &Metadata, faults: &mut Faults) {

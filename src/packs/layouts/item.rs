@@ -15,7 +15,6 @@ pub(super) struct Item {
     /// Its place in the chain.
     pub(super) link: Link,
     /// Whether it states its number.
-    #[allow(dead_code)] // export
     pub(super) has_seq: bool,
     /// What it is; nothing if it does not say.
     pub(super) kind: Option<String>,
@@ -55,7 +54,6 @@ impl Item {
     }
 }
 
-#[allow(dead_code)] // export
 /// The file that an item of such a number and kind stands in, as the older system names it.
 pub(super) fn file_name(seq: u64, kind: &str) -> String {
     format!("{seq:03}-{kind}.json")
@@ -66,6 +64,12 @@ pub(super) fn numbered(name: &str) -> Option<(u64, &str)> {
     let (digits, rest) = name.split_once('-')?;
     let number = digits.parse().ok().filter(|_| digits.len() >= 3 && digits.bytes().all(|b| b.is_ascii_digit()))?;
     Some((number, rest))
+}
+
+/// The files below `evidence/` that the older system reads as items.
+pub(super) fn is_item(name: &str) -> bool {
+    // As it was read: by its very letters.
+    name.strip_suffix(".json").is_some() && !name.contains("-results.json")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::records::json::{Json, JsonError, parse};
 use super::shown::short;
 
 /// The versions that are read.
-pub const SUPPORTED: &[&str] = &["1.0"];
+pub const SUPPORTED: &[&str] = &[super::INVESTIGATION_VERSION];
 /// Bytes that a text in it may have.
 const MAX_TEXT: usize = 4096;
 
@@ -25,8 +25,6 @@ pub(super) struct Metadata {
     pub(super) root_hash: Option<String>,
     /// Algorithm and domain prefix.
     pub(super) chain: Option<(String, String)>,
-    #[allow(dead_code)] // export
-    pub(super) max_size_bytes: Option<u64>,
     pub(super) files: Vec<String>,
 }
 
@@ -100,6 +98,7 @@ impl Metadata {
         if created_at.as_ref().is_some_and(|text| !is_time(text)) {
             return Err(MetadataError::WrongType { field: "created_at", wanted: "a time" });
         }
+        count(&json, "max_size_bytes")?;
         Ok(Self {
             states_version,
             investigation_id: required("investigation_id")?,
@@ -110,7 +109,6 @@ impl Metadata {
             evidence_count: count(&json, "evidence_count")?.ok_or(MetadataError::Missing("evidence_count"))?,
             root_hash: text(&json, "root_hash")?.filter(|hash| !hash.is_empty()),
             chain: chain(&json)?,
-            max_size_bytes: count(&json, "max_size_bytes")?,
             files: files(&json)?,
         })
     }
@@ -183,7 +181,7 @@ mod tests {
         );
         let all = all.unwrap();
         assert_eq!(all.chain, Some(("sha256".to_owned(), "evidence_v1:".to_owned())));
-        assert_eq!((all.files.len(), all.max_size_bytes, all.tenant_id.as_deref()), (2, Some(104_857_600), Some("t")));
+        assert_eq!((all.files.len(), all.tenant_id.as_deref()), (2, Some("t")));
         for time in ["2026-11-21T00:10:20+00:00", "2026-11-21T00:10:20", "2026-11-21 00:10:20.5Z"] {
             assert_eq!(read(&format!(r#", "created_at": "{time}""#)).unwrap().created_at.as_deref(), Some(time));
         }

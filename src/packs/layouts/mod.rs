@@ -2,10 +2,11 @@
 //!
 //! An *investigation archive* holds evidence items that a chain of hashes joins, and metadata with an inventory. An *export
 //! bundle* holds scenario plans, a manifest, and checksums of all files. [`Observer`] looks at either as it goes by, from an archive or a
-//! folder, in any order and in bounded memory; what it comes to is a [`Seen`]. pack-format.md, section 7.
+//! folder, in any order and in bounded memory; what it comes to is a [`Seen`]. pack-format.md, section 8.
 
 mod bundle;
 mod checksums;
+mod compose;
 mod fault;
 mod investigation;
 mod item;
@@ -17,11 +18,14 @@ mod provenance;
 mod rows;
 mod shown;
 
+pub use compose::{ComposeError, Content, Laid, Plan, Read, Told, plan};
 pub use fault::{Fault, LayoutError, Seen};
 pub use metadata::{MetadataError, SUPPORTED};
 pub use observer::Observer;
 pub use provenance::{Provenance, labels};
 
+/// The version of investigation archives that is written.
+const INVESTIGATION_VERSION: &str = "1.0";
 /// The version of export bundles that is known.
 const BUNDLE_VERSION: &str = "1";
 

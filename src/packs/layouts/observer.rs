@@ -4,7 +4,7 @@ use crate::codec::Sha256;
 use crate::records::json::{self, Json, MAX_BYTES};
 
 use super::fault::{LayoutError, Seen};
-use super::item::{Item, numbered};
+use super::item::{Item, is_item, numbered};
 use super::members::{File, Held, Members};
 use super::rows::Rows;
 use super::{Layout, Wanted, bundle, investigation, parquet};
@@ -217,12 +217,6 @@ fn role(path: &[u8]) -> Role {
             },
         },
     }
-}
-
-/// The files below `evidence/` that the older system reads as items.
-pub(super) fn is_item(name: &str) -> bool {
-    // As it was read: by its very letters.
-    name.strip_suffix(".json").is_some() && !name.contains("-results.json")
 }
 
 impl Current {

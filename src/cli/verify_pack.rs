@@ -1,0 +1,200 @@
+//! `larder verify PACK`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::Kind;
+use crate::packs::layouts::{Layout, Wanted};
+use crate::packs::verify::{Checked, Found, Held, check};
+
+use super::error::CliError;
+use super::layout_arg::LayoutArg;
+use super::limit_args::LimitArgs;
+use super::output::{Output, counted, escaped, human_bytes};
+use super::pack_input::{failed, open};
+use super::pack_keys::PasswordArgs;
+use super::progress::Bar;
+use super::verify_json::VerifyReportJson;
+use super::{Global, Outcome};
+
+/// What can be said of a pack that is to be checked.
+#[derive(Debug, Args)]
+pub(super) struct VerifyPackArgs {
+    /// A pack, or any other archive, instead of the store; `-` is standard input
+    #[arg(value_name = "PACK", value_hint = ValueHint::FilePath, conflicts_with_all = ["read_data", "budget", "no_key"])]
+    pub(super) pack: Option<PathBuf>,
+    /// Which layout of another system an archive has, or none [default: what its content tells]
+    #[arg(long, value_name = "LAYOUT", requires = "pack")]
+    layout: Option<LayoutArg>,
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    if pack.join("header").is_file() && pack.join("db").is_dir() {
+        let text = format!("{} is a store, not a pack", pack.display());
+        return Err(CliError::new(Kind::Usage, text).hint(format!("larder --store {} verify", pack.display())));
+    }
+    let limits = args.limits.limits();
+    let bar = Bar::start(out, "verify");
+    let wanted = args.layout.map_or(Wanted::Any, LayoutArg::wanted);
+    let checked = open(pack, &args.password.keys(global), &limits, &bar).and_then(|archive| {
+        let around: Vec<_> = archive.around.iter().map(|layer| layer.as_str()).collect();
+        let checked = check(archive.opened, &limits, wanted, &std::env::temp_dir(), &bar);
+        Ok((around, checked.map_err(|e| failed(pack, e))?))
+    });
+    bar.finish();
+    let (around, checked) = checked?;
+    if out.json() {
+        out.print_json(&VerifyReportJson::Pack(Box::new(VerifyPackJson::new(&checked, around))))?;
+    } else {
+        print(&checked, out)?;
+    }
+    for remark in checked.audited.remarks.iter().chain(&checked.remarks) {
+        out.remark(&format!("larder: {}: {}", pack.display(), escaped(remark)));
+    }
+    if checked.count == 0 {
+        return Ok(Outcome::Done);
+    }
+    let text = format!("damage found: {} in {}", counted(checked.count, "thing", "things"), pack.display());
+    Err(CliError::new(Kind::Damage, text).hint(NEXT).told(out.json()))
+}
+
+const NEXT: &str =
+    "what is not named above is as it should be; take the pack from another copy, or export the snapshot again";
+
+fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
+    for Found { member, why } in &checked.findings {
+        let member = if member.is_empty() { String::new() } else { format!("{}: ", escaped(member)) };
+        out.line(&format!("damaged: {member}{}", escaped(why)))?;
+    }
+    let more = checked.count - checked.findings.len() as u64;
+    if more > 0 {
+        out.line(&format!("… and {more} more"))?;
+    }
+    if checked.is_cut_short {
+        out.line("what comes behind that was not looked at")?;
+    }
+    for held in &checked.snapshots {
+        let state = if held.is_whole { "whole" } else { "damaged" };
+        let items = counted(held.items, "item", "items");
+        out.line(&format!(
+            "{state}: {}: snapshot {} of {}, {items}",
+            escaped(&held.name),
+            held.id,
+            escaped(&held.dataset)
+        ))?;
+    }
+    let audited = &checked.audited;
+    if checked.count == 0 {
+        let (members, bytes) = (counted(audited.members, "member", "members"), human_bytes(audited.bytes));
+        let how = match checked.layout {
+            Some(layout) => format!("{}, as it says of itself", layout.described()),
+            None if checked.is_bare() => {
+                "every member read; there is no manifest or list of checksums to hold them against".to_owned()
+            }
+            None => "inventory and checksums".to_owned(),
+        };
+        out.line(&format!("no damage: {members}, {bytes} ({how})"))?;
+    }
+    if audited.alike > 0 {
+        let examples: Vec<_> =
+            audited.alike_examples.iter().take(3).map(|name| escaped(&String::from_utf8_lossy(name))).collect();
+        let names = counted(audited.alike, "name is", "names are");
+        out.remark(&format!(
+            "larder: {names} like another but for letter case or accents, and cannot stand beside it on every system: {}",
+            examples.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// What was checked of a pack, and what was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VerifyPackJson {
+    /// True if there are findings; then the exit status is 13.
+    damaged: bool,
+    /// What lies around the archive, the outermost first: age, zip.enc, zstd, gzip, xz, bzip2.
+    around: Vec<&'static str>,
+    /// Members of the archive; 0 if it could not be read to its end.
+    members: u64,
+    /// Bytes of their contents.
+    bytes: u64,
+    /// The snapshots, if it is a pack of Larder's.
+    snapshots: Vec<HeldJson>,
+    /// `investigation` or `bundle`, if it is an archive of another system that Larder knows.
+    layout: Option<&'static str>,
+    /// True if there was nothing to hold the contents against but the format's own checks.
+    bare: bool,
+    /// The first thousand of them.
+    findings: Vec<PackFindingJson>,
+    /// How many there are.
+    finding_count: u64,
+    /// True if it could not be read to its end: there may be more.
+    cut_short: bool,
+    /// What is strange and no damage.
+    remarks: Vec<String>,
+    /// Names that are like another but for letter case or accents.
+    alike: u64,
+}
+
+/// A snapshot of a pack.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct HeldJson {
+    /// The pack's folder.
+    name: String,
+    /// The snapshot's id.
+    id: String,
+    /// Its dataset.
+    dataset: String,
+    /// Items of its inventory that were held against the archive.
+    items: u64,
+    /// All was as manifest and checksums say.
+    whole: bool,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct PackFindingJson {
+    /// The member; nothing if it is the archive as a whole.
+    member: Option<String>,
+    /// What is wrong.
+    why: String,
+}
+
+impl VerifyPackJson {
+    fn new(checked: &Checked, around: Vec<&'static str>) -> Self {
+        let held = |held: &Held| HeldJson {
+            name: held.name.clone(),
+            id: held.id.clone(),
+            dataset: held.dataset.clone(),
+            items: held.items,
+            whole: held.is_whole,
+        };
+        let finding = |found: &Found| PackFindingJson {
+            member: Some(found.member.clone()).filter(|member| !member.is_empty()),
+            why: found.why.clone(),
+        };
+        Self {
+            damaged: checked.count > 0,
+            around,
+            members: checked.audited.members,
+            bytes: checked.audited.bytes,
+            snapshots: checked.snapshots.iter().map(held).collect(),
+            layout: checked.layout.map(Layout::as_str),
+            bare: checked.is_bare(),
+            findings: checked.findings.iter().map(finding).collect(),
+            finding_count: checked.count,
+            cut_short: checked.is_cut_short,
+            remarks: checked.audited.remarks.iter().chain(&checked.remarks).cloned().collect(),
+            alike: checked.audited.alike,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `larder verify PACK`: a pack that is whole, one that is not, and archives that say nothing of themselves.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::sandbox::{Ran, Sandbox, noise};
+
+/// A store with a snapshot of a tree with everything that its manifest has words for.
+fn captured() -> Sandbox {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir_all(source.join("folder/empty")).unwrap();
+    fs::write(source.join("folder/text"), "text ".repeat(10_000)).unwrap();
+    fs::write(source.join("large"), noise(1, 3_000_000)).unwrap();
+    fs::write(source.join("odd\nname\\"), "odd").unwrap();
+    fs::hard_link(source.join("large"), source.join("second")).unwrap();
+    symlink("folder/text", source.join("link")).unwrap();
+    fs::File::create(source.join("sparse")).unwrap().set_len(1 << 20).unwrap();
+    sandbox.snapshot(&source, "tree").done();
+    sandbox
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn packed(sandbox: &Sandbox, name: &str) -> PathBuf {
+    let pack = sandbox.path(name);
+    sandbox.larder(["export", "tree", "-o", text(&pack), "--accept-loss"]).done();
+    pack
+}
+
+/// Verifies without any store.
+fn verified(sandbox: &Sandbox, pack: &str) -> Ran {
+    let mut command = sandbox.client().larder(Path::new("/nonexistent"));
+    command.args(["verify", "--json", pack]);
+    Ran::of(&mut command)
+}
+
+fn findings(report: &serde_json::Value) -> Vec<String> {
+    let list = report["findings"].as_array().unwrap();
+    list.iter().map(|f| format!("{}: {}", f["member"].as_str().unwrap_or("-"), f["why"].as_str().unwrap())).collect()
+}
+
+/// Makes a tar anew, its members as a Python expression over (name, content) changes them.
+fn changed(sandbox: &Sandbox, pack: &Path, change: &str) -> PathBuf {
+    let (script, out) = (sandbox.path("change.py"), sandbox.path("changed.tar"));
+    let text = format!(
+        "import io, sys, tarfile
+members = []
+with tarfile.open(sys.argv[1]) as t:
+    for m in t:
+        members.append((m, t.extractfile(m).read() if m.isreg() else None))
+def of(end): return next(i for i, (m, _) in enumerate(members) if m.name.endswith(end))
+def put(i, content):
+    members[i][0].size = len(content)
+    members[i] = (members[i][0], content)
+{change}
+with tarfile.open(sys.argv[2], 'w', format=tarfile.PAX_FORMAT) as t:
+    for m, content in members:
+        t.addfile(m, io.BytesIO(content) if content is not None else None)
+"
+    );
+    fs::write(&script, text).unwrap();
+    Ran::of(Command::new("python3").arg(script).arg(pack).arg(&out)).done();
+    out
+}
+
+#[test]
+fn whole_packs_of_every_format() {
+    let sandbox = captured();
+    for name in ["t.tar", "t.tar.zst", "t.tar.gz", "t.zip"] {
+        let pack = packed(&sandbox, name);
+        let report = verified(&sandbox, text(&pack)).json();
+        assert_eq!(report["damaged"], false, "{name}: {report}");
+        assert_eq!(report["snapshots"][0]["whole"], true, "{name}: {report}");
+        assert_eq!(report["snapshots"][0]["dataset"], "tree", "{name}");
+        assert_eq!(findings(&report), [""; 0], "{name}");
+        let mut piped = sandbox.client().larder(Path::new("/nonexistent"));
+        piped.args(["verify", "-"]).stdin(Stdio::from(fs::File::open(&pack).unwrap()));
+        let told = String::from_utf8_lossy(&Ran::of(&mut piped).ended(0).stdout).into_owned();
+        assert!(told.contains("no damage") && told.contains("whole: tree-"), "{name}: {told}");
+        let cat =
+            format!("cat {} | {} --store /nonexistent verify - --json", text(&pack), env!("CARGO_BIN_EXE_larder"));
+        Ran::of(sandbox.client().command("sh").args(["-c", &cat])).done();
+    }
+    let folder = sandbox.path("as-folder");
+    sandbox.larder(["export", "tree", "--format", "dir", "-o", text(&folder)]).done();
+    let pack = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    for at in [&folder, &pack] {
+        let report = verified(&sandbox, text(at)).json();
+        assert_eq!((&report["damaged"], &report["snapshots"][0]["whole"]), (&false.into(), &true.into()), "{report}");
+    }
+    fs::write(pack.join("content/folder/text"), "changed").unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&verified(&sandbox, text(&pack)).ended(13).stdout).unwrap();
+    assert!(findings(&report).iter().any(|f| f.contains("content/folder/text")), "{report}");
+}
+
+#[test]
+fn whatever_is_not_as_the_pack_says_is_named() {
+    let sandbox = captured();
+    let pack = packed(&sandbox, "t.tar");
+    for (change, member, why) in [
+        ("put(of('folder/text'), b'x' * 50000)", "content/folder/text", "BLAKE3"),
+        ("put(of('folder/text'), b'short')", "content/folder/text", ""),
+        ("del members[of('folder/text')]", "folder/text", ""),
+        (
+            "m = tarfile.TarInfo(members[0][0].name + '/content/zz'); members.insert(of('checksums.sha256'), (m, b''))",
+            "content/zz",
+            "",
+        ),
+        ("members[of('folder/text')][0].mode = 0o777", "content/folder/text", "mode"),
+        ("members[of('link')][0].linkname = '/etc'", "content/link", "target"),
+        ("put(of('checksums.sha256'), b'')", "checksums.sha256", ""),
+        ("i = of('checksums.sha256'); put(i, members[i][1].split(b'\\n', 1)[1])", "manifest.json", ""),
+        ("i = of('checksums.sha256'); put(i, members[i][1] + b'0' * 64 + b'  ../../etc/passwd\\n')", "etc/passwd", ""),
+        ("i = of('manifest.json'); put(i, members[i][1].replace(b'\"0644\"', b'\"0600\"', 1))", "manifest.json", ""),
+        ("put(of('README.txt'), b'changed')", "README.txt", ""),
+        ("del members[of('checksums.sha256')]", "", "cut short"),
+    ] {
+        let changed = changed(&sandbox, &pack, change);
+        let ran = verified(&sandbox, text(&changed)).ended(13);
+        let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let found = findings(&report);
+        assert!(found.iter().any(|f| f.contains(member) && f.contains(why)), "{change}: {found:?}");
+        assert_eq!(report["damaged"], true);
+    }
+    // One that only went through another program is as it was.
+    let same = changed(&sandbox, &pack, "pass");
+    let report: serde_json::Value = serde_json::from_slice(&verified(&sandbox, text(&same)).stdout).unwrap();
+    assert!(findings(&report).iter().all(|f| f.contains("attribute") || f.contains("time")), "{report}");
+}
+
+#[test]
+fn cut_and_flipped_packs_are_damaged() {
+    let sandbox = captured();
+    for name in ["t.tar", "t.tar.zst", "t.zip"] {
+        let whole = fs::read(packed(&sandbox, name)).unwrap();
+        let bad = sandbox.path("bad");
+        for len in [whole.len() / 3, whole.len() / 2] {
+            fs::write(&bad, &whole[..len]).unwrap();
+            assert_eq!(verified(&sandbox, text(&bad)).status, 13, "{name} cut to {len}");
+        }
+        for at in (1..8).map(|n| whole.len() / 8 * n) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&bad, &flipped).unwrap();
+            assert_eq!(verified(&sandbox, text(&bad)).status, 13, "{name} flipped at {at}");
+        }
+    }
+}
+
+#[test]
+fn other_archives_are_read_and_hostile_ones_refused() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), "hello").unwrap();
+    let tar = sandbox.path("foreign.tar.xz");
+    Ran::of(Command::new("tar").arg("-cJf").arg(&tar).arg("-C").arg(&source).arg(".")).done();
+    let report = verified(&sandbox, text(&tar)).json();
+    assert_eq!((&report["bare"], &report["damaged"], &report["members"]), (&true.into(), &false.into(), &2.into()));
+    assert_eq!(report["around"][0], "xz");
+    let zip = sandbox.path("hostile.zip");
+    let script = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1], 'w')\nz.writestr('good', 'x')\nz.writestr('../bad', 'x')\nz.close()";
+    Ran::of(Command::new("python3").args(["-c", script]).arg(&zip)).done();
+    let ran = verified(&sandbox, text(&zip)).ended(13);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(findings(&report), ["../bad: its path leads upwards with `..`"]);
+    assert_eq!(report["cut_short"], true);
+    let bomb = sandbox.path("bomb.gz");
+    let script = "import sys, gzip, io, tarfile\nt = tarfile.open(sys.argv[1], 'w:gz')\nm = tarfile.TarInfo('zeros')\nm.size = 200 << 20\n\
+        class Z(io.RawIOBase):\n    def read(self, n): return bytes(n)\nt.addfile(m, Z())\nt.close()";
+    Ran::of(Command::new("python3").args(["-c", script]).arg(&bomb)).done();
+    let ran = verified(&sandbox, text(&bomb)).ended(13);
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("--max-ratio"));
+    sandbox.larder(["verify", text(&bomb), "--max-ratio", "100000"]).done();
+    sandbox.larder(["verify", text(&bomb), "--max-ratio", "100000", "--max-total", "1M"]).refused(13, "");
+    sandbox.larder(["verify", text(&bomb), "--read-data"]).refused(2, "--read-data");
+    fs::write(&bomb, "no archive").unwrap();
+    sandbox.larder(["verify", text(&bomb)]).refused(2, "no archive");
+    sandbox.larder(["init", "--unencrypted"]).done();
+    sandbox.larder(["verify", text(&sandbox.store())]).refused(2, "--store");
+    sandbox.larder(["verify", "/nonexistent.tar"]).refused(10, "cannot read");
+}
