@@ -119,7 +119,8 @@ pub fn import(
         let mut importing = Importing { intake, options, head: None, observer, originals: &mut originals };
         let audited = audit::<ImportError>(opened, &options.limits, &dir, &mut importing)?;
         let Importing { intake, observer, .. } = importing;
-        if let Some(seen) = judged(&audited, observer, progress)? {
+        let seen = judged(&audited, observer, progress)?;
+        if audited.snapshots == 0 {
             intake.finish(foreign(options, seen))?;
         }
         Ok(())
@@ -146,7 +147,7 @@ pub fn rehearse(
 }
 
 /// What the observer saw of an archive that is not Larder's; refused if that is not as it should be.
-fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Result<Option<Option<Seen>>, ImportError> {
+fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Result<Option<Seen>, ImportError> {
     if audited.members == 0 {
         return Err(ImportError::Empty);
     }
@@ -162,7 +163,7 @@ fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Res
             progress.notice(Notice::Remark(remark.clone()));
         }
     }
-    Ok(Some(seen))
+    Ok(seen)
 }
 
 /// The dataset that a snapshot of a pack goes to.

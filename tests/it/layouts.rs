@@ -64,7 +64,7 @@ fn export(sandbox: &Sandbox, layout: &str, more: &[&str]) -> Ran {
 }
 
 /// Who looks at an archive of another system, and checks it.
-const VERBS: [&str; 1] = ["import"];
+const VERBS: [&str; 2] = ["verify", "import"];
 
 const FIRST: (&str, &str) = (
     "evidence/001-hypothesis.json",
@@ -304,6 +304,7 @@ fn an_imported_investigation_is_a_replay_and_goes_out_as_it_came() {
         let out = sandbox.path("out.tar.gz");
         sandbox.larder(["export", name, "--layout", "investigation", "-o", text(&out)]).done();
         assert!(under_gzip(&out) == under_gzip(&archive), "the tar is the same to the byte");
+        sandbox.larder(["verify", text(&out)]).done();
         assert_eq!(old_tool("investigation", &out), old_tool("investigation", &archive));
     }
 }
@@ -331,6 +332,8 @@ fn a_bundle_is_imported_with_its_references() {
         r#"{{"key": "winning_run_id", "artifact_uri": "s3://m/1", "artifact_hash": "{hash}", "artifact_verified": true, "metrics": {{"x": NaN}}}}"#
     );
     bundle(&run, r#"{"key": "v2_run_id", "ref_id": "r2", "reason": "HTTP 404"}"#);
+    sandbox.larder(["verify", text(&tar)]).done();
+    sandbox.larder(["verify", text(&folder.join("w1")), "--layout", "bundle"]).done();
     let ran = sandbox.larder(["import", text(&tar), "--dataset", "b"]).ended(0);
     assert!(ran.stderr.contains("unresolved reference: v2_run_id r2: HTTP 404"), "{}", ran.stderr);
     let ran = sandbox.larder(["--json", "show", "b"]).ended(0);

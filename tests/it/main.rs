@@ -56,6 +56,7 @@ mod retention; // what forget, hold, release and policy keep and give up
 mod retention_attacks; // a writer that lies about time, number and who it is
 mod retention_scale; // retention of ten thousand snapshots
 mod roles; // what writers and catalog keys can and cannot do
+mod round_trips; // packs there and back: every form is the snapshot again, none that was tampered with is
 mod roundtrip; // what goes in comes out: restore, mount, tar, the independent reader
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees

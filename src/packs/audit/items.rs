@@ -38,7 +38,7 @@ pub(super) fn understand(item: &Item) -> Result<Understood, AuditError> {
     }
     let mode = Some(&item.mode).filter(|mode| mode.len() == 4).and_then(|mode| u16::from_str_radix(mode, 8).ok());
     let mode = mode.filter(|mode| *mode <= 0o7777).ok_or_else(|| wrong(item, "its mode"))?;
-    let link = item.link.as_ref().map(|link| link.bytes());
+    let link = item.link.as_ref().map(crate::packs::manifest::Text::bytes);
     if link.is_some_and(|link| !is_path(link) || link.is_empty()) || (link.is_some() && item.kind == ItemKind::Folder) {
         return Err(wrong(item, "what it is a further name of"));
     }
@@ -114,7 +114,7 @@ pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8], whole: 
     let same = match (&said.kind, &found.kind) {
         (MemberKind::HardLink(first), MemberKind::HardLink(target)) => {
             let inside = target.strip_prefix(pack).and_then(|rest| rest.strip_prefix(b"/content/"));
-            return (inside != Some(&**first)).then_some("it is a further name of something else");
+            return (inside != Some(&**first)).then_some("what it is a further name of");
         }
         // What has no hard links has the content once more.
         (MemberKind::HardLink(_), MemberKind::File { size }) => {

@@ -182,15 +182,12 @@ impl Own {
             visitor.member(&item.member, item.linked, &mut checked)
         };
         let read = if shown.is_ok() { checked.finish() } else { Ok(String::new()) };
-        let hex = match checked.wrong() {
-            Some(why) => {
-                report(visitor, AuditError::mismatch(&member.path, why))?;
-                checked.drain().map_err(ArchiveError::from)?
-            }
-            None => {
-                shown.map_err(Stop::Visitor)?;
-                read.map_err(ArchiveError::from)?
-            }
+        let hex = if let Some(why) = checked.wrong() {
+            report(visitor, AuditError::mismatch(&member.path, why))?;
+            checked.drain().map_err(ArchiveError::from)?
+        } else {
+            shown.map_err(Stop::Visitor)?;
+            read.map_err(ArchiveError::from)?
         };
         self.add_sum(&hex, name)?;
         if item.linked {

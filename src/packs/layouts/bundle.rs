@@ -39,10 +39,13 @@ pub(super) fn is_one(members: &Members, root: &[u8]) -> bool {
 pub(super) fn judge(members: &Members, root: &[u8]) -> Result<Seen, LayoutError> {
     let (mut faults, mut remarks) = (Faults::default(), Vec::new());
     for (path, what) in &members.others {
-        faults.note(path, format!("{what} has no place in {}", Layout::Bundle.described()));
+        faults.note(
+            path.strip_prefix(root).unwrap_or(path),
+            format!("{what} has no place in {}", Layout::Bundle.described()),
+        );
     }
     for path in members.outside(root) {
-        faults.note(path, "it stands beside the folder that the bundle is");
+        faults.note(&[&b"../"[..], path].concat(), "it stands beside the folder that the bundle is");
     }
     compare_sums(members, root, &mut faults);
     let manifest = match members.file(root, MANIFEST).map(|file| &file.held) {

@@ -51,10 +51,13 @@ pub(super) fn judge(members: &Members, root: &[u8]) -> Result<Seen, LayoutError>
         remarks.push("metadata.json states no schema_version: it is read as 1.0, as the format has it".to_owned());
     }
     for (path, what) in &members.others {
-        faults.note(path, format!("{what} has no place in {}", Layout::Investigation.described()));
+        faults.note(
+            path.strip_prefix(root).unwrap_or(path),
+            format!("{what} has no place in {}", Layout::Investigation.described()),
+        );
     }
     for path in members.outside(root) {
-        faults.note(path, "it stands beside the folder that the archive is");
+        faults.note(&[&b"../"[..], path].concat(), "it stands beside the folder that the archive is");
     }
     compare_files(members, root, &metadata, &mut faults);
     let evidence = Evidenced::gather(members, root, &mut faults);

@@ -79,11 +79,14 @@ pub fn intake<E: From<CaptureError>>(
     let pipeline = Pipeline { setting, writer: &writer, newest: None };
     let built = match pipeline.take_in(feed) {
         Ok(built) => built,
-        Err(Failed::Feed(e)) => return Err(e),
-        Err(Failed::Capture(CaptureError::Store(e))) => {
-            return Err(CaptureError::Store(writer.failure().unwrap_or(e)).into());
+        // A failing disk shows first as "writing has failed before", wherever that is met: the reason is told instead.
+        Err(failed) => {
+            return Err(match (writer.failure(), failed) {
+                (Some(e), _) => CaptureError::Store(e).into(),
+                (None, Failed::Feed(e)) => e,
+                (None, Failed::Capture(e)) => e.into(),
+            });
         }
-        Err(Failed::Capture(e)) => return Err(e.into()),
     };
     if progress.cancelled() {
         return Err(CaptureError::Interrupted.into());
