@@ -180,7 +180,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         let message = format!("the name {} says that the pack is sealed, and for nobody", output.display());
         return Err(CliError::new(Kind::Usage, message).hint("name recipients with -r or -R, or ask for --passphrase"));
     }
-    let store = context::open_for(Role::Owner, "exporting", global)?;
+    let store = context::open_for_stream(Role::Owner, "exporting", global)?;
     let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
     let subjects = subjects(&found);
     if args.bare && subjects.len() > 1 {
