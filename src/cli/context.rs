@@ -18,6 +18,9 @@ use super::{Global, files, folders, secrecy, settings};
 /// Bytes that a passphrase command may print.
 const PASSPHRASE_MAX: u64 = 64 << 10;
 
+/// Bytes that decoded blocks may take where a snapshot is read once.
+const STREAM_BUDGET: u64 = 48 << 20;
+
 /// Bytes that decoded pages may take.
 const PAGE_BUDGET: u64 = 32 << 20;
 
@@ -150,6 +153,13 @@ pub(super) fn open_named(global: &Global) -> Result<Store, CliError> {
 /// Opens the store that the user named, with a key that may do what is wanted: `act` says what that is, as in "listing snapshots".
 pub(super) fn open_for(needs: Role, act: &'static str, global: &Global) -> Result<Store, CliError> {
     let store = open_named(global)?;
+    store.require(needs, act)?;
+    Ok(store)
+}
+
+/// The same for who reads from start to end: what was decoded is seldom asked for again, and the memory is wanted elsewhere.
+pub(super) fn open_for_stream(needs: Role, act: &'static str, global: &Global) -> Result<Store, CliError> {
+    let store = open_with(&store_path(global)?, global, CacheSize(STREAM_BUDGET))?;
     store.require(needs, act)?;
     Ok(store)
 }

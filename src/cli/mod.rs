@@ -42,7 +42,6 @@ mod mount;
 mod output;
 mod pack_file;
 mod pack_input;
-#[allow(dead_code, reason = "what takes it comes from other hands")]
 mod pack_keys;
 mod place;
 mod policy;

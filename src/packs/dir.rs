@@ -68,7 +68,7 @@ impl<'a> Dir<'a> {
             |told| {
                 for (node, told) in told? {
                     if let Some(sums) = &mut sums {
-                        sums.tell(&node, told);
+                        sums.tell(&node, told)?;
                     }
                 }
                 if self.progress.cancelled() { Err(PackError::Interrupted) } else { Ok(()) }

@@ -1,9 +1,12 @@
 //! What can go wrong with a pack.
 
+use crate::archives::ArchiveError;
 use crate::model::{Failure, Kind};
 use crate::ops::restore::RestoreError;
 use crate::store::StoreError;
 use crate::tree::Node;
+
+use super::audit::AuditError;
 
 /// What can go wrong with a pack.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,9 @@ pub enum PackError {
         /// What is wrong.
         why: String,
     },
+    /// What was written does not read back as it should.
+    #[error("what was written does not read back as it should: {0}")]
+    Audit(#[from] AuditError),
     /// The user stopped it.
     #[error("stopped; the pack is not complete")]
     Interrupted,
@@ -65,13 +71,22 @@ impl PackError {
     }
 }
 
+impl From<ArchiveError> for PackError {
+    fn from(error: ArchiveError) -> Self {
+        AuditError::from(error).into()
+    }
+}
+
 impl Failure for PackError {
     fn kind(&self) -> Kind {
         match self {
             Self::Content { source, .. } => source.kind(),
             Self::Restore(source) => source.kind(),
             Self::Incomplete { damaged: true, .. } => Kind::Damage,
-            Self::Write(_) | Self::Length { .. } | Self::Incomplete { .. } | Self::Unproved { .. } => Kind::Failed,
+            Self::Audit(AuditError::Archive(ArchiveError::Interrupted)) => Kind::Interrupted,
+            Self::Write(_) | Self::Length { .. } | Self::Incomplete { .. } | Self::Unproved { .. } | Self::Audit(_) => {
+                Kind::Failed
+            }
             Self::Interrupted => Kind::Interrupted,
         }
     }

@@ -89,13 +89,13 @@ pub(super) fn write_lines(
     progress: &dyn Progress,
 ) -> Result<(), PackError> {
     let mut flow = Flow::new(&subject.pages, subject.starts.clone()).without_content();
-    let (mut sums, mut lines) = (sums.iter(), Vec::new());
+    let (mut sums, mut lines) = (sums.read(), Vec::new());
     while let Some(visit) = flow.next() {
         match visit {
             Visit::Enter { node, .. } => {
                 let Some(name) = node.entry.file().and_then(|_| form.name_of(&node)) else { continue };
-                let sum = sums.next().copied().unwrap_or_default();
-                checksums::put_line(&mut lines, &hex(&sum), &[b"content/", &name[..]].concat());
+                let sum = sums.next().map_err(PackError::Write)?.map(hex).unwrap_or_default();
+                checksums::put_line(&mut lines, &sum, &[b"content/", &name[..]].concat());
             }
             Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
             Visit::Part(..) | Visit::Leave(_) => {}

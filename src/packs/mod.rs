@@ -16,6 +16,7 @@ pub mod layouts;
 mod loss;
 pub mod manifest;
 mod name;
+mod prove;
 mod readme;
 mod seal;
 mod sink;
@@ -40,6 +41,7 @@ pub use format::{Compression, Format};
 pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;
+pub use prove::prove;
 pub use seal::{Seal, Sealing};
 pub use sink::Sink;
 pub use subject::Subject;
@@ -68,13 +70,15 @@ pub struct Packing {
 
 /// How a pack is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// The sort of archive; not [`Format::Dir`].
+pub struct Options<'a> {
+    /// The sort of archive.
     pub format: Format,
     /// One of [`Format::levels`]; else [`Format::default_level`].
     pub level: Option<i32>,
     /// The trees alone, at the archive's root. Then there is one subject.
     pub bare: bool,
+    /// Where what is too much for memory goes, sealed.
+    pub scratch: &'a Path,
 }
 
 /// Writes subjects as a pack to `out`, in large slices: each in a folder of its own.
@@ -85,7 +89,7 @@ pub struct Options {
 /// pass for a whole pack.
 pub fn export(
     subjects: &[Subject],
-    options: Options,
+    options: Options<'_>,
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
@@ -98,7 +102,7 @@ pub fn export(
 /// As [`export`].
 pub fn export_laid_out(
     laid: &LaidOut,
-    options: Options,
+    options: Options<'_>,
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
@@ -116,7 +120,12 @@ enum What<'a> {
     Laid(&'a LaidOut<'a>),
 }
 
-fn write(what: &What, options: Options, out: &mut dyn Write, progress: &dyn Progress) -> Result<Packing, PackError> {
+fn write(
+    what: &What,
+    options: Options<'_>,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<Packing, PackError> {
     let level = options.level.or(options.format.default_level()).unwrap_or_default();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(16);
     let write_tar = |out: &mut dyn Write| fill(Box::new(tar::Tar::new(out, progress)), what, options, progress);
@@ -142,7 +151,7 @@ fn write(what: &What, options: Options, out: &mut dyn Write, progress: &dyn Prog
                 Compression::Deflate => zip::Method::Deflate(u32::try_from(level).unwrap_or_default()),
                 Compression::Zstd => zip::Method::Zstd(level),
             };
-            fill(Box::new(zip::Zip::new(out, method, progress)), what, options, progress)
+            fill(Box::new(zip::Zip::new(out, method, options.scratch, progress)), what, options, progress)
         }
         Format::Dir => Err(PackError::Write(std::io::ErrorKind::IsADirectory.into())),
     }
@@ -154,11 +163,10 @@ fn write(what: &What, options: Options, out: &mut dyn Write, progress: &dyn Prog
 /// As for an archive.
 pub fn export_into(
     subjects: &[Subject],
-    bare: bool,
+    options: Options<'_>,
     base: &Path,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
-    let options = Options { format: Format::Dir, level: None, bare };
     fill(Box::new(dir::Dir::new(base, progress)), &What::Subjects(subjects), options, progress)
 }
 
@@ -166,8 +174,13 @@ pub fn export_into(
 ///
 /// # Errors
 /// As [`export_into`].
-pub fn export_laid_out_into(laid: &LaidOut, base: &Path, progress: &dyn Progress) -> Result<Packing, PackError> {
-    let options = Options { format: Format::Dir, level: None, bare: true };
+pub fn export_laid_out_into(
+    laid: &LaidOut,
+    options: Options<'_>,
+    base: &Path,
+    progress: &dyn Progress,
+) -> Result<Packing, PackError> {
+    let options = Options { bare: true, ..options };
     fill(Box::new(dir::Dir::new(base, progress)), &What::Laid(laid), options, progress)
 }
 
@@ -175,7 +188,7 @@ pub fn export_laid_out_into(laid: &LaidOut, base: &Path, progress: &dyn Progress
 fn fill(
     mut archive: Box<dyn Archive + '_>,
     what: &What,
-    options: Options,
+    options: Options<'_>,
     progress: &dyn Progress,
 ) -> Result<Packing, PackError> {
     let form = options.format.form();
@@ -192,7 +205,7 @@ fn fill(
             let prefix = if form == Form::Tar { b"./".to_vec() } else { Vec::new() };
             tree(&mut *archive, &Tree { subject, prefix }, form, None, progress)?
         } else {
-            folder(&mut *archive, subject, form, progress)?
+            folder(&mut *archive, subject, form, options.scratch, progress)?
         });
     }
     let Extent { members, bytes } = archive.finish()?;
@@ -219,6 +232,7 @@ fn folder(
     archive: &mut dyn Archive,
     subject: &Subject,
     form: Form,
+    scratch: &Path,
     progress: &dyn Progress,
 ) -> Result<Losses, PackError> {
     let name = subject.name();
@@ -235,7 +249,7 @@ fn folder(
     if !subject.is_whole() {
         archive.folder(&format!("{name}/content/"), mtime)?;
     }
-    let mut sums = Sums::default();
+    let mut sums = Sums::new(scratch);
     let place = Tree { subject, prefix: format!("{name}/content/").into_bytes() };
     let losses = tree(archive, &place, form, Some(&mut sums), progress)?;
     let mut readme_sum = Sha256::default();

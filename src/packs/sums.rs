@@ -1,10 +1,17 @@
 //! The SHA-256 of each file of a pack, gathered while the contents go by, until `checksums.sha256` is written behind them.
 
 use std::collections::HashMap;
+use std::path::Path;
 
+use crate::archives::{Records, Spill};
 use crate::codec::Sha256;
 use crate::model::LinkGroup;
 use crate::tree::{Node, Stretch};
+
+use super::PackError;
+
+/// Bytes of sums that are held.
+const MEMORY: usize = 16 << 20;
 
 /// A SHA-256.
 pub(super) type Sum = [u8; 32];
@@ -23,21 +30,26 @@ pub(super) enum Told {
 }
 
 /// Gathers sums in the order of the archive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sums {
-    sums: Vec<Sum>,
+    sums: Spill,
     /// Of files with several names.
     groups: HashMap<LinkGroup, Sum>,
     open: Option<Sha256>,
 }
 
 impl Sums {
+    /// None yet. `scratch`: where what is too much for memory goes, sealed.
+    pub(super) fn new(scratch: &Path) -> Self {
+        Self { sums: Spill::new(scratch, MEMORY), groups: HashMap::new(), open: None }
+    }
+
     /// Takes note of a file.
-    pub(super) fn tell(&mut self, node: &Node, told: Told) {
+    pub(super) fn tell(&mut self, node: &Node, told: Told) -> Result<(), PackError> {
         let sum = match told {
             Told::Begin => {
                 self.open = Some(Sha256::default());
-                return;
+                return Ok(());
             }
             Told::Whole(sum) => sum,
             Told::End => self.open.take().unwrap_or_default().bytes(),
@@ -46,7 +58,7 @@ impl Sums {
         if let Some(group) = node.entry.link {
             self.groups.insert(group, sum);
         }
-        self.sums.push(sum);
+        self.sums.push(&sum).map_err(PackError::Write)
     }
 
     /// More bytes of the file that began.
@@ -64,8 +76,8 @@ impl Sums {
     }
 
     /// The sums, in the order in which they were told.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Sum> {
-        self.sums.iter()
+    pub(super) fn read(&self) -> Records<'_> {
+        self.sums.read()
     }
 }
 
@@ -78,6 +90,6 @@ pub(super) fn add_stretch(hash: &mut Sha256, stretch: Stretch) {
 }
 
 /// A sum as digits.
-pub(super) fn hex(sum: &Sum) -> String {
+pub(super) fn hex(sum: &[u8]) -> String {
     sum.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -215,7 +215,7 @@ fn a_zip_may_have_more_members_and_longer_ones_than_32_bits_count() {
         }
     });
     let zip = sandbox.path("t.zip");
-    sandbox.larder(["export", "--bare", "tree", "-o", text(&zip), "--accept-loss"]).done();
+    sandbox.larder(["export", "--bare", "tree", "-o", text(&zip), "--accept-loss", "--no-validate"]).done();
     python(
         "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\ni = z.infolist()\nassert len(i) == 66002\n\
          s = z.getinfo('sparse')\nassert s.file_size == 5 << 30\nassert z.read('many/65999') == b''\n\

@@ -63,6 +63,9 @@ fn export(sandbox: &Sandbox, layout: &str, more: &[&str]) -> Ran {
     sandbox.larder([&["export", "tree", "--layout", layout], more].concat())
 }
 
+/// Changes a folder.
+type Change = fn(&Path);
+
 /// Who looks at an archive of another system, and checks it.
 const VERBS: [&str; 2] = ["verify", "import"];
 
@@ -341,7 +344,6 @@ fn a_bundle_is_imported_with_its_references() {
     let reference = &shown["references"][0];
     assert_eq!((&reference["uri"], &reference["verified"]), (&"s3://m/1".into(), &true.into()), "{shown}");
     assert_eq!(reference["hash"], format!("sha256={hash}"));
-    type Change = fn(&Path);
     let changes: [(Change, &str); 6] = [
         (|at| fs::write(at.join("checksums.sha256"), "").unwrap(), "empty"),
         (|at| fs::write(at.join("extra"), "").unwrap(), "does not list it"),

@@ -16,7 +16,7 @@ use super::super::error::CliError;
 use super::super::output::{Output, human_bytes, rfc3339, short_id};
 use super::super::progress::Bar;
 use super::super::{Global, Outcome, context};
-use super::report::{ExportJson, hex};
+use super::{ExportJson, hex};
 
 /// What is known of a file.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -69,7 +69,7 @@ impl LaidJson {
 }
 
 /// The format of an investigation archive, which is always the same.
-pub(super) fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliError> {
+pub(super) fn settle<'a>(args: &ExportArgs, output: &Path, scratch: &'a Path) -> Result<Settled<'a>, CliError> {
     let name = output.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
     let other =
         [".tar", ".zst", ".tzst", ".zip", ".enc", ".xz", ".bz2"].iter().any(|end| name.ends_with(end.as_bytes()));
@@ -83,7 +83,7 @@ pub(super) fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliErr
     if args.level.is_some_and(|level| !(1..=9).contains(&level)) {
         return Err(CliError::new(Kind::Usage, "tar.gz has the levels 1 to 9"));
     }
-    let options = Options { format: Format::TarGz, level: args.level.or(Some(9)), bare: true };
+    let options = Options { format: Format::TarGz, level: args.level.or(Some(9)), bare: true, scratch };
     Ok(Settled { options, is_enc: false, says_age: name.ends_with(b".age") })
 }
 

@@ -10,6 +10,8 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::{Kind, Progress, Role, SnapshotId};
 use crate::packs::{Compression, Format, Loss, Options, Packing, Subject};
@@ -24,7 +26,6 @@ use super::place::{Found, Place};
 use super::progress::Bar;
 use super::{Global, Outcome, size};
 
-pub(super) use report::ExportJson;
 use report::{Report, references};
 use target::Written;
 
@@ -86,6 +87,19 @@ pub(super) struct ExportArgs {
     /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
+}
+
+/// A pack that was written, or with --check, what is known of one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ExportJson {
+    Written(Box<report::WrittenJson>),
+    Checked(check::CheckedJson),
+}
+
+/// A sum as digits.
+fn hex(sum: &[u8; 32]) -> String {
+    sum.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -150,9 +164,10 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     }
     let Some(output) = &args.output else { return Ok(Outcome::Done) };
     let places = args.what.iter().map(|w| Place::parse(w)).collect::<Result<Vec<_>, _>>()?;
-    let mut settled = settle(args, output);
+    let scratch = std::env::temp_dir();
+    let mut settled = settle(args, output, &scratch);
     if args.layout == Some(layout::LayoutName::Investigation) {
-        settled = layout::settle(args, output);
+        settled = layout::settle(args, output, &scratch);
     }
     let Settled { options, is_enc, says_age } = settled?;
     let to_stdout = output == Path::new("-");
@@ -165,7 +180,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         let message = format!("the name {} says that the pack is sealed, and for nobody", output.display());
         return Err(CliError::new(Kind::Usage, message).hint("name recipients with -r or -R, or ask for --passphrase"));
     }
-    let store = context::open_for(Role::Owner, "exporting", global)?;
+    let store = context::open_for_stream(Role::Owner, "exporting", global)?;
     let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
     let subjects = subjects(&found);
     if args.bare && subjects.len() > 1 {
@@ -267,8 +282,8 @@ fn outcome(args: &ExportArgs, packing: &Packing) -> Outcome {
 }
 
 /// What is asked for, or what the file's name says.
-struct Settled {
-    options: Options,
+struct Settled<'a> {
+    options: Options<'a>,
     /// It is sealed as older archives are.
     is_enc: bool,
     /// The name says that it is an age file.
@@ -276,7 +291,7 @@ struct Settled {
 }
 
 /// Format and level, as asked for or as the file's name says.
-fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliError> {
+fn settle<'a>(args: &ExportArgs, output: &Path, scratch: &'a Path) -> Result<Settled<'a>, CliError> {
     let named = Named::of(output);
     let is_enc = args.format == Some(FormatArg::ZipEnc) || (args.format.is_none() && named.is_enc);
     let format = match args.format {
@@ -301,7 +316,7 @@ fn settle(args: &ExportArgs, output: &Path) -> Result<Settled, CliError> {
             return Err(CliError::new(Kind::Usage, message).hint("of tars the format says it: tar, tar.gz, tar.zst"));
         }
     };
-    let options = Options { format, level: args.level, bare: args.bare };
+    let options = Options { format, level: args.level, bare: args.bare, scratch };
     match (args.level, format.levels()) {
         (Some(level), Some(levels)) if !levels.contains(&level) => {
             let (least, most) = levels.into_inner();

@@ -12,17 +12,9 @@ use crate::packs::{Loss, Options, Seal, Subject};
 
 use super::super::error::CliError;
 use super::super::output::{Output, counted, human_bytes};
-use super::ExportArgs;
 use super::layout::LaidJson;
 use super::target::Written;
-
-/// A pack that was written, or with --check, what is known of one.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(in crate::cli) enum ExportJson {
-    Written(Box<WrittenJson>),
-    Checked(super::check::CheckedJson),
-}
+use super::{ExportArgs, ExportJson, hex};
 
 /// A pack that was written.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -53,6 +45,9 @@ pub(in crate::cli) struct WrittenJson {
     sha256: Option<String>,
     /// It was read back, and is what was written.
     validated: bool,
+    /// How that is known: `contents`, each of which was read and compared with manifest and checksums; `bytes`, the SHA-256 of the whole file, of a pack that is sealed to others. Null if it
+    /// was not read back.
+    proof: Option<&'static str>,
     /// The store remembers its SHA-256, so that --check knows the file.
     recorded: bool,
     /// What stock tools do not get out of it, by sort.
@@ -107,7 +102,7 @@ pub(super) struct Report<'a> {
     pub(super) laid: Option<&'a LaidOut<'a>>,
     pub(super) args: &'a ExportArgs,
     pub(super) output: &'a Path,
-    pub(super) options: Options,
+    pub(super) options: Options<'a>,
     pub(super) seal: Option<&'a Seal>,
     pub(super) subjects: &'a [Subject],
     pub(super) written: &'a Written,
@@ -144,8 +139,8 @@ impl Report<'_> {
             let why = one.why.as_deref().unwrap_or_default();
             out.remark(&format!("larder: the reference {} leads nowhere now: {why}", one.key));
         }
-        let Written { packing, bytes, sum, validated, .. } = self.written;
-        let read_back = if *validated { ", read back" } else { "" };
+        let Written { packing, bytes, sum, proof, .. } = self.written;
+        let read_back = if proof.is_some() { ", read back" } else { "" };
         out.remark(&format!(
             "wrote {}, {}{read_back}",
             counted(packing.members, "member", "members"),
@@ -180,7 +175,7 @@ impl Report<'_> {
     }
 
     fn json(&self, references: &[ReferenceJson]) -> ExportJson {
-        let Written { packing, bytes, sum, validated, .. } = self.written;
+        let Written { packing, bytes, sum, proof, .. } = self.written;
         let bare = self.options.bare;
         let packed = |subject: &Subject| PackedJson {
             id: subject.id().to_string(),
@@ -203,15 +198,11 @@ impl Report<'_> {
             members: packing.members,
             bytes: *bytes,
             sha256: sum.as_ref().map(hex),
-            validated: *validated,
+            validated: proof.is_some(),
+            proof: *proof,
             recorded: self.recorded,
             losses: self.losses(),
             references: references.to_vec(),
         }))
     }
-}
-
-/// A sum as digits.
-pub(super) fn hex(sum: &[u8; 32]) -> String {
-    sum.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use rustix::fs::{Advice, FileType};
 
+use crate::archives::Input;
 use crate::codec::Sha256;
 use crate::model::{Kind, Progress};
 use crate::packs::laid_out::LaidOut;
 use crate::packs::{
     Format, Options, PackError, Packing, Seal, Sink, Subject, export, export_into, export_laid_out,
-    export_laid_out_into,
+    export_laid_out_into, prove,
 };
 
 use super::super::error::CliError;
@@ -24,7 +25,7 @@ pub(super) struct Job<'a> {
     pub(super) subjects: &'a [Subject],
     /// In place of the subjects: a folder of one of them, in the layout of another system.
     pub(super) laid: Option<&'a LaidOut<'a>>,
-    pub(super) options: Options,
+    pub(super) options: Options<'a>,
     pub(super) seal: Option<&'a Seal>,
     pub(super) max_size: Option<u64>,
     pub(super) validate: bool,
@@ -41,8 +42,8 @@ pub(super) struct Written {
     pub(super) sum: Option<[u8; 32]>,
     /// It is a file that has a name.
     pub(super) is_file: bool,
-    /// It was read back.
-    pub(super) validated: bool,
+    /// It was read back, and what that proved: its `contents`, or its `bytes` alone.
+    pub(super) proof: Option<&'static str>,
 }
 
 impl Job<'_> {
@@ -55,11 +56,15 @@ impl Job<'_> {
         if let Some(mut stream) = file.stream(|| self.bar.cancelled())? {
             return self.stream(&mut stream);
         }
+        let mut proof = None;
         let written = file.replace(
             |out| self.write(out, true),
-            |written, path| if self.validate { self.prove(written, path) } else { Ok(()) },
+            |written, path| {
+                proof = if self.validate { Some(self.prove(written, path)?) } else { None };
+                Ok(())
+            },
         )?;
-        Ok(Written { is_file: true, validated: self.validate, ..written })
+        Ok(Written { is_file: true, proof, ..written })
     }
 
     /// To a pipe or device, which cannot be read back.
@@ -80,7 +85,7 @@ impl Job<'_> {
             other => other?,
         };
         let bytes = sink.bytes();
-        Ok(Written { packing, bytes, sum: sink.sum(), is_file: false, validated: false })
+        Ok(Written { packing, bytes, sum: sink.sum(), is_file: false, proof: None })
     }
 
     /// Writes the pack with its seal around it.
@@ -106,8 +111,8 @@ impl Job<'_> {
         }
         let written = file.fill(|base| {
             let packing = match self.laid {
-                Some(laid) => export_laid_out_into(laid, base, self.bar)?,
-                None => export_into(self.subjects, self.options.bare, base, self.bar)?,
+                Some(laid) => export_laid_out_into(laid, self.options, base, self.bar)?,
+                None => export_into(self.subjects, self.options, base, self.bar)?,
             };
             if self.max_size.is_some_and(|max| packing.bytes > max) {
                 return Err(self.too_large(packing.bytes));
@@ -115,7 +120,7 @@ impl Job<'_> {
             Ok(packing)
         })?;
         // Each file was read back for its sum.
-        Ok(Written { bytes: written.bytes, packing: written, sum: None, is_file: false, validated: true })
+        Ok(Written { bytes: written.bytes, packing: written, sum: None, is_file: false, proof: Some("contents") })
     }
 
     fn too_large(&self, bytes: u64) -> CliError {
@@ -130,7 +135,7 @@ impl Job<'_> {
     }
 
     /// Reads back what was written, from the disk as far as the system allows.
-    fn prove(&self, written: &Written, path: &Path) -> Result<(), CliError> {
+    fn prove(&self, written: &Written, path: &Path) -> Result<&'static str, CliError> {
         let unproved = |why: String| {
             CliError::new(
                 Kind::Failed,
@@ -155,6 +160,8 @@ impl Job<'_> {
         if Some(hash.bytes()) != written.sum {
             return Err(unproved("its SHA-256 is another".to_owned()));
         }
-        Ok(())
+        let input = Input::file(path).map_err(|e| unproved(e.to_string()))?;
+        let proved = prove(input, self.seal, self.options.scratch, self.bar)?;
+        Ok(if proved { "contents" } else { "bytes" })
     }
 }

@@ -199,7 +199,7 @@ impl<'a> Chooser<'a> {
     fn enter(&mut self, node: &Node) -> Choice {
         let is_folder = node.entry.folder().is_some();
         if node.path.is_empty() {
-            self.inside.push(self.select.include.is_none());
+            self.inside.push(self.select.include.is_none() && self.select.paths.is_none());
             return Choice::Take;
         }
         let choice = self.select.choose(&node.path, is_folder, self.inside());
@@ -253,6 +253,22 @@ mod tests {
             assert_eq!(choose(path), choice, "{path}");
         }
         assert_eq!(select(&["/src", "a.txt"], &[]).choose(b"lib", true, false), Choice::Look);
+    }
+
+    #[test]
+    fn what_is_taken_by_its_path() {
+        let select = Select::paths(vec![b"a/b".as_slice().into(), b"c!".as_slice().into()]);
+        for (path, folder, choice) in [
+            ("a", true, Choice::Look),
+            ("a", false, Choice::Aside),
+            ("a/b", true, Choice::Take),
+            ("a/bc", true, Choice::Aside),
+            ("a/b/c", false, Choice::Take),
+            ("c", true, Choice::Aside),
+            ("c!", false, Choice::Take),
+        ] {
+            assert_eq!(select.choose(path.as_bytes(), folder, false), choice, "{path}");
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8], whole: 
     let same = match (&said.kind, &found.kind) {
         (MemberKind::HardLink(first), MemberKind::HardLink(target)) => {
             let inside = target.strip_prefix(pack).and_then(|rest| rest.strip_prefix(b"/content/"));
-            return (inside != Some(&**first)).then_some("it is a further name of something else");
+            return (inside != Some(&**first)).then_some("what it is a further name of");
         }
         // What has no hard links has the content once more.
         (MemberKind::HardLink(_), MemberKind::File { size }) => {

@@ -106,7 +106,7 @@ impl Archive for Tar<'_> {
                 for (node, content) in packed.told.drain(..) {
                     let Some(sums) = &mut sums else { continue };
                     match content {
-                        Content::Told(told) => sums.tell(&node, told),
+                        Content::Told(told) => sums.tell(&node, told)?,
                         Content::Data(range) => sums.data(&packed.bytes[range]),
                         Content::Zeros(len) => sums.zeros(len),
                     }
