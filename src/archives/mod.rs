@@ -30,7 +30,7 @@ pub use keys::{Keys, NoKeys};
 pub use limits::{Alike, Limits};
 pub use member::{Member, MemberKind, Members};
 pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
-pub use read::{Tally, read};
+pub use read::{HOLE_MAX, Tally, read};
 pub use sorter::{Merge, Pair, Sorted, Sorter};
 pub use spill::{Cursor, Records, Spill};
 pub use spool::{Spool, SpoolReader};

@@ -10,6 +10,9 @@ use super::names::Names;
 use super::open::Opened;
 use super::{tar, zip};
 
+/// Bytes of a hole that are given at once: who hashes them can be stopped in between.
+pub const HOLE_MAX: u64 = 256 << 20;
+
 /// What was met in an archive that was read to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -86,7 +89,8 @@ fn each<E: From<ArchiveError>>(
             return Err(ArchiveError::Limit(text).into());
         }
         let has_content = matches!(member.kind, MemberKind::File { .. });
-        let mut body = Body { from, path: member.path.clone(), left: size, failed: false, ended: !has_content };
+        let mut body =
+            Body { from, path: member.path.clone(), left: size, hole: 0, failed: false, ended: !has_content };
         visit(member, &mut body)?;
         body.drain()?;
     }
@@ -100,6 +104,8 @@ struct Body<'a> {
     from: &'a mut dyn Members,
     path: Box<[u8]>,
     left: u64,
+    /// What is still to be given of a hole.
+    hole: u64,
     failed: bool,
     ended: bool,
 }
@@ -118,6 +124,9 @@ impl Body<'_> {
         if self.failed {
             return Err(ArchiveError::damaged(format!("{} could not be read to its end", printable(&self.path))));
         }
+        if self.hole > 0 {
+            return Ok(self.step());
+        }
         let before = buffer.len();
         let part = self.from.next(buffer)?;
         let hole = if let Part::Hole(len) = part { len } else { 0 };
@@ -127,7 +136,15 @@ impl Body<'_> {
         if part == Part::End && self.left > 0 {
             return Err(ArchiveError::refused(&self.path, "it has fewer bytes than it says"));
         }
-        Ok(part)
+        self.hole = hole;
+        Ok(if hole > 0 { self.step() } else { part })
+    }
+
+    /// The next piece of a hole.
+    fn step(&mut self) -> Part {
+        let len = self.hole.min(HOLE_MAX);
+        self.hole -= len;
+        Part::Hole(len)
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::keys::member;
 use crate::mounting::Mount;
 use crate::sandbox::{Ran, Sandbox, compare, model, noise};
@@ -270,4 +272,24 @@ for n in range(100): add('f%d' % n, data=os.urandom(1000000))
     run(&["gc"]).done();
     let small = tar(&sandbox, "small.tar", "add('a', data=b'fits')");
     run(&["import", text(&small)]).done();
+}
+
+/// A sparse file costs nothing to send, and hours to sum up.
+#[test]
+fn an_import_of_a_hole_without_end_can_be_stopped() {
+    let sandbox = Sandbox::with_store();
+    let (file, pack) = (sandbox.path("hole"), sandbox.path("t.tar"));
+    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    Ran::of(Command::new("tar").args(["-S", "-cf"]).arg(&pack).arg("-C").arg(sandbox.path("")).arg("hole")).done();
+    let mut command = sandbox.client().larder(&sandbox.store());
+    let mut child = command.args(["import", text(&pack), "-q"]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let begun = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it goes on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
 }

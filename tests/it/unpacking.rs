@@ -265,3 +265,41 @@ fn holes_stay_holes_and_zips_are_unpacked_too() {
     assert_eq!((&told["files"], &told["folders"]), (&1.into(), &1.into()));
     assert!(fs::read(sandbox.path("z/a/plain")).unwrap() == fs::read(source.join("plain")).unwrap());
 }
+
+/// Whoever packs a pack again, in whatever order, must not get its files unproved.
+#[test]
+fn a_pack_that_was_packed_again_is_not_taken_for_somebody_elses() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    sandbox.snapshot(&source, "d").done();
+    let (pack, by_hand) = (sandbox.path("p.tar"), sandbox.path("by hand"));
+    sandbox.larder(["export", "d", "-o", text(&pack)]).done();
+    fs::create_dir(&by_hand).unwrap();
+    Ran::of(Command::new("tar").arg("-xf").arg(&pack).arg("-C").arg(&by_hand)).done();
+    let name = names(&by_hand).remove(0);
+    let inside = by_hand.join(&name);
+    // Its own order, folders or not, the name of the folder or not.
+    let orders: [(&Path, &[&str]); 3] = [
+        (
+            &by_hand,
+            &[&format!("{name}/content"), &format!("{name}/checksums.sha256"), &format!("{name}/manifest.json")],
+        ),
+        (&by_hand, &["--no-recursion", &name, &format!("{name}/README.txt"), &format!("{name}/manifest.json")]),
+        (&inside, &["content", "manifest.json"]),
+    ];
+    for (from, members) in orders {
+        let again = sandbox.path("again.tar");
+        Ran::of(Command::new("tar").arg("-cf").arg(&again).arg("-C").arg(from).args(members)).done();
+        larder(&sandbox, &["unpack", text(&again), text(&sandbox.path("out"))]).refused(13, "name the folder");
+        assert!(!sandbox.path("out").exists());
+        sandbox.larder(["import", text(&again)]).refused(13, "name the folder");
+    }
+    // As it says, the folder is proved.
+    fs::write(inside.join("content/file"), "another").unwrap();
+    larder(&sandbox, &["unpack", text(&inside), text(&sandbox.path("out"))]).refused(13, "file");
+    fs::write(inside.join("content/file"), "content").unwrap();
+    larder(&sandbox, &["unpack", text(&inside), text(&sandbox.path("out"))]).ended(0);
+    assert_eq!(fs::read(sandbox.path("out/file")).unwrap(), b"content");
+}

@@ -141,7 +141,7 @@ fn drain(archive: Archive) -> Result<(Vec<Layer>, Vec<u8>), ArchiveError> {
     match archive.opened {
         Opened::Tar(mut stream) => stream.read_to_end(&mut all)?,
         Opened::Zip(mut zip) => zip.read_to_end(&mut all)?,
-        other => panic!("{other:?}"),
+        Opened::Members(_) => panic!("what was read is no stream"),
     };
     Ok((archive.around, all))
 }

@@ -58,7 +58,8 @@ impl Decoder {
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::Other
-                if e.raw_os_error().is_none() && !e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ArchiveError>) =>
+                if e.raw_os_error().is_none()
+                    && !e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ArchiveError>) =>
             {
                 ArchiveError::damaged(format!("its content cannot be decompressed: {e}")).into()
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::archives::{Content, Part};
+use crate::archives::{Content, HOLE_MAX, Part};
 use crate::codec::ContentHash;
 use crate::model::{Chunks, Extent, FileBody, Holes};
 use crate::ops::source;
@@ -39,9 +39,12 @@ impl Content for FromFile<'_> {
         if self.at >= self.size {
             return Ok(Part::End);
         }
-        if let Some(hole) = self.holes.pop_front_if(|h| h.offset <= self.at) {
-            self.at = hole.offset + hole.len;
-            return Ok(Part::Hole(hole.len));
+        if let Some(hole) = self.holes.front().filter(|h| h.offset <= self.at) {
+            let end = hole.offset + hole.len;
+            let len = (end - self.at).min(HOLE_MAX);
+            self.at += len;
+            self.holes.pop_front_if(|_| self.at == end);
+            return Ok(Part::Hole(len));
         }
         let room = self.holes.front().map_or(self.size, |h| h.offset) - self.at;
         let want = READ_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::archives::{ArchiveError, Content, Part};
+use crate::archives::{ArchiveError, Content, HOLE_MAX, Part};
 use crate::codec::{ContentDigest, Sha256};
 use crate::model::Digest;
 
@@ -252,10 +252,12 @@ impl Content for Checked<'_> {
             return if self.whole { Ok(Part::End) } else { self.end() };
         }
         let hole = self.expected.holes.get(self.hole).copied();
-        if let Some((_, len)) = hole.filter(|(offset, _)| *offset == self.at) {
-            self.hole += 1;
-            self.pass(len)?;
-            return Ok(Part::Hole(len));
+        if let Some((offset, len)) = hole.filter(|(offset, _)| *offset <= self.at) {
+            let left = len - (self.at - offset);
+            let step = left.min(HOLE_MAX);
+            self.pass(step)?;
+            self.hole += usize::from(step == left);
+            return Ok(Part::Hole(step));
         }
         if !self.pull()? {
             return Err(self.short());

@@ -97,7 +97,7 @@ pub fn audit<E: From<AuditError>>(
     dir: &Path,
     visitor: &mut dyn Visitor<E>,
 ) -> Result<Audited, E> {
-    let mut walk = Walk { state: State::Begin(None), dir, visitor, audited: Audited::default() };
+    let mut walk = Walk { state: State::Begin(None), top: Box::default(), dir, visitor, audited: Audited::default() };
     let read = crate::archives::read(opened, limits, &mut |member, content| walk.member(&member, content));
     match read.and_then(|tally| walk.end().map(|()| tally)) {
         Ok(Tally { remarks, alike, alike_examples, .. }) => {
@@ -122,6 +122,8 @@ enum State {
 
 struct Walk<'a, E> {
     state: State,
+    /// The folder in which the first member stands.
+    top: Box<[u8]>,
     dir: &'a Path,
     visitor: &'a mut dyn Visitor<E>,
     audited: Audited,
@@ -133,13 +135,16 @@ impl<E: From<AuditError>> Walk<'_, E> {
         if let MemberKind::File { size } = member.kind {
             self.audited.bytes = self.audited.bytes.saturating_add(size);
         }
+        if self.audited.members == 1 {
+            self.top = member.path.split(|b| *b == b'/').next().unwrap_or_default().into();
+        }
         match std::mem::replace(&mut self.state, State::Foreign) {
             State::Begin(None) if is_top_folder(member) => {
                 self.state = State::Begin(Some(member.clone()));
                 Ok(())
             }
             State::Begin(folder) => self.settle(folder, member, content),
-            State::Foreign => self.show(member, content),
+            State::Foreign => self.foreign(member, content),
             State::Own(mut own) => {
                 let done = own.member(member, content, self.visitor)?;
                 self.state = if done { State::Between(None) } else { State::Own(own) };
@@ -149,7 +154,7 @@ impl<E: From<AuditError>> Walk<'_, E> {
                 self.state = State::Between(Some(member.clone()));
                 Ok(())
             }
-            State::Between(Some(folder)) if is_manifest_of(&folder, member) => self.begin(&folder, content),
+            State::Between(Some(folder)) if is_manifest_of(&folder.path, member) => self.begin(&folder, content),
             State::Between(_) => {
                 Err(AuditError::mismatch(&member.path, "it stands behind checksums.sha256, where nothing belongs")
                     .into())
@@ -159,18 +164,12 @@ impl<E: From<AuditError>> Walk<'_, E> {
 
     /// Finds out whose the archive is.
     fn settle(&mut self, folder: Option<Member>, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
-        let Some(folder) = folder else { return self.show(member, content) };
-        if !is_manifest_of(&folder, member) {
+        let Some(folder) = folder else { return self.foreign(member, content) };
+        if !is_manifest_of(&folder.path, member) {
             self.show(&folder, &mut content::Nothing)?;
-            return self.show(member, content);
+            return self.foreign(member, content);
         }
-        let mut front = Vec::new();
-        while front.len() < PEEK {
-            match content.next(&mut front).map_err(ArchiveError::from)? {
-                Part::Data => {}
-                Part::Hole(_) | Part::End => break,
-            }
-        }
+        let front = front(content)?;
         let ours = is_ours(&front);
         let mut whole = Replayed { front, rest: content };
         if ours {
@@ -186,6 +185,20 @@ impl<E: From<AuditError>> Walk<'_, E> {
         self.visitor.begin(own.head()).map_err(Stop::Visitor)?;
         self.state = State::Own(Box::new(own));
         Ok(())
+    }
+
+    /// Shows a member of another's archive. A pack of Larder's that was packed again in another order is none: nothing would be proved.
+    fn foreign(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
+        if !is_manifest_of(&self.top, member) && *member.path != *b"manifest.json" {
+            return self.show(member, content);
+        }
+        let front = front(content)?;
+        if is_ours(&front) {
+            let why = "it is the manifest of a pack of Larder's, and does not come right behind its folder: \
+                       unpack this archive with the program that made it, and name the folder that has the manifest";
+            return Err(AuditError::mismatch(&member.path, why).into());
+        }
+        self.show(member, &mut Replayed { front, rest: content })
     }
 
     fn show(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
@@ -209,8 +222,20 @@ fn is_top_folder(member: &Member) -> bool {
     member.kind == MemberKind::Folder && !member.path.is_empty() && !member.path.contains(&b'/')
 }
 
-fn is_manifest_of(folder: &Member, member: &Member) -> bool {
-    let inside = member.path.strip_prefix(&*folder.path);
+/// Reads as much of a content as tells whose manifest it is.
+fn front(content: &mut dyn Content) -> Result<Vec<u8>, ArchiveError> {
+    let mut front = Vec::new();
+    while front.len() < PEEK {
+        match content.next(&mut front)? {
+            Part::Data => {}
+            Part::Hole(_) | Part::End => break,
+        }
+    }
+    Ok(front)
+}
+
+fn is_manifest_of(folder: &[u8], member: &Member) -> bool {
+    let inside = member.path.strip_prefix(folder);
     matches!(member.kind, MemberKind::File { .. }) && inside == Some(b"/manifest.json")
 }
 
