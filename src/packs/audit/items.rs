@@ -135,8 +135,8 @@ pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8], whole: 
         (said.mode != found.mode, "its mode"),
         (found.uid.is_some_and(|uid| said.uid != Some(uid)), "its owner"),
         (found.gid.is_some_and(|gid| said.gid != Some(gid)), "its group"),
-        (said.user != found.user, "its owner's name"),
-        (said.group != found.group, "its group's name"),
+        (!found.user.is_empty() && said.user != found.user, "its owner's name"),
+        (!found.group.is_empty() && said.group != found.group, "its group's name"),
         (found.mtime.is_some_and(|mtime| said.mtime != Some(mtime)), "its time of change"),
         (said.xattrs != found.xattrs, "its attributes"),
     ]
