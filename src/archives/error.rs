@@ -75,6 +75,34 @@ impl Failure for ArchiveError {
     }
 }
 
+/// What is wrong with a member: in words, or more than that.
+pub(super) enum Wrong {
+    Member(&'static str),
+    Archive(ArchiveError),
+}
+
+impl Wrong {
+    /// As the error of the member with this name.
+    pub(super) fn named(self, raw: &[u8]) -> ArchiveError {
+        match self {
+            Self::Member(why) => ArchiveError::refused(raw, why),
+            Self::Archive(error) => error,
+        }
+    }
+}
+
+impl From<&'static str> for Wrong {
+    fn from(why: &'static str) -> Self {
+        Self::Member(why)
+    }
+}
+
+impl From<ArchiveError> for Wrong {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
 /// A name as it can be shown: what is not text, moves a cursor or turns the direction of writing is replaced.
 #[must_use]
 pub fn printable(name: &[u8]) -> String {

@@ -47,3 +47,21 @@ pub(super) trait Archive {
     /// Ends the archive.
     fn finish(self: Box<Self>) -> Result<Extent, PackError>;
 }
+
+/// Counts what is written.
+pub(super) struct Counted<'a> {
+    pub(super) out: &'a mut dyn Write,
+    pub(super) bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let len = self.out.write(bytes)?;
+        self.bytes += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

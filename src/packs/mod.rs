@@ -48,7 +48,7 @@ pub use subject::Subject;
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 pub use watch::{Watched, watched};
 
-use archive::{Archive, Extent, Tree};
+use archive::{Archive, Counted, Extent, Tree};
 use checksums::{line_len, put_line};
 use form::LossCounter;
 use inventory::{survey, write_lines, write_manifest};
@@ -264,22 +264,4 @@ fn folder(
         write_lines(subject, form, &sums, out, progress)
     })?;
     Ok(losses)
-}
-
-/// Counts what is written.
-struct Counted<'a> {
-    out: &'a mut dyn Write,
-    bytes: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let len = self.out.write(bytes)?;
-        self.bytes += len as u64;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
 }

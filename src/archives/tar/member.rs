@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::super::error::{ArchiveError, printable};
+use super::super::error::{ArchiveError, Wrong, printable};
 use super::super::member::{Member, MemberKind};
 use super::super::path::clean;
 use super::acl;
@@ -230,33 +230,6 @@ fn take_stretches(bytes: &[u8], data: &mut Vec<(u64, u64)>) -> Result<(), Wrong>
         data.push(pair);
     }
     Ok(())
-}
-
-/// What is wrong with a member: in words, or more than that.
-enum Wrong {
-    Member(&'static str),
-    Archive(ArchiveError),
-}
-
-impl Wrong {
-    fn named(self, raw: &[u8]) -> ArchiveError {
-        match self {
-            Self::Member(why) => ArchiveError::refused(raw, why),
-            Self::Archive(error) => error,
-        }
-    }
-}
-
-impl From<&'static str> for Wrong {
-    fn from(why: &'static str) -> Self {
-        Self::Member(why)
-    }
-}
-
-impl From<ArchiveError> for Wrong {
-    fn from(error: ArchiveError) -> Self {
-        Self::Archive(error)
-    }
 }
 
 /// All that is said of a member.

@@ -15,7 +15,7 @@ use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
 use super::content::{Content, Part};
-use super::error::{ArchiveError, printable};
+use super::error::{ArchiveError, Wrong, printable};
 use super::limits::Limits;
 use super::member::{Member, MemberKind};
 use super::open::ReadSeek;
@@ -137,7 +137,7 @@ impl Members {
         if let Some(why) = central.refusal() {
             return Err(refused(&why));
         }
-        let (local, window) = self.local(&central).map_err(|e| e.of(&raw))?;
+        let (local, window) = self.local(&central).map_err(|e| e.named(&raw))?;
         self.weigh(&central, &raw)?;
         let extra = central.extra.clone().or(local.extra.clone());
         let (start, end) = window;
@@ -288,33 +288,6 @@ impl Content for Members {
         }
         self.finish()?;
         Ok(Part::End)
-    }
-}
-
-/// What is wrong with a member: in words, or more than that.
-enum Wrong {
-    Member(&'static str),
-    Archive(ArchiveError),
-}
-
-impl Wrong {
-    fn of(self, raw: &[u8]) -> ArchiveError {
-        match self {
-            Self::Member(why) => ArchiveError::refused(raw, why),
-            Self::Archive(error) => error,
-        }
-    }
-}
-
-impl From<&'static str> for Wrong {
-    fn from(why: &'static str) -> Self {
-        Self::Member(why)
-    }
-}
-
-impl From<ArchiveError> for Wrong {
-    fn from(error: ArchiveError) -> Self {
-        Self::Archive(error)
     }
 }
 

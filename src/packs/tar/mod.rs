@@ -18,7 +18,7 @@ use crate::model::{Progress, Timestamp};
 use crate::tree::{Flow, in_order};
 
 use super::PackError;
-use super::archive::{Archive, Extent, Tree, Witness, WriteFile};
+use super::archive::{Archive, Counted, Extent, Tree, Witness, WriteFile};
 use super::loss::Losses;
 use super::sums::Sums;
 use header::{Member, pad, put_headers};
@@ -127,23 +127,5 @@ impl Archive for Tar<'_> {
         self.write(&vec![0; usize::try_from(len).unwrap_or(1024)])?;
         self.out.flush().map_err(PackError::Write)?;
         Ok(self.extent)
-    }
-}
-
-/// Counts what is written.
-struct Counted<'a> {
-    out: &'a mut dyn Write,
-    bytes: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let len = self.out.write(bytes)?;
-        self.bytes += len as u64;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
     }
 }
