@@ -106,6 +106,11 @@ fn what_was_tampered_with_is_not_imported_and_not_unpacked() {
             "if n.endswith('manifest.json'): d = d.replace(b'\"d\"', b'\"/\"')",
             "manifest.json",
         ),
+        (
+            "a symlink beside the content",
+            "if n.endswith('README.txt'): l = tarfile.TarInfo(n + '-l'); l.type, l.linkname = tarfile.SYMTYPE, 'x'; put(l, b'')",
+            "README.txt-l",
+        ),
         ("the README changed", "if n.endswith('README.txt'): d += b'!'", "README.txt"),
         (
             "a hard link to something else",

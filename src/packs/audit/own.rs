@@ -127,6 +127,10 @@ impl Own {
             return Ok(false);
         }
         if inside != b"content" && !inside.starts_with(b"content/") {
+            if !matches!(member.kind, MemberKind::File { .. } | MemberKind::Folder) {
+                let why = "it is neither a file nor a folder, and no checksum speaks for it";
+                report(visitor, AuditError::mismatch(&member.path, why))?;
+            }
             return Ok(self.beside(inside, member, content).map(|()| false)?);
         }
         self.absent(Some(inside), visitor)?;
