@@ -85,8 +85,11 @@ fn killed_readers_end_at_once_and_leave_nothing_behind() {
         let begun = Instant::now();
         let _ = ends(&mut child, Duration::from_secs(5));
         assert!(begun.elapsed() < Duration::from_secs(2), "{reader}: ended after {:?}", begun.elapsed());
-        // Threads for decoding come with the first reads.
+        // Files are opened and threads begun as reads want them.
         if turn == 9 {
+            let all = ["-c", &readers[0]];
+            Ran::of(sandbox.client().command("sh").args(all)).ended(0);
+            Ran::of(sandbox.client().command("sh").args(["-c", &readers[3]])).ended(0);
             before = Some(holds(mounted.pid()));
         }
     }

@@ -149,7 +149,7 @@ enum May {
     Owner,
 }
 
-/// Every command, with what takes it to another role, and who may run it. `TREE`, `DEST`, `MNT`, `COPY`, `AGE1` and `ID` are filled in.
+/// Every command, with what takes it to another role, and who may run it. `TREE`, `DEST`, `MNT`, `COPY`, `PACK`, `AGE1` and `ID` are filled in.
 const COMMANDS: &[(May, &str)] = &[
     (May::All, "init DEST/new --unencrypted"),
     (May::All, "snapshot TREE -d d"),
@@ -172,6 +172,11 @@ const COMMANDS: &[(May, &str)] = &[
     (May::Owner, "restore d DEST/restored --dry-run"),
     (May::Owner, "export --bare d -o DEST/out.tar"),
     (May::Owner, "export --bare d -o DEST/out.zip"),
+    (May::Owner, "export d -o DEST/out.tar.zst"),
+    (May::All, "import PACK -d d"),
+    (May::All, "import PACK -d d -n"),
+    (May::All, "unpack PACK DEST/unpacked"),
+    (May::All, "verify PACK"),
     (May::Catalog, "mount -b MNT"),
     (May::Catalog, "mount -b --snapshot d MNT"),
     (May::Catalog, "hold ID --reason x"),
@@ -231,6 +236,8 @@ fn every_command_does_what_its_role_may_and_nothing_else() {
     let clients = [Role::Writer, Role::Catalog].map(|role| (role, member(&sandbox, role.as_str())));
     let copy = sandbox.path("copy");
     copy_tree(&store, &copy);
+    let pack = sandbox.path("pack.tar");
+    sandbox.larder(["export", "d", "-o", pack.to_str().unwrap()]).done();
     let mut wrong = Vec::new();
     for (role, client) in clients {
         for (may, words) in COMMANDS {
@@ -241,6 +248,7 @@ fn every_command_does_what_its_role_may_and_nothing_else() {
                     .replace("DEST", dest.to_str().unwrap())
                     .replace("MNT", mnt.to_str().unwrap())
                     .replace("COPY", copy.to_str().unwrap())
+                    .replace("PACK", pack.to_str().unwrap())
                     .replace("AGE1", &recipient_of(&client))
                     .replace("ID", &ids[0])
             });
