@@ -214,9 +214,13 @@ impl Opening<'_> {
                 }
                 self.try_password(from)
             }
-            (Sort::Unknown, Source::Stream(from)) => {
+            (Sort::Unknown, Source::Stream(mut from)) => {
                 // Only of what somebody has a password for is it worth to keep a copy.
                 if self.keys.password()?.is_none() {
+                    // What lies around it may tell that it is damaged, at its end at the latest.
+                    if !self.around.is_empty() {
+                        std::io::copy(&mut from, &mut std::io::sink())?;
+                    }
                     return Err(self.unknown("it begins like none"));
                 }
                 self.spool(&start, from)
