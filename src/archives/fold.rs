@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 
 /// A name or path, folded; bytes that are not UTF-8 stay what they are.
-pub(super) fn fold(name: &[u8]) -> Cow<'_, [u8]> {
+#[must_use]
+pub fn fold(name: &[u8]) -> Cow<'_, [u8]> {
     if name.is_ascii() {
         let has_large = name.iter().any(u8::is_ascii_uppercase);
         return if has_large { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };

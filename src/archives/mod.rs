@@ -26,6 +26,7 @@ mod zip;
 
 pub use content::{Content, FromReader, Part};
 pub use error::{ArchiveError, printable};
+pub use fold::fold;
 pub use keys::{Keys, NoKeys};
 pub use limits::{Alike, Limits};
 pub use member::{Member, MemberKind, Members};

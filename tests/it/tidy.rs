@@ -55,7 +55,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tar", &["packs/"]),
     ("zip", &["packs/"]),
     ("flate2", &["codec/gzip.rs", "archives/zip/", "packs/"]),
-    ("unicode_normalization", &["archives/fold.rs", "packs/"]),
+    ("unicode_normalization", &["archives/fold.rs"]),
     ("ignore", &["ops/"]),
     ("globset", &["ops/"]),
     ("parquet", &["packs/layouts/parquet/"]),

@@ -9,16 +9,6 @@ use crate::model::Digest;
 /// Bytes given at a time.
 const STEP: usize = 1 << 20;
 
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-
-fn add_zeros(sha: &mut Sha256, mut len: u64) {
-    while len > 0 {
-        let step = usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));
-        sha.update(&ZEROS[..step]);
-        len -= step as u64;
-    }
-}
-
 /// A content of which nothing may be there.
 pub(super) struct Nothing;
 
@@ -60,7 +50,7 @@ impl Content for Summed<'_> {
         let part = self.inner.next(buffer)?;
         self.sha.update(&buffer[start..]);
         if let Part::Hole(len) = part {
-            add_zeros(&mut self.sha, len);
+            self.sha.zeros(len);
         }
         Ok(part)
     }

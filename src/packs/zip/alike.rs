@@ -3,8 +3,7 @@
 
 use std::collections::HashSet;
 
-use unicode_normalization::UnicodeNormalization;
-
+use crate::archives::fold;
 use crate::codec::digest;
 use crate::model::Body;
 use crate::tree::{Node, Visit};
@@ -85,19 +84,9 @@ impl Alike {
 fn key(name: &[u8]) -> [u8; 16] {
     // As it is written: an escape stays what it is.
     let (written, _) = member_name(name, false);
-    let folded: String =
-        if written.is_ascii() { written.to_ascii_lowercase() } else { written.nfd().map(folded).nfc().collect() };
     let mut half = [0; 16];
-    half.copy_from_slice(&digest(folded.as_bytes()).as_bytes()[..16]);
+    half.copy_from_slice(&digest(&fold(written.as_bytes())).as_bytes()[..16]);
     half
-}
-
-/// Simple case folding, as file systems do it: one character for one, so that ß stays apart from ss.
-fn folded(c: char) -> char {
-    let single = |mut chars: std::char::ToUppercase| chars.next().filter(|_| chars.next().is_none());
-    let upper = single(c.to_uppercase()).unwrap_or(c);
-    let mut lower = upper.to_lowercase();
-    lower.next().filter(|_| lower.next().is_none()).unwrap_or(upper)
 }
 
 #[cfg(test)]
