@@ -24,6 +24,8 @@ mod spool;
 mod tar;
 mod zip;
 
+#[cfg(test)]
+pub(crate) use self::tar::acl_sample;
 pub use content::{Content, FromReader, Part};
 pub use error::{ArchiveError, printable};
 pub use fold::fold;
@@ -36,5 +38,3 @@ pub use remarks::Remarks;
 pub use sorter::{Merge, Pair, Sorted, Sorter};
 pub use spill::{Cursor, Records, Spill};
 pub use spool::{Spool, SpoolReader};
-#[cfg(test)]
-pub(crate) use tar::acl_sample;

@@ -334,11 +334,13 @@ impl Opening<'_> {
                 Ok(Step::Further(Source::Seekable(Box::new(plain))))
             }
             Err(PasswordError::Read(error)) => Err(error.into()),
+            // What is nearly something else is that, damaged.
+            Err(PasswordError::Length(_) | PasswordError::DoesNotOpen) if nearly(start).is_some() => {
+                Err(self.none(start))
+            }
             Err(PasswordError::Length(_)) => {
                 Err(self.unknown("it begins like none, and is too short to be sealed with a password"))
             }
-            // What is nearly something else is that, damaged.
-            Err(PasswordError::DoesNotOpen) if nearly(start).is_some() => Err(self.none(start)),
             Err(PasswordError::DoesNotOpen) => Err(ArchiveError::Key(
                 "it begins like no archive, and as one that is sealed (zip.enc) the password does not open it: it is another, or the file is damaged".to_owned(),
             )),

@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 use zeroize::Zeroizing;
 
 use crate::archives::{ArchiveError, Keys};
-use crate::codec::{Identity, Passphrase, Password, Prompt, Recipient, parse_recipient};
+use crate::codec::{Identity, Passphrase, Password, Prompt, parse_recipient};
 use crate::model::Kind;
 use crate::packs::Seal;
 use crate::store::{StoreError, Unlock};

@@ -124,7 +124,8 @@ pub(crate) fn fed(command: &mut Command, bytes: &[u8]) -> Ran {
     std::io::Seek::rewind(&mut file).unwrap();
     let mut cat = Command::new("cat").stdin(file).stdout(Stdio::piped()).spawn().unwrap();
     let ran = Ran::of(command.stdin(cat.stdout.take().unwrap()));
-    // Whoever has seen enough does not read all.
+    // Whoever has seen enough does not read all: then nobody else may keep the pipe open.
+    command.stdin(Stdio::null());
     let _ = cat.wait();
     ran
 }

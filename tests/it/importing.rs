@@ -288,7 +288,7 @@ fn names_that_are_one_name_elsewhere_are_refused_unless_somebody_wants_them() {
     let pack = tar(&sandbox, "kernel.tar", members);
     let folders = tar(&sandbox, "folders.tar", "add('caf\\u00e9/a', data=b'1'); add('cafe\\u0301/b', data=b'2')");
     let out = sandbox.path("out");
-    for (pack, name) in [(&pack, "net/xt_mark.h"), (&folders, "cafe\u{301}/b")] {
+    for (pack, name) in [(&pack, "net/xt_mark.h"), (&folders, "cafe\u{301}")] {
         for alike in [&[][..], &["--alike=refuse"]] {
             sandbox.larder([&["import", text(pack)], alike].concat()).refused(13, name);
             sandbox.larder([&["import", "-n", text(pack)], alike].concat()).refused(13, "--alike tell");

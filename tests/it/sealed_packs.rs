@@ -171,6 +171,9 @@ fn every_way_to_seal_a_pack_and_back() {
             for (command, rest) in
                 [("verify", &[from][..]), ("unpack", &[from, text(&out)]), ("import", &[from, "-d", "wrong"])]
             {
+                if stdin.is_some() && command != "unpack" {
+                    continue;
+                }
                 // The store's own identity, which an import has at hand, is a stranger to the pack.
                 run(command, rest, wrong_key, wrong_with, stdin).refused(12, "");
             }
@@ -221,12 +224,12 @@ fn cut_and_changed_seals_give_nothing() {
         let whole = fs::read(&pack).unwrap();
         let bad = vault.sandbox.path("bad");
         let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
-        let ends = [0, 1, 15, 16, 27, 28, 43, 44, 100, 200, 65_536, whole.len() / 2, whole.len() - 16, whole.len() - 1];
+        let ends = [0, 1, 28, 44, 150, 65_536, whole.len() / 2, whole.len() - 16, whole.len() - 1];
         for len in ends.into_iter().filter(|len| *len < whole.len()) {
             cases.push((format!("cut to {len}"), whole[..len].to_vec()));
         }
-        let spread = (0..12).map(|turn| pick(5, turn, whole.len() as u64) as usize);
-        for at in [0, 1, 20, 30, 60, 120, 180, 199, 220, whole.len() - 17, whole.len() - 1].into_iter().chain(spread) {
+        let spread = (0..5).map(|turn| pick(5, turn, whole.len() as u64) as usize);
+        for at in [0, 20, 30, 120, 180, 220, whole.len() - 17, whole.len() - 1].into_iter().chain(spread) {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x20;
             cases.push((format!("changed at {at}"), flipped));
@@ -243,7 +246,7 @@ fn cut_and_changed_seals_give_nothing() {
             assert!([2, 12, 13].contains(&ran.status), "{} {what}: {} {}", pack.display(), ran.status, ran.stderr);
             vault.is_clean(&place);
             // The others go the same way.
-            if turn % 4 == 0 {
+            if turn % 6 == 0 {
                 let ran = run(&["import", text(&bad), "-d", "bad"]);
                 assert!([2, 12, 13].contains(&ran.status), "{} {what}: {}", pack.display(), ran.stderr);
                 let ran = run(&["verify", text(&bad)]);

@@ -416,7 +416,7 @@ fn what_is_damaged_in_front_is_not_taken_for_a_sealed_archive() {
         ("zip", zip),
         ("age", sealed),
     ] {
-        for (at, seekable) in (0..4).flat_map(|at| [(at, true), (at, false)]) {
+        for (at, seekable) in [(0, true), (1, false), (2, true)] {
             let mut bad = whole.clone();
             bad[at] ^= 0x11;
             let cursor = Cursor::new(bad);

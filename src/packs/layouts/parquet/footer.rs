@@ -201,7 +201,8 @@ pub(super) mod tests {
         ] {
             assert_eq!(look(&file(elements)), wanted, "{elements:?}");
         }
-        let deep = [&[&root(1)[..]][..], &[&group[..]; 12], &[LEAF]].concat();
+        let one = root(1);
+        let deep = [&[&one[..]][..], &[&group[..]; 12], &[LEAF]].concat();
         assert_eq!(look(&file(&deep)), Look::Beyond);
     }
 
