@@ -272,10 +272,10 @@ impl Flow {
             self.open.push(node.clone());
             return Visit::Enter { node, part: None, first: None };
         }
-        if let Some(group) = node.entry.link {
-            if let Some(first) = self.firsts.of(group, &node) {
-                return Visit::Enter { first: Some(first), node, part: None };
-            }
+        if let Some(group) = node.entry.link
+            && let Some(first) = self.firsts.of(group, &node)
+        {
+            return Visit::Enter { first: Some(first), node, part: None };
         }
         let part = node.entry.file().filter(|_| self.content).map(|file| match content_pieces(&self.pages, file) {
             Ok(pieces) => self.cut(&node, pieces, 0),

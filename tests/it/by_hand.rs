@@ -34,7 +34,7 @@ pub(crate) fn tar(sandbox: &Sandbox, name: &str, members: &str) -> PathBuf {
     path
 }
 
-/// Makes a tar anew, as Python statements over its members change them: `members` is a list of pairs of TarInfo and content, `of(end)` where the one is whose name
+/// Makes a tar anew, as Python statements over its members change them: `members` is a list of pairs of `TarInfo` and content, `of(end)` where the one is whose name
 /// ends so, `put(at, content)` gives it another content, `manifest()` and `store(m)` read and write the manifest, `resum()` makes the checksums anew.
 pub(crate) fn changed(sandbox: &Sandbox, pack: &Path, change: &str) -> PathBuf {
     let out = sandbox.path("changed.tar");

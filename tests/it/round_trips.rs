@@ -44,18 +44,14 @@ fn every_form_of_the_awkward_tree_is_that_snapshot_again() {
     let forms = ["t.tar", "t.tar.zst", "t.tar.gz", "t.zip", "folder", "t.tar.xz", "t.tar.bz2"];
     for name in forms {
         let pack = sandbox.path(name);
-        match name.rsplit_once('.').and_then(|(_, end)| ["xz", "bz2"].into_iter().find(|program| *program == end)) {
+        let program = [(".xz", "xz"), (".bz2", "bzip2")].into_iter().find(|(end, _)| name.ends_with(end));
+        if let Some((_, program)) = program {
             // Whoever has these compresses a tar of Larder's with them.
-            Some(end) => {
-                let program = if end == "xz" { "xz" } else { "bzip2" };
-                let packed =
-                    Ran::of(Command::new(program).args(["-1", "-c"]).arg(sandbox.path("t.tar"))).ended(0).stdout;
-                fs::write(&pack, packed).unwrap();
-            }
-            None => {
-                let more: &[&str] = if name == "folder" { &["--format=dir"] } else { &[] };
-                sandbox.larder([&["export", "tree", "-o", text(&pack), "--accept-loss"], more].concat()).done();
-            }
+            let packed = Ran::of(Command::new(program).args(["-1", "-c"]).arg(sandbox.path("t.tar"))).ended(0).stdout;
+            fs::write(&pack, packed).unwrap();
+        } else {
+            let more: &[&str] = if name == "folder" { &["--format=dir"] } else { &[] };
+            sandbox.larder([&["export", "tree", "-o", text(&pack), "--accept-loss"], more].concat()).done();
         }
         let told = storeless(&sandbox, &["verify", text(&pack), "--json"]).json();
         assert_eq!((&told["damaged"], &told["bare"]), (&false.into(), &false.into()), "{name}: {told}");

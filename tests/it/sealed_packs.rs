@@ -260,7 +260,7 @@ fn cut_and_changed_seals_give_nothing() {
 
 /// Runs a command on a terminal of its own, and answers its questions, one after the other.
 const TERMINAL: &str = "
-import os, pty, sys
+import os, pty, sys, termios, time
 answers, words = sys.argv[1].split('|'), sys.argv[2:]
 pid, terminal = pty.fork()
 if pid == 0:
@@ -272,6 +272,8 @@ while True:
     if not data: break
     seen += data
     if seen.endswith(b': ') and answered < len(answers):
+        # Who types before the terminal stops showing it is seen.
+        while termios.tcgetattr(terminal)[3] & termios.ECHO: time.sleep(0.01)
         os.write(terminal, answers[answered].encode() + b'\\n')
         answered += 1
 sys.stdout.buffer.write(seen)

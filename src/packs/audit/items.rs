@@ -175,7 +175,8 @@ pub(super) fn drifts(item: &Understood, found: &Member) -> impl Iterator<Item = 
         (!found.user.is_empty() && said.user != found.user, "its owner's name"),
         (!found.group.is_empty() && said.group != found.group, "its group's name"),
         (found.mtime.is_some_and(|mtime| said.mtime != Some(mtime)), "its time of change"),
-        (said.xattrs != found.xattrs, "its attributes"),
+        // The first name has them for all.
+        (!matches!(found.kind, MemberKind::HardLink(_)) && said.xattrs != found.xattrs, "its attributes"),
     ]
     .into_iter()
     .filter_map(|(differs, what)| differs.then_some(what))

@@ -126,8 +126,7 @@ fn judge(elements: &[Element]) -> Look {
         let is_root = at == 0;
         let is_leaf = children == 0;
         let known = element.repetition.is_some_and(|repetition| (0..=REPEATED).contains(&repetition));
-        let fits = children >= 0
-            && children <= (elements.len() - at) as i64
+        let fits = usize::try_from(children).is_ok_and(|children| children < elements.len() - at)
             && (is_root || known)
             && (is_leaf == element.has_type)
             && !(is_root && is_leaf)
@@ -157,10 +156,10 @@ pub(super) mod tests {
         let mut footer = vec![0x15, 2, 0x19, 0xfc];
         let mut len = elements.len();
         while len >= 0x80 {
-            footer.push(len as u8 & 0x7f | 0x80);
+            footer.push(u8::try_from(len & 0x7f).unwrap() | 0x80);
             len >>= 7;
         }
-        footer.push(len as u8);
+        footer.push(u8::try_from(len).unwrap());
         for element in elements {
             let mut last = 0;
             for (field, value) in *element {
@@ -218,7 +217,7 @@ pub(super) mod tests {
             let _ = look(&changed);
         }
         let mut large = vec![0; MAX_BYTES + 1];
-        large.extend((MAX_BYTES as u32 + 1).to_le_bytes());
+        large.extend(u32::try_from(MAX_BYTES + 1).unwrap().to_le_bytes());
         large.extend(b"PAR1");
         assert_eq!(look(&large), Look::Beyond);
     }
