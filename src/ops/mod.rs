@@ -14,6 +14,7 @@ pub(crate) mod mounts;
 mod own;
 mod owners;
 mod query;
+pub mod records;
 pub mod read;
 pub mod reference;
 pub mod repair;

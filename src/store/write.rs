@@ -401,7 +401,13 @@ fn add_snapshot(
         labels: new.labels,
         references: new.references,
         evidence: new.evidence,
-        ext: new.origin.map(|origin| (Manifest::ORIGIN, origin.into_bytes())).into_iter().collect(),
+        ext: [
+            new.origin.map(|origin| (Manifest::ORIGIN, origin.into_bytes())),
+            new.records.map(|records| (Manifest::RECORDS, to_bytes(&records))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let plain = to_bytes(&manifest);
     if plain.len() > crate::format::MAX_MANIFEST {

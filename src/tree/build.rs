@@ -26,6 +26,7 @@ pub struct Shape<'a> {
 #[derive(Debug)]
 pub struct PageWriter<'a> {
     writer: &'a Writer,
+    block_bytes: usize,
     content: Vec<u8>,
     pages: Vec<(PageId, u32)>,
 }
@@ -34,7 +35,19 @@ impl<'a> PageWriter<'a> {
     /// Pages go to this writer.
     #[must_use]
     pub fn new(writer: &'a Writer) -> Self {
-        Self { writer, content: Vec::new(), pages: Vec::new() }
+        Self { writer, block_bytes: BLOCK_BYTES, content: Vec::new(), pages: Vec::new() }
+    }
+
+    /// Closes blocks at so many bytes instead of the usual: pages that are much alike take less room together.
+    #[must_use]
+    pub fn with_block_bytes(self, block_bytes: usize) -> Self {
+        Self { block_bytes, ..self }
+    }
+
+    /// Where the pages go.
+    #[must_use]
+    pub fn writer(&self) -> &'a Writer {
+        self.writer
     }
 
     /// What decides where pages end in this store.
@@ -51,7 +64,7 @@ impl<'a> PageWriter<'a> {
     pub fn put(&mut self, bytes: &[u8]) -> Result<PageId, StoreError> {
         let id = self.writer.store().keyring().ids().page(bytes);
         if self.writer.claim_page(&id)? {
-            if self.content.len() + bytes.len() > BLOCK_BYTES {
+            if self.content.len() + bytes.len() > self.block_bytes {
                 self.flush()?;
             }
             self.content.extend_from_slice(bytes);
@@ -99,7 +112,7 @@ impl<T: PageItem> Default for MapBuilder<T> {
     }
 }
 
-fn ends<T: PageItem>(shape: &Shape, level: u8, count: usize, key: &T::Key) -> bool {
+pub(super) fn ends<T: PageItem>(shape: &Shape, level: u8, count: usize, key: &T::Key) -> bool {
     count >= shape.min as usize && shape.ids.boundary(level, T::KIND.number(), &T::boundary(key)) & shape.mask == 0
 }
 
@@ -132,6 +145,20 @@ impl<T: PageItem> MapBuilder<T> {
             self.end_leaf(pages)?;
         }
         Ok(())
+    }
+
+    /// True if a page of this level can be taken as it is: nothing waits for the end of a page at its level or below.
+    pub(super) fn takes_page(&self, level: u8) -> bool {
+        self.items.is_empty() && self.levels.iter().take(usize::from(level)).all(|l| l.children.is_empty())
+    }
+
+    /// Adds all that is below a page which ends where its last key says, and for which [`Self::takes_page`] holds.
+    pub(super) fn push_page(&mut self, pages: &mut PageWriter, level: u8, page: Child<T>) -> Result<(), StoreError> {
+        if self.last.as_ref().is_some_and(|last| !T::ordered(last, &page.last)) {
+            return Err(StoreError::Refused(format!("pages of a tree out of order: {:?}", page.last)));
+        }
+        self.last = Some(page.last.clone());
+        self.add_child(pages, level + 1, page)
     }
 
     fn end_leaf(&mut self, pages: &mut PageWriter) -> Result<(), StoreError> {

@@ -1,0 +1,22 @@
+//! Record datasets: exchanges kept once by the hash of their content, found by key and hash, laid out as a pack of the system that they come from.
+//!
+//! An import goes through its input once (`stage`), decides what becomes of each record (`plan`), and only then writes (`groups`, `apply`): a
+//! dry run makes the same plan and stops there. What is staged is sorted with what fits into memory, the rest in sealed files without a name.
+
+mod apply;
+mod dataset;
+mod error;
+mod groups;
+mod import;
+mod key;
+mod plan;
+mod sighting;
+mod source;
+mod stage;
+
+pub use dataset::{Dataset, checked};
+pub use error::RecordsError;
+pub use import::{ImportOptions, MakeRedactor, Nothing, Redactor, Report, import_records, rehearse_records};
+pub use plan::Conflict;
+pub use source::{Files, RawRecord, Source, Stream};
+pub use stage::{BadLine, Redact, RedactedPlace, Redaction};
