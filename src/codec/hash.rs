@@ -165,11 +165,11 @@ impl IdKeys {
 
     /// What the index of a record dataset has for something: `sort` tells the sorts of things apart.
     #[must_use]
-    pub fn record(&self, sort: u8, what: &[u8]) -> [u8; 8] {
+    pub fn record(&self, sort: u8, what: &[u8]) -> [u8; 6] {
         let mut hasher = blake3::Hasher::new_keyed(&self.record);
         hasher.update(&[sort]).update(what);
-        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
-        [a, b, c, d, e, f, g, h]
+        let [a, b, c, d, e, f, ..] = *hasher.finalize().as_bytes();
+        [a, b, c, d, e, f]
     }
 
     /// What ties redacted records to those before redaction.

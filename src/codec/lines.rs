@@ -26,7 +26,7 @@ const MARKS: std::ops::RangeInclusive<u8> = 1..=4;
 
 /// True if a block with such content is worth packing so.
 pub(super) fn is_lines(content: &[u8]) -> bool {
-    content.starts_with(LINE)
+    content.starts_with(LINE) || content.starts_with(INDEX)
 }
 
 /// Packs items that are mostly lines of records. Nothing if they do not let themselves be packed so.

@@ -228,7 +228,7 @@ impl PageItem for LinkItem {
 
 impl PageItem for RecordItem {
     const KIND: PageKind = PageKind::Records;
-    type Key = ([u8; 8], RecordPlace);
+    type Key = ([u8; 6], RecordPlace);
     type Counts = RecordCounts;
 
     fn key(&self) -> Self::Key {

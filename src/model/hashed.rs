@@ -6,7 +6,7 @@ use super::{PageId, RecordCounts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordItem {
     /// The first bytes of a keyed hash of what is looked for.
-    pub hash: [u8; 8],
+    pub hash: [u8; 6],
     /// Where it leads.
     pub place: RecordPlace,
 }

@@ -3,7 +3,7 @@
 //! Source: prolly trees as in Noms and Dolt (boundaries by a hash of the key), with a keyed hash, so that nobody can
 //! choose names that make bad pages.
 
-use crate::codec::IdKeys;
+use crate::codec::{Effort, IdKeys};
 use crate::format::{Child, MAX_LEVEL, MAX_PAGE_ITEMS_BYTES, Page, PageItem, PageItems, to_bytes};
 use crate::model::PageId;
 use crate::store::{StoreError, Writer};
@@ -27,6 +27,7 @@ pub struct Shape<'a> {
 pub struct PageWriter<'a> {
     writer: &'a Writer,
     block_bytes: usize,
+    effort: Effort,
     content: Vec<u8>,
     pages: Vec<(PageId, u32)>,
 }
@@ -35,13 +36,14 @@ impl<'a> PageWriter<'a> {
     /// Pages go to this writer.
     #[must_use]
     pub fn new(writer: &'a Writer) -> Self {
-        Self { writer, block_bytes: BLOCK_BYTES, content: Vec::new(), pages: Vec::new() }
+        Self { writer, block_bytes: BLOCK_BYTES, effort: Effort::USUAL, content: Vec::new(), pages: Vec::new() }
     }
 
-    /// Closes blocks at so many bytes instead of the usual: pages that are much alike take less room together.
+    /// Closes blocks at so many bytes instead of the usual, and compresses them with this effort: pages that are much alike take less room
+    /// together.
     #[must_use]
-    pub fn with_block_bytes(self, block_bytes: usize) -> Self {
-        Self { block_bytes, ..self }
+    pub fn with_blocks(self, block_bytes: usize, effort: Effort) -> Self {
+        Self { block_bytes, effort, ..self }
     }
 
     /// Where the pages go.
@@ -78,7 +80,7 @@ impl<'a> PageWriter<'a> {
     /// # Errors
     /// If the store fails.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.writer.put_pages(&self.content, &self.pages)?;
+        self.writer.put_pages_with(&self.content, &self.pages, self.effort)?;
         self.content.clear();
         self.pages.clear();
         Ok(())

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::archives::{Sorted, Sorter};
+use crate::codec::Effort;
 use crate::model::{
     Bits, Body, ChunkRef, Chunks, Counts, Entry, FileBody, Holes, Name, PageId, Progress, RecordItem, RecordsRef,
     Timestamp, TreeRef, Xattrs,
@@ -94,7 +95,7 @@ impl Applier<'_> {
     pub(super) fn apply(&self, stage: &Stage, mut plan: Plan) -> Result<Applied, RecordsError> {
         let written = self.write(stage, &mut plan)?;
         let before = self.dataset.map(Dataset::counts);
-        let mut out = PageWriter::new(self.writer).with_block_bytes(TREE_BLOCK_BYTES);
+        let mut out = PageWriter::new(self.writer).with_blocks(TREE_BLOCK_BYTES, Effort::LINES);
         let (root, grown) = self.tree(&mut out, &written)?;
         let records = self.index(&mut out, &mut plan)?;
         out.flush()?;
@@ -133,8 +134,9 @@ impl Applier<'_> {
                     groups.add_sighting(&mut blocks, plan, staged.hash, &line)?;
                 }
             }
-            let manifest = blocks.put(self.manifest.as_bytes())?;
             groups.finish(&mut blocks, plan)?;
+            let manifest = blocks.put(self.manifest.as_bytes())?;
+            blocks.flush()?;
             let number = groups.number();
             let Groups { files, index, sightings, current, .. } = groups;
             Ok(Written { files, index, sightings, manifest, current: current.sorted(), number })
@@ -181,8 +183,11 @@ impl Applier<'_> {
         editor.put(out, &[], look.entry(Name::new(MANIFEST.as_bytes())?, Body::File(manifest)), &make)?;
         let mut files: Vec<_> = written.files.iter().map(|file| (file_names(file.number, file.day), file)).collect();
         files.sort_by(|a, b| a.0.cmp(&b.0));
+        // There is a folder of records before there is one of them.
+        let records = Name::new(RECORDS.as_bytes())?;
+        editor.get(out, std::slice::from_ref(&records), &Name::root(), &make)?;
         for ([year, date, name], file) in files {
-            let folders = [Name::new(RECORDS.as_bytes())?, Name::new(year.as_bytes())?, Name::new(date.as_bytes())?];
+            let folders = [records.clone(), Name::new(year.as_bytes())?, Name::new(date.as_bytes())?];
             let entry = look.entry(Name::new(name.as_bytes())?, Body::File(file.body.clone()));
             editor.put(out, &folders, entry, &make)?;
         }
@@ -251,7 +256,7 @@ impl Applier<'_> {
         let mut merge = lines.read().map_err(RecordsError::temporary)?;
         let mut last = None;
         while let Some((key, _)) = merge.next().map_err(RecordsError::temporary)? {
-            let item = key.split_first_chunk::<8>().and_then(|(hash, rest)| {
+            let item = key.split_first_chunk::<6>().and_then(|(hash, rest)| {
                 Some(RecordItem { hash: *hash, place: place_from(rest)? })
             });
             let item = item.ok_or(RecordsError::Died("a temporary file"))?;

@@ -9,7 +9,7 @@ use crate::store::{Item, Store, StoreError};
 use crate::tree::{Lookup, Pages, content_pieces, ContentPiece};
 
 use super::error::RecordsError;
-use super::key::KeyPath;
+use super::key::{BY_KEY, KeyPath, file_name};
 use super::sighting::stated_hash;
 
 /// Name of the description of a dataset in its root.
@@ -29,6 +29,18 @@ pub(super) mod sort {
     pub(crate) const VERSION: u8 = b'k';
     /// Sightings, by the hashes of their contents.
     pub(crate) const SIGHTING: u8 = b's';
+}
+
+/// A key that a dataset has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(KeyPath);
+
+impl Key {
+    /// The path of its current version, as messages show it.
+    #[must_use]
+    pub fn display(&self) -> String {
+        String::from_utf8_lossy(&self.0.path()).into_owned()
+    }
 }
 
 /// A record dataset in a snapshot.
@@ -173,26 +185,61 @@ impl Dataset {
         line.cut(0..end).map(Some).ok_or_else(damage)
     }
 
+    /// The keys in the dataset that are this text, of whatever source and entity, or of those asked for.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn keys(&self, key: &str, source: Option<&str>, entity: Option<&str>) -> Result<Vec<Key>, StoreError> {
+        let mut found = Vec::new();
+        let Some(by_key) = self.pages.resolve(&self.root, BY_KEY.as_bytes())? else { return Ok(found) };
+        for source in self.folders(&by_key.entry, source)? {
+            for entity in self.folders(&source, entity)? {
+                let path = KeyPath::below(&source.name, &entity.name, key);
+                if self.pages.resolve(&self.root, &path.path())?.is_some() {
+                    found.push(Key(path));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The folders in a folder, or the one for a text.
+    fn folders(&self, folder: &Entry, wanted: Option<&str>) -> Result<Vec<Entry>, StoreError> {
+        let Some(tree) = folder.folder() else { return Ok(Vec::new()) };
+        if let Some(text) = wanted {
+            return Ok(self.pages.lookup(tree, 0, &file_name(text))?.map(|found| found.entry).into_iter().collect());
+        }
+        let mut items = self.pages.items::<Entry>(&tree.page, &tree.counts)?;
+        let mut folders = Vec::new();
+        while let Some(entry) = items.next()? {
+            folders.extend(entry.folder().is_some().then_some(entry));
+        }
+        Ok(folders)
+    }
+
+    /// The line of the current version under a key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn current_of(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.current_at(&key.0)
+    }
+
     /// The lines of the versions under a key that are not current, in the order in which they came.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn earlier(&self, source: &str, entity: &str, key: &str) -> Result<Vec<Item>, StoreError> {
-        let path = KeyPath::keyed(source, entity, key);
+    pub fn earlier(&self, key: &Key) -> Result<Vec<Item>, StoreError> {
         let mut versions = Vec::new();
-        let current = self.current_at(&path)?;
+        let current = self.current_at(&key.0)?;
         let current = current.as_deref().and_then(stated_hash);
         let mut parser = RecordParser::default();
-        for place in self.places(sort::VERSION, path.as_bytes())? {
+        for place in self.places(sort::VERSION, key.0.as_bytes())? {
             let lines = self.lines_at(place)?;
             for range in line_ranges(&lines) {
                 let line = &lines[range.clone()];
-                // Keys of others may have the same short hash, and their lines stand in the same places.
-                if !line.windows(key.len().min(8)).any(|w| w == &key.as_bytes()[..key.len().min(8)]) && key.is_ascii() {
-                    continue;
-                }
                 let Ok(record) = parser.read(line) else { continue };
-                if KeyPath::of(&record) == path && stated_hash(line) != current {
+                if KeyPath::of(&record) == key.0 && stated_hash(line) != current {
                     versions.extend(lines.clone().cut(range));
                 }
             }
@@ -228,7 +275,7 @@ pub fn checked(parser: &mut RecordParser, line: &[u8]) -> Result<Record, Records
 }
 
 /// The places of a hash, from an index that has not gone beyond it.
-pub(super) fn places_of(index: &mut Lookup<RecordItem>, hash: [u8; 8]) -> Result<Vec<RecordPlace>, StoreError> {
+pub(super) fn places_of(index: &mut Lookup<RecordItem>, hash: [u8; 6]) -> Result<Vec<RecordPlace>, StoreError> {
     let mut places = Vec::new();
     let mut from = (hash, RecordPlace { file: 0, part: 0, day: i32::MIN });
     while let Some(item) = index.from(&from)?.filter(|item| item.hash == hash) {

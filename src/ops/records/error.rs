@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::model::{Failure, InvalidName, Kind};
-use crate::records::ManifestError;
+use crate::records::{ManifestError, RedactError};
 use crate::store::StoreError;
 
 /// What stops work on a record dataset.
@@ -34,6 +34,9 @@ pub enum RecordsError {
     /// `manifest.json` of a pack or dataset.
     #[error("manifest.json: {0}")]
     Manifest(#[from] ManifestError),
+    /// The policy of redaction.
+    #[error("the dataset's policy of redaction: {0}")]
+    Policy(#[from] RedactError),
     /// A redaction could not be done.
     #[error("line {line}: {why}; nothing was imported")]
     Redaction {
@@ -80,7 +83,7 @@ impl Failure for RecordsError {
     fn kind(&self) -> Kind {
         match self {
             Self::NotRecords(_) | Self::NotFound(_) => Kind::NotFound,
-            Self::Exists(_) | Self::Refused(_) | Self::Manifest(_) => Kind::Usage,
+            Self::Exists(_) | Self::Refused(_) | Self::Manifest(_) | Self::Policy(_) => Kind::Usage,
             Self::Conflict { .. } | Self::Redaction { .. } | Self::Name(_) | Self::Died(_) => Kind::Failed,
             Self::Strict(_) => Kind::Partial,
             Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => Kind::NotFound,

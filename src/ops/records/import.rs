@@ -3,7 +3,8 @@
 use crate::model::{
     DatasetName, Evidence, Manifest, Notice, Progress, SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
-use crate::records::{ConflictStrategy, DatasetManifest, Limits, ObservedAt};
+use crate::records::tape::Limits;
+use crate::records::{ConflictStrategy, DatasetManifest, ObservedAt, Redactor};
 use crate::store::{NewSnapshot, Store, Waiting, Writer};
 use crate::tree::Pages;
 
@@ -12,7 +13,7 @@ use super::dataset::{Dataset, days_of};
 use super::error::RecordsError;
 use super::plan::{Plan, Planner};
 use super::source::{RawRecord, Source};
-use super::stage::{BadLine, Reading, Redact, RedactedPlace};
+use super::stage::{BadLine, Reading, RedactedPlace};
 use crate::ops::owners::Owners;
 
 /// Records in a file unless a dataset says otherwise.
@@ -20,17 +21,9 @@ const CHUNK_SIZE: u32 = 1000;
 /// Bytes that decoded pages may take.
 const PAGE_BUDGET: u64 = 32 << 20;
 
-/// Makes what redacts by the policies of a dataset, with a key; nothing if they ask for none.
-pub type MakeRedactor<'a> = &'a dyn Fn(&DatasetManifest, [u8; 32]) -> Result<Option<Box<Redactor>>, RecordsError>;
-/// Redacts records.
-pub type Redactor = dyn Fn(
-        &crate::records::Record,
-        &mut crate::records::RecordParser,
-    ) -> Result<super::stage::Redaction, String>
-    + Sync;
-
 /// How records are imported.
-pub struct ImportOptions<'a> {
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
     /// Into which dataset.
     pub dataset: DatasetName,
     /// What a dataset that is made for them is like; nothing: one that is not there is an error.
@@ -41,8 +34,8 @@ pub struct ImportOptions<'a> {
     pub strict: bool,
     /// What is read of a record at most.
     pub limits: Limits,
-    /// What redacts.
-    pub redactor: MakeRedactor<'a>,
+    /// Redact, or do not, whatever the dataset says.
+    pub redact: Option<bool>,
     /// Wait for another writer.
     pub waiting: Waiting,
     /// Host, user and program.
@@ -51,12 +44,6 @@ pub struct ImportOptions<'a> {
     pub reason: Option<String>,
     /// Where the records come from, as paths.
     pub sources: Vec<Vec<u8>>,
-}
-
-impl std::fmt::Debug for ImportOptions<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ImportOptions({})", self.dataset)
-    }
 }
 
 /// What an import came to, or would come to.
@@ -221,8 +208,9 @@ impl<'a> Job<'a> {
     ) -> Result<(super::stage::Stage, DatasetManifest), RecordsError> {
         let manifest = self.manifest(options)?;
         let ids = self.store.keyring().ids();
-        let redactor = (options.redactor)(&manifest, ids.redaction())?;
-        let redact = redactor.as_deref().map(|redactor| redactor as Redact);
+        let redacts = options.redact.unwrap_or(manifest.redaction_policy.enabled);
+        let redactor = redacts.then(|| Redactor::new(&manifest.redaction_policy, ids.redaction())).transpose()?;
+        let redact = redactor.as_ref();
         let reading = Reading { ids, limits: options.limits, redact, today: self.today(), tmp, progress };
         let stage = reading.stage(source)?;
         if options.strict && stage.invalid > 0 {

@@ -29,6 +29,12 @@ impl KeyPath {
         Self::join(source, entity, &[&with_end(file_name(key))])
     }
 
+    /// Of a key in folders that are known by their names.
+    pub(super) fn below(source: &Name, entity: &Name, key: &str) -> Self {
+        let key = with_end(file_name(key));
+        Self([source.as_bytes(), entity.as_bytes(), &key].join(&0).into())
+    }
+
     /// Of a record without one.
     fn keyless(source: &str, entity: &str, hash: &RecordHash) -> Self {
         Self::join(source, entity, &[BY_HASH, format!("{hash}.json").as_bytes()])
@@ -78,7 +84,7 @@ fn with_end(mut name: Vec<u8>) -> Vec<u8> {
 
 /// A text as the name of a file: `/`, `%`, control characters and a dot in front as `%` and two digits for each byte; of a long one the
 /// first 200 bytes and half of its SHA-256. No two texts have the same name: a short one has no more than 200 bytes, a long one more.
-fn file_name(text: &str) -> Vec<u8> {
+pub(super) fn file_name(text: &str) -> Vec<u8> {
     let mut name = Vec::with_capacity(text.len());
     let mut cut = 0;
     for (at, c) in text.char_indices() {

@@ -4,19 +4,27 @@
 //! dry run makes the same plan and stops there. What is staged is sorted with what fits into memory, the rest in sealed files without a name.
 
 mod apply;
+mod archive;
+mod changes;
 mod dataset;
 mod error;
 mod groups;
 mod import;
 mod key;
 mod plan;
+mod query;
 mod sighting;
 mod source;
 mod stage;
+mod walk;
 
-pub use dataset::{Dataset, checked};
+pub use archive::{PackError, PackLines, pack_lines};
+pub use changes::{Changed, JsonChange, RecordDiff, text_of};
+pub use dataset::{Dataset, Key, checked};
 pub use error::RecordsError;
-pub use import::{ImportOptions, MakeRedactor, Nothing, Redactor, Report, import_records, rehearse_records};
+pub use import::{ImportOptions, Nothing, Report, import_records, rehearse_records};
 pub use plan::Conflict;
+pub use query::{JsonPath, NoPath, Query};
 pub use source::{Files, RawRecord, Source, Stream};
-pub use stage::{BadLine, Redact, RedactedPlace, Redaction};
+pub use stage::{BadLine, RedactedPlace};
+pub use walk::Lines;

@@ -48,7 +48,7 @@ pub struct Conflict {
 
 /// What becomes of all records of an import.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Records whose content is new, under a new key or none.
     pub inserted: u64,
     /// Records that won a conflict and are current now.
@@ -172,11 +172,11 @@ impl Planner<'_> {
     fn contents(&self, plan: &mut Plan, merge: &mut Merge) -> Result<(), RecordsError> {
         let mut index = self.dataset.map(Dataset::index).transpose()?;
         let mut asked = self.sorter();
-        let mut last: ([u8; 8], Vec<RecordPlace>) = Default::default();
+        let mut last: ([u8; 6], Vec<RecordPlace>) = Default::default();
         loop {
             self.go_on()?;
             let pairs = group(merge, NUMBER)?;
-            let Some((short, rest)) = pairs.first().and_then(|(key, _)| key.split_first_chunk::<8>()) else { break };
+            let Some((short, rest)) = pairs.first().and_then(|(key, _)| key.split_first_chunk::<6>()) else { break };
             let hash = &rest[..rest.len() - NUMBER];
             if let Some(index) = &mut index
                 && (last.0 != *short || last.1.is_empty())
@@ -238,13 +238,13 @@ impl Planner<'_> {
     fn seen(&self, plan: &mut Plan, observations: Sorter) -> Result<(), RecordsError> {
         let Some(dataset) = self.dataset else { return Ok(()) };
         let (mut index, mut asked) = (dataset.index()?, self.sorter());
-        let mut last: ([u8; 8], Vec<RecordPlace>) = Default::default();
+        let mut last: ([u8; 6], Vec<RecordPlace>) = Default::default();
         let observations = observations.sorted();
         let mut merge = observations.read().map_err(RecordsError::temporary)?;
         loop {
             self.go_on()?;
             let pairs = group(&mut merge, NUMBER)?;
-            let Some((short, rest)) = pairs.first().and_then(|(key, _)| key.split_first_chunk::<8>()) else { break };
+            let Some((short, rest)) = pairs.first().and_then(|(key, _)| key.split_first_chunk::<6>()) else { break };
             let hash = &rest[..rest.len() - NUMBER];
             if last.0 != *short || last.1.is_empty() {
                 last = (*short, places_of(&mut index, *short)?);
@@ -393,14 +393,14 @@ impl Plan {
     }
 
     /// A line for the index.
-    pub(super) fn add_to_index(&mut self, hash: [u8; 8], place: RecordPlace) -> Result<(), RecordsError> {
+    pub(super) fn add_to_index(&mut self, hash: [u8; 6], place: RecordPlace) -> Result<(), RecordsError> {
         let key = [&hash[..], &place_bytes(place)].concat();
         self.index.push(&key, &[]).map_err(RecordsError::temporary)
     }
 
     /// True if the import would change nothing.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.flags.iter().all(|flags| flags & (flag::NEW | flag::SIGHTING) == 0)
     }
 }

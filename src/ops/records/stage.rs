@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use crate::archives::{Records, Sorter, Spill};
 use crate::codec::IdKeys;
 use crate::model::Progress;
-use crate::records::{Limits, Record, RecordHash, RecordParser};
+use crate::records::tape::Limits;
+use crate::records::{Record, RecordHash, RecordParser, Redactor};
 
 use super::dataset::{days_of, sort};
 use super::error::RecordsError;
@@ -52,16 +53,11 @@ pub struct RedactedPlace {
     pub rule: String,
 }
 
-/// A record, and where in it what was replaced by which rule; nothing if nothing was.
-pub type Redaction = Option<(Record, Vec<(String, String)>)>;
-/// Redacts a record, or says why that cannot be done.
-pub type Redact<'a> = &'a (dyn Fn(&Record, &mut RecordParser) -> Result<Redaction, String> + Sync);
-
 /// How texts are read.
 pub(super) struct Reading<'a> {
     pub(super) ids: &'a IdKeys,
     pub(super) limits: Limits,
-    pub(super) redact: Option<Redact<'a>>,
+    pub(super) redact: Option<&'a Redactor>,
     /// The day of a record that does not say when it was observed.
     pub(super) today: i32,
     pub(super) tmp: &'a Path,
@@ -188,16 +184,21 @@ impl Reading<'_> {
         };
         let mut replaced = Vec::new();
         if let Some(redact) = self.redact {
-            match redact(&record, parser) {
+            match redact.apply(&record, parser) {
                 Ok(None) => {}
-                Ok(Some((redacted, places))) => {
-                    record = redacted;
-                    replaced = places
-                        .into_iter()
-                        .map(|(place, rule)| RedactedPlace { file: raw.file.to_string(), line: raw.line, place, rule })
-                        .collect();
+                Ok(Some(redacted)) => {
+                    record = redacted.record;
+                    let places = redacted.places.into_iter();
+                    let told = places.map(|place| RedactedPlace {
+                        file: raw.file.to_string(),
+                        line: raw.line,
+                        place: place.path.to_string(),
+                        rule: place.rule.to_string(),
+                    });
+                    replaced = told.collect();
                 }
-                Err(why) => {
+                Err(e) => {
+                    let why = e.to_string();
                     let line = if raw.file.is_empty() { raw.line.to_string() } else { format!("{}:{}", raw.file, raw.line) };
                     return Outcome::Failed(RecordsError::Redaction { line, why });
                 }
@@ -227,10 +228,10 @@ impl Reading<'_> {
 /// An id for an observation that has none: the same for the same line, so that it is known when it comes again.
 fn id_for(ids: &IdKeys, record: &Record) -> String {
     let line = record.line();
-    let (a, b) = (ids.record(b'i', line.as_bytes()), ids.record(b'j', line.as_bytes()));
     let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&a);
-    bytes[8..].copy_from_slice(&b);
+    for (part, sort) in bytes.chunks_mut(6).zip(*b"ijk") {
+        part.copy_from_slice(&ids.record(sort.to_ascii_uppercase(), line.as_bytes())[..part.len()]);
+    }
     // Version 8 of RFC 9562: made in a way of its own.
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
