@@ -177,7 +177,7 @@ impl<T: PageItem> MapBuilder<T> {
             return Err(StoreError::Refused("a folder holds more entries than a tree can".to_owned()));
         }
         let at = usize::from(level) - 1;
-        if self.levels.len() <= at {
+        while self.levels.len() <= at {
             self.levels.push(Level { children: Vec::new(), bytes: 0 });
         }
         let len = to_bytes(&child).len();

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::archives::{Records, Sorter, Spill};
 use crate::codec::IdKeys;
+use crate::format::MAX_CHUNK;
 use crate::model::Progress;
 use crate::records::tape::Limits;
 use crate::records::{Record, RecordHash, RecordParser, Redactor};
@@ -209,6 +210,9 @@ impl Reading<'_> {
         }
         let mut line = record.line();
         line.push('\n');
+        if line.len() > MAX_CHUNK {
+            return bad(format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20));
+        }
         let Some(sighting) = sighting_line(line.trim_end_matches('\n').as_bytes()) else {
             return Outcome::Failed(RecordsError::Died("writing a line"));
         };

@@ -5,6 +5,7 @@ use crate::store::{Item, StoreError};
 use crate::tree::{ContentPiece, ContentPieces, Step, Walk, content_pieces};
 
 use super::dataset::{Dataset, RECORDS, line_ranges};
+use super::key::BY_KEY;
 
 /// Gives the lines of a dataset, those of all versions, one by one. Memory: a group of lines.
 #[derive(Debug)]
@@ -21,7 +22,19 @@ impl Dataset {
     /// # Errors
     /// If the store cannot be read.
     pub fn lines(&self) -> Result<Lines, StoreError> {
-        let folder = self.pages().resolve(self.root(), RECORDS.as_bytes())?;
+        self.lines_in(RECORDS)
+    }
+
+    /// Those that stand under their keys, in the order of the keys' names.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn current_lines(&self) -> Result<Lines, StoreError> {
+        self.lines_in(BY_KEY)
+    }
+
+    fn lines_in(&self, folder: &str) -> Result<Lines, StoreError> {
+        let folder = self.pages().resolve(self.root(), folder.as_bytes())?;
         let tree = folder.as_ref().and_then(|found| found.entry.folder());
         let walk = tree.map(|tree| self.pages().walk(tree, 0)).transpose()?;
         Ok(Lines { dataset: self.clone(), walk, file: None, group: None })
@@ -43,8 +56,11 @@ impl Lines {
             }
             if let Some(pieces) = &mut self.file {
                 match pieces.next()? {
-                    Some(ContentPiece::Data { chunk, .. }) => {
+                    Some(ContentPiece::Data { chunk, skip, len }) => {
                         let item = self.dataset.pages().store().chunk(&chunk.id)?;
+                        let part = item.cut(skip as usize..skip as usize + len as usize);
+                        let short = || StoreError::damage(format!("chunk {}", chunk.id), "it is shorter than its list says");
+                        let item = part.ok_or_else(short)?;
                         let ranges = line_ranges(&item).into_iter();
                         self.group = Some((item, ranges));
                         continue;

@@ -3,6 +3,7 @@
 //! Whatever a file says of its sizes is looked at first (`pages`): the library makes room for what it is told.
 
 mod pages;
+mod write;
 
 use std::borrow::Cow;
 
@@ -16,6 +17,8 @@ use crate::records::json::Json;
 
 use super::rows::{Digest, Rows};
 use super::shown::short;
+
+pub use write::TableWriter;
 
 /// Bytes of all pages together, unpacked.
 const MAX_PLAIN: usize = 64 << 20;
