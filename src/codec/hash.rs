@@ -175,8 +175,9 @@ impl IdKeys {
     pub fn record(&self, sort: u8, what: &[u8]) -> [u8; 6] {
         let mut hasher = blake3::Hasher::new_keyed(&self.record);
         hasher.update(&[sort]).update(what);
-        let [a, b, c, d, e, f, ..] = *hasher.finalize().as_bytes();
-        [a, b, c, d, e, f]
+        let mut short = [0; 6];
+        short.copy_from_slice(&hasher.finalize().as_bytes()[..6]);
+        short
     }
 
     /// What ties redacted records to those before redaction.

@@ -299,7 +299,9 @@ fn file_body(file: FileBody) -> Result<FileBody, BincodeDecode> {
         Chunks::Whole => file.size,
         Chunks::List(list) => list.iter().map(|c| u64::from(c.len)).sum(),
         Chunks::Paged(_, counts) => counts.bytes,
-        Chunks::Part(chunk, from) if file.size > 0 && file.size <= u64::from(chunk.len.saturating_sub(*from)) => file.size,
+        Chunks::Part(chunk, from) if file.size > 0 && file.size <= u64::from(chunk.len.saturating_sub(*from)) => {
+            file.size
+        }
         Chunks::Part(..) => return Err(invalid("a part that its chunk has not")),
     };
     let holes = match &file.holes {

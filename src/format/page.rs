@@ -235,7 +235,8 @@ impl PageItem for RecordItem {
         (self.hash, self.place)
     }
     fn boundary((hash, place): &Self::Key) -> Vec<u8> {
-        [&hash[..], &place.file.to_be_bytes(), &place.part.to_be_bytes()].concat()
+        let day = place.day.cast_unsigned() ^ 1 << 31;
+        [&hash[..], &place.file.to_be_bytes(), &place.part.to_be_bytes(), &day.to_be_bytes()].concat()
     }
     fn counts(&self) -> RecordCounts {
         RecordCounts { items: 1 }

@@ -240,12 +240,7 @@ impl Writer {
     ///
     /// # Errors
     /// If it cannot be built or an earlier block could not be written.
-    pub fn put_pages_with(
-        &self,
-        content: &[u8],
-        pages: &[(PageId, u32)],
-        effort: Effort,
-    ) -> Result<(), StoreError> {
+    pub fn put_pages_with(&self, content: &[u8], pages: &[(PageId, u32)], effort: Effort) -> Result<(), StoreError> {
         self.put_with(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)), Some(effort))
     }
 

@@ -147,7 +147,8 @@ fn chunks_at(
             Source::List(Vec::from(&list[first..]).into_iter())
         }
         Chunks::Part(chunk, from) => {
-            let skip = u32::try_from(wanted).ok().and_then(|wanted| from.checked_add(wanted)).filter(|skip| *skip < chunk.len);
+            let skip =
+                u32::try_from(wanted).ok().and_then(|wanted| from.checked_add(wanted)).filter(|skip| *skip < chunk.len);
             return Ok((Source::List(Vec::new().into_iter()), skip.map(|skip| (*chunk, skip))));
         }
         Chunks::Paged(page, counts) => {
@@ -214,7 +215,12 @@ impl Pages {
     ///
     /// # Errors
     /// If a page cannot be loaded.
-    pub fn items_from(&self, page: &PageId, counts: &ChunkCounts, position: u64) -> Result<Items<ChunkRef>, StoreError> {
+    pub fn items_from(
+        &self,
+        page: &PageId,
+        counts: &ChunkCounts,
+        position: u64,
+    ) -> Result<Items<ChunkRef>, StoreError> {
         let mut items = self.items::<ChunkRef>(page, counts)?;
         let mut passed = 0;
         items.seek(|_, counts| {

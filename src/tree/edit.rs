@@ -120,7 +120,7 @@ mod tests {
 
     /// Names of different lengths: long ones fill pages before a boundary comes.
     fn name(n: u16) -> Name {
-        let long = "x".repeat(if n % 7 == 0 { 240 } else { 0 });
+        let long = "x".repeat(if n.is_multiple_of(7) { 240 } else { 0 });
         Name::new(format!("{n:05}{long}").as_bytes()).unwrap()
     }
 
@@ -128,7 +128,7 @@ mod tests {
         let mut file = entry(name(n).as_bytes(), Body::File(FileBody::empty()));
         file.mtime.seconds = time;
         // Some are so large that pages end by force.
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             file.body = Body::Symlink(vec![b'l'; 3000 + usize::from(n % 1000)].into());
         }
         file

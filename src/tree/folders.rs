@@ -131,7 +131,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{Counts, FileBody, PageId};
+    use crate::model::{Counts, Extent, FileBody, Holes, PageId};
     use crate::store::Waiting;
     use crate::tree::samples::{entry, new_store};
 
@@ -140,7 +140,8 @@ mod tests {
     }
 
     fn file(name: &str, size: u64) -> Entry {
-        entry(name.as_bytes(), Body::File(FileBody { size, ..FileBody::empty() }))
+        let holes = Holes::List(vec![Extent { offset: 0, len: size }]);
+        entry(name.as_bytes(), Body::File(FileBody { size, content: None, holes, ..FileBody::empty() }))
     }
 
     /// Puts files by their paths; those below `view` are in a view.

@@ -66,7 +66,8 @@ fn each_content_is_kept_once_and_each_observation() {
     let ran = import(&sandbox, &format!("{third}{third}"), &[]).ended(0);
     assert_eq!((counts(&ran), count(&sandbox)), ([0, 0, 2, 0, 0, 0], [2, 2, 2]));
     let log = json(&sandbox.larder(["records", "log", "a", "--json"]).ended(0));
-    let seen: Vec<_> = log["versions"][0]["sightings"].as_array().unwrap().iter().map(|s| &s["observed_at_utc"]).collect();
+    let seen: Vec<_> =
+        log["versions"][0]["sightings"].as_array().unwrap().iter().map(|s| &s["observed_at_utc"]).collect();
     assert_eq!(seen, ["2024-01-02T00:00:00+00:00", "2024-01-03T00:00:00+00:00"]);
     assert_eq!(log["versions"].as_array().unwrap().len(), 1);
     sandbox.larder(["verify", "--read-data"]).done();
@@ -93,7 +94,11 @@ fn conflicts_are_resolved_as_the_plan_says() {
             let parts: Vec<&str> = if apart { lines.split_inclusive('\n').collect() } else { vec![&lines] };
             let mut sums = [0; 6];
             for part in parts {
-                let foretold = if count_or_none(&sandbox) { Some(counts(&import(&sandbox, part, &["--conflict", how, "-n"]).ended(0))) } else { None };
+                let foretold = if count_or_none(&sandbox) {
+                    Some(counts(&import(&sandbox, part, &["--conflict", how, "-n"]).ended(0)))
+                } else {
+                    None
+                };
                 let told = counts(&import(&sandbox, part, &["--conflict", how]).ended(0));
                 assert!(foretold.is_none_or(|foretold| foretold == told), "a dry run tells the same");
                 (0..6).for_each(|at| sums[at] += told[at]);
@@ -157,7 +162,8 @@ fn versions_as_of_then() {
     let diff = json(&sandbox.larder(["records", "diff", "pages~2", "pages", "--json"]).ended(0));
     assert_eq!(diff["changed"][0]["changes"][0], serde_json::json!({"path": "/response", "before": "0", "after": "2"}));
     assert_eq!((diff["added"].as_array().unwrap().len(), diff["removed"].as_array().unwrap().len()), (0, 0));
-    let found = sandbox.larder(["records", "find", "pages", "--since", "2024-02-01", "--until", "2024-02-28", "--records"]);
+    let found =
+        sandbox.larder(["records", "find", "pages", "--since", "2024-02-01", "--until", "2024-02-28", "--records"]);
     assert_eq!(json(&found.ended(0))["response"], 1);
 }
 
@@ -165,13 +171,23 @@ fn versions_as_of_then() {
 #[test]
 fn a_dataset_says_what_holds_for_it() {
     let sandbox = Sandbox::with_store();
-    let init = ["records", "init", "pages", "--source", "wiki", "--entity", "page", "--owner", "ann", "--chunk-size", "2"];
-    sandbox.larder(init.iter().chain(&["--conflict", "prefer_existing", "--redact", "--redact-pattern", "n=number-[0-9]+"])).done();
+    let init =
+        ["records", "init", "pages", "--source", "wiki", "--entity", "page", "--owner", "ann", "--chunk-size", "2"];
+    sandbox
+        .larder(init.iter().chain(&[
+            "--conflict",
+            "prefer_existing",
+            "--redact",
+            "--redact-pattern",
+            "n=number-[0-9]+",
+        ]))
+        .done();
     sandbox.larder(init).refused(2, "already");
     let manifest = json(&sandbox.larder(["cat", "pages:manifest.json"]).ended(0));
     assert_eq!((&manifest["owner"], &manifest["chunk_size"]), (&"ann".into(), &2.into()));
     assert_eq!(count(&sandbox), [0, 0, 0]);
-    let lines = [("a", "\"number-7\""), ("b", "1"), ("c", "1"), ("a", "2")].map(|(k, v)| record(k, v, "2024-01-01T00:00:00Z"));
+    let lines =
+        [("a", "\"number-7\""), ("b", "1"), ("c", "1"), ("a", "2")].map(|(k, v)| record(k, v, "2024-01-01T00:00:00Z"));
     let ran = import(&sandbox, &lines.concat(), &[]).ended(0);
     assert_eq!(counts(&ran), [3, 0, 0, 1, 1, 0]);
     let kept = get(&sandbox, &["a"]);
@@ -188,7 +204,14 @@ fn packs_of_the_other_system() {
     for name in ["out-of-order", "nonfinite"] {
         let sandbox = Sandbox::with_store();
         let pack = vectors().join("datasets").join(name);
-        let ran = sandbox.larder(["records".as_ref(), "import".as_ref(), pack.as_os_str(), "--dataset".as_ref(), "pages".as_ref(), "--json".as_ref()]);
+        let ran = sandbox.larder([
+            "records".as_ref(),
+            "import".as_ref(),
+            pack.as_os_str(),
+            "--dataset".as_ref(),
+            "pages".as_ref(),
+            "--json".as_ref(),
+        ]);
         let told = counts(&ran.ended(0));
         let mut lines = Vec::new();
         for entry in walk(&pack.join("records")) {
@@ -203,7 +226,13 @@ fn packs_of_the_other_system() {
         }
         assert!(stored.iter().all(|line| lines.contains(line)), "{name}");
         let sightings = fs::read_to_string(target.join("sightings.ndjson")).unwrap_or_default();
-        let id = |line: &str| serde_json::from_str::<Value>(&line.replace("NaN", "0").replace("-Infinity", "0").replace("Infinity", "0")).unwrap()["exchange_id"].as_str().unwrap().to_owned();
+        let id = |line: &str| {
+            serde_json::from_str::<Value>(&line.replace("NaN", "0").replace("-Infinity", "0").replace("Infinity", "0"))
+                .unwrap()["exchange_id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
         let mut kept: Vec<_> = stored.iter().map(|line| id(line)).chain(sightings.lines().map(id)).collect();
         let mut ids: Vec<_> = lines.iter().map(|line| id(line)).collect();
         kept.sort();
@@ -232,7 +261,15 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn many_records_and_one_more() {
     let sandbox = Sandbox::with_store();
-    let many: String = (0..5000).map(|n| record(&format!("key {n}"), &format!("{{\"n\": {n}, \"text\": \"{}\"}}", "word ".repeat(20)), "2024-01-01T00:00:00Z")).collect();
+    let many: String = (0..5000)
+        .map(|n| {
+            record(
+                &format!("key {n}"),
+                &format!("{{\"n\": {n}, \"text\": \"{}\"}}", "word ".repeat(20)),
+                "2024-01-01T00:00:00Z",
+            )
+        })
+        .collect();
     assert_eq!(counts(&import(&sandbox, &many, &[]).ended(0)), [5000, 0, 0, 0, 0, 0]);
     let ran = import(&sandbox, &record("one more", "1", "2024-02-01T00:00:00Z"), &[]).ended(0);
     assert_eq!(counts(&ran), [1, 0, 0, 0, 0, 0]);
@@ -254,6 +291,34 @@ fn many_records_and_one_more() {
     sandbox.larder(["forget", "--keep-last", "1", "--dataset", "pages"]).done();
     sandbox.larder(["gc"]).done();
     sandbox.larder(["verify", "--read-data"]).done();
-    assert_eq!(get(&sandbox, &["key 77", "--hash", get(&sandbox, &["key 77"])["content_sha256"].as_str().unwrap()])["response"]["n"], 770);
+    assert_eq!(
+        get(&sandbox, &["key 77", "--hash", get(&sandbox, &["key 77"])["content_sha256"].as_str().unwrap()])["response"]
+            ["n"],
+        770
+    );
     assert_eq!(counts(&import(&sandbox, &changed, &[]).ended(0)), [0, 0, 5000, 0, 0, 0]);
+}
+
+/// The format page alone tells how to read a dataset: index, parts of chunks, blocks of lines.
+#[test]
+fn the_reader_made_from_the_format_page_reads_records() {
+    let sandbox = Sandbox::with_open_store();
+    let many: String = (0..3000u64)
+        .map(|n| {
+            let text = format!(
+                "{{\"n\": {n}, \"sum\": \"{:032x}\", \"t\": \"é\\n\"}}",
+                u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+            );
+            record(&format!("k{}/{n}", n % 7), &text, "2024-02-29T00:00:00Z")
+        })
+        .collect();
+    import(&sandbox, &many, &[]).done();
+    let again =
+        record("k0/0", "\"other\"", "2024-03-01T00:00:00Z") + &record("k1/1", "\"other\"", "2023-12-31T00:00:00Z");
+    let keyless = again.replace("\"natural_key\": \"k0/0\"", "\"natural_key\": null");
+    import(&sandbox, &format!("{again}{keyless}{}", many.replace("2024-02-29", "2024-03-02")), &[]).done();
+    assert_eq!(count(&sandbox), [3003, 3000, 3000]);
+    let mut reader = sandbox.client().command(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or("python3".into()));
+    reader.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader.py")).arg(sandbox.store()).arg("check");
+    Ran::of(&mut reader).done();
 }

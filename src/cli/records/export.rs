@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum, ValueHint};
 use crate::model::{Kind, Role};
 use crate::ops::records::{Dataset, JsonPath, Query, checked, text_of};
 use crate::packs::TableWriter;
-use crate::records::json::{Json, parse};
 use crate::records::RecordParser;
+use crate::records::json::{Json, parse};
 
 use super::super::context;
 use super::super::error::CliError;
@@ -146,7 +146,7 @@ fn pack(args: &ExportArgs, global: &Global, out: &Output) -> Result<Outcome, Cli
     let name = args.output.to_string_lossy().to_lowercase();
     let format = if name.ends_with(".zip.enc") {
         "zip.enc"
-    } else if name.ends_with(".zip") {
+    } else if FormatArg::of(&args.output) == FormatArg::Pack {
         "zip"
     } else {
         "dir"

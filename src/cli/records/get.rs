@@ -41,7 +41,7 @@ pub(super) struct GetArgs {
     /// As of a time, or as it is in a snapshot
     #[arg(long, value_name = "TIME|SNAP")]
     as_of: Option<String>,
-    /// The record with this content_sha256, be it current or not
+    /// The record with this `content_sha256`, be it current or not
     #[arg(long, value_name = "HASH")]
     hash: Option<RecordHash>,
 }

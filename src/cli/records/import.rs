@@ -17,10 +17,10 @@ use crate::records::{ConflictStrategy, DatasetManifest};
 use crate::store::Waiting;
 
 use super::super::context;
-use super::super::pack_input;
-use super::super::pack_keys::PasswordArgs;
 use super::super::error::CliError;
 use super::super::output::{Output, counted, short_id};
+use super::super::pack_input;
+use super::super::pack_keys::PasswordArgs;
 use super::super::progress::Bar;
 use super::super::snapshot::who;
 use super::super::stream::StandardInput;
@@ -55,7 +55,7 @@ pub(super) struct ImportArgs {
     /// Tell what would become of each record, by the plan that an import applies, and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// How conflicts are resolved: prefer_newest, prefer_incoming, prefer_existing, or fail [default: as the dataset says]
+    /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail [default: as the dataset says]
     #[arg(long, value_name = "HOW", value_parser = strategy)]
     conflict: Option<ConflictStrategy>,
     /// Import nothing if a line is no record
@@ -151,11 +151,7 @@ fn path_bytes(path: &Path) -> Vec<u8> {
 }
 
 /// The texts that are to be imported, and the manifest that lies beside them.
-fn open(
-    args: &ImportArgs,
-    global: &Global,
-    bar: &Bar,
-) -> Result<(Box<dyn Source>, Option<DatasetManifest>), CliError> {
+fn open(args: &ImportArgs, global: &Global, bar: &Bar) -> Result<(Box<dyn Source>, Option<DatasetManifest>), CliError> {
     let path = &args.from;
     let failed = |what: &str, e: io::Error| {
         let kind = if e.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
@@ -184,8 +180,8 @@ fn open(
     if is_archive(path, &mut file).map_err(|e| failed(&shown, e))? {
         let limits = crate::archives::Limits::default();
         let archive = pack_input::open(path, &args.password.keys(global), &limits, bar)?;
-        let (lines, manifest) = pack_lines(archive.opened, &limits, &std::env::temp_dir())
-            .map_err(|e| pack_input::failed(path, e))?;
+        let (lines, manifest) =
+            pack_lines(archive.opened, &limits, &std::env::temp_dir()).map_err(|e| pack_input::failed(path, e))?;
         let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
         let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{shown}: manifest.json: {e}")))?;
         return Ok((Box::new(lines), manifest));

@@ -41,7 +41,7 @@ pub(super) struct InitArgs {
     /// Whose it is
     #[arg(long, value_name = "NAME", default_value = "")]
     owner: String,
-    /// How conflicts are resolved: prefer_newest, prefer_incoming, prefer_existing, or fail
+    /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail
     #[arg(long, value_name = "HOW", value_parser = strategy, default_value = "prefer_newest")]
     conflict: ConflictStrategy,
     /// Redact what comes in: headers, query parameters, tokens and passwords

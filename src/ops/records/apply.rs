@@ -256,9 +256,9 @@ impl Applier<'_> {
         let mut merge = lines.read().map_err(RecordsError::temporary)?;
         let mut last = None;
         while let Some((key, _)) = merge.next().map_err(RecordsError::temporary)? {
-            let item = key.split_first_chunk::<6>().and_then(|(hash, rest)| {
-                Some(RecordItem { hash: *hash, place: place_from(rest)? })
-            });
+            let item = key
+                .split_first_chunk::<6>()
+                .and_then(|(hash, rest)| Some(RecordItem { hash: *hash, place: place_from(rest)? }));
             let item = item.ok_or(RecordsError::Died("a temporary file"))?;
             // Several of one hash may stand in one place.
             if last != Some(item) {

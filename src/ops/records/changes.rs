@@ -59,10 +59,8 @@ impl RecordDiff {
             Ok(found.map(|found| Entry { bits: Bits::default(), ..found.entry }))
         };
         let (before, after) = (folder(&old)?, folder(&new)?);
-        let empty = |other: &Entry| Entry {
-            body: crate::model::Body::Symlink(Box::from(&b"none"[..])),
-            ..other.clone()
-        };
+        let empty =
+            |other: &Entry| Entry { body: crate::model::Body::Symlink(Box::from(&b"none"[..])), ..other.clone() };
         let diff = match (&before, &after) {
             (None, None) => None,
             (Some(before), Some(after)) => Some(new.pages().diff(BY_KEY.as_bytes(), before, after)?),
@@ -126,7 +124,9 @@ fn content_changes(before: &Record, after: &Record) -> Result<Vec<JsonChange>, R
     for (name, before, after) in
         [("/request", &before.request, &after.request), ("/response", &before.response, &after.response)]
     {
-        let read = |text: &str| parse(text.as_bytes()).map(|json| text_free(&json)).map_err(|e| RecordsError::damage("a record", e));
+        let read = |text: &str| {
+            parse(text.as_bytes()).map(|json| text_free(&json)).map_err(|e| RecordsError::damage("a record", e))
+        };
         let (before, after) = (read(before.as_str())?, read(after.as_str())?);
         compare(&before, &after, name.to_owned(), &mut changes);
     }

@@ -1,12 +1,10 @@
 //! A record dataset as it is in a snapshot: what stands under a key, under a hash, and what was seen again.
 
 use crate::format::records_of;
-use crate::model::{
-    Chunks, Entry, FileBody, Manifest, RecordItem, RecordPlace, RecordsRef,
-};
+use crate::model::{Chunks, Entry, FileBody, Manifest, RecordItem, RecordPlace, RecordsRef};
 use crate::records::{DatasetManifest, Record, RecordHash, RecordParser};
 use crate::store::{Item, Store, StoreError};
-use crate::tree::{Lookup, Pages, content_pieces, ContentPiece};
+use crate::tree::{ContentPiece, Lookup, Pages, content_pieces};
 
 use super::error::RecordsError;
 use super::key::{BY_KEY, KeyPath, file_name};
@@ -106,7 +104,9 @@ impl Dataset {
                 ContentPiece::Data { chunk, skip, len } => {
                     let item = self.store().chunk(&chunk.id)?;
                     let part = item.get(skip as usize..skip as usize + len as usize);
-                    bytes.extend_from_slice(part.ok_or_else(|| StoreError::damage("a chunk list", "a chunk is shorter"))?);
+                    bytes.extend_from_slice(
+                        part.ok_or_else(|| StoreError::damage("a chunk list", "a chunk is shorter"))?,
+                    );
                 }
                 ContentPiece::Hole(_) => return Err(StoreError::damage("a file of a record dataset", "it has holes")),
             }
@@ -129,7 +129,8 @@ impl Dataset {
     /// The lines at a place.
     pub(super) fn lines_at(&self, place: RecordPlace) -> Result<Item, StoreError> {
         let path = file_path(place.file, place.day);
-        let missing = || StoreError::damage(String::from_utf8_lossy(&path).into_owned(), "it has not what the index says");
+        let missing =
+            || StoreError::damage(String::from_utf8_lossy(&path).into_owned(), "it has not what the index says");
         let found = self.pages.resolve(&self.root, &path)?.ok_or_else(missing)?;
         let file = found.entry.file().ok_or_else(missing)?;
         let chunk = match &file.chunks {
@@ -157,7 +158,8 @@ impl Dataset {
         let text = hash.to_string();
         for place in self.places(sort::CONTENT, hash.as_bytes())? {
             let lines = self.lines_at(place)?;
-            if let Some(line) = line_ranges(&lines).into_iter().find(|l| stated_hash(&lines[l.clone()]) == Some(&text)) {
+            if let Some(line) = line_ranges(&lines).into_iter().find(|l| stated_hash(&lines[l.clone()]) == Some(&text))
+            {
                 return Ok(lines.cut(line).map(|line| (place, line)));
             }
         }
@@ -346,9 +348,13 @@ mod tests {
 
     #[test]
     fn days_and_dates() {
-        for (date, days) in
-            [((1970, 1, 1), 0), ((2024, 2, 29), 19_782), ((1, 1, 1), -719_162), ((9999, 12, 31), 2_932_896), ((1969, 12, 31), -1)]
-        {
+        for (date, days) in [
+            ((1970, 1, 1), 0),
+            ((2024, 2, 29), 19_782),
+            ((1, 1, 1), -719_162),
+            ((9999, 12, 31), 2_932_896),
+            ((1969, 12, 31), -1),
+        ] {
             assert_eq!(days_of(date), days);
             assert_eq!(date_of(days), (i64::from(date.0), i64::from(date.1), i64::from(date.2)));
         }

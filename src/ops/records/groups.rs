@@ -44,11 +44,7 @@ pub(super) struct Blocks<'t, 's> {
 }
 
 impl<'t, 's> Blocks<'t, 's> {
-    pub(super) fn new(
-        writer: &'s Writer,
-        tasks: &'t rayon::Scope<'s>,
-        failed: &'s Mutex<Option<StoreError>>,
-    ) -> Self {
+    pub(super) fn new(writer: &'s Writer, tasks: &'t rayon::Scope<'s>, failed: &'s Mutex<Option<StoreError>>) -> Self {
         Self { writer, tasks, failed, tokens: bounded(BLOCKS), content: Vec::new(), chunks: Vec::new() }
     }
 
@@ -136,13 +132,7 @@ struct Open {
 
 impl<'a> Groups<'a> {
     /// `number`: of the newest file of records; `sightings`: how many chunks of sightings there are.
-    pub(super) fn new(
-        writer: &'a Writer,
-        tmp: &std::path::Path,
-        chunk_size: u32,
-        number: u64,
-        sightings: u32,
-    ) -> Self {
+    pub(super) fn new(writer: &'a Writer, tmp: &std::path::Path, chunk_size: u32, number: u64, sightings: u32) -> Self {
         Self {
             writer,
             chunk_size: chunk_size.max(1),

@@ -353,7 +353,8 @@ fn path_text(path: &KeyPath) -> String {
 }
 
 fn version(number: u64, value: &[u8]) -> Result<Version, RecordsError> {
-    let parted = value.split_first_chunk::<12>().and_then(|(instant, hash)| Some((*instant, *hash.first_chunk::<32>()?)));
+    let parted =
+        value.split_first_chunk::<12>().and_then(|(instant, hash)| Some((*instant, *hash.first_chunk::<32>()?)));
     let (instant, hash) = parted.ok_or(RecordsError::Died("a temporary file"))?;
     Ok(Version { instant, hash: RecordHash::from_bytes(hash), number: Some(number) })
 }

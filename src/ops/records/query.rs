@@ -136,6 +136,7 @@ impl JsonPath {
     }
 
     /// What stands there, the first of several.
+    #[must_use]
     pub fn first<'a, 'j>(&self, json: &'a Json<'j>) -> Option<&'a Json<'j>> {
         first(&self.steps, json)
     }
@@ -173,7 +174,9 @@ mod tests {
 
     #[test]
     fn paths_find_what_they_name() {
-        let json = parse(br#"{"response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": true, "no": null}}"#).unwrap();
+        let json =
+            parse(br#"{"response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": true, "no": null}}"#)
+                .unwrap();
         for (path, wanted) in [
             ("$", true),
             ("$.response.ok=true", true),

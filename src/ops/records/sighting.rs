@@ -5,10 +5,8 @@ use crate::codec::{digest, line_members};
 /// A line of `sightings.ndjson`, without its end: the hash of the content, and of the envelope what tells one observation from another. Nothing
 /// if the record's line is not as lines are written.
 pub(super) fn sighting_line(record: &[u8]) -> Option<Vec<u8>> {
-    let [hash, id, time, key, provenance] = line_members(
-        record,
-        ["content_sha256", "exchange_id", "observed_at_utc", "natural_key", "provenance"],
-    )?;
+    let [hash, id, time, key, provenance] =
+        line_members(record, ["content_sha256", "exchange_id", "observed_at_utc", "natural_key", "provenance"])?;
     let mut line = Vec::with_capacity(256);
     for part in [
         &b"{\"content_sha256\": "[..],

@@ -61,6 +61,9 @@ enum Form {
     Ended,
 }
 
+/// A line; nothing of one that is too long.
+struct Text(Option<Vec<u8>>);
+
 impl Stream {
     /// `file`: how lines of it are told; `what`: what it is called when it cannot be read.
     pub fn new(reader: impl Read + Send + 'static, file: &str, what: &str) -> Self {
@@ -87,8 +90,8 @@ impl Stream {
         Ok(self.reader.buffer())
     }
 
-    /// A line that is not blank; nothing instead of one that is too long.
-    fn line(&mut self) -> Result<Option<Option<Vec<u8>>>, RecordsError> {
+    /// A line that is not blank.
+    fn line(&mut self) -> Result<Option<Text>, RecordsError> {
         loop {
             let (mut line, mut long, mut ended) = (Vec::new(), false, false);
             while !ended {
@@ -115,14 +118,14 @@ impl Stream {
                 line.drain(..3);
             }
             if long || !line.trim_ascii().is_empty() {
-                return Ok(Some((!long).then_some(line)));
+                return Ok(Some(Text((!long).then_some(line))));
             }
         }
     }
 
     /// Tells the form by the first line that is not blank: a record a line, unless a list begins there, or an object that does not end there.
     fn begin(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        let Some(line) = self.line()? else { return Ok(None) };
+        let Some(Text(line)) = self.line()? else { return Ok(None) };
         let first = line.as_deref().unwrap_or_default().trim_ascii();
         let mut scan = Scan::default();
         let whole = first.iter().any(|b| scan.take(*b));
@@ -136,7 +139,7 @@ impl Stream {
         };
         // Read again, as the beginning of values.
         self.line -= 1;
-        let from = if self.form == Form::List { 1 } else { 0 };
+        let from = usize::from(self.form == Form::List);
         let again = [&first[from..], b"\n"].concat();
         let rest = std::mem::replace(&mut self.reader, BufReader::new(Box::new(io::empty())));
         self.reader = BufReader::with_capacity(BUFFER, Box::new(io::Cursor::new(again).chain(rest)));
@@ -188,7 +191,7 @@ impl Stream {
 
     /// Behind a list nothing stands; what does is no record.
     fn behind_list(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        let Some(line) = self.line()? else { return Ok(None) };
+        let Some(Text(line)) = self.line()? else { return Ok(None) };
         Ok(Some(self.raw(line.map(|line| [b"]", &line[..]].concat()), self.line)))
     }
 }
@@ -197,7 +200,7 @@ impl Source for Stream {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
         match self.form {
             Form::Unknown => self.begin(),
-            Form::Lines => Ok(self.line()?.map(|line| self.raw(line, self.line))),
+            Form::Lines => Ok(self.line()?.map(|Text(line)| self.raw(line, self.line))),
             Form::Values | Form::List => self.value(),
             Form::Ended => Ok(None),
         }
@@ -327,11 +330,14 @@ mod tests {
         gives("{\"a\": 1}\n\n{\"b\": \"}\"}", &[("{\"a\": 1}", 1), ("{\"b\": \"}\"}", 3)]);
         gives("\u{feff}{\"a\": 1}\nrubbish\n{}\n", &[("{\"a\": 1}", 1), ("rubbish", 2), ("{}", 3)]);
         gives("{\n \"a\": [1,\n2]\n}\n{\n}\n", &[("{\n \"a\": [1,\n2]\n}", 1), ("{\n}", 5)]);
-        gives("[{\"a\": \"\\\"]\"}, {},\n {\"b\": []}\n]\n", &[("{\"a\": \"\\\"]\"}", 1), ("{}", 1), ("{\"b\": []}", 2)]);
+        gives(
+            "[{\"a\": \"\\\"]\"}, {},\n {\"b\": []}\n]\n",
+            &[("{\"a\": \"\\\"]\"}", 1), ("{}", 1), ("{\"b\": []}", 2)],
+        );
         gives("[]", &[]);
         gives("\n[ ]\n \n", &[]);
         gives("[1, \"x\", {}]", &[("1", 1), ("\"x\"", 1), ("{}", 1)]);
-        gives("[{}", &[("{}", 1), ("[", 2)]);
+        gives("[{}", &[("{}", 1), ("[", 1)]);
         gives("[{}]\n{}\n", &[("{}", 1), ("]{}", 2)]);
         gives("{\"a\": 1", &[("{\"a\": 1", 1)]);
         gives("{}{}", &[("{}{}", 1)]);
@@ -356,7 +362,10 @@ mod tests {
             }
             found
         };
-        assert_eq!(all(dir.path()), [("a/c.ndjson".to_owned(), 1), ("a/c.ndjson".to_owned(), 2), ("b.json".to_owned(), 1)]);
+        assert_eq!(
+            all(dir.path()),
+            [("a/c.ndjson".to_owned(), 1), ("a/c.ndjson".to_owned(), 2), ("b.json".to_owned(), 1)]
+        );
         write("records/2024/2024-01-01/chunk-0001.ndjson", "{\n}\n");
         let chunk = "records/2024/2024-01-01/chunk-0001.ndjson".to_owned();
         assert_eq!(all(dir.path()), [(chunk.clone(), 1), (chunk, 2)]);

@@ -137,7 +137,8 @@ impl Reading<'_> {
             });
             let read = self.read_all(source, &batches);
             drop(batches);
-            let kept: Result<Stage, RecordsError> = keeping.join().map_err(|_| RecordsError::Died("keeping records"))?;
+            let kept: Result<Stage, RecordsError> =
+                keeping.join().map_err(|_| RecordsError::Died("keeping records"))?;
             // If keeping failed that is the cause; the reading found only that nobody listens.
             let kept = kept?;
             read.map(|()| kept)
@@ -178,7 +179,9 @@ impl Reading<'_> {
 
     fn read(&self, parser: &mut RecordParser, raw: RawRecord) -> Outcome {
         let bad = |reason: String| Outcome::Bad(BadLine { file: raw.file.to_string(), line: raw.line, reason });
-        let Some(text) = &raw.text else { return bad("it is longer than the 64 MiB that a record may have".to_owned()) };
+        let Some(text) = &raw.text else {
+            return bad("it is longer than the 64 MiB that a record may have".to_owned());
+        };
         let mut record = match parser.read(text.trim_ascii()) {
             Ok(record) => record,
             Err(e) => return bad(e.to_string()),
@@ -193,14 +196,15 @@ impl Reading<'_> {
                     let told = places.map(|place| RedactedPlace {
                         file: raw.file.to_string(),
                         line: raw.line,
-                        place: place.path.to_string(),
-                        rule: place.rule.to_string(),
+                        place: place.path,
+                        rule: place.rule,
                     });
                     replaced = told.collect();
                 }
                 Err(e) => {
                     let why = e.to_string();
-                    let line = if raw.file.is_empty() { raw.line.to_string() } else { format!("{}:{}", raw.file, raw.line) };
+                    let line =
+                        if raw.file.is_empty() { raw.line.to_string() } else { format!("{}:{}", raw.file, raw.line) };
                     return Outcome::Failed(RecordsError::Redaction { line, why });
                 }
             }

@@ -59,7 +59,8 @@ impl Lines {
                     Some(ContentPiece::Data { chunk, skip, len }) => {
                         let item = self.dataset.pages().store().chunk(&chunk.id)?;
                         let part = item.cut(skip as usize..skip as usize + len as usize);
-                        let short = || StoreError::damage(format!("chunk {}", chunk.id), "it is shorter than its list says");
+                        let short =
+                            || StoreError::damage(format!("chunk {}", chunk.id), "it is shorter than its list says");
                         let item = part.ok_or_else(short)?;
                         let ranges = line_ranges(&item).into_iter();
                         self.group = Some((item, ranges));
