@@ -21,7 +21,7 @@ pub use build::{MapBuilder, PageWriter, Shape};
 pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
 pub use diff::{Difference, TreeDiff, same_but_for_below};
 pub use edit::MapEditor;
-pub use flow::{Flow, Node, Part, Visit};
+pub use flow::{Flow, Node, Part, Visit, covers};
 pub use folder::{Listing, Numbered, Step, Walk, join};
 pub use folders::FolderEditor;
 pub use links::Links;
