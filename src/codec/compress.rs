@@ -28,6 +28,9 @@ impl Effort {
     /// as level 6, in four fifths of its time.
     pub const TINY: Self = Self { level: 5, min_match: Some(6) };
 
+    /// For lines of records without their digests: a fifteenth smaller than at level 5, and still quicker than what makes the lines.
+    pub const LINES: Self = Self::level(9);
+
     /// One of zstd's levels.
     #[must_use]
     pub const fn level(level: i32) -> Self {

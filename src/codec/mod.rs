@@ -11,6 +11,7 @@ mod gzip;
 mod hash;
 mod identity;
 mod legacy;
+mod lines;
 mod parts;
 mod password;
 mod seal;
@@ -33,6 +34,7 @@ pub use hash::{
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use legacy::{Bzip2Reader, XzReader};
+pub use lines::{index_lines, line_members};
 pub use password::{Password, PasswordError, PasswordReader, PasswordWriter};
 pub use seal::{Class, DataKey, ScratchKey, SealError, random_bytes};
 pub use sealed_stream::{AgeForm, SealReader, SealWriter, Sealed, age_form, unarmoured_stream};
