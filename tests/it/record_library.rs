@@ -74,7 +74,7 @@ fn what_is_written_is_read() {
     assert_eq!(counts(&report), [0, 1, 1, 1, 0]);
 
     let mut reader = RecordReader::newest(&open(&sandbox), &pages()).unwrap();
-    assert_eq!((reader.counts().contents, reader.counts().keys, reader.counts().sightings), (3, 1, 1));
+    assert_eq!((reader.counts().records, reader.counts().keys, reader.counts().sightings), (3, 1, 1));
     assert_eq!(reader.manifest().unwrap().source_system, "wiki");
     let current = reader.current("wiki", "page", "Ada").unwrap().unwrap();
     assert_eq!((current.line(), current.verified()), (new.line(), Verified::Same));
