@@ -89,6 +89,8 @@ type Sum = flate2::Crc;
 impl<W: Write> GzipWriter<W> {
     /// Levels that may be asked for.
     pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=9;
+    /// A sixth less work than the 6 that gzip uses, for half a percent more bytes (Linux sources).
+    pub const DEFAULT_LEVEL: i32 = 5;
 
     /// A member that goes to `out`. `threads`: at least one, beside that which writes.
     ///
