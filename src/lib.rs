@@ -11,7 +11,7 @@
 //! | [`ops`] | one verb a file: capture, restore, verify … |
 //! | [`archives`] | archives as bytes: members, limits |
 //! | [`view`] | a read-only file system over trees |
-//! | [`records`] | JSON of other systems without loss, canonical forms, the evidence chain |
+//! | [`records`] | JSON of other systems without loss, canonical forms, the evidence chain, exchange records, redaction |
 //! | [`snapshots`] | what snapshots are called |
 //! | [`tree`] | folders, chunk lists, hole maps, hard links as sorted maps in pages |
 //! | [`store`] | durable and atomic: the database, the log, keys in use |

@@ -21,6 +21,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export", "import", "unpack"]),
     ("Keep", &["forget", "hold", "release", "policy"]),
+    ("Records", &["records"]),
     ("Care", &["verify", "gc", "repair", "heal", "key"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
@@ -44,6 +45,7 @@ const STATUSES: &[(&str, &[u8])] = &[
     ("heal", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("repair", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("key", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
+    ("records", &[0, 1, 2, 3, 10]),
     ("config", &[0, 1, 2]),
     ("schema", &[0, 1, 2]),
     ("completions", &[0, 1, 2]),

@@ -47,6 +47,7 @@ mod place;
 mod policy;
 mod profile;
 mod progress;
+mod records;
 mod rehearsal;
 mod repair;
 mod report;
@@ -171,6 +172,7 @@ enum Command {
     Repair(repair::RepairArgs),
     Heal(heal::HealArgs),
     Key(key::KeyArgs),
+    Records(records::RecordsArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -207,6 +209,7 @@ impl Command {
             Self::Repair(args) => repair::run(&args, global, out),
             Self::Heal(args) => heal::run(&args, global, out),
             Self::Key(args) => key::run(&args, global, out),
+            Self::Records(args) => records::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

@@ -12,14 +12,14 @@ use super::events::{Event, FailureJson};
 use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
-    Outcome, changes, diff, export, find, gc, heal, history, hold, import, init, key, list, ls, mount, policy, repair,
-    show_config, snapshot_json, stats, unpack, verdicts, verify_pack, why,
+    Outcome, changes, diff, export, find, gc, heal, history, hold, import, init, key, list, ls, mount, policy, records,
+    repair, show_config, snapshot_json, stats, unpack, verdicts, verify_pack, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
 ///
 /// Draft 2020-12. Without a name the names are listed. What a command prints is one JSON value, on one line; of `ls`, `diff`, `find`,
-/// `history`, `restore`, `forget`, `hold`, `release`, `policy` and `snapshot --dry-run` it is one value for each line. A failure prints a value of the schema `error` (in a
+/// `history`, `restore`, `forget`, `hold`, `release`, `policy`, `records canon`, `records hash` and `snapshot --dry-run` it is one value for each line. A failure prints a value of the schema `error` (in a
 /// listing, on the last line) and the exit status tells its sort. `pack` is the manifest.json of a pack. `progress` is what --progress json writes to standard error, a value
 /// a line. Members may be added by later versions; none is taken away or changes its meaning.
 #[derive(Debug, Args)]
@@ -63,6 +63,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("repair", schema_of::<repair::RepairJson>),
     ("heal", schema_of::<heal::HealJson>),
     ("key", schema_of::<key::KeyReportJson>),
+    ("records", schema_of::<records::RecordsReportJson>),
     ("config", schema_of::<show_config::ConfigJson>),
     ("pack", schema_of::<PackManifest>),
     ("schema", schema_of::<Vec<String>>),

@@ -70,6 +70,13 @@ pub fn commitment(id_key: &[u8; 32]) -> [u8; 32] {
     blake3::derive_key("larder v1 id key commitment", id_key)
 }
 
+/// What ties a redacted record to the one before, whose content had this SHA-256: whoever has the key can tell that one when it is shown,
+/// nobody can find it by trying who has not.
+#[must_use]
+pub fn commit_to_record(key: &[u8; 32], content: &[u8; 32]) -> [u8; 32] {
+    keyed(key, content)
+}
+
 /// The id key of unencrypted stores.
 #[must_use]
 pub fn public_id_key() -> [u8; 32] {

@@ -27,8 +27,8 @@ pub use compress::{CompressError, Effort, FrameReader, FrameWriter, SeekableWrit
 pub use cut::Cutter;
 pub use gzip::{DEFLATE_WINDOW, GzipReader, GzipWriter, deflate_part, deflate_whole};
 pub use hash::{
-    Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commitment, digest, public_id_key,
-    public_seed,
+    Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commit_to_record, commitment, digest,
+    public_id_key, public_seed,
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use legacy::{Bzip2Reader, XzReader};

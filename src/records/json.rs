@@ -6,12 +6,17 @@
 
 use std::borrow::Cow;
 
+use super::quoted::quoted;
+pub use super::tape::JsonError;
+use super::tape::{Limits, Sort, Tape, Value};
+
 /// Values in values that are read; Python's reader, which wrote most of what is read here, stops a little below it.
 pub const MAX_DEPTH: usize = 1000;
 /// Bytes of a text that is read.
 pub const MAX_BYTES: usize = 32 << 20;
 /// Bytes that the values of a text may take in memory, its strings without escapes not counted.
 const MAX_MEMORY: usize = 64 << 20;
+const TOO_MANY: &str = "it holds more values than fit into the memory that is granted";
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,248 +35,47 @@ pub enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
-/// Why a text is not read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} (line {line}, column {column})")]
-pub struct JsonError {
-    /// What is wrong.
-    pub what: &'static str,
-    /// Where, from 1.
-    pub line: usize,
-    /// The byte in that line, from 1.
-    pub column: usize,
-}
-
 /// Reads a text that holds one value.
 ///
 /// # Errors
 /// If it is no JSON (RFC 8259, or a bare `NaN`, `Infinity`, `-Infinity`), not UTF-8, holds half of a surrogate pair, or is too long, deep or large.
 pub fn parse(bytes: &[u8]) -> Result<Json<'_>, JsonError> {
-    if bytes.len() > MAX_BYTES {
-        return Err(JsonError { what: "it is longer than the 32 MiB that are read", line: 1, column: 1 });
-    }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(e) => return Err(JsonError::at(bytes, e.valid_up_to(), "it is not UTF-8")),
-    };
-    let mut reader = Reader { text, at: 0, depth: 0, memory: 0 };
-    let value = reader.value().and_then(|value| {
-        reader.space();
-        if reader.at == text.len() { Ok(value) } else { Err("something stands behind the value") }
-    });
-    value.map_err(|what| JsonError::at(bytes, reader.at, what))
+    let mut tape = Tape::default();
+    let root =
+        tape.read(bytes, &Limits { depth: MAX_DEPTH, bytes: MAX_BYTES, values: MAX_MEMORY / size_of::<Json>() })?;
+    let mut granted = MAX_MEMORY;
+    tree(root, &mut granted).ok_or(JsonError { what: TOO_MANY.into(), line: 1, column: 1 })
 }
 
-impl JsonError {
-    fn at(bytes: &[u8], at: usize, what: &'static str) -> Self {
-        let before = &bytes[..at];
-        let line = before.split(|b| *b == b'\n').count();
-        let column = at - before.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1) + 1;
-        Self { what, line, column }
-    }
-}
-
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    depth: usize,
-    memory: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+/// The tree of a value, as long as the memory that is granted holds it.
+fn tree<'t>(value: Value<'t, '_>, granted: &mut usize) -> Option<Json<'t>> {
+    Some(match value.sort() {
+        Sort::Null => Json::Null,
+        Sort::True => Json::Bool(true),
+        Sort::False => Json::Bool(false),
+        Sort::Whole | Sort::Fraction | Sort::NotFinite => Json::Number(value.raw().into()),
+        Sort::Text => {
+            let text = value.text()?;
+            *granted = granted.checked_sub(if value.is_escaped() { text.len() } else { 0 })?;
+            Json::Text(text)
         }
-    }
-
-    fn takes(&mut self, word: &str) -> bool {
-        let found = self.text[self.at..].starts_with(word);
-        self.at += if found { word.len() } else { 0 };
-        found
-    }
-
-    fn charge(&mut self, bytes: usize) -> Result<(), &'static str> {
-        self.memory += bytes;
-        if self.memory > MAX_MEMORY {
-            Err("it holds more values than fit into the memory that is granted")
-        } else {
-            Ok(())
-        }
-    }
-
-    fn value(&mut self) -> Result<Json<'a>, &'static str> {
-        self.space();
-        let value = match self.peek().ok_or("it ends where a value is due")? {
-            b'n' if self.takes("null") => Json::Null,
-            b't' if self.takes("true") => Json::Bool(true),
-            b'f' if self.takes("false") => Json::Bool(false),
-            b'N' if self.takes("NaN") => Json::Number("NaN".into()),
-            b'I' if self.takes("Infinity") => Json::Number("Infinity".into()),
-            b'-' if self.takes("-Infinity") => Json::Number("-Infinity".into()),
-            b'-' | b'0'..=b'9' => self.number()?,
-            b'"' => Json::Text(self.text()?),
-            b'[' => self.nested(Self::list)?,
-            b'{' => self.nested(Self::object)?,
-            _ => return Err("no value begins so"),
-        };
-        Ok(value)
-    }
-
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Json<'a>, &'static str>) -> Result<Json<'a>, &'static str> {
-        if self.depth == MAX_DEPTH {
-            return Err("it is nested more than 1000 deep");
-        }
-        self.depth += 1;
-        self.at += 1;
-        let value = read(self)?;
-        self.depth -= 1;
-        Ok(value)
-    }
-
-    /// True if another element follows, false behind the last.
-    fn more(&mut self, first: bool, close: u8) -> Result<bool, &'static str> {
-        self.space();
-        match self.peek() {
-            Some(b) if b == close => {
-                self.at += 1;
-                Ok(false)
+        Sort::List => {
+            let mut list = Vec::new();
+            for item in value.items() {
+                *granted = granted.checked_sub(size_of::<Json>())?;
+                list.push(tree(item, granted)?);
             }
-            Some(_) if first => Ok(true),
-            Some(b',') => {
-                self.at += 1;
-                Ok(true)
+            Json::List(list)
+        }
+        Sort::Object => {
+            let mut members = Vec::new();
+            for (name, value) in value.members() {
+                *granted = granted.checked_sub(size_of::<(Cow<str>, Json)>())?;
+                members.push((name.text()?, tree(value, granted)?));
             }
-            Some(_) => Err("a comma or the end of the list or object is due"),
-            None => Err("it ends within a list or object"),
+            Json::Object(members)
         }
-    }
-
-    fn list(&mut self) -> Result<Json<'a>, &'static str> {
-        let mut list = Vec::new();
-        while self.more(list.is_empty(), b']')? {
-            self.charge(size_of::<Json>())?;
-            list.push(self.value()?);
-        }
-        Ok(Json::List(list))
-    }
-
-    fn object(&mut self) -> Result<Json<'a>, &'static str> {
-        let mut members = Vec::new();
-        while self.more(members.is_empty(), b'}')? {
-            self.charge(size_of::<(Cow<str>, Json)>())?;
-            self.space();
-            if self.peek() != Some(b'"') {
-                return Err("a name in quotes is due");
-            }
-            let name = self.text()?;
-            self.space();
-            if !self.takes(":") {
-                return Err("a colon is due");
-            }
-            members.push((name, self.value()?));
-        }
-        Ok(Json::Object(members))
-    }
-
-    fn number(&mut self) -> Result<Json<'a>, &'static str> {
-        let from = self.at;
-        self.takes("-");
-        if !self.takes("0") {
-            self.digits()?;
-        }
-        if self.takes(".") {
-            self.digits()?;
-        }
-        if self.takes("e") || self.takes("E") {
-            let _signed = self.takes("+") || self.takes("-");
-            self.digits()?;
-        }
-        Ok(Json::Number(self.text[from..self.at].into()))
-    }
-
-    fn digits(&mut self) -> Result<(), &'static str> {
-        let from = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == from { Err("a digit is due") } else { Ok(()) }
-    }
-
-    /// A string, from its first quote on.
-    fn text(&mut self) -> Result<Cow<'a, str>, &'static str> {
-        self.at += 1;
-        let mut unescaped: Option<String> = None;
-        loop {
-            let from = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..0x20)) {
-                self.at += 1;
-            }
-            let plain = &self.text[from..self.at];
-            if let Some(text) = &mut unescaped {
-                text.push_str(plain);
-            }
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    self.charge(unescaped.as_ref().map_or(0, String::len))?;
-                    return Ok(unescaped.map_or(Cow::Borrowed(plain), Cow::Owned));
-                }
-                Some(b'\\') => {
-                    let c = self.escape()?;
-                    unescaped.get_or_insert_with(|| plain.to_owned()).push(c);
-                }
-                Some(_) => return Err("a control character stands in a string"),
-                None => return Err("it ends within a string"),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, &'static str> {
-        self.at += 1;
-        let letter = self.peek().ok_or("it ends within a string")?;
-        let c = match letter {
-            b'"' | b'\\' | b'/' => char::from(letter),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => return self.unicode(),
-            _ => return Err("no escape is written so"),
-        };
-        self.at += 1;
-        Ok(c)
-    }
-
-    /// `uXXXX`, or two of them for a surrogate pair.
-    fn unicode(&mut self) -> Result<char, &'static str> {
-        const HALF: &str = "half of a surrogate pair is no character";
-        self.at += 1;
-        let first = self.four()?;
-        if !(0xd800..0xe000).contains(&first) {
-            return char::from_u32(first).ok_or(HALF);
-        }
-        if first >= 0xdc00 || !self.takes("\\u") {
-            return Err(HALF);
-        }
-        let second = self.four()?;
-        if !(0xdc00..0xe000).contains(&second) {
-            return Err(HALF);
-        }
-        char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(HALF)
-    }
-
-    fn four(&mut self) -> Result<u32, &'static str> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
-        let digits = digits.and_then(|d| std::str::from_utf8(d).ok()).ok_or("four hexadecimal digits are due")?;
-        self.at += 4;
-        u32::from_str_radix(digits, 16).map_err(|_| "four hexadecimal digits are due")
-    }
+    })
 }
 
 impl<'a> Json<'a> {
@@ -320,11 +124,19 @@ impl<'a> Json<'a> {
     #[must_use]
     pub fn indented(&self) -> String {
         let mut out = String::new();
-        self.indent(0, &mut out);
+        self.indent(0, ascii, &mut out);
         out
     }
 
-    fn indent(&self, depth: usize, out: &mut String) {
+    /// The same, what is not ASCII as it is.
+    #[must_use]
+    pub fn indented_unescaped(&self) -> String {
+        let mut out = String::new();
+        self.indent(0, |text, out| quoted(text, &mut |piece| out.push_str(piece)), &mut out);
+        out
+    }
+
+    fn indent(&self, depth: usize, text_of: fn(&str, &mut String), out: &mut String) {
         let line = |out: &mut String, depth: usize| {
             out.push('\n');
             out.extend(std::iter::repeat_n("  ", depth));
@@ -333,7 +145,7 @@ impl<'a> Json<'a> {
             Self::Null => out.push_str("null"),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Number(text) => out.push_str(text),
-            Self::Text(text) => ascii(text, out),
+            Self::Text(text) => text_of(text, out),
             Self::List(list) if list.is_empty() => out.push_str("[]"),
             Self::Object(members) if members.is_empty() => out.push_str("{}"),
             Self::List(list) => {
@@ -341,7 +153,7 @@ impl<'a> Json<'a> {
                 for (n, value) in list.iter().enumerate() {
                     out.push_str(if n == 0 { "" } else { "," });
                     line(out, depth + 1);
-                    value.indent(depth + 1, out);
+                    value.indent(depth + 1, text_of, out);
                 }
                 line(out, depth);
                 out.push(']');
@@ -351,9 +163,9 @@ impl<'a> Json<'a> {
                 for (n, (name, value)) in members.iter().enumerate() {
                     out.push_str(if n == 0 { "" } else { "," });
                     line(out, depth + 1);
-                    ascii(name, out);
+                    text_of(name, out);
                     out.push_str(": ");
-                    value.indent(depth + 1, out);
+                    value.indent(depth + 1, text_of, out);
                 }
                 line(out, depth);
                 out.push('}');
@@ -437,7 +249,7 @@ mod tests {
         let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
         let deep = move || (parse(&nested(MAX_DEPTH)).is_ok(), parse(&nested(1_000_000)).unwrap_err().what);
         let ran = std::thread::Builder::new().stack_size(2 << 20).spawn(deep).unwrap().join().unwrap();
-        assert_eq!(ran, (true, "it is nested more than 1000 deep"));
+        assert_eq!(ran, (true, "it is nested more than 1000 deep".into()));
         let many = [&b"["[..], &b"1,".repeat(8 << 20), b"1]"].concat();
         assert!(parse(&many).unwrap_err().what.contains("memory"));
         assert!(parse(&vec![b' '; MAX_BYTES + 1]).unwrap_err().what.contains("longer"));

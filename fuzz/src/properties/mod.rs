@@ -5,6 +5,7 @@
 //! without any such is noticed.
 
 mod archives;
+mod exchange;
 mod files;
 mod packs;
 mod records;
@@ -31,6 +32,7 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("detail", stored::detail),
     ("entry", stored::entry),
     ("epoch_record", stored::epoch_record),
+    ("exchange_form", exchange::exchange_form),
     ("header", stored::header),
     ("identities", words::identities),
     ("ignore_file", words::ignore_file),
@@ -50,6 +52,8 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("parquet", records::parquet),
     ("pin", files::pin),
     ("places", stored::places),
+    ("record_line", exchange::record_line),
+    ("redaction", exchange::redaction),
     ("rocksdb_log", files::rocksdb_log),
     ("rocksdb_table", files::rocksdb_table),
     ("seal_block", sealed::seal_block),

@@ -1,9 +1,8 @@
-//! Canonical forms of JSON: one text for one value, to be hashed.
-//!
-//! [`jcs`] is RFC 8785: names sorted by UTF-16 code units, numbers as ECMAScript prints them, strings as they are (no normal form of
+//! RFC 8785: names sorted by UTF-16 code units, numbers as ECMAScript prints them, strings as they are (no normal form of
 //! Unicode). What it has no text for is an error, never an approximation.
 
-use super::json::Json;
+use super::super::json::Json;
+use super::super::quoted::quoted;
 
 /// Why a value has no canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +27,7 @@ pub fn jcs(value: &Json, out: &mut dyn FnMut(&str)) -> Result<(), CanonicalError
         Json::Null => out("null"),
         Json::Bool(value) => out(if *value { "true" } else { "false" }),
         Json::Number(text) => out(&number(text)?),
-        Json::Text(text) => string(text, out),
+        Json::Text(text) => quoted(text, out),
         Json::List(list) => {
             out("[");
             for (n, value) in list.iter().enumerate() {
@@ -46,7 +45,7 @@ pub fn jcs(value: &Json, out: &mut dyn FnMut(&str)) -> Result<(), CanonicalError
             out("{");
             for (n, (name, value)) in members.into_iter().enumerate() {
                 out(if n == 0 { "" } else { "," });
-                string(name, out);
+                quoted(name, out);
                 out(":");
                 jcs(value, out)?;
             }
@@ -54,29 +53,6 @@ pub fn jcs(value: &Json, out: &mut dyn FnMut(&str)) -> Result<(), CanonicalError
         }
     }
     Ok(())
-}
-
-fn string(text: &str, out: &mut dyn FnMut(&str)) {
-    out("\"");
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escaped = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            8 => "\\b",
-            9 => "\\t",
-            10 => "\\n",
-            12 => "\\f",
-            13 => "\\r",
-            0..0x20 => &format!("\\u{byte:04x}"),
-            _ => continue,
-        };
-        out(&text[plain..at]);
-        out(escaped);
-        plain = at + 1;
-    }
-    out(&text[plain..]);
-    out("\"");
 }
 
 fn number(text: &str) -> Result<String, CanonicalError> {
@@ -101,7 +77,7 @@ fn ecmascript(x: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::parse;
+    use super::super::super::json::parse;
     use super::*;
 
     fn canonical(text: &str) -> Result<String, CanonicalError> {

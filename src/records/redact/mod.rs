@@ -1,0 +1,289 @@
+//! Secrets taken out of records before they are stored.
+//!
+//! What counts as secret, whatever the policy:
+//!
+//! * the value of a header that holds one (`Authorization`, `Cookie` …, and those of the policy), at any depth of request and response: as a
+//!   member, as a pair, as `{"name": …, "value": …}`, in a list of names and values in turn, as a line of a text;
+//! * the value of a member whose name ends like `password`, `secret`, `api_key`, `access_token` …;
+//! * in any text: the user's part of a URL, parameters of a query, JWTs and JWEs, keys of clouds, bearer tokens, private keys, what is
+//!   assigned to something that is called like a secret.
+//!
+//! Patterns of the policy come on top: names of patterns that are known (`email`, `ipv4`, `credit_card`, `iban`, `us_ssn`) or regular
+//! expressions, letter case not counting. They are compiled to automata: no pattern can take more than linear time for a search, none is
+//! compiled to more than 256 KiB, and one that has worked on a record for longer than its limit makes the record an error. Such a record is
+//! not to be stored.
+//!
+//! Each secret becomes `[REDACTED]`. Doing it twice changes nothing more. Names of members are searched too, since tokens are used as keys;
+//! where two would become equal they are numbered.
+
+mod names;
+mod patterns;
+mod walk;
+
+use std::time::Duration;
+
+use super::dataset_manifest::RedactionPolicy;
+use super::json::{Json, parse};
+use super::record::{JsonText, Record, RecordError, RecordParser};
+use super::tape::{JsonError, Limits, Tape};
+use crate::codec::commit_to_record;
+use names::{Names, Within};
+use patterns::{Clock, Patterns};
+use walk::{Found, Walk};
+
+/// What stands where a secret was.
+pub const MARK: &str = "[REDACTED]";
+
+/// How many places are told of a record, at most.
+const TOLD: usize = 100;
+
+/// Why a policy cannot be obeyed, or a record cannot be redacted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedactError {
+    /// A pattern of the policy is none.
+    #[error("the pattern {pattern:?} is no pattern that can be used: {why}")]
+    Pattern {
+        /// As the policy has it.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A pattern took too long.
+    #[error("the pattern {pattern} took longer than {limit:?}")]
+    TooSlow {
+        /// Its name.
+        pattern: String,
+        /// What it may take.
+        limit: Duration,
+    },
+    /// What is left is no record: with marks in it, it is larger than may be.
+    #[error("redacted, {0}")]
+    Unreadable(#[from] RecordError),
+    /// A part of it cannot be read.
+    #[error("a part of it is not read: {0}")]
+    Part(#[from] JsonError),
+}
+
+/// A place where something was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As a JSON pointer (RFC 6901) into the record.
+    pub path: String,
+    /// What found it: `header`, `member`, or the name of a pattern.
+    pub rule: String,
+}
+
+/// A record without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redacted {
+    /// It. Its hash is that of what is left.
+    pub record: Record,
+    /// Where something was replaced, the first hundred places.
+    pub places: Vec<Place>,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// Takes secrets out of records, by a policy.
+///
+/// ```
+/// use larder::records::{Pattern, Record, RecordParser, RedactionPolicy, Redactor};
+///
+/// let mut policy = RedactionPolicy::default();
+/// policy.patterns.push(Pattern { name: Some("ticket".into()), pattern: "TCK-[0-9]+".into() });
+/// let redactor = Redactor::new(&policy, [7; 32])?;
+/// let line = r#"{"exchange_type": "http", "source_system": "s", "entity_type": "e",
+///     "request": {"url": "https://me:pw@x/?api_key=abc&q=1", "headers": {"Authorization": "Basic abc"}},
+///     "response": "see TCK-17"}"#;
+/// let mut parser = RecordParser::default();
+/// let record = parser.read(line.as_bytes())?;
+/// let redacted = redactor.apply(&record, &mut parser)?.expect("there are secrets");
+/// assert_eq!(
+///     redacted.record.request.as_str(),
+///     r#"{"url": "https://[REDACTED]@x/?api_key=[REDACTED]&q=1", "headers": {"Authorization": "[REDACTED]"}}"#
+/// );
+/// assert_eq!(redacted.record.response.as_str(), r#""see [REDACTED]""#);
+/// assert_eq!(
+///     redacted.record.redactions_applied.as_str(),
+///     r#"["pattern:ticket", "request_headers", "request_secrets", "response_secrets"]"#
+/// );
+/// // It has a hash of its own, and is tied to what it was by whoever has the key.
+/// assert_ne!(redacted.record.content_sha256, record.content_sha256);
+/// assert_eq!(redacted.record.original_commitment, Some(redactor.commitment(record.content_sha256)));
+/// assert_eq!(redactor.apply(&redacted.record, &mut parser)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Redactor {
+    names: Names,
+    patterns: Patterns,
+    limit: Duration,
+    key: SecretKey,
+}
+
+/// The key of commitments; not shown.
+struct SecretKey([u8; 32]);
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey")
+    }
+}
+
+/// What was found in a record, by where: names for `redactions_applied`.
+#[derive(Debug, Default)]
+struct Applied {
+    names: Vec<String>,
+    places: Vec<Place>,
+    count: u64,
+}
+
+impl Redactor {
+    /// How long a pattern may work on a record.
+    pub const LIMIT: Duration = Duration::from_secs(2);
+
+    /// One for a policy, enabled or not: that is for the caller to obey. `key` makes the commitments to what records were.
+    ///
+    /// # Errors
+    /// If a pattern of the policy is none, or larger than is allowed.
+    pub fn new(policy: &RedactionPolicy, key: [u8; 32]) -> Result<Self, RedactError> {
+        let names = Names::new(&policy.headers_to_redact);
+        let patterns = Patterns::new(&policy.patterns, &names)?;
+        Ok(Self { names, patterns, limit: Self::LIMIT, key: SecretKey(key) })
+    }
+
+    /// The same, with another limit for the time that a pattern may work on a record.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// What ties a redacted record to one whose content had this hash. Whoever lacks the key cannot tell from it, by trying, what was replaced.
+    #[must_use]
+    pub fn commitment(&self, original: super::RecordHash) -> String {
+        let commitment = super::RecordHash::from_bytes(commit_to_record(&self.key.0, original.as_bytes()));
+        format!("blake3:{commitment}")
+    }
+
+    /// The record without its secrets; nothing if it has none.
+    ///
+    /// # Errors
+    /// If a pattern took too long. The record is not to be stored then.
+    pub fn apply(&self, record: &Record, parser: &mut RecordParser) -> Result<Option<Redacted>, RedactError> {
+        let mut applied = Applied::default();
+        let mut clock = Clock::new(self.patterns.rules().len(), self.limit);
+        let mut left = record.clone();
+        for (name, part) in [("request", &mut left.request), ("response", &mut left.response)] {
+            self.json(name, &format!("/{name}"), part, &mut clock, &mut applied)?;
+        }
+        let texts = [
+            ("natural_key", "natural_key", &mut left.natural_key),
+            ("response_ref", "metadata", &mut left.response_ref),
+        ];
+        for (field, part, text) in texts {
+            let Some(found) = text.as_deref().map(|text| self.patterns.scrub(text, &mut clock)).transpose()?.flatten()
+            else {
+                continue;
+            };
+            applied.add(part, &format!("/{field}"), &[Found::pattern(String::new(), found.1)], &self.patterns);
+            *text = Some(found.0);
+        }
+        for (name, part) in [("provenance", &mut left.provenance), ("tags", &mut left.tags)] {
+            self.json("metadata", &format!("/{name}"), part, &mut clock, &mut applied)?;
+        }
+        self.others(&mut left, &mut clock, &mut applied)?;
+        if applied.count == 0 {
+            return Ok(None);
+        }
+        left.redactions_applied = united(&record.redactions_applied, applied.names);
+        if left.original_commitment.is_none() {
+            left.original_commitment = Some(self.commitment(record.content_sha256));
+        }
+        let record = parser.read(left.without_hash().as_bytes())?;
+        Ok(Some(Redacted { record, places: applied.places, count: applied.count }))
+    }
+
+    /// Replaces what is secret in a part of a record.
+    fn json(
+        &self,
+        part: &str,
+        path: &str,
+        json: &mut JsonText,
+        clock: &mut Clock,
+        applied: &mut Applied,
+    ) -> Result<(), RedactError> {
+        if !self.patterns.has_own() && !self.patterns.may_hold(json.as_str()) {
+            return Ok(());
+        }
+        let mut tape = Tape::default();
+        let root = tape.read(json.as_str().as_bytes(), &unlimited())?;
+        let mut walk = Walk::new(&self.names, &self.patterns, clock);
+        if let Some(text) = walk.run(root)? {
+            applied.add(part, path, &walk.found, &self.patterns);
+            *json = JsonText::new(text);
+        }
+        Ok(())
+    }
+
+    /// Fields that are not known: by their names, and what is in them.
+    fn others(&self, record: &mut Record, clock: &mut Clock, applied: &mut Applied) -> Result<(), RedactError> {
+        for (name, value) in &mut record.others {
+            let path = format!("/{}", walk::pointer(name));
+            let mut tape = Tape::default();
+            let root = tape.read(value.as_str().as_bytes(), &unlimited())?;
+            let header = self.names.is_header(name);
+            if (header || self.names.is_secret(name, root, Within::Anything)) && !names::is_harmless(root) {
+                *value = JsonText::new(format!("\"{MARK}\""));
+                applied.add("metadata", &path, &[Found::name(String::new(), header)], &self.patterns);
+            } else {
+                self.json("metadata", &path, value, clock, applied)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What has been read once within the limits is not measured again.
+fn unlimited() -> Limits {
+    Limits { depth: usize::MAX, bytes: usize::MAX, values: usize::MAX }
+}
+
+impl Applied {
+    fn add(&mut self, part: &str, path: &str, found: &[Found], patterns: &Patterns) {
+        for Found { path: below, sort } in found {
+            let (rule, suffix) = match sort {
+                walk::By::Header => ("header", "headers"),
+                walk::By::Member => ("member", "secrets"),
+                walk::By::Pattern(at) => {
+                    let rule = &patterns.rules()[*at];
+                    if rule.asked_for {
+                        self.names.push(format!("pattern:{}", rule.name));
+                    }
+                    (&*rule.name, "secrets")
+                }
+            };
+            let suffix = if part == "metadata" { "secrets" } else { suffix };
+            self.names.push(format!("{part}_{suffix}"));
+            self.count += 1;
+            if self.places.len() < TOLD {
+                self.places.push(Place { path: format!("{path}{below}"), rule: rule.to_owned() });
+            }
+        }
+        self.names.sort_unstable();
+        self.names.dedup();
+    }
+}
+
+/// The list with what it lacks behind it.
+fn united(list: &JsonText, names: Vec<String>) -> JsonText {
+    let there = parse(list.as_str().as_bytes()).unwrap_or(Json::Null);
+    let there: Vec<&str> = there.list().unwrap_or_default().iter().filter_map(Json::text).collect();
+    let new = names.iter().filter(|name| !there.contains(&name.as_str()));
+    let new: Vec<_> = new.map(|name| walk::in_quotes(name)).collect();
+    let inner = list.as_str().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default();
+    let comma = if inner.is_empty() || new.is_empty() { "" } else { ", " };
+    JsonText::new(format!("[{inner}{comma}{}]", new.join(", ")))
+}
+
+#[cfg(test)]
+mod tests;
