@@ -41,6 +41,13 @@ impl ArchiveError {
         Self::Refused { member: printable(member), why: why.into() }
     }
 
+    /// A member whose name some systems take for another's.
+    pub(crate) fn alike(member: &[u8]) -> Self {
+        let why = "but for letter case or accents it has the name of an earlier member, and some systems take them for one \
+                   (--alike tell lets it in)";
+        Self::refused(member, why)
+    }
+
     /// Something that ends early or contradicts itself.
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())

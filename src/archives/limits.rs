@@ -1,20 +1,22 @@
 //! How much an archive may make of itself.
 
+use std::os::fd::AsFd;
+
 /// Limits. What goes beyond one is refused, and the refusal names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that come out for each that goes in, once [`Limits::RATIO_FREE`] bytes have come out. Bytes of holes count as they stand in the archive: not at all.
+    /// Bytes that come out for each that goes in, once [`Limits::RATIO_FREE`] bytes have come out, or [`Limits::HOLES_FREE`] with holes counted.
     pub ratio: u64,
     /// Members. Each name that was met takes 28 to 56 bytes of memory while an archive is read.
     pub members: u64,
-    /// Bytes of all contents together, holes counted.
-    pub bytes: u64,
+    /// Bytes of all contents together, holes counted, whatever the ratio. If nothing is said, who writes contents to a disk writes no more than what [`room`] tells.
+    pub bytes: Option<u64>,
     /// Archives around archives: compressions and seals, one in the other.
     pub nesting: u32,
     /// Folders in folders.
     pub depth: u32,
     /// What to do with a name that is another's but for letter case or the way its accents are written. Linux tells them apart, Linux's own source has
-    /// such names, and a pack of such a tree must come back: so they are told of, and refused where the target folds names.
+    /// such names, and a pack of such a tree must come back; but an archive can also be made so that one member takes another's place.
     pub alike: Alike,
 }
 
@@ -25,15 +27,26 @@ pub enum Alike {
     Tell,
     /// Refuse the second of them.
     Refuse,
+    /// Refuse the second of them, but in a pack of Larder's, whose manifest lists both.
+    RefuseOthers,
 }
 
 impl Limits {
     /// Bytes that may come out whatever the ratio: small files that compress well are no bombs.
     pub const RATIO_FREE: u64 = 64 << 20;
+    /// The same of contents whose holes are counted: images of disks are nearly all holes, and these take time alone.
+    pub const HOLES_FREE: u64 = 1 << 40;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ratio: 1000, members: 10_000_000, bytes: 1 << 46, nesting: 4, depth: 1024, alike: Alike::Tell }
+        Self { ratio: 1000, members: 10_000_000, bytes: None, nesting: 4, depth: 1024, alike: Alike::Tell }
     }
+}
+
+/// Bytes that may be written to the file system that something is on: what is free for this user, but for a twentieth, so that others are not left without any.
+pub fn room(on: impl AsFd) -> Option<u64> {
+    let stat = rustix::fs::fstatvfs(on).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    Some(free - free / 20)
 }

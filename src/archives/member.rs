@@ -4,6 +4,7 @@ use crate::model::Timestamp;
 
 use super::content::Content;
 use super::error::ArchiveError;
+use super::remarks::Remarks;
 
 /// A member. What the archive does not say is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Member {
     pub btime: Option<Timestamp>,
     /// Extended attributes, ascending by name, each name once; ACLs among them in the kernel's form.
     pub xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// But for letter case or accents it, or a folder that came with it, has the name of an earlier member. Who reads an archive finds that out.
+    pub is_alike: bool,
 }
 
 /// What a member is.
@@ -75,6 +78,7 @@ impl Member {
             mtime: None,
             btime: None,
             xattrs: Vec::new(),
+            is_alike: false,
         }
     }
 }
@@ -88,5 +92,5 @@ pub trait Members: Content {
     fn member(&mut self) -> Result<Option<Member>, ArchiveError>;
 
     /// What was strange so far, and did not stop the reading.
-    fn remarks(&mut self) -> Vec<String>;
+    fn remarks(&mut self) -> Remarks;
 }

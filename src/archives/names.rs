@@ -1,4 +1,4 @@
-//! The names that an archive has used so far: none twice, nothing below what is no folder, no link to what did not come before.
+//! The names that an archive has used so far: none twice but those of folders, nothing below what is no folder, no link to what did not come before.
 //!
 //! Kept is for each name the first 16 bytes of the BLAKE3 of its folded path, 7 bytes of the path's own, and what it is: with the table's spare room
 //! 28 to 56 bytes a name, whatever its length. Names that are alike to an earlier one take as much again.
@@ -73,7 +73,6 @@ pub(super) struct Names {
     first: HashMap<Half, [u8; 8]>,
     /// Further paths with the same folded one, by their own hashes.
     further: HashMap<Half, Known>,
-    root: bool,
     /// The folder whose member came last: it and all above are known to be folders.
     folder: Vec<u8>,
     /// Names that are alike to an earlier one.
@@ -91,15 +90,20 @@ impl Names {
             limits,
             first: HashMap::new(),
             further: HashMap::new(),
-            root: false,
             folder: Vec::new(),
             alike: 0,
             alike_examples: Vec::new(),
         }
     }
 
-    /// Lets a member in, or says why not.
-    pub(super) fn admit(&mut self, member: &Member) -> Result<(), ArchiveError> {
+    /// Lets a member in, or says why not. True if it brings a name that is alike to an earlier one.
+    pub(super) fn admit(&mut self, member: &Member) -> Result<bool, ArchiveError> {
+        let before = self.alike;
+        self.check(member)?;
+        Ok(self.alike > before)
+    }
+
+    fn check(&mut self, member: &Member) -> Result<(), ArchiveError> {
         let path = &member.path;
         let refused = |why: String| Err(ArchiveError::refused(path, why));
         let known = match &member.kind {
@@ -125,9 +129,6 @@ impl Names {
         if path.is_empty() {
             if known != Known::Folder {
                 return refused(format!("the archive's root is {} there", known.word()));
-            }
-            if std::mem::replace(&mut self.root, true) {
-                return refused("it is there twice".to_owned());
             }
             return Ok(());
         }
@@ -171,7 +172,8 @@ impl Names {
         let hashes = Hashes::of(path);
         match (self.get(&hashes), known) {
             (None, _) => self.insert(path, &hashes, known),
-            (Some(Known::Implied), Known::Folder) => {
+            // Who appends to a tar lists folders again: what is said last counts.
+            (Some(Known::Implied | Known::Folder), Known::Folder) => {
                 self.set(&hashes, Known::Folder);
                 Ok(())
             }
@@ -214,8 +216,7 @@ impl Names {
             return Ok(());
         }
         if self.limits.alike == Alike::Refuse {
-            let why = "but for letter case or accents it has the name of an earlier member, and the target takes them for one";
-            return Err(ArchiveError::refused(path, why));
+            return Err(ArchiveError::alike(path));
         }
         self.further.insert(hashes.own, known);
         self.alike += 1;
@@ -251,7 +252,7 @@ mod tests {
         let mut names = Names::new(limits);
         let (last, before) = members.split_last().unwrap();
         for (path, kind) in before {
-            names.admit(&member(path, kind.clone())).unwrap();
+            let _ = names.admit(&member(path, kind.clone())).unwrap();
         }
         names.admit(&member(last.0, last.1.clone())).err().map(|e| e.to_string())
     }
@@ -267,6 +268,7 @@ mod tests {
             &[("a", file()), ("b", hard("a")), ("c", hard("b"))],
             &[("a", link("/etc")), ("b", hard("a"))],
             &[("A", file()), ("a", folder()), ("a/x", file())],
+            &[("", folder()), ("a", folder()), ("a/x", file()), ("", folder()), ("a", folder()), ("a/y", file())],
         ] {
             assert_eq!(last(members, all), None, "{members:?}");
         }
@@ -277,8 +279,6 @@ mod tests {
         let folder = || MemberKind::Folder;
         for (members, why) in [
             (&[("a", file()), ("a", file())][..], "a: it is there twice"),
-            (&[("a", folder()), ("a", folder())], "a: it is there twice"),
-            (&[("", folder()), ("", folder())], "the root: it is there twice"),
             (&[("a", file()), ("b", file()), ("a", folder())], "a: it is a folder and was a file before"),
             (&[("a/b", file()), ("a", file())], "a: it is a file and was a folder before"),
             (&[("a/b", file()), ("a", link(".."))], "a: it is a symlink and was a folder before"),
@@ -317,7 +317,7 @@ mod tests {
         let mut names = Names::new(Limits::default());
         for name in ["É", "e\u{301}", "É/x"] {
             let kind = if name.ends_with('x') { file() } else { MemberKind::Folder };
-            names.admit(&member(name, kind)).unwrap();
+            assert_eq!(names.admit(&member(name, kind)).unwrap(), name == "e\u{301}");
         }
         assert_eq!((names.alike, names.alike_examples), (1, vec!["e\u{301}".as_bytes().into()]));
     }

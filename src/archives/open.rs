@@ -12,7 +12,7 @@ use crate::model::Progress;
 
 use super::ahead::Ahead;
 use super::meter::{Decoded, Meter};
-use super::sort::{START, Sort, sort};
+use super::sort::{START, Sort, may_be_sealed, nearly, sort};
 use super::{ArchiveError, Keys, Limits, Members, Spool};
 
 /// Bytes read at a time.
@@ -212,16 +212,16 @@ impl Opening<'_> {
                 if has_zip_end(&mut from)? {
                     return Ok(Step::Done(Opened::Zip(from)));
                 }
-                self.try_password(from)
+                self.try_password(from, &start)
             }
             (Sort::Unknown, Source::Stream(mut from)) => {
                 // Only of what somebody has a password for is it worth to keep a copy.
-                if self.keys.password()?.is_none() {
+                if !may_be_sealed(&start) || self.keys.password()?.is_none() {
                     // What lies around it may tell that it is damaged, at its end at the latest.
                     if !self.around.is_empty() {
                         std::io::copy(&mut from, &mut std::io::sink())?;
                     }
-                    return Err(self.unknown("it begins like none"));
+                    return Err(self.none(&start));
                 }
                 self.spool(&start, from)
             }
@@ -231,8 +231,19 @@ impl Opening<'_> {
     }
 
     fn unknown(&self, why: &str) -> ArchiveError {
-        let inner = self.around.last().map_or(String::new(), |layer| format!("inside of the {}: ", layer.described()));
-        ArchiveError::Unknown(format!("{inner}{why}"))
+        ArchiveError::Unknown(format!("{}{why}", self.inside()))
+    }
+
+    fn inside(&self) -> String {
+        self.around.last().map_or(String::new(), |layer| format!("inside of the {}: ", layer.described()))
+    }
+
+    /// What begins like no archive, and is not sealed with a password as far as anybody can tell.
+    fn none(&self, start: &[u8]) -> ArchiveError {
+        match nearly(start) {
+            Some(what) => ArchiveError::Damaged(format!("{}it begins nearly as a {what} does", self.inside())),
+            None => self.unknown("it begins like none"),
+        }
     }
 
     /// A layer is met.
@@ -311,17 +322,23 @@ impl Opening<'_> {
     }
 
     /// What nothing marks may be sealed with a password; whether it is, its tag tells.
-    fn try_password(&mut self, from: Box<dyn ReadSeek>) -> Result<Step, ArchiveError> {
-        let Some(password) = self.keys.password()? else { return Err(self.unknown("it begins like none")) };
-        self.enter(Layer::Password)?;
+    fn try_password(&mut self, from: Box<dyn ReadSeek>, start: &[u8]) -> Result<Step, ArchiveError> {
+        let password = if may_be_sealed(start) { self.keys.password()? } else { None };
+        let Some(password) = password else { return Err(self.none(start)) };
         let progress = self.progress;
         let mut watch = |_| if progress.cancelled() { Err(ArchiveError::Interrupted.into()) } else { Ok(()) };
         let from = BufReader::with_capacity(BUFFER, from);
         match PasswordReader::new(from, &password, &mut watch) {
-            Ok(plain) => Ok(Step::Further(Source::Seekable(Box::new(plain)))),
+            Ok(plain) => {
+                self.enter(Layer::Password)?;
+                Ok(Step::Further(Source::Seekable(Box::new(plain))))
+            }
             Err(PasswordError::Read(error)) => Err(error.into()),
+            // What is nearly something else is that, damaged.
+            Err(PasswordError::Length(_) | PasswordError::DoesNotOpen) if nearly(start).is_some() => {
+                Err(self.none(start))
+            }
             Err(PasswordError::Length(_)) => {
-                self.around.pop();
                 Err(self.unknown("it begins like none, and is too short to be sealed with a password"))
             }
             Err(PasswordError::DoesNotOpen) => Err(ArchiveError::Key(
@@ -333,6 +350,7 @@ impl Opening<'_> {
     /// Makes a copy that can be read at any place.
     fn spool(&self, start: &[u8], from: Box<dyn Read + Send>) -> Result<Step, ArchiveError> {
         let mut spool = Spool::new()?;
+        let most = self.limits.bytes.or_else(|| spool.room()).unwrap_or(u64::MAX);
         let mut whole = Cursor::new(start).chain(from);
         let mut copied = 0u64;
         loop {
@@ -341,8 +359,9 @@ impl Opening<'_> {
                 return Ok(Step::Further(Source::Seekable(Box::new(spool.into_reader()?))));
             }
             copied += len;
-            if copied > self.limits.bytes {
-                return Err(ArchiveError::Limit(format!("it is longer than {} bytes", self.limits.bytes)));
+            if copied > most {
+                let text = "the archive comes as a stream and must be copied to be read; the copy is longer than the room there is for temporary files, or than --max-total allows";
+                return Err(ArchiveError::Limit(format!("{text} ({most} bytes)")));
             }
             if self.progress.cancelled() {
                 return Err(ArchiveError::Interrupted);

@@ -7,7 +7,8 @@ const PATH_MAX: usize = 16 * 4096;
 
 /// Names from the root, joined by `/`, none empty, `.` or `..`; and whether a slash stood behind, which says that it is a folder.
 ///
-/// `./` in front is how many write the root, and `.` is the root itself; neither says anything else.
+/// Parts that are `.` or empty lead nowhere, to every program alike, and tars are full of them, since names stand there as somebody typed them: they are left out. `.`
+/// is the root itself.
 ///
 /// # Errors
 /// Why it is refused.
@@ -24,28 +25,23 @@ pub(super) fn clean(raw: &[u8]) -> Result<(Box<[u8]>, bool), &'static str> {
     if raw.len() > PATH_MAX {
         return Err("its path is longer than 65536 bytes");
     }
-    let mut rest = raw;
-    while let Some(behind) = rest.strip_prefix(b"./") {
-        rest = behind;
-        while let Some(behind) = rest.strip_prefix(b"/") {
-            rest = behind;
-        }
-    }
-    if rest.is_empty() || rest == b"." {
-        return Ok((Box::default(), true));
-    }
-    let end = rest.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
-    let (path, slashes) = rest.split_at(end);
-    for part in path.split(|b| *b == b'/') {
+    let mut path = Vec::with_capacity(raw.len());
+    let mut is_folder = true;
+    for part in raw.split(|b| *b == b'/') {
+        is_folder = matches!(part, b"" | b".");
         match part {
-            b"" => return Err("its path has an empty part"),
-            b"." => return Err("its path has a part `.`"),
+            b"" | b"." => {}
             b".." => return Err("its path leads upwards with `..`"),
             _ if part.len() > NAME_MAX => return Err("a name in its path is longer than 255 bytes"),
-            _ => {}
+            _ => {
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(part);
+            }
         }
     }
-    Ok((path.into(), !slashes.is_empty()))
+    Ok((path.into(), is_folder))
 }
 
 #[cfg(test)]
@@ -65,6 +61,11 @@ mod tests {
             (b"./.", b"", true),
             (b"a..b/...", b"a..b/...", false),
             (b"\xff\\", b"\xff\\", false),
+            (b"a/./b", b"a/b", false),
+            (b"a//b", b"a/b", false),
+            (b"a/././/b/.", b"a/b", true),
+            (b"a/.", b"a", true),
+            (b".//.", b"", true),
         ] {
             assert_eq!(clean(raw), Ok((path.into(), slash)), "{}", String::from_utf8_lossy(raw));
         }
@@ -84,9 +85,8 @@ mod tests {
             (b"./../a", "`..`"),
             (b"a/../b", "`..`"),
             (b"a/..", "`..`"),
-            (b"a/./b", "`.`"),
-            (b"a/.", "`.`"),
-            (b"a//b", "empty part"),
+            (b"a/./..", "`..`"),
+            (b"a//../b", "`..`"),
             (b"a\0b", "zero byte"),
             (&long, "255"),
             (&deep, "65536"),

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::member::{Member, MemberKind, Members};
 use super::names::Names;
 use super::open::Opened;
+use super::remarks::Remarks;
 use super::{tar, zip};
 
 /// Bytes of a hole that are given at once: who hashes them can be stopped in between.
@@ -20,8 +21,8 @@ pub struct Tally {
     pub members: u64,
     /// Bytes of their contents, holes counted.
     pub bytes: u64,
-    /// What is strange and does not stop the reading: no end mark, something behind the end, what is passed over. The first hundred.
-    pub remarks: Vec<String>,
+    /// What is strange and does not stop the reading: no end mark, something behind the end, what is passed over.
+    pub remarks: Remarks,
     /// Names that differ from an earlier one in letter case alone, or in how accents are written.
     pub alike: u64,
     /// The first few of them.
@@ -31,7 +32,7 @@ pub struct Tally {
 /// Gives each member to `visit`, in the order in which they stand, with its content; what of a content `visit` leaves is read all the same, so
 /// that the archive's own checksums are compared. Members of a folder may come before it, and it need not come at all.
 ///
-/// A path is given once; what is above it is a folder or does not come; a further name is given behind the first.
+/// A path is given once, but folders can come again; what is above it is a folder or does not come; a further name is given behind the first.
 ///
 /// # Errors
 /// At the first thing that is damaged, refused or beyond a limit, and the first that `visit` gives. What was visited before is then part of an archive that is not whole.
@@ -41,7 +42,7 @@ pub fn read<E: From<ArchiveError>>(
     visit: &mut dyn FnMut(Member, &mut dyn Content) -> Result<(), E>,
 ) -> Result<Tally, E> {
     match opened {
-        Opened::Tar(from) => each(&mut tar::Members::new(from), limits, visit),
+        Opened::Tar(from) => each(&mut tar::Members::new(from, limits), limits, visit),
         Opened::Zip(from) => each(&mut zip::Members::new(from, limits)?, limits, visit),
         Opened::Members(mut members) => each(&mut *members, limits, visit),
     }
@@ -52,8 +53,8 @@ impl<R: io::Read> Members for tar::Members<R> {
         self.next_member()
     }
 
-    fn remarks(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.remarks.0)
+    fn remarks(&mut self) -> Remarks {
+        std::mem::take(&mut self.remarks)
     }
 }
 
@@ -62,8 +63,8 @@ impl Members for zip::Members {
         self.next_member()
     }
 
-    fn remarks(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.remarks.0)
+    fn remarks(&mut self) -> Remarks {
+        std::mem::take(&mut self.remarks)
     }
 }
 
@@ -73,8 +74,8 @@ fn each<E: From<ArchiveError>>(
     visit: &mut dyn FnMut(Member, &mut dyn Content) -> Result<(), E>,
 ) -> Result<Tally, E> {
     let (mut names, mut tally) = (Names::new(*limits), Tally::default());
-    while let Some(member) = from.member()? {
-        names.admit(&member)?;
+    while let Some(mut member) = from.member()? {
+        member.is_alike = names.admit(&member)?;
         tally.members += 1;
         if tally.members > limits.members {
             let text = format!("the archive has more than {} members (--max-members)", limits.members);
@@ -82,8 +83,7 @@ fn each<E: From<ArchiveError>>(
         }
         let size = if let MemberKind::File { size } = member.kind { size } else { 0 };
         tally.bytes = tally.bytes.saturating_add(size);
-        if tally.bytes > limits.bytes {
-            let most = limits.bytes;
+        if let Some(most) = limits.bytes.filter(|most| tally.bytes > *most) {
             let text =
                 format!("{}: with it the contents are more than {most} bytes (--max-total)", printable(&member.path));
             return Err(ArchiveError::Limit(text).into());

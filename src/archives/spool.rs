@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::codec::ScratchKey;
 
+use super::room;
+
 /// Plain bytes of a sealed piece.
 const PIECE: usize = 64 << 10;
 /// The same in the file.
@@ -28,6 +30,11 @@ impl Spool {
     pub fn new() -> io::Result<Self> {
         let key = ScratchKey::new().map_err(io::Error::other)?;
         Ok(Self { file: tempfile::tempfile()?, key, piece: Vec::with_capacity(STORED), pieces: 0 })
+    }
+
+    /// Bytes that it may take, so that others have room for theirs.
+    pub(super) fn room(&self) -> Option<u64> {
+        room(&self.file)
     }
 
     fn put(&mut self) -> io::Result<()> {

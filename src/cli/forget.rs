@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::keep::KeepArgs;
 use super::output::{Output, counted, short_id};
 use super::progress::Bar;
-use super::snapshot::who;
+use super::store_args::who;
 use super::verdicts::{self, Ended, NamedJson, VerdictsJson};
 use super::{Global, Outcome, context, filter};
 

@@ -9,18 +9,17 @@ use serde::Serialize;
 use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
 use crate::ops::capture::CaptureOptions;
 use crate::packs::{Audited, ImportOptions, Imported, SnapshotInfo, dataset_of, import, rehearse};
-use crate::store::Waiting;
 
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
 use super::layout_arg::LayoutArg;
 use super::limit_args::LimitArgs;
 use super::output::{Output, counted, human_bytes, short_id};
-use super::pack_input::{default_dataset, failed, open};
+use super::pack_input::{default_dataset, failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
-use super::snapshot::{block_size, who};
 use super::snapshot_json::SnapshotJson;
+use super::store_args::StoreArgs;
 use super::{Global, Outcome, context};
 
 /// Make a snapshot of a pack, or of somebody else's archive
@@ -31,12 +30,13 @@ use super::{Global, Outcome, context};
 /// was immutable, and its retention class, counts only with --keep-retention. Several snapshots in one pack are imported together or not at all.
 ///
 /// Of any other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the
-/// tree that it holds becomes a snapshot.
+/// tree that it holds becomes a snapshot. A name in it that differs from an earlier one in letter case or accents alone is refused unless --alike says
+/// otherwise. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   larder import home-2026-11-20T08-00-00Z-1a2b3c4d.tar.zst
-  larder import linux-6.1.tar.xz --dataset linux --label version=6.1
+  larder import linux-6.1.tar.xz --dataset linux --label version=6.1 --alike tell
   age -d backup.tar.age | larder import - --dataset backup")]
 pub(super) struct ImportArgs {
     /// Which file; `-` is standard input
@@ -45,24 +45,14 @@ pub(super) struct ImportArgs {
     /// The series it goes to [default: the one the pack names, else the file's name]
     #[arg(long, short = 'd', value_name = "NAME")]
     dataset: Option<DatasetName>,
-    /// Make no snapshot if it would be equal to the dataset's newest
-    #[arg(long)]
-    skip_if_unchanged: bool,
     /// Take over from the pack that the original was immutable, and its retention class
     #[arg(long)]
     keep_retention: bool,
     /// Read and prove all of it, tell what would be imported, and write nothing to the store
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Compress so much of a long file as one block (32K to 4M)
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = block_size)]
-    block_size: usize,
-    /// Do not decode each block again before it is written
-    #[arg(long)]
-    no_extra_verify: bool,
-    /// Fail if another larder is writing to the store, instead of waiting
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Which layouts of other systems are looked for, checked and understood, in an archive that is not Larder's
     #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
     layout: LayoutArg,
@@ -85,8 +75,12 @@ pub(super) struct ImportArgs {
 pub(super) struct ImportJson {
     /// Nothing was written.
     dry_run: bool,
-    /// Members of the archive; of a pack of Larder's none but with --dry-run.
-    members: Option<u64>,
+    /// Members of the archive.
+    members: u64,
+    /// What members have that makes no sense, or is in a form that Larder does not know: it was left out.
+    lost: u64,
+    /// Names that are like another but for letter case or accents.
+    alike: u64,
     /// The snapshots, in the order of the pack.
     snapshots: Vec<ImportedJson>,
 }
@@ -113,7 +107,7 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     }
     let store = context::open_for(Role::Writer, "importing", global)?;
     let bar = Bar::start(out, "import");
-    let limits = args.limits.limits();
+    let limits = args.limits.taking();
     let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
     let (dry_run, pack) = (args.dry_run, args.pack.clone());
     let options = options(args)?;
@@ -121,17 +115,19 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
         let found = rehearse(archive.opened, &options, &bar, &std::env::temp_dir());
         bar.finish();
         let (audited, originals) = found.map_err(|e| failed(&pack, e))?;
-        return foretell(audited, &originals, &options, out);
+        foretell(&audited, &originals, &options, out)?;
+        return Ok(tell_met(&pack, &audited, out));
     }
     let imported = import(&store, archive.opened, &options, &bar, &context::now);
     bar.finish();
-    let imported = imported.map_err(|e| failed(&pack, e))?;
-    tell(&imported, out)?;
+    let (imported, met) = imported.map_err(|e| failed(&pack, e))?;
+    tell(&imported, &met, out)?;
+    let outcome = tell_met(&pack, &met, out);
     let asked = imported.iter().any(|one| one.captured.manifest.evidence.immutable && !one.captured.unchanged);
     if asked && store.keyring().role() == Role::Writer {
         out.remark("a writer key can only ask for that: it is immutable once a catalog or owner key grants it (`larder hold --immutable`); until somebody decides nothing forgets it");
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
@@ -140,22 +136,17 @@ fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
     let (kind, evidence, references) = args.evidence.read(&Quiet)?;
     let name = args.pack.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(ImportOptions {
-        limits: args.limits.limits(),
+        limits: args.limits.taking(),
         keep_retention: args.keep_retention,
         layout: args.layout.wanted(),
         source: name.filter(|name| name != "-"),
         capture: CaptureOptions {
-            skip_if_unchanged: args.skip_if_unchanged,
-            block_size: args.block_size,
-            check_blocks: !args.no_extra_verify,
-            waiting: if args.no_wait { Waiting::NoWait } else { Waiting::Wait },
             kind: if named { kind } else { SnapshotKind::Import },
             reason: args.reason,
             labels,
             references,
             evidence,
-            who: who(),
-            ..CaptureOptions::new(default_dataset(&args.pack))
+            ..args.store.options(default_dataset(&args.pack))
         },
         dataset: args.dataset,
     })
@@ -163,11 +154,11 @@ fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
 
 /// Tells what would be imported.
 fn foretell(
-    audited: Audited,
+    audited: &Audited,
     originals: &[SnapshotInfo],
     options: &ImportOptions,
     out: &Output,
-) -> Result<Outcome, CliError> {
+) -> Result<(), CliError> {
     let would = |original: Option<&SnapshotInfo>| -> Result<ImportedJson, CliError> {
         let foreign = || options.dataset.clone().unwrap_or_else(|| options.capture.dataset.clone());
         let dataset = original.map_or_else(|| Ok(foreign()), |original| dataset_of(options, original))?;
@@ -183,9 +174,9 @@ fn foretell(
         [] => vec![would(None)?],
         originals => originals.iter().map(|original| would(Some(original))).collect::<Result<_, _>>()?,
     };
+    let (lost, alike) = (audited.remarks.losses, audited.alike);
     if out.json() {
-        out.print_json(&ImportJson { dry_run: true, members: Some(audited.members), snapshots })?;
-        return Ok(Outcome::Done);
+        return out.print_json(&ImportJson { dry_run: true, members: audited.members, lost, alike, snapshots });
     }
     for one in snapshots {
         let of = one.original_id.map_or_else(String::new, |id| format!(" of the snapshot {id}"));
@@ -193,10 +184,10 @@ fn foretell(
     }
     let members = counted(audited.members, "member", "members");
     out.remark(&format!("{members}, {} were read and are whole", human_bytes(audited.bytes)));
-    Ok(Outcome::Done)
+    Ok(())
 }
 
-fn tell(imported: &[Imported], out: &Output) -> Result<(), CliError> {
+fn tell(imported: &[Imported], met: &Audited, out: &Output) -> Result<(), CliError> {
     if out.json() {
         let json = |one: &Imported| ImportedJson {
             dataset: one.captured.manifest.dataset.to_string(),
@@ -206,7 +197,8 @@ fn tell(imported: &[Imported], out: &Output) -> Result<(), CliError> {
             original_dataset: one.original.as_ref().map(|original| original.dataset.clone()),
         };
         let snapshots = imported.iter().map(json).collect();
-        return out.print_json(&ImportJson { dry_run: false, members: None, snapshots });
+        let (members, lost, alike) = (met.members, met.remarks.losses, met.alike);
+        return out.print_json(&ImportJson { dry_run: false, members, lost, alike, snapshots });
     }
     for one in imported {
         let (id, m) = (one.captured.id, &one.captured.manifest);

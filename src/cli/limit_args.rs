@@ -1,8 +1,8 @@
-//! How much an archive may make of itself: limits against bombs.
+//! How much an archive may make of itself: limits against bombs, and names that are one name elsewhere.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::archives::Limits;
+use crate::archives::{Alike, Limits};
 
 use super::size;
 
@@ -10,13 +10,13 @@ use super::size;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits of what the archive may make of itself")]
 pub(super) struct LimitArgs {
-    /// Bytes that may come out of each that is stored, once 64 MiB have come out [default: 1000]
+    /// Bytes that may come out of each that is stored, once 64 MiB have come out, or 1 TiB with holes counted [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_ratio: Option<u64>,
-    /// Members that it may have
+    /// Members that it may have [default: 10000000]
     #[arg(long, value_name = "N")]
     max_members: Option<u64>,
-    /// Bytes that all files together may have, holes counted [default: 64T]
+    /// Bytes that all files together may have, holes counted [default: what --max-ratio allows; unpacking also stops where a twentieth of what is free on the disk is left]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     max_total: Option<u64>,
     /// Compressions and seals one in the other [default: 4]
@@ -25,6 +25,18 @@ pub(super) struct LimitArgs {
     /// Folders in folders [default: 1024]
     #[arg(long, value_name = "N")]
     max_depth: Option<u32>,
+    /// What to do with a name that some systems take for an earlier one, since it differs in letter case, or in how accents are written, alone [default: import and unpack
+    /// tell of it in a pack of Larder's and refuse it in other archives, verify tells of it]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    alike: Option<AlikeArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AlikeArg {
+    /// Let it in and tell of it
+    Tell,
+    /// Refuse the archive
+    Refuse,
 }
 
 impl LimitArgs {
@@ -34,10 +46,20 @@ impl LimitArgs {
         Limits {
             ratio: self.max_ratio.unwrap_or(usual.ratio),
             members: self.max_members.unwrap_or(usual.members),
-            bytes: self.max_total.unwrap_or(usual.bytes),
+            bytes: self.max_total,
             nesting: self.max_nesting.unwrap_or(usual.nesting),
             depth: self.max_depth.unwrap_or(usual.depth),
-            ..usual
+            alike: match self.alike {
+                None => usual.alike,
+                Some(AlikeArg::Tell) => Alike::Tell,
+                Some(AlikeArg::Refuse) => Alike::Refuse,
+            },
         }
+    }
+
+    /// The limits for who takes what is in an archive.
+    pub(super) fn taking(&self) -> Limits {
+        let limits = self.limits();
+        Limits { alike: if self.alike.is_some() { limits.alike } else { Alike::RefuseOthers }, ..limits }
     }
 }

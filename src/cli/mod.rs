@@ -62,6 +62,7 @@ mod snapshot;
 mod snapshot_json;
 mod stats;
 mod stderr;
+mod store_args;
 mod stream;
 mod unpack;
 mod verdicts;

@@ -8,8 +8,11 @@ use std::path::Path;
 use crate::archives::{self, Archive, Input, Keys, Limits};
 use crate::model::{DatasetName, Failure, Kind};
 use crate::ops::laid_out;
+use crate::packs::Audited;
 
+use super::Outcome;
 use super::error::CliError;
+use super::output::{Output, counted, escaped};
 use super::progress::Bar;
 use super::stream::StandardInput;
 
@@ -58,6 +61,23 @@ pub(super) fn failed<E: Failure>(path: &Path, error: E) -> CliError {
     }
     let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
     CliError { message: format!("{name}: {}", told.message), ..told }
+}
+
+/// Tells what was strange about an archive. What its members had and nobody took is a loss: then not all was done.
+pub(super) fn tell_met(path: &Path, met: &Audited, out: &Output) -> Outcome {
+    let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
+    let texts = met.remarks.strange.iter().chain(&met.remarks.lost);
+    texts.for_each(|text| out.remark(&format!("larder: {name}: {}", escaped(text))));
+    if met.alike > 0 {
+        let examples: Vec<_> =
+            met.alike_examples.iter().take(3).map(|name| escaped(&String::from_utf8_lossy(name))).collect();
+        let names = counted(met.alike, "name is", "names are");
+        out.remark(&format!(
+            "larder: {name}: {names} like another but for letter case or accents, and cannot stand beside it on every system: {}",
+            examples.join(", ")
+        ));
+    }
+    if met.remarks.losses > 0 { Outcome::Partial } else { Outcome::Done }
 }
 
 /// The series that an archive goes to if nothing else says one: its file's name without what tells the format.

@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 use zeroize::Zeroizing;
 
 use crate::archives::{ArchiveError, Keys};
-use crate::codec::{Identity, Passphrase, Password, Prompt, Recipient, parse_recipient};
+use crate::codec::{Identity, Passphrase, Password, Prompt, parse_recipient};
 use crate::model::Kind;
 use crate::packs::Seal;
 use crate::store::{StoreError, Unlock};
@@ -96,7 +96,7 @@ impl SealArgs {
         secrecy::guard_memory();
         let terminal = Terminal::new(global, None);
         if self.passphrase {
-            return Ok(Some(Seal::Age(vec![Recipient::passphrase(new_passphrase(&terminal)?, None)])));
+            return new_passphrase(&terminal).map(|passphrase| Some(Seal::Passphrase(passphrase)));
         }
         let prompt: Arc<dyn Prompt> = Arc::new(terminal);
         let mut texts = self.recipient.clone();

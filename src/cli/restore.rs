@@ -19,7 +19,7 @@ use super::folders;
 use super::output::{Output, counted, escaped, short_id};
 use super::place::Place;
 use super::progress::Bar;
-use super::snapshot::who;
+use super::store_args::who;
 use super::{Global, Outcome, settings};
 
 /// Write a snapshot, or a part of it, into a folder

@@ -7,7 +7,6 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::model::{DatasetName, Kind, Name, Progress, Quiet, Role};
 use crate::ops::capture::{CaptureOptions, Captured, Source, capture};
-use crate::store::Waiting;
 
 use super::context;
 use super::error::CliError;
@@ -17,8 +16,9 @@ use super::output::{Output, counted, human_bytes, short_id};
 use super::progress::Bar;
 use super::rehearsal;
 use super::snapshot_json::{CapturedJson, SnapshotJson, SnapshotReportJson};
+use super::store_args::StoreArgs;
 use super::stream::{CommandOutput, StandardInput};
-use super::{Global, Outcome, size};
+use super::{Global, Outcome};
 
 const USAGE: &str = "\
 larder snapshot [OPTIONS] PATH...
@@ -65,30 +65,14 @@ pub(super) struct SnapshotArgs {
     /// the command fails, there is no snapshot
     #[arg(long)]
     stdin_from_command: bool,
-    /// Make no snapshot if it would be equal to the dataset's newest
-    ///
-    /// Equal are trees with the same content and metadata, the root's too. Of a stream the content alone counts. If
-    /// anything could not be read or changed meanwhile, now or then, a snapshot is made.
-    #[arg(long)]
-    skip_if_unchanged: bool,
     /// Tell what would be captured and read, and each item that would be left out; write nothing to the store
     #[arg(long, short = 'n', conflicts_with_all = ["stdin", "stdin_from_command"])]
     dry_run: bool,
     /// Read every file, even those that look unchanged
     #[arg(long)]
     force_read: bool,
-    /// Compress so much of a long file as one block (32K to 4M)
-    ///
-    /// Small ones, 128K say, suit disk images and databases that are read here and there out of a mount: a few bytes of them are
-    /// had three times as soon, and the store grows by 3 to 30 %. What is stored already stays as it is.
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = block_size)]
-    block_size: usize,
-    /// Do not decode each block again before it is written
-    #[arg(long)]
-    no_extra_verify: bool,
-    /// Fail if another larder is writing to the store, instead of waiting
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     pub(super) leave_out: LeaveOutArgs,
     /// Why it is made
@@ -227,25 +211,13 @@ fn options(args: SnapshotArgs, input: &Input) -> Result<CaptureOptions, CliError
         leave_out,
         one_file_system: args.one_file_system,
         force_read: args.force_read,
-        skip_if_unchanged: args.skip_if_unchanged,
-        block_size: args.block_size,
-        check_blocks: !args.no_extra_verify,
-        waiting: if args.no_wait { Waiting::NoWait } else { Waiting::Wait },
         kind,
         reason: args.reason,
         labels,
         references,
         evidence,
-        who: who(),
-        ..CaptureOptions::new(dataset)
+        ..args.store.options(dataset)
     })
-}
-
-/// The size of a block, in the bounds that make sense.
-pub(super) fn block_size(text: &str) -> Result<usize, String> {
-    let bytes = size::parse(text)?;
-    let fits = usize::try_from(bytes).ok().filter(|bytes| (32 << 10..=4 << 20).contains(bytes));
-    fits.ok_or_else(|| "a block has 32K to 4M".to_owned())
 }
 
 /// The folder's last name; `default` for several paths or a stream.
@@ -260,12 +232,4 @@ fn default_dataset(input: &Input) -> DatasetName {
         _ => None,
     };
     DatasetName::coerce(&name.unwrap_or_default(), "default")
-}
-
-/// Machine, user and program, as manifests record them.
-pub(super) fn who() -> (String, String, String) {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let uid = rustix::process::getuid().as_raw();
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
-    (host, user.map_or_else(|| uid.to_string(), |u| u.name), concat!("larder ", env!("CARGO_PKG_VERSION")).to_owned())
 }

@@ -11,9 +11,10 @@ use crate::ops::restore::Allowed;
 use crate::packs::{UnpackOptions, Unpacked, unpack};
 
 use super::error::CliError;
+use super::layout_arg::LayoutArg;
 use super::limit_args::LimitArgs;
 use super::output::{Output, counted, human_bytes};
-use super::pack_input::{failed, open};
+use super::pack_input::{failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
 use super::{Global, Outcome};
@@ -25,7 +26,8 @@ use super::{Global, Outcome};
 /// other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the tree that it holds comes out.
 ///
 /// All is made ready in a hidden folder beside DEST, which gets its name when everything is there and proved. Nothing is written outside, no symlink
-/// is followed. Devices, and symlinks that lead out of DEST, are refused unless --allow says otherwise.
+/// is followed. Devices, and symlinks that lead out of DEST, are refused unless --allow says otherwise; a name in somebody else's archive that differs from an
+/// earlier one in letter case or accents alone is refused unless --alike does. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +44,9 @@ pub(super) struct UnpackArgs {
     /// Let in what is refused by itself (can be repeated)
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     allow: Vec<AllowArg>,
+    /// Which layouts of other systems are looked for and checked, in an archive that is not Larder's
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
+    layout: LayoutArg,
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
@@ -79,6 +84,10 @@ pub(super) struct UnpackJson {
     partly: u64,
     /// Owners were not given back, for want of permission.
     owners_lost: bool,
+    /// What members have that makes no sense, or is in a form that Larder does not know: it was left out.
+    lost: u64,
+    /// Names that are like another but for letter case or accents.
+    alike: u64,
 }
 
 /// A snapshot of a pack.
@@ -95,16 +104,18 @@ pub(super) struct UnpackedJson {
 
 pub(super) fn run(args: &UnpackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let bar = Bar::start(out, "unpack");
-    let limits = args.limits.limits();
+    let limits = args.limits.taking();
     let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
     let allowed =
         Allowed { devices: args.allow.contains(&AllowArg::Devices), links: args.allow.contains(&AllowArg::Links) };
-    let options = UnpackOptions { allowed, limits, temporary: std::env::temp_dir() };
+    let layout = args.layout.wanted();
+    let options = UnpackOptions { allowed, limits, layout, temporary: std::env::temp_dir() };
     let unpacked = unpack(archive.opened, &args.dest, &options, &bar);
     bar.finish();
     let unpacked = unpacked.map_err(|e| failed(&args.pack, e))?;
     tell(&unpacked, &args.dest, out)?;
-    Ok(if unpacked.done.kind() == Some(Kind::Partial) { Outcome::Partial } else { Outcome::Done })
+    let met = tell_met(&args.pack, &unpacked.audited, out);
+    Ok(if unpacked.done.kind() == Some(Kind::Partial) { Outcome::Partial } else { met })
 }
 
 fn tell(unpacked: &Unpacked, dest: &Path, out: &Output) -> Result<(), CliError> {
@@ -126,6 +137,8 @@ fn tell(unpacked: &Unpacked, dest: &Path, out: &Output) -> Result<(), CliError> 
             failed: done.failed,
             partly: done.partly,
             owners_lost: done.owners_lost,
+            lost: unpacked.audited.remarks.losses,
+            alike: unpacked.audited.alike,
         });
     }
     let mut text = format!(

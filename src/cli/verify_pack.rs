@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Kind;
+use crate::packs::Drift;
 use crate::packs::layouts::{Layout, Wanted};
 use crate::packs::verify::{Checked, Found, Held, check};
 
@@ -14,7 +15,7 @@ use super::error::CliError;
 use super::layout_arg::LayoutArg;
 use super::limit_args::LimitArgs;
 use super::output::{Output, counted, escaped, human_bytes};
-use super::pack_input::{failed, open};
+use super::pack_input::{failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
 use super::verify_json::VerifyJson;
@@ -55,11 +56,20 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
     } else {
         print(&checked, out)?;
     }
-    for remark in checked.audited.remarks.iter().chain(&checked.remarks) {
+    let outcome = tell_met(pack, &checked.audited, out);
+    for remark in &checked.remarks {
         out.remark(&format!("larder: {}: {}", pack.display(), escaped(remark)));
     }
+    for Drift { what, items, examples } in &checked.audited.drifts {
+        let items = counted(*items, "item", "items");
+        out.remark(&format!(
+            "larder: {}: of {items} {what} is not as the manifest says, as after an extraction by others than root or without attributes; the contents are: {}",
+            pack.display(),
+            escaped(&examples.join(", "))
+        ));
+    }
     if checked.count == 0 {
-        return Ok(Outcome::Done);
+        return Ok(outcome);
     }
     let text = format!("damage found: {} in {}", counted(checked.count, "thing", "things"), pack.display());
     Err(CliError::new(Kind::Damage, text).hint(NEXT).told(out.json()))
@@ -102,15 +112,6 @@ fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
         };
         out.line(&format!("no damage: {members}, {bytes} ({how})"))?;
     }
-    if audited.alike > 0 {
-        let examples: Vec<_> =
-            audited.alike_examples.iter().take(3).map(|name| escaped(&String::from_utf8_lossy(name))).collect();
-        let names = counted(audited.alike, "name is", "names are");
-        out.remark(&format!(
-            "larder: {names} like another but for letter case or accents, and cannot stand beside it on every system: {}",
-            examples.join(", ")
-        ));
-    }
     Ok(())
 }
 
@@ -149,8 +150,24 @@ pub(super) struct VerifyPackJson {
     cut_short: bool,
     /// What is strange and no damage.
     remarks: Vec<String>,
+    /// What members have that makes no sense, or is in a form that Larder does not know; then the exit status is 3.
+    lost: u64,
     /// Names that are like another but for letter case or accents.
     alike: u64,
+    /// Of a pack that lies there extracted: metadata that is not as the manifest says, while the contents are.
+    drifts: Vec<DriftJson>,
+}
+
+/// A sort of metadata that is not as the manifest says.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct DriftJson {
+    /// In words: `its owner`, `its mode` …
+    what: &'static str,
+    /// How many items have it otherwise.
+    items: u64,
+    /// The first few.
+    examples: Vec<String>,
 }
 
 /// A snapshot of a pack.
@@ -188,6 +205,9 @@ impl VerifyPackJson {
             items: held.items,
             whole: held.is_whole,
         };
+        let drift =
+            |drift: &Drift| DriftJson { what: drift.what, items: drift.items, examples: drift.examples.clone() };
+        let remarks = &checked.audited.remarks;
         let finding = |found: &Found| PackFindingJson {
             member: Some(found.member.clone()).filter(|member| !member.is_empty()),
             why: found.why.clone(),
@@ -203,8 +223,10 @@ impl VerifyPackJson {
             findings: checked.findings.iter().map(finding).collect(),
             finding_count: checked.count,
             cut_short: checked.is_cut_short,
-            remarks: checked.audited.remarks.iter().chain(&checked.remarks).cloned().collect(),
+            remarks: remarks.strange.iter().chain(&remarks.lost).chain(&checked.remarks).cloned().collect(),
+            lost: remarks.losses,
             alike: checked.audited.alike,
+            drifts: checked.audited.drifts.iter().map(drift).collect(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod spare;
 mod spill;
 mod voucher;
 mod wrap;
+mod zeros;
 
 pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open_value, seal_block, seal_value};
 pub use cache::CacheKey;
@@ -43,3 +44,4 @@ pub use wrap::{
     Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, is_empty_passphrase, is_passphrase_file,
     parse_recipient, same_passphrase, unarmoured, wrap, wrap_to_store,
 };
+pub use zeros::zeros;

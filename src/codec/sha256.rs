@@ -2,6 +2,8 @@
 
 use sha2::Digest;
 
+use super::zeros;
+
 /// Hashes a content piece by piece.
 #[derive(Debug, Clone, Default)]
 pub struct Sha256(sha2::Sha256);
@@ -13,13 +15,8 @@ impl Sha256 {
     }
 
     /// So many zeros.
-    pub fn zeros(&mut self, mut len: u64) {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-        while len > 0 {
-            let step = usize::try_from(len).unwrap_or(ZEROS.len()).min(ZEROS.len());
-            self.0.update(&ZEROS[..step]);
-            len -= step as u64;
-        }
+    pub fn zeros(&mut self, len: u64) {
+        zeros(len).for_each(|piece| self.0.update(piece));
     }
 
     /// The hash.

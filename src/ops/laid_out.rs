@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::archives::{ArchiveError, Content, Member, MemberKind, Members, Opened, Part, printable};
+use crate::archives::{ArchiveError, Content, Member, MemberKind, Members, Opened, Part, Remarks, printable};
 use crate::model::Extent;
 
 use super::source::{self, Meta, Names};
@@ -60,7 +60,9 @@ impl Level {
             Some(name) if name == LAST => FIRST.len() + 1,
             name => FIRST.iter().position(|first| Some(*first) == name).unwrap_or(FIRST.len()),
         };
-        let is_pack = FIRST.iter().all(|name| names.contains(name)) && names.contains(LAST);
+        // Whose manifest it is, and what is missing, whoever reads it tells.
+        let [manifest, readme, content] = FIRST.map(|name| names.contains(name));
+        let is_pack = manifest && content && (readme || names.contains(LAST));
         if is_pack {
             left.sort_by_key(|at| std::cmp::Reverse(rank(at)));
         }
@@ -158,8 +160,8 @@ impl Members for Folder {
         Ok(None)
     }
 
-    fn remarks(&mut self) -> Vec<String> {
-        Vec::new()
+    fn remarks(&mut self) -> Remarks {
+        Remarks::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::codec::zeros;
 use crate::model::{Body, Entry, Failure, Kind, Progress};
 use crate::store::StoreError;
 use crate::tree::{Flow, Node, Pages, Part, Step, Stretch, Visit, Walk, in_order};
@@ -133,7 +134,9 @@ pub fn cat(
             for stretch in stretches.map_err(fail)? {
                 match stretch {
                     Own::Data(bytes) => out.write_all(&bytes).map_err(ReadError::Write)?,
-                    Own::Hole(len) => write_zeros(out, len).map_err(ReadError::Write)?,
+                    Own::Hole(len) => {
+                        zeros(len).try_for_each(|piece| out.write_all(piece)).map_err(ReadError::Write)?;
+                    }
                 }
             }
             if progress.cancelled() { Err(ReadError::Interrupted) } else { Ok(()) }
@@ -182,14 +185,4 @@ fn load(pages: &Pages, mut part: Part) -> Result<Vec<Own>, StoreError> {
         Ok(())
     })?;
     Ok(stretches)
-}
-
-fn write_zeros(out: &mut dyn Write, mut len: u64) -> std::io::Result<()> {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    while len > 0 {
-        let step = usize::try_from(len).unwrap_or(ZEROS.len()).min(ZEROS.len());
-        out.write_all(&ZEROS[..step])?;
-        len -= step as u64;
-    }
-    Ok(())
 }

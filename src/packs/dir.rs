@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::codec::{ContentDigest, Sha256};
 use crate::model::{Digest, Progress, Timestamp};
 use crate::ops::restore::{RestoreOptions, Select, restore};
-use crate::tree::{Flow, Visit, in_order};
+use crate::tree::{Visit, in_order};
 
 use super::PackError;
 use super::archive::{Archive, Extent, Tree, Witness, WriteFile};
@@ -42,7 +42,7 @@ impl<'a> Dir<'a> {
 
     /// Reads all files back.
     fn read_back(&self, tree: &Tree, mut sums: Option<&mut Sums>) -> Result<(), PackError> {
-        let mut flow = Flow::new(&tree.subject.pages, tree.subject.starts.clone()).without_content();
+        let mut flow = tree.subject.flow().without_content();
         let base = self.at(&tree.prefix);
         in_order(
             || Some(flow.batch()).filter(|batch| !batch.is_empty()),
@@ -154,7 +154,7 @@ impl Archive for Dir<'_> {
 
     fn tree(&mut self, tree: &Tree, sums: Option<&mut Sums>, witness: Witness) -> Result<Losses, PackError> {
         let subject = tree.subject;
-        let mut flow = Flow::new(&subject.pages, subject.starts.clone()).without_content();
+        let mut flow = subject.flow().without_content();
         while let Some(visit) = flow.next() {
             witness(&visit);
         }

@@ -6,6 +6,7 @@ use crate::model::{Body, Notice, Progress};
 use crate::tree::{Node, Visit};
 
 use super::loss::{Loss, Losses};
+use super::manifest::ItemKind;
 use super::zip::{self, Alike};
 
 /// A canonical form: once named, its bytes stay the same in all later versions.
@@ -30,12 +31,22 @@ impl Form {
         }
     }
 
+    /// The form of this name, if there is one.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Tar, Self::Zip, Self::Dir].into_iter().find(|form| form.as_str() == name)
+    }
+
     /// What an entry is called in the archive, as its path from the root; nothing if it is not in the archive.
     pub(super) fn name_of(self, node: &Node) -> Option<Cow<'_, [u8]>> {
-        match (self, &node.entry.body) {
-            (_, Body::Socket) => None,
-            (Self::Tar | Self::Dir, _) => Some(Cow::Borrowed(&node.path)),
-            (Self::Zip, _) => zip::name_of(node).map(|name| Cow::Owned(name.into_bytes())),
+        self.name(ItemKind::of(&node.entry.body), &node.path)
+    }
+
+    /// The same of what has this sort and path.
+    pub(super) fn name(self, kind: ItemKind, path: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match (self, kind) {
+            (_, ItemKind::Socket) => None,
+            (Self::Tar | Self::Dir, _) => Some(Cow::Borrowed(path)),
+            (Self::Zip, _) => zip::name_of(kind, path).map(|name| Cow::Owned(name.into_bytes())),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::ops::capture::{About, CaptureError, CaptureOptions, Captured, Clock, 
 use crate::store::Store;
 
 use super::audit::{AuditError, Audited, Visitor, audit};
-use super::layouts::{Fault, LayoutError, Observer, Seen, Wanted, labels};
+use super::layouts::{Misfit, Observer, Seen, Wanted, labels};
 use super::manifest::{Head, SnapshotInfo, Tail};
 use super::watch::watched;
 
@@ -53,22 +53,12 @@ pub enum ImportError {
     /// The store, or what it cannot hold.
     #[error(transparent)]
     Capture(CaptureError),
-    /// It is not of the layout that was asked for, or of a version that is not known.
+    /// It has the layout of another system, or should have, and is not as that says.
     #[error(transparent)]
-    Layout(#[from] LayoutError),
-    /// It has the layout of another system, and is not as that says.
-    #[error("{}", faults(.0))]
-    Faults(Vec<Fault>),
+    Layout(#[from] Misfit),
     /// Nothing in it.
     #[error("there is nothing in the archive")]
     Empty,
-}
-
-/// The first few.
-fn faults(all: &[Fault]) -> String {
-    let lines: Vec<_> = all.iter().take(10).map(ToString::to_string).collect();
-    let more = all.len() - lines.len();
-    lines.join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() }
 }
 
 impl From<CaptureError> for ImportError {
@@ -86,7 +76,7 @@ impl Failure for ImportError {
             Self::Audit(e) => e.kind(),
             Self::Capture(e) => e.kind(),
             Self::Layout(e) => e.kind(),
-            Self::Faults(_) | Self::Empty => Kind::Damage,
+            Self::Empty => Kind::Damage,
         }
     }
 
@@ -95,13 +85,12 @@ impl Failure for ImportError {
             Self::Audit(e) => e.hint(),
             Self::Capture(e) => e.hint(),
             Self::Layout(e) => e.hint(),
-            Self::Faults(_) => Some("--layout none imports it as a folder like any other".to_owned()),
             Self::Empty => None,
         }
     }
 }
 
-/// Imports all that an archive holds, in one commit.
+/// Imports all that an archive holds, in one commit. Tells what was met, too.
 ///
 /// # Errors
 /// If anything in it is not as it should be, the store fails, or the user stops it; then nothing was imported.
@@ -111,9 +100,9 @@ pub fn import(
     options: &ImportOptions,
     progress: &dyn Progress,
     clock: Clock,
-) -> Result<Vec<Imported>, ImportError> {
+) -> Result<(Vec<Imported>, Audited), ImportError> {
     let dir = store.dir().join("tmp");
-    let mut originals = Vec::new();
+    let (mut originals, mut met) = (Vec::new(), Audited::default());
     let captured = intake::<ImportError>(store, &options.capture, progress, clock, |intake| {
         let observer = Observer::new(options.layout);
         let mut importing = Importing { intake, options, head: None, observer, originals: &mut originals };
@@ -123,10 +112,12 @@ pub fn import(
         if audited.snapshots == 0 {
             intake.finish(foreign(options, seen))?;
         }
+        met = audited;
         Ok(())
     })?;
     let mut originals = originals.into_iter();
-    Ok(captured.into_iter().map(|captured| Imported { captured, original: originals.next() }).collect())
+    let imported = captured.into_iter().map(|captured| Imported { captured, original: originals.next() });
+    Ok((imported.collect(), met))
 }
 
 /// Looks at all that an archive holds, as an import does, and stores nothing.
@@ -154,14 +145,9 @@ fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Res
     if audited.snapshots > 0 {
         return Ok(None);
     }
-    let seen = observer.finish()?;
-    if let Some(seen) = &seen {
-        if !seen.faults.is_empty() {
-            return Err(ImportError::Faults(seen.faults.clone()));
-        }
-        for remark in &seen.remarks {
-            progress.notice(Notice::Remark(remark.clone()));
-        }
+    let seen = observer.judge()?;
+    for remark in seen.iter().flat_map(|seen| &seen.remarks) {
+        progress.notice(Notice::Remark(remark.clone()));
     }
     Ok(seen)
 }

@@ -57,7 +57,7 @@ fn manifest(
 ) -> Result<u64, PackError> {
     let paths = subject.paths();
     give(&write_start(form.as_str(), &subject.name(), &subject.info(), paths.as_deref()).map_err(PackError::Write)?)?;
-    let mut flow = Flow::new(&subject.pages, subject.starts.clone()).without_content();
+    let mut flow = subject.flow().without_content();
     let mut counter = LossCounter::new(form);
     let (mut totals, mut lines_len, mut is_first) = (Totals::default(), 0, true);
     in_order(
@@ -88,7 +88,7 @@ pub(super) fn write_lines(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<(), PackError> {
-    let mut flow = Flow::new(&subject.pages, subject.starts.clone()).without_content();
+    let mut flow = subject.flow().without_content();
     let (mut sums, mut lines) = (sums.read(), Vec::new());
     while let Some(visit) = flow.next() {
         match visit {
@@ -156,14 +156,9 @@ impl Lines {
 fn item(pages: &Pages, form: Form, node: &Node, first: Option<&Node>) -> Result<Item, StoreError> {
     let entry = &node.entry;
     let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| Text::new(bytes));
-    let (kind, device) = match &entry.body {
-        Body::File(_) => (ItemKind::File, None),
-        Body::Folder(_) => (ItemKind::Folder, None),
-        Body::Symlink(_) => (ItemKind::Symlink, None),
-        Body::Fifo => (ItemKind::Fifo, None),
-        Body::Socket => (ItemKind::Socket, None),
-        Body::CharDevice(major, minor) => (ItemKind::Char, Some((*major, *minor))),
-        Body::BlockDevice(major, minor) => (ItemKind::Block, Some((*major, *minor))),
+    let device = match &entry.body {
+        Body::CharDevice(major, minor) | Body::BlockDevice(major, minor) => Some((*major, *minor)),
+        _ => None,
     };
     let xattrs = pages.xattrs(entry)?.iter().map(|(name, value)| (Text::new(name), Text::new(value))).collect();
     let member = match form.name_of(node) {
@@ -174,7 +169,7 @@ fn item(pages: &Pages, form: Form, node: &Node, first: Option<&Node>) -> Result<
     let file = entry.file();
     Ok(Item {
         path: Text::new(&node.path),
-        kind,
+        kind: ItemKind::of(&entry.body),
         mode: format!("{:04o}", entry.mode),
         uid: entry.uid,
         gid: entry.gid,

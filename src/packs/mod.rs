@@ -34,7 +34,7 @@ use std::path::Path;
 use crate::codec::{GzipWriter, SeekableWriter, Sha256};
 use crate::model::{Progress, Timestamp};
 
-pub use audit::{AuditError, Audited, Visitor, audit};
+pub use audit::{AuditError, Audited, Drift, Visitor, audit};
 pub use error::PackError;
 pub use form::Form;
 pub use format::{Compression, Format};

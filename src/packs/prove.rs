@@ -20,7 +20,7 @@ pub fn prove(input: Input, seal: Option<&Seal>, scratch: &Path, progress: &dyn P
         return Ok(false);
     }
     // What we have written ourselves needs no bounds.
-    let all = Limits { ratio: u64::MAX, members: u64::MAX, bytes: u64::MAX, depth: u32::MAX, ..Limits::default() };
+    let all = Limits { ratio: u64::MAX, members: u64::MAX, depth: u32::MAX, ..Limits::default() };
     let archive = open(input, &Known(seal), &all, progress).map_err(PackError::from)?;
     audit(archive.opened, &all, scratch, &mut Reader { progress, buffer: Vec::new() })?;
     Ok(true)
@@ -35,7 +35,10 @@ impl Keys for Known<'_> {
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, ArchiveError> {
-        Ok(None)
+        Ok(match self.0 {
+            Some(Seal::Passphrase(passphrase)) => Some(passphrase.clone()),
+            _ => None,
+        })
     }
 
     fn password(&self) -> Result<Option<Password>, ArchiveError> {

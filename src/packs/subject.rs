@@ -1,7 +1,7 @@
 //! What goes into a pack: of one or more snapshots the whole tree or some of its paths.
 
 use crate::model::{Entry, Manifest, Reference, SnapshotId};
-use crate::tree::Pages;
+use crate::tree::{Flow, Links, Pages, covers};
 
 use super::manifest::{SnapshotInfo, Text};
 use super::name::pack_name;
@@ -32,7 +32,7 @@ impl Subject {
     /// The name of its folder in a pack.
     #[must_use]
     pub fn name(&self) -> String {
-        pack_name(self.id, &self.manifest)
+        pack_name(&self.id.to_string(), &self.manifest.dataset.to_string(), self.manifest.arrival)
     }
 
     /// True if the whole snapshot is packed.
@@ -55,6 +55,11 @@ impl Subject {
     #[must_use]
     pub fn references(&self) -> &[Reference] {
         &self.manifest.references
+    }
+
+    /// A walk over what is packed.
+    pub(super) fn flow(&self) -> Flow {
+        Flow::new(&self.pages, self.starts.clone()).with_links(Links::new(&self.pages, self.manifest.links))
     }
 
     pub(super) fn info(&self) -> SnapshotInfo {
@@ -83,10 +88,6 @@ fn apart(mut starts: Vec<(Box<[u8]>, Entry)>) -> Vec<(Box<[u8]>, Entry)> {
 /// The names of a path; the root has none.
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|name| !name.is_empty())
-}
-
-fn covers(above: &[u8], path: &[u8]) -> bool {
-    above.is_empty() || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
 #[cfg(test)]

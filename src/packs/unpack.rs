@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::archives::{Content, Limits, Member, Opened};
-use crate::model::{Failure, Kind, Progress};
+use crate::model::{Failure, Kind, Notice, Progress};
 use crate::ops::restore::{Allowed, ExtractError, Extraction, Restored, Target};
 
 use super::audit::{AuditError, Audited, Visitor, audit};
+use super::layouts::{Misfit, Observer, Wanted};
 use super::manifest::{Head, SnapshotInfo, Tail};
+use super::watch::watched;
 
 /// What a foreign archive's folder is called until it has its name.
 const FOREIGN: &str = "content";
@@ -20,6 +22,8 @@ pub struct UnpackOptions {
     pub allowed: Allowed,
     /// How much the archive may make of itself.
     pub limits: Limits,
+    /// Which layouts of other systems are looked for, and checked, in an archive that is not Larder's.
+    pub layout: Wanted,
     /// Where what is too much for memory goes, sealed.
     pub temporary: PathBuf,
 }
@@ -44,6 +48,9 @@ pub enum UnpackError {
     /// The target, or what is not let in.
     #[error(transparent)]
     Extract(ExtractError),
+    /// It has the layout of another system, or should have, and is not as that says.
+    #[error(transparent)]
+    Layout(#[from] Misfit),
     /// Nothing in it.
     #[error("there is nothing in the archive")]
     Empty,
@@ -63,6 +70,7 @@ impl Failure for UnpackError {
         match self {
             Self::Audit(e) => e.kind(),
             Self::Extract(e) => e.kind(),
+            Self::Layout(e) => e.kind(),
             Self::Empty => Kind::Damage,
         }
     }
@@ -71,6 +79,7 @@ impl Failure for UnpackError {
         match self {
             Self::Audit(e) => e.hint(),
             Self::Extract(e) => e.hint(),
+            Self::Layout(e) => e.hint(),
             Self::Empty => None,
         }
     }
@@ -88,13 +97,24 @@ pub fn unpack(
     progress: &dyn Progress,
 ) -> Result<Unpacked, UnpackError> {
     let target = Target::new(dest)?;
-    let mut unpacking =
-        Unpacking { target: &target, options, progress, open: None, done: Restored::default(), snapshots: Vec::new() };
+    let mut unpacking = Unpacking {
+        target: &target,
+        options,
+        progress,
+        observer: Observer::new(options.layout),
+        open: None,
+        done: Restored::default(),
+        snapshots: Vec::new(),
+    };
     let audited = audit::<UnpackError>(opened, &options.limits, &options.temporary, &mut unpacking)?;
     unpacking.close()?;
-    let Unpacking { done, snapshots, .. } = unpacking;
+    let Unpacking { done, snapshots, observer, .. } = unpacking;
     if audited.members == 0 {
         return Err(UnpackError::Empty);
+    }
+    let seen = if snapshots.is_empty() { observer.judge()? } else { None };
+    for remark in seen.iter().flat_map(|seen| &seen.remarks) {
+        progress.notice(Notice::Remark(remark.clone()));
     }
     let only: Option<OsString> = match snapshots.as_slice() {
         [] => Some(FOREIGN.into()),
@@ -109,6 +129,7 @@ struct Unpacking<'a> {
     target: &'a Target,
     options: &'a UnpackOptions,
     progress: &'a dyn Progress,
+    observer: Observer,
     open: Option<Extraction<'a>>,
     done: Restored,
     snapshots: Vec<(String, SnapshotInfo)>,
@@ -118,7 +139,9 @@ impl Unpacking<'_> {
     /// The extraction at hand; a new one under this name if there is none.
     fn start(&mut self, name: &str) -> Result<(), UnpackError> {
         let into = self.target.beside().join(name);
-        self.open = Some(Extraction::new(&into, &self.options.temporary, self.options.allowed, self.progress)?);
+        // Whoever names a bound has thought of the disk.
+        let room = if self.options.limits.bytes.is_some() { None } else { self.target.room() };
+        self.open = Some(Extraction::new(&into, &self.options.temporary, self.options.allowed, room, self.progress)?);
         Ok(())
     }
 
@@ -151,6 +174,9 @@ impl Visitor<UnpackError> for Unpacking<'_> {
             self.start(FOREIGN)?;
         }
         match &mut self.open {
+            Some(open) if self.snapshots.is_empty() => {
+                Ok(open.member(member, &mut watched(&mut self.observer, member, content))?)
+            }
             Some(open) => Ok(open.member(member, content)?),
             None => Ok(()),
         }

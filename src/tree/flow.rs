@@ -8,6 +8,7 @@ use crate::store::StoreError;
 
 use super::content::{ContentPiece, ContentPieces, content_pieces};
 use super::folder::{Step, Walk, join};
+use super::links::Links;
 use super::pages::Pages;
 
 /// Bytes of content that a part holds at most, and that a batch holds before it ends.
@@ -95,14 +96,50 @@ impl Visit {
     }
 }
 
-/// Visits trees in preorder, their starts included. Memory: a few pages a level, and the first path of each hard-link group.
+/// Where the first names of hard-link groups are known from.
+#[derive(Debug)]
+enum Firsts {
+    /// They were met, and are held.
+    Met(HashMap<LinkGroup, Arc<Node>>),
+    /// The snapshot's map has them. Held are the paths of those that are met first because the first of all is in none of the starts.
+    Mapped { links: Links, starts: Vec<Box<[u8]>>, met: HashMap<LinkGroup, Box<[u8]>> },
+}
+
+impl Firsts {
+    /// The first name of what has a further one here.
+    fn of(&mut self, group: LinkGroup, node: &Arc<Node>) -> Option<Arc<Node>> {
+        let (links, starts, met) = match self {
+            Self::Met(met) => {
+                let first = met.entry(group).or_insert_with(|| node.clone());
+                return (!Arc::ptr_eq(first, node)).then(|| first.clone());
+            }
+            Self::Mapped { links, starts, met } => (links, starts, met),
+        };
+        let named = |path: &[u8]| {
+            (*path != *node.path).then(|| Arc::new(Node { path: path.into(), entry: node.entry.clone() }))
+        };
+        // A map that cannot be read is somebody else's to tell.
+        match links.group(group) {
+            Ok((_, first)) if starts.iter().any(|start| covers(start, &first)) => named(&first),
+            _ => named(met.entry(group).or_insert_with(|| node.path.clone())),
+        }
+    }
+}
+
+/// True if a path is another or in it.
+#[must_use]
+pub fn covers(above: &[u8], path: &[u8]) -> bool {
+    above.is_empty() || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
+/// Visits trees in preorder, their starts included. Memory: a few pages a level, and the first name of each hard-link group, unless the snapshot's map tells it.
 #[derive(Debug)]
 pub struct Flow {
     pages: Pages,
     starts: std::vec::IntoIter<(Box<[u8]>, Entry)>,
     walk: Option<Walk>,
     open: Vec<Arc<Node>>,
-    first: HashMap<LinkGroup, Arc<Node>>,
+    firsts: Firsts,
     file: Option<(Arc<Node>, ContentPieces, u64)>,
     lost: Option<StoreError>,
     views: bool,
@@ -118,7 +155,7 @@ impl Flow {
             starts: starts.into_iter(),
             walk: None,
             open: Vec::new(),
-            first: HashMap::new(),
+            firsts: Firsts::Met(HashMap::new()),
             file: None,
             lost: None,
             views: false,
@@ -130,6 +167,15 @@ impl Flow {
     #[must_use]
     pub fn with_views(mut self) -> Self {
         self.views = true;
+        self
+    }
+
+    /// Takes first names from the snapshot's map of hard links: of what [`Visit::Enter`] then gives as the first name the path alone is that one's. To be called before
+    /// the first visit, of starts that are paths from the snapshot's root.
+    #[must_use]
+    pub fn with_links(mut self, links: Links) -> Self {
+        let starts = self.starts.as_slice().iter().map(|(path, _)| path.clone()).collect();
+        self.firsts = Firsts::Mapped { links, starts, met: HashMap::new() };
         self
     }
 
@@ -226,11 +272,10 @@ impl Flow {
             self.open.push(node.clone());
             return Visit::Enter { node, part: None, first: None };
         }
-        if let Some(group) = node.entry.link {
-            let first = self.first.entry(group).or_insert_with(|| node.clone());
-            if !Arc::ptr_eq(first, &node) {
-                return Visit::Enter { first: Some(first.clone()), node, part: None };
-            }
+        if let Some(group) = node.entry.link
+            && let Some(first) = self.firsts.of(group, &node)
+        {
+            return Visit::Enter { first: Some(first), node, part: None };
         }
         let part = node.entry.file().filter(|_| self.content).map(|file| match content_pieces(&self.pages, file) {
             Ok(pieces) => self.cut(&node, pieces, 0),
@@ -265,5 +310,70 @@ impl Flow {
             self.file = Some((node.clone(), content, offset + len));
         }
         part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Body, FileBody, LinkItem, LinksRef, LongValue, Name, TreeRef};
+    use crate::store::Waiting;
+    use crate::tree::samples::{entry, new_store};
+    use crate::tree::{MapBuilder, PageWriter};
+
+    fn folder(pages: &mut PageWriter, name: &[u8], inside: Vec<Entry>) -> Entry {
+        let mut map = MapBuilder::default();
+        inside.into_iter().for_each(|item| map.push(pages, item).unwrap());
+        let (page, counts) = map.finish(pages).unwrap();
+        entry(name, Body::Folder(TreeRef { page, counts }))
+    }
+
+    /// The paths of a walk, each with that of its first name, if it is a further one.
+    fn firsts(mut flow: Flow) -> (Vec<(String, Option<String>)>, Flow) {
+        let (mut found, text) = (Vec::new(), |path: &[u8]| String::from_utf8_lossy(path).into_owned());
+        while let Some(visit) = flow.next() {
+            if let Visit::Enter { node, first, .. } = visit {
+                found.push((text(&node.path), first.map(|first| text(&first.path))));
+            }
+        }
+        (found, flow)
+    }
+
+    #[test]
+    fn first_names_are_the_same_from_the_map_and_few_of_them_are_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = new_store(dir.path());
+        let writer = store.writer(Waiting::Wait, &|| true).unwrap();
+        let mut pages = PageWriter::new(&writer);
+        let group = |n: u8| LinkGroup::from_bytes([n; 16]);
+        let name =
+            |name: &str, n: u8| Entry { link: Some(group(n)), ..entry(name.as_bytes(), Body::File(FileBody::empty())) };
+        let inner = folder(&mut pages, b"c", vec![name("v", 2), name("z", 1)]);
+        let b = folder(&mut pages, b"b", vec![inner, name("w", 3), name("x", 2), name("y", 1)]);
+        let a = folder(&mut pages, b"a", vec![name("w", 3), name("x", 1)]);
+        let root = folder(&mut pages, b"", vec![a, b.clone()]);
+        let mut map = MapBuilder::default();
+        for (n, names, first) in [(1, 3, "a/x"), (2, 2, "b/c/v"), (3, 2, "a/w")] {
+            let first = LongValue::Inline(first.as_bytes().to_vec());
+            map.push(&mut pages, LinkItem { group: group(n), names, first }).unwrap();
+        }
+        let (page, counts) = map.finish(&mut pages).unwrap();
+        pages.flush().unwrap();
+        drop(pages);
+        drop(writer);
+        store.refresh().unwrap();
+        let pages = Pages::new(&store, 1 << 20);
+        let b = Entry { name: Name::new(b"b").unwrap(), ..b };
+        for (start, held) in [((Box::default(), root), 0), ((b"b".as_slice().into(), b), 2)] {
+            let links = Links::new(&pages, Some(LinksRef { page, counts }));
+            let met = firsts(Flow::new(&pages, vec![start.clone()])).0;
+            let (mapped, flow) = firsts(Flow::new(&pages, vec![start.clone()]).with_links(links));
+            assert_eq!(mapped, met);
+            assert!(met.iter().filter(|(_, first)| first.is_some()).count() >= 2);
+            let Firsts::Mapped { met, .. } = flow.firsts else { unreachable!() };
+            assert_eq!(met.len(), held);
+            // Without a map nothing is lost but memory.
+            assert_eq!(firsts(Flow::new(&pages, vec![start]).with_links(Links::new(&pages, None))).0, mapped);
+        }
     }
 }

@@ -17,7 +17,7 @@ pub use ahead::{LongCheck, Stretch, WholeCheck};
 pub use build::{MapBuilder, PageWriter, Shape};
 pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
 pub use diff::{Difference, TreeDiff, same_but_for_below};
-pub use flow::{Flow, Node, Part, Visit};
+pub use flow::{Flow, Node, Part, Visit, covers};
 pub use folder::{Listing, Numbered, Step, Walk, join};
 pub use links::Links;
 pub use order::in_order;

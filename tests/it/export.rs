@@ -7,11 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use crate::by_hand::{at_whole_seconds, python, text};
 use crate::sandbox::{Ran, Sandbox, has_begun, noise};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn captured(fill: impl FnOnce(&Path)) -> Sandbox {
     let sandbox = Sandbox::with_open_store();
@@ -20,15 +17,6 @@ fn captured(fill: impl FnOnce(&Path)) -> Sandbox {
     fill(&source);
     sandbox.snapshot(&source, "tree").done();
     sandbox
-}
-
-/// Runs a Python script with arguments; its assertions are the test's.
-fn python(script: &str, arguments: &[&Path]) {
-    Ran::of(Command::new("python3").args(["-c", script]).args(arguments)).done();
-}
-
-fn at_whole_seconds(root: &Path) {
-    Ran::of(Command::new("find").arg(root).args(["-exec", "touch", "-hd", "2023-11-14T22:13:21Z", "{}", "+"])).done();
 }
 
 #[test]

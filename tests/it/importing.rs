@@ -1,60 +1,15 @@
 //! Imports: what a snapshot was, or an archive of somebody else's holds, becomes a snapshot, whole or not at all.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::by_hand::{awkward, python, same_by_rsync, storeless, tar, text};
 use crate::keys::member;
 use crate::mounting::Mount;
 use crate::sandbox::{Ran, Sandbox, compare, model, noise};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Runs a Python script with arguments.
-fn python(script: &str, arguments: &[&Path]) {
-    Ran::of(Command::new("python3").args(["-c", script]).args(arguments)).done();
-}
-
-/// What Python scripts begin with: `t` is a tar at the first argument, `add` puts a member in.
-const TAR: &str = "
-import sys, tarfile, io
-t = tarfile.open(sys.argv[1], 'w', format=tarfile.PAX_FORMAT)
-def add(name, kind=tarfile.REGTYPE, data=b'', link='', mode=0o644, mtime=1700000000, **more):
-    i = tarfile.TarInfo(name)
-    i.type, i.size, i.linkname, i.mode, i.mtime = kind, len(data), link, mode, mtime
-    for key, value in more.items(): setattr(i, key, value)
-    t.addfile(i, io.BytesIO(data))
-";
-
-fn tar(sandbox: &Sandbox, name: &str, members: &str) -> std::path::PathBuf {
-    let path = sandbox.path(name);
-    python(&format!("{TAR}\n{members}\nt.close()\n"), &[&path]);
-    path
-}
-
-/// The awkward tree of the other tests, in a folder of the sandbox.
-fn awkward(sandbox: &Sandbox) -> std::path::PathBuf {
-    assert!(rustix::process::geteuid().is_root(), "owners and devices: this test runs as root");
-    let source = sandbox.path("awkward");
-    let mut script = sandbox.client().command("python3");
-    script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/awkward.py")).arg(&source).arg("--quick");
-    Ran::of(&mut script).done();
-    source
-}
-
-fn same_by_rsync(sandbox: &Sandbox, a: &Path, b: &Path) {
-    for (from, to) in [(a, b), (b, a)] {
-        let mut rsync = sandbox.client().command("rsync");
-        rsync.args(["-aHAXSnc", "--modify-window=-1", "-i", "--delete", "--exclude=/deep"]);
-        rsync.arg(format!("{}/", text(from))).arg(format!("{}/", text(to)));
-        assert_eq!(String::from_utf8_lossy(&Ran::of(&mut rsync).ended(0).stdout), "");
-    }
-}
 
 #[test]
 fn a_tar_of_the_awkward_tree_is_that_tree_again() {
@@ -292,4 +247,93 @@ fn an_import_of_a_hole_without_end_can_be_stopped() {
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
+}
+
+/// As GNU tar takes them: parts of a name that lead nowhere are left out, and of a folder that is told of again the last word counts.
+#[test]
+fn names_as_somebody_typed_them_and_folders_told_of_twice() {
+    let sandbox = Sandbox::with_store();
+    let pack = tar(
+        &sandbox,
+        "typed.tar",
+        "
+add('./', tarfile.DIRTYPE, mode=0o700, mtime=1600000000)
+add('a/./', tarfile.DIRTYPE, mode=0o700, mtime=1600000000)
+add('a/./b', data=b'1')
+add('c', tarfile.DIRTYPE)
+add('c//d', data=b'2')
+add('.//c/./e', tarfile.LNKTYPE, link='c/./d')
+add('a', tarfile.DIRTYPE, mode=0o750, mtime=1650000000, uid=12, gid=34)
+add('c/.', tarfile.DIRTYPE, mode=0o711, mtime=1660000000)
+add('.', tarfile.DIRTYPE, mode=0o755, mtime=1670000000)
+",
+    );
+    let [gnu, restored, unpacked] = ["gnu", "restored", "unpacked"].map(|name| sandbox.path(name));
+    fs::create_dir(&gnu).unwrap();
+    Ran::of(Command::new("tar").arg("-xpf").arg(&pack).arg("-C").arg(&gnu)).done();
+    sandbox.larder(["import", text(&pack)]).done();
+    sandbox.larder(["restore", "typed", text(&restored)]).done();
+    storeless(&sandbox, &["unpack", text(&pack), text(&unpacked)]).done();
+    compare(&model(&gnu), &model(&restored)).unwrap();
+    compare(&model(&gnu), &model(&unpacked)).unwrap();
+    storeless(&sandbox, &["verify", text(&pack)]).done();
+    let shown = sandbox.larder(["show", "typed", "--json"]).json();
+    assert_eq!((&shown["files"], &shown["folders"]), (&3.into(), &2.into()));
+}
+
+#[test]
+fn names_that_are_one_name_elsewhere_are_refused_unless_somebody_wants_them() {
+    let sandbox = Sandbox::with_store();
+    let members = "add('net/xt_MARK.h', data=b'1'); add('net/ok', data=b'2'); add('net/xt_mark.h', data=b'3')";
+    let pack = tar(&sandbox, "kernel.tar", members);
+    let folders = tar(&sandbox, "folders.tar", "add('caf\\u00e9/a', data=b'1'); add('cafe\\u0301/b', data=b'2')");
+    let out = sandbox.path("out");
+    for (pack, name) in [(&pack, "net/xt_mark.h"), (&folders, "cafe\u{301}")] {
+        for alike in [&[][..], &["--alike=refuse"]] {
+            sandbox.larder([&["import", text(pack)], alike].concat()).refused(13, name);
+            sandbox.larder([&["import", "-n", text(pack)], alike].concat()).refused(13, "--alike tell");
+            storeless(&sandbox, &[&["unpack", text(pack), text(&out)], alike].concat()).refused(13, name);
+            assert!(!out.exists());
+        }
+        storeless(&sandbox, &["verify", text(pack)]).done();
+        storeless(&sandbox, &["verify", text(pack), "--alike", "refuse"]).refused(13, "");
+    }
+    assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
+    let ran = sandbox.larder(["import", text(&pack), "--alike", "tell"]).ended(0);
+    assert!(ran.stderr.contains("1 name is like another") && ran.stderr.contains("net/xt_mark.h"), "{}", ran.stderr);
+    let told = storeless(&sandbox, &["unpack", text(&pack), text(&out), "--alike=tell", "--json"]).json();
+    assert_eq!((&told["alike"], &told["files"]), (&1.into(), &3.into()));
+    // A pack of Larder's lists both; a user may refuse it all the same.
+    let own = sandbox.path("own.tar");
+    sandbox.larder(["export", "kernel", "-o", text(&own)]).done();
+    let told = sandbox.larder(["import", text(&own), "-d", "again", "--json"]).json();
+    assert_eq!((&told["alike"], &told["lost"]), (&1.into(), &0.into()));
+    sandbox.larder(["import", text(&own), "--alike=refuse"]).refused(13, "net/xt_mark.h");
+}
+
+/// What makes no sense is not taken, and whoever takes the rest is told.
+#[test]
+fn an_acl_that_makes_no_sense_is_a_loss() {
+    let sandbox = Sandbox::with_store();
+    let members = "
+add('ok', data=b'1')
+add('odd', data=b'2', pax_headers={'SCHILY.acl.access': 'user::rw-,nonsense'})
+add('nfs', data=b'3', pax_headers={'SCHILY.acl.ace': 'owner@:rw:allow'})
+";
+    let pack = tar(&sandbox, "acl.tar", members);
+    let out = sandbox.path("out");
+    for ran in [
+        sandbox.larder(["import", text(&pack)]),
+        sandbox.larder(["import", "-n", text(&pack)]),
+        storeless(&sandbox, &["unpack", text(&pack), text(&out)]),
+        storeless(&sandbox, &["verify", text(&pack)]),
+    ] {
+        let ran = ran.ended(3);
+        assert!(ran.stderr.contains("odd: its ACL is left out") && ran.stderr.contains("NFSv4"), "{}", ran.stderr);
+    }
+    assert_eq!(fs::read(out.join("odd")).unwrap(), b"2");
+    let report = storeless(&sandbox, &["verify", text(&pack), "--json"]).ended(3);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!((&report["lost"], &report["damaged"]), (&2.into(), &false.into()));
+    assert_eq!(sandbox.larder(["ls", "acl"]).ended(0).stdout.split(|b| *b == b'\n').count() - 1, 3);
 }

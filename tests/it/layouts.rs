@@ -9,15 +9,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::by_hand::{storeless, text};
 use crate::sandbox::{Ran, Sandbox};
 
 /// The folder of the older system's archives.
 fn given(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/investigations").join(name)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// What the older system sees of an archive or bundle that it takes.
@@ -269,12 +266,17 @@ fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
     let harmless = ["metadata-extra-field", "plain-tar-not-gzip", "no-metadata"];
     let sandbox = Sandbox::with_open_store();
     let archive = |name: &str| given(&format!("malicious/{name}.tar.gz"));
+    let out = sandbox.path("out");
     for (name, status, word) in refused {
         for verb in VERBS {
             let ran = sandbox.larder([verb.as_ref(), archive(name).as_os_str()]);
             let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
             assert!(ran.status == status && told.contains(word), "{verb} {name}: {} {told}", ran.status);
         }
+        // Without a store no more is taken.
+        let ran = storeless(&sandbox, &["unpack", text(&archive(name)), text(&out)]);
+        assert!(ran.status == status && ran.stderr.contains(word), "unpack {name}: {} {}", ran.status, ran.stderr);
+        assert!(!out.exists(), "{name}");
     }
     let listed = sandbox.larder(["--json", "list"]).ended(0);
     assert!(!String::from_utf8_lossy(&listed.stdout).contains("sequence"), "nothing was imported");
@@ -282,6 +284,7 @@ fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
         for verb in VERBS {
             sandbox.larder([verb.as_ref(), archive(name).as_os_str()]).done();
         }
+        storeless(&sandbox, &["unpack", text(&archive(name)), text(&sandbox.path(name))]).done();
     }
     let all: Vec<_> = fs::read_dir(given("malicious")).unwrap().collect();
     assert_eq!(all.len(), refused.len() + harmless.len(), "each has its line");
@@ -289,6 +292,7 @@ fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
         .larder(["import".as_ref(), archive("no-metadata").as_os_str(), "--layout=investigation".as_ref()])
         .refused(2, "no metadata.json");
     sandbox.larder(["import".as_ref(), archive("schema-99").as_os_str(), "--layout=none".as_ref()]).done();
+    storeless(&sandbox, &["unpack", text(&archive("schema-99")), text(&out), "--layout=none"]).done();
 }
 
 #[test]

@@ -11,6 +11,7 @@
 )]
 
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
+mod by_hand; // trees and archives that tests make by hand
 mod capture; // what capture and restore do with things in their way
 mod cheats; // someone with a writer key, or a removed one, tries what it does not permit
 mod clocked; // captures by any clock and with any key
@@ -42,6 +43,7 @@ mod mount_trouble; // readers and servers of a mount killed, damage beneath it, 
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
+mod pack_lies; // packs whose checksums hold and whose parts contradict each other; packs that lie there extracted
 mod packs; // whole packs: stock tools, the same bytes always, what is known of them later
 mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
@@ -62,6 +64,7 @@ mod roundtrip; // what goes in comes out: restore, mount, tar, the independent r
 mod safety; // the snapshot that is taken before a restore can be trusted
 mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
+mod sealed_packs; // packs under recipients, passphrases and passwords: there and back, with wrong keys, cut and changed
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random

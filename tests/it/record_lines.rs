@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{Ran, Sandbox, seed};
 
 const CHUNK: &str = include_str!("../data/records/datasets/redacted/records/2024/2024-02-05/chunk-0001.ndjson");
 const GOOD: &str = include_str!("../data/records/datasets/nonfinite/records/2024/2024-02-05/chunk-0001.ndjson");
@@ -48,6 +48,26 @@ fn canon_answers_each_line() {
         ]
     );
     assert!(stdout(&piped(&sandbox, &["records", "canon"], "").ended(0)).is_empty());
+}
+
+/// Random values, and the form that Python makes of each from the rules.
+#[test]
+fn canon_is_what_python_makes_of_the_rules() {
+    const COUNT: usize = 5000;
+    let sandbox = Sandbox::new();
+    let mut python =
+        sandbox.client().command(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
+    python
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/canonical.py"))
+        .args([seed().to_string(), COUNT.to_string()]);
+    let told = stdout(&Ran::of(&mut python).ended(0));
+    assert_eq!(told.len(), 2 * COUNT);
+    let texts: Vec<_> = told.iter().step_by(2).map(String::as_str).collect();
+    let found = stdout(&piped(&sandbox, &["records", "canon"], &texts.join("\n")).ended(0));
+    assert_eq!(found.len(), COUNT);
+    for ((text, wanted), found) in texts.iter().zip(told.iter().skip(1).step_by(2)).zip(&found) {
+        assert_eq!(found, wanted, "{text}");
+    }
 }
 
 /// However deep a line is, there is an answer: by default that it is too deep, and with the flag its form.

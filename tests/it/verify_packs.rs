@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::by_hand::{changed, text};
 use crate::sandbox::{Ran, Sandbox, noise};
 
 /// A store with a snapshot of a tree with everything that its manifest has words for.
@@ -24,10 +25,6 @@ fn captured(has_holes: bool) -> Sandbox {
     sandbox
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn packed(sandbox: &Sandbox, name: &str) -> PathBuf {
     let pack = sandbox.path(name);
     sandbox.larder(["export", "tree", "-o", text(&pack), "--accept-loss"]).done();
@@ -44,30 +41,6 @@ fn verified(sandbox: &Sandbox, pack: &str) -> Ran {
 fn findings(report: &serde_json::Value) -> Vec<String> {
     let list = report["findings"].as_array().unwrap();
     list.iter().map(|f| format!("{}: {}", f["member"].as_str().unwrap_or("-"), f["why"].as_str().unwrap())).collect()
-}
-
-/// Makes a tar anew, its members as a Python expression over (name, content) changes them.
-fn changed(sandbox: &Sandbox, pack: &Path, change: &str) -> PathBuf {
-    let (script, out) = (sandbox.path("change.py"), sandbox.path("changed.tar"));
-    let text = format!(
-        "import io, sys, tarfile
-members = []
-with tarfile.open(sys.argv[1]) as t:
-    for m in t:
-        members.append((m, t.extractfile(m).read() if m.isreg() else None))
-def of(end): return next(i for i, (m, _) in enumerate(members) if m.name.endswith(end))
-def put(i, content):
-    members[i][0].size = len(content)
-    members[i] = (members[i][0], content)
-{change}
-with tarfile.open(sys.argv[2], 'w', format=tarfile.PAX_FORMAT) as t:
-    for m, content in members:
-        t.addfile(m, io.BytesIO(content) if content is not None else None)
-"
-    );
-    fs::write(&script, text).unwrap();
-    Ran::of(Command::new("python3").arg(script).arg(pack).arg(&out)).done();
-    out
 }
 
 #[test]

@@ -395,3 +395,40 @@ fn bombs_and_what_is_no_archive_are_refused() {
         }
     }
 }
+
+/// A password that is at hand for older archives makes no sealed one of what is damaged, or of a text.
+#[test]
+fn what_is_damaged_in_front_is_not_taken_for_a_sealed_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = tar_of(dir.path(), &content_of(100, 3000));
+    let zip = python_zip(dir.path());
+    let (secret, public) = generate_identity();
+    let key = Held { password: Some("secret"), identity: Some(secret.to_string()), ..Held::default() };
+    let sealed = age(&tar, &[recipient(&public)]);
+    let packed = |words: &[&str]| piped(words, &tar);
+    for (what, whole) in [
+        ("tar", tar.clone()),
+        ("tar.gz", gzip(&tar)),
+        ("tar.gz with a name", packed(&["sh", "-c", "cat > /dev/null; printf x > x; gzip -c x; rm x"])),
+        ("tar.zst", zstd(&tar)),
+        ("tar.xz", packed(&["xz", "-c"])),
+        ("tar.bz2", packed(&["bzip2", "-c"])),
+        ("zip", zip),
+        ("age", sealed),
+    ] {
+        for (at, seekable) in [(0, true), (1, false), (2, true)] {
+            let mut bad = whole.clone();
+            bad[at] ^= 0x11;
+            let cursor = Cursor::new(bad);
+            let input = if seekable { Input::Seekable(Box::new(cursor)) } else { Input::Stream(Box::new(cursor)) };
+            let found = open(input, &key, &Limits::default(), &Quiet).and_then(drain);
+            // A zip is found by its end, too; whoever reads its members meets the damage.
+            let fits = matches!(found, Err(ArchiveError::Damaged(_))) || (what == "zip" && found.is_ok());
+            assert!(fits, "{what} changed at {at}: {:?}", found.err());
+        }
+    }
+    let text = "A text that nobody has sealed, which is longer than what is looked at.\n".repeat(40);
+    assert!(matches!(read(text.as_bytes(), &key), Err(ArchiveError::Unknown(_))));
+    let unknown = noise(7, 5000);
+    assert!(matches!(read(&unknown, &key), Err(ArchiveError::Key(_))), "it may be sealed with another password");
+}

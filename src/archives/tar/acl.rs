@@ -88,6 +88,17 @@ fn parse(entry: &str, look: Look) -> Result<(u16, u16, u32), String> {
     Ok((tag, bits, id))
 }
 
+/// An ACL in the kernel's form and as text, for tests of this and of what writes it.
+#[cfg(test)]
+pub(crate) fn sample() -> (Vec<u8>, &'static str) {
+    let entry =
+        |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
+    let entries =
+        [entry(1, 6, NOBODY), entry(2, 5, 1000), entry(4, 4, NOBODY), entry(0x10, 5, NOBODY), entry(0x20, 0, NOBODY)];
+    let value = [&VERSION.to_le_bytes()[..], &entries.concat()].concat();
+    (value, "user::rw-,user:1000:r-x,group::r--,mask::r-x,other::---")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,20 +109,10 @@ mod tests {
 
     #[test]
     fn forms_of_several_programs() {
-        let entry =
-            |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
-        let value = [
-            2u32.to_le_bytes().to_vec(),
-            entry(1, 6, u32::MAX),
-            entry(2, 5, 1000),
-            entry(4, 4, u32::MAX),
-            entry(0x10, 5, u32::MAX),
-            entry(0x20, 0, u32::MAX),
-        ]
-        .concat();
+        let (value, text) = sample();
         let lisa = |is_user: bool, name: &str| (is_user && name == "lisa").then_some(1000);
         for text in [
-            "user::rw-,user:1000:r-x,group::r--,mask::r-x,other::---",
+            text,
             "user::rw-\nuser:lisa:r-x\t#effective:r-x\ngroup::r--\nmask::r-x\nother::---\n",
             "user::rw-,user:unknown:r-x:1000,group::r--,mask::r-x,other::---",
             "u::rw,u:1000:rx,g::r,m:rx,o:",

@@ -77,6 +77,9 @@ impl<R: Read> Members<R> {
                 return Err(refused(&format!("it is of a sort that Larder does not know: `{sort}`")));
             }
         };
+        if let MemberKind::File { size } = kind {
+            self.weigh(size, self.left)?;
+        }
         Ok(Member { path, ..self.details(kind, said)? })
     }
 
@@ -191,11 +194,11 @@ impl<R: Read> Members<R> {
                     }
                     put_xattr(&mut member.xattrs, name, value);
                 }
-                Err(why) => self.remarks.add(format!("{}: its ACL is left out: {why}", printable(&self.name))),
+                Err(why) => self.remarks.lose(format!("{}: its ACL is left out: {why}", printable(&self.name))),
             }
         }
         if said.text("SCHILY.acl.ace").is_some() {
-            self.remarks.add("ACLs in the form of NFSv4 are passed over");
+            self.remarks.lose("ACLs in the form of NFSv4 are passed over");
         }
         if member.xattrs.iter().any(|(name, _)| name.is_empty() || name.len() > 255 || name.contains(&0)) {
             return Err(said.refused("the name of an attribute is empty, too long or holds a zero byte"));

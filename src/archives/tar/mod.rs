@@ -13,13 +13,16 @@ mod sparse;
 use std::io::{self, Read};
 
 use super::content::{Content, Part};
-use super::error::ArchiveError;
+use super::error::{ArchiveError, printable};
+use super::limits::Limits;
 use super::member::Member;
 use super::remarks::Remarks;
 use block::{BLOCK, Block, Header, SIZE};
 use pax::Pax;
 use sparse::{Stretch, Stretches};
 
+#[cfg(test)]
+pub(crate) use acl::sample as acl_sample;
 pub(super) use block::is_header;
 
 /// Bytes of an extended header or a long name.
@@ -53,11 +56,15 @@ pub(super) struct Members<R> {
     /// Bytes that are stored of the member and not read yet, and what fills their last block.
     left: u64,
     padding: u64,
+    limits: Limits,
+    /// Bytes of contents so far, with their holes and without.
+    given: u64,
+    stored: u64,
     pub(super) remarks: Remarks,
 }
 
 impl<R: Read> Members<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(super) fn new(from: R, limits: &Limits) -> Self {
         Self {
             from,
             held: None,
@@ -69,6 +76,9 @@ impl<R: Read> Members<R> {
             data: 0,
             left: 0,
             padding: 0,
+            limits: *limits,
+            given: 0,
+            stored: 0,
             remarks: Remarks::default(),
         }
     }
@@ -108,19 +118,33 @@ impl<R: Read> Members<R> {
                 // The name of a volume; Solaris' ACLs, of its own sort; star's numbers of inodes.
                 kind @ (b'V' | b'A' | b'I') => {
                     if kind == b'A' {
-                        self.remarks.add("ACLs in the form of Solaris are passed over");
+                        self.remarks.lose("ACLs in the form of Solaris are passed over");
                     }
                     self.pass_body(header.count(SIZE, "size")?)?;
                 }
                 // A file of attributes, as Solaris has them; what stands in front is about it.
                 b'E' => {
-                    self.remarks.add("extended attributes in the form of Solaris are passed over");
+                    self.remarks.lose("extended attributes in the form of Solaris are passed over");
                     self.pass_body(header.count(SIZE, "size")?)?;
                     front = Front::default();
                 }
                 _ => return self.start(header, &front).map(Some),
             }
         }
+    }
+
+    /// Counts a content of which so much is stored: what is nearly all holes must not grow beyond all bounds.
+    fn weigh(&mut self, size: u64, stored: u64) -> Result<(), ArchiveError> {
+        self.given = self.given.saturating_add(size);
+        self.stored = self.stored.saturating_add(stored);
+        let ratio = self.limits.ratio;
+        if self.given <= self.stored.saturating_mul(ratio).max(Limits::HOLES_FREE) {
+            return Ok(());
+        }
+        let name = printable(&self.name);
+        Err(ArchiveError::Limit(format!(
+            "{name}: with its holes the contents grow to more than {ratio} times what is stored of them, and more than 1 TiB (--max-ratio)"
+        )))
     }
 
     fn read_pax(&mut self, header: Header, front: &mut Front) -> Result<(), ArchiveError> {
@@ -224,7 +248,7 @@ impl<R: Read> Members<R> {
 
     /// The member that came last, for messages.
     fn last(&self) -> String {
-        if self.first { "its beginning".to_owned() } else { super::error::printable(&self.name) }
+        if self.first { "its beginning".to_owned() } else { printable(&self.name) }
     }
 }
 

@@ -143,9 +143,9 @@ fn sorts_of_members() {
     assert_eq!(found[3].0.kind, MemberKind::Symlink(b"../x".as_slice().into()));
     assert_eq!(found[4].0.kind, MemberKind::Fifo);
     assert_eq!(found[0].0.mtime.unwrap().seconds, 315_532_800);
-    assert_eq!(tally.remarks, [""; 0]);
+    assert_eq!(tally.remarks.strange, [""; 0]);
     let (found, tally) = members([b"#!/bin/sh\n".to_vec(), zip(&all)].concat()).unwrap();
-    assert_eq!((found.len(), tally.remarks.len()), (8, 1), "behind a program");
+    assert_eq!((found.len(), tally.remarks.strange.len()), (8, 1), "behind a program");
     assert_eq!(members(zip(&[])).unwrap().0.len(), 0);
     for zeros in [1, 512, 200_000] {
         assert_eq!(members([zip(&all), vec![0; zeros]].concat()).unwrap().0.len(), 8, "in front of {zeros} zeros");

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -82,8 +83,8 @@ pub(super) struct ExportArgs {
     #[arg(long)]
     no_validate: bool,
     /// Exit with 0 though stock tools do not get these things out of the pack, or any
-    #[arg(long, value_enum, value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
-    accept_loss: Vec<LossArg>,
+    #[arg(long, value_parser = accepted(), value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
+    accept_loss: Vec<Accepted>,
     /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
@@ -123,38 +124,22 @@ enum CompressionArg {
     Zstd,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LossArg {
+/// Losses that are accepted: all, or one sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accepted {
     All,
-    Owners,
-    Times,
-    Attributes,
-    Holes,
-    HardLinks,
-    Special,
-    Names,
-    Case,
+    Sort(Loss),
 }
 
-impl LossArg {
-    fn covers(self, loss: Loss) -> bool {
-        match self {
-            Self::All => true,
-            Self::Owners => loss == Loss::Owners,
-            Self::Times => loss == Loss::Times,
-            Self::Attributes => loss == Loss::Attributes,
-            Self::Holes => loss == Loss::Holes,
-            Self::HardLinks => loss == Loss::HardLinks,
-            Self::Special => loss == Loss::Special,
-            Self::Names => loss == Loss::Names,
-            Self::Case => loss == Loss::Case,
-        }
-    }
+fn accepted() -> impl TypedValueParser<Value = Accepted> {
+    let words = std::iter::once("all").chain(Loss::ALL.map(Loss::as_str));
+    PossibleValuesParser::new(words)
+        .map(|word| Loss::ALL.into_iter().find(|loss| loss.as_str() == word).map_or(Accepted::All, Accepted::Sort))
 }
 
 impl ExportArgs {
     fn accepts(&self, loss: Loss) -> bool {
-        self.accept_loss.iter().any(|accepted| accepted.covers(loss))
+        self.accept_loss.iter().any(|accepted| matches!(accepted, Accepted::All) || *accepted == Accepted::Sort(loss))
     }
 }
 

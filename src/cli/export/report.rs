@@ -188,7 +188,7 @@ impl Report<'_> {
             output: self.output.to_string_lossy().into_owned(),
             format: self.options.format.as_str(),
             sealed: self.seal.map(|seal| match seal {
-                Seal::Age(_) => "age",
+                Seal::Age(_) | Seal::Passphrase(_) => "age",
                 Seal::Password(_) => "zip.enc",
             }),
             canonical_form: self.options.format.form().as_str(),

@@ -30,8 +30,8 @@ impl<'a> Summed<'a> {
     }
 
     /// Its SHA-256, once it was read to its end.
-    pub(super) fn hex(&mut self) -> String {
-        std::mem::take(&mut self.sha).hex()
+    pub(super) fn sum(&mut self) -> [u8; 32] {
+        std::mem::take(&mut self.sha).bytes()
     }
 
     /// Reads what is left of it.
@@ -115,7 +115,7 @@ impl Content for Replayed<'_> {
 #[derive(Debug)]
 pub(super) struct Expected {
     pub(super) size: u64,
-    pub(super) blake3: Option<Digest>,
+    pub(super) blake3: Digest,
     /// Offset and length of each, ascending and apart, within the size.
     pub(super) holes: Vec<(u64, u64)>,
 }
@@ -154,9 +154,9 @@ impl<'a> Checked<'a> {
     }
 
     /// Reads what is left, though it is not what it should be; gives its SHA-256.
-    pub(super) fn drain(&mut self) -> io::Result<String> {
+    pub(super) fn drain(&mut self) -> io::Result<[u8; 32]> {
         self.inner.drain()?;
-        Ok(self.inner.hex())
+        Ok(self.inner.sum())
     }
 
     /// In what it is not as it should be, if that was found.
@@ -171,13 +171,13 @@ impl<'a> Checked<'a> {
     }
 
     /// Reads what is left of it; gives its SHA-256.
-    pub(super) fn finish(&mut self) -> io::Result<String> {
+    pub(super) fn finish(&mut self) -> io::Result<[u8; 32]> {
         let mut buffer = Vec::new();
         while !self.whole {
             buffer.clear();
             self.next(&mut buffer)?;
         }
-        Ok(self.inner.hex())
+        Ok(self.inner.sum())
     }
 
     /// Waits for something; false at the end.
@@ -228,7 +228,7 @@ impl<'a> Checked<'a> {
             return Err(self.refuse(format!("its content is longer than the {size} bytes of the manifest")));
         }
         let found = std::mem::take(&mut self.blake3).finish();
-        if !self.whole && self.expected.blake3.is_some_and(|expected| expected != found) {
+        if !self.whole && self.expected.blake3 != found {
             return Err(self.refuse(format!("its content has the BLAKE3 {found}, which is not that of the manifest")));
         }
         self.whole = true;

@@ -1,11 +1,14 @@
 //! Items of an inventory, as members; and whether a member of the archive is what its item says.
 
 use crate::archives::{Member, MemberKind};
-use crate::model::Name;
-use crate::packs::manifest::{Item, ItemKind};
+use crate::codec::digest;
+use crate::model::Digest;
+use crate::packs::form::Form;
+use crate::packs::manifest::{Item, ItemKind, Text};
 
 use super::content::Expected;
 use super::error::AuditError;
+use super::path::is_path;
 
 /// An item, understood.
 #[derive(Debug)]
@@ -20,6 +23,21 @@ pub(super) struct Understood {
     pub(super) expected: Option<Expected>,
     /// What it is, whether or not this is its first name.
     pub(super) kind: ItemKind,
+    /// Of a symlink: its target; of a device: its numbers.
+    details: (Option<Box<[u8]>>, Option<(u32, u32)>),
+}
+
+impl Understood {
+    /// The first of its names, if this is a further one.
+    pub(super) fn further_of(&self) -> Option<&[u8]> {
+        if let MemberKind::HardLink(first) = &self.member.kind { Some(first) } else { None }
+    }
+
+    /// A hash of all that names of one thing share.
+    pub(super) fn content(&self) -> Digest {
+        let content = (self.kind, &self.expected, &self.details);
+        digest(format!("{content:?}").as_bytes())
+    }
 }
 
 /// Refuses what an item cannot say.
@@ -27,60 +45,71 @@ fn wrong(item: &Item, why: &str) -> AuditError {
     AuditError::mismatch(item.path.bytes(), format!("the manifest says of it what cannot be: {why}"))
 }
 
-fn is_path(path: &[u8]) -> bool {
-    path.is_empty() || path.split(|b| *b == b'/').all(|name| Name::new(name).is_ok())
-}
-
-pub(super) fn understand(item: &Item) -> Result<Understood, AuditError> {
+/// An item of an archive with the rules of `form`.
+pub(super) fn understand(item: &Item, form: Form) -> Result<Understood, AuditError> {
     let path: Box<[u8]> = item.path.bytes().into();
     if !is_path(&path) || path.is_empty() != (path.is_empty() && item.kind == ItemKind::Folder) {
         return Err(wrong(item, "its path"));
     }
     let mode = Some(&item.mode).filter(|mode| mode.len() == 4).and_then(|mode| u16::from_str_radix(mode, 8).ok());
     let mode = mode.filter(|mode| *mode <= 0o7777).ok_or_else(|| wrong(item, "its mode"))?;
-    let link = item.link.as_ref().map(crate::packs::manifest::Text::bytes);
+    let is_device = matches!(item.kind, ItemKind::Char | ItemKind::Block);
+    let extra = [
+        (
+            item.kind != ItemKind::File && (item.size.is_some() || item.blake3.is_some() || !item.holes.is_empty()),
+            "a content",
+        ),
+        (item.kind != ItemKind::Symlink && item.target.is_some(), "a target"),
+        (!is_device && item.device.is_some(), "numbers of a device"),
+    ];
+    if let Some((_, what)) = extra.into_iter().find(|(is_there, _)| *is_there) {
+        return Err(wrong(item, &format!("{what}, which no such thing has")));
+    }
+    let link = item.link.as_ref().map(Text::bytes);
     if link.is_some_and(|link| !is_path(link) || link.is_empty()) || (link.is_some() && item.kind == ItemKind::Folder) {
         return Err(wrong(item, "what it is a further name of"));
     }
     let expected = if item.kind == ItemKind::File { Some(expected(item)?) } else { None };
+    if item.kind == ItemKind::Symlink && item.target.is_none() {
+        return Err(wrong(item, "a symlink without a target"));
+    }
+    if is_device && item.device.is_none() {
+        return Err(wrong(item, "a device without numbers"));
+    }
+    let (major, minor) = item.device.unwrap_or_default();
     let kind = match (link.filter(|link| **link != *path), item.kind) {
         (Some(first), _) => MemberKind::HardLink(first.into()),
         (None, ItemKind::File) => MemberKind::File { size: expected.as_ref().map_or(0, |expected| expected.size) },
         (None, ItemKind::Folder) => MemberKind::Folder,
         (None, ItemKind::Symlink) => {
-            let target = item.target.as_ref().ok_or_else(|| wrong(item, "a symlink without a target"))?;
-            MemberKind::Symlink(target.bytes().into())
+            MemberKind::Symlink(item.target.as_ref().map_or_else(Box::default, |target| target.bytes().into()))
         }
         (None, ItemKind::Fifo) => MemberKind::Fifo,
         (None, ItemKind::Socket) => MemberKind::Socket,
-        (None, ItemKind::Char | ItemKind::Block) => {
-            let (major, minor) = item.device.ok_or_else(|| wrong(item, "a device without numbers"))?;
-            if item.kind == ItemKind::Char {
-                MemberKind::CharDevice(major, minor)
-            } else {
-                MemberKind::BlockDevice(major, minor)
-            }
-        }
+        (None, ItemKind::Char) => MemberKind::CharDevice(major, minor),
+        (None, ItemKind::Block) => MemberKind::BlockDevice(major, minor),
     };
     let xattrs: Vec<(Box<[u8]>, Box<[u8]>)> =
         item.xattrs.iter().map(|(name, value)| (name.bytes().into(), value.bytes().into())).collect();
     if !xattrs.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(wrong(item, "its attributes, which are out of order"));
     }
-    let name = match &item.member {
-        Some(None) => None,
-        Some(Some(name)) => Some(name.clone().into_bytes()),
-        None if path.is_empty() => Some(b"content".to_vec()),
-        None => Some([&b"content/"[..], &path].concat()),
+    let inside = |path: &[u8]| if path.is_empty() { b"content".to_vec() } else { [&b"content/"[..], path].concat() };
+    let name = form.name(item.kind, &path).map(|name| inside(&name));
+    let said = match &item.member {
+        Some(said) => said.clone().map(String::into_bytes),
+        None => Some(inside(&path)),
     };
-    let owner = |name: &Option<crate::packs::manifest::Text>| {
-        name.as_ref().map_or_else(Box::default, |name| name.bytes().into())
-    };
+    if said != name {
+        return Err(wrong(item, "the name of its member, which is another in an archive of this form"));
+    }
+    let owner = |name: &Option<Text>| name.as_ref().map_or_else(Box::default, |name| name.bytes().into());
     Ok(Understood {
         linked: link.is_some(),
         name,
         expected,
         kind: item.kind,
+        details: (item.target.as_ref().map(|target| target.bytes().into()), item.device),
         member: Member {
             path,
             kind,
@@ -92,13 +121,14 @@ pub(super) fn understand(item: &Item) -> Result<Understood, AuditError> {
             mtime: Some(item.mtime.0),
             btime: item.btime.map(|time| time.0),
             xattrs,
+            is_alike: false,
         },
     })
 }
 
 fn expected(item: &Item) -> Result<Expected, AuditError> {
     let size = item.size.ok_or_else(|| wrong(item, "a file without a size"))?;
-    let blake3 = item.blake3.as_ref().map(|hex| hex.parse().map_err(|_| wrong(item, "its BLAKE3"))).transpose()?;
+    let blake3 = item.blake3.as_ref().and_then(|hex| hex.parse().ok()).ok_or_else(|| wrong(item, "its BLAKE3"))?;
     let mut end = 0;
     for (at, (offset, len)) in item.holes.iter().enumerate() {
         let apart = at == 0 || *offset > end;
@@ -108,8 +138,8 @@ fn expected(item: &Item) -> Result<Expected, AuditError> {
     Ok(Expected { size, blake3, holes: item.holes.clone() })
 }
 
-/// What of a member of the archive is not as its item says. `whole`: the form carries all that a member has.
-pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8], whole: bool) -> Option<&'static str> {
+/// What of a member of the archive is not what its item says.
+pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8]) -> Option<&'static str> {
     let said = &item.member;
     let same = match (&said.kind, &found.kind) {
         (MemberKind::HardLink(first), MemberKind::HardLink(target)) => {
@@ -120,17 +150,24 @@ pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8], whole: 
         (MemberKind::HardLink(_), MemberKind::File { size }) => {
             item.expected.as_ref().is_some_and(|expected| expected.size == *size)
         }
-        (MemberKind::HardLink(_), MemberKind::Symlink(_)) => item.kind == ItemKind::Symlink,
+        (MemberKind::HardLink(_), MemberKind::Symlink(target)) => item.details.0.as_ref() == Some(target),
+        (MemberKind::HardLink(_), MemberKind::CharDevice(major, minor)) => {
+            item.kind == ItemKind::Char && item.details.1 == Some((*major, *minor))
+        }
+        (MemberKind::HardLink(_), MemberKind::BlockDevice(major, minor)) => {
+            item.kind == ItemKind::Block && item.details.1 == Some((*major, *minor))
+        }
+        (MemberKind::HardLink(_), MemberKind::Fifo) => item.kind == ItemKind::Fifo,
         (MemberKind::File { size }, MemberKind::File { size: found }) if size != found => return Some("its size"),
         (MemberKind::Symlink(target), MemberKind::Symlink(found)) if target != found => return Some("its target"),
         (said, found) => said == found,
     };
-    if !same {
-        return Some("what it is");
-    }
-    if !whole {
-        return None;
-    }
+    (!same).then_some("what it is")
+}
+
+/// What of a member's metadata is not as its item says; of a member that does not say something, that is none.
+pub(super) fn drifts(item: &Understood, found: &Member) -> impl Iterator<Item = &'static str> {
+    let said = &item.member;
     [
         (said.mode != found.mode, "its mode"),
         (found.uid.is_some_and(|uid| said.uid != Some(uid)), "its owner"),
@@ -138,8 +175,9 @@ pub(super) fn difference(item: &Understood, found: &Member, pack: &[u8], whole: 
         (!found.user.is_empty() && said.user != found.user, "its owner's name"),
         (!found.group.is_empty() && said.group != found.group, "its group's name"),
         (found.mtime.is_some_and(|mtime| said.mtime != Some(mtime)), "its time of change"),
-        (said.xattrs != found.xattrs, "its attributes"),
+        // The first name has them for all.
+        (!matches!(found.kind, MemberKind::HardLink(_)) && said.xattrs != found.xattrs, "its attributes"),
     ]
     .into_iter()
-    .find_map(|(differs, what)| differs.then_some(what))
+    .filter_map(|(differs, what)| differs.then_some(what))
 }

@@ -4,17 +4,25 @@
 //! BLAKE3, metadata where the form carries it. SHA-256s are kept until `checksums.sha256` comes, which must name all and no more.
 //! Archives of others go by as they are.
 
+mod claims;
 mod content;
+mod drift;
 mod error;
 mod items;
+mod order;
 mod own;
+mod path;
+mod sums;
 
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Limits, Member, MemberKind, Opened, Part, Tally};
+use crate::archives::{Alike, ArchiveError, Content, Limits, Member, MemberKind, Opened, Part, Remarks, Tally};
 
 use super::manifest::{Head, Tail};
+use claims::Carried;
 use content::Replayed;
+pub use drift::Drift;
+use drift::Drifts;
 pub use error::AuditError;
 use own::Own;
 
@@ -62,11 +70,13 @@ pub struct Audited {
     /// Bytes of contents.
     pub bytes: u64,
     /// What is strange about the archive and did not stop its reading.
-    pub remarks: Vec<String>,
+    pub remarks: Remarks,
     /// Names that differ from an earlier one in letter case alone, or in how accents are written.
     pub alike: u64,
     /// The first few of them.
     pub alike_examples: Vec<Box<[u8]>>,
+    /// Of a pack of Larder's that lies there extracted: metadata that is not as its manifest says. Whoever imports or unpacks it gets what the manifest says.
+    pub drifts: Vec<Drift>,
 }
 
 /// An error of the visitor's, or of what it is shown.
@@ -97,11 +107,20 @@ pub fn audit<E: From<AuditError>>(
     dir: &Path,
     visitor: &mut dyn Visitor<E>,
 ) -> Result<Audited, E> {
-    let mut walk = Walk { state: State::Begin(None), top: Box::default(), dir, visitor, audited: Audited::default() };
+    let mut walk = Walk {
+        state: State::Begin(None),
+        carried: Carried::of(&opened),
+        refuses_alike: limits.alike == Alike::RefuseOthers,
+        top: Box::default(),
+        dir,
+        visitor,
+        audited: Audited::default(),
+        drifts: Drifts::default(),
+    };
     let read = crate::archives::read(opened, limits, &mut |member, content| walk.member(&member, content));
     match read.and_then(|tally| walk.end().map(|()| tally)) {
         Ok(Tally { remarks, alike, alike_examples, .. }) => {
-            Ok(Audited { remarks, alike, alike_examples, ..walk.audited })
+            Ok(Audited { remarks, alike, alike_examples, drifts: walk.drifts.0, ..walk.audited })
         }
         Err(Stop::Visitor(e)) => Err(e),
         Err(Stop::Audit(e)) => Err(e.into()),
@@ -122,11 +141,15 @@ enum State {
 
 struct Walk<'a, E> {
     state: State,
+    carried: Carried,
+    /// Names that are alike are refused, but in packs of Larder's.
+    refuses_alike: bool,
     /// The folder in which the first member stands.
     top: Box<[u8]>,
     dir: &'a Path,
     visitor: &'a mut dyn Visitor<E>,
     audited: Audited,
+    drifts: Drifts,
 }
 
 impl<E: From<AuditError>> Walk<'_, E> {
@@ -138,6 +161,9 @@ impl<E: From<AuditError>> Walk<'_, E> {
         if self.audited.members == 1 {
             self.top = member.path.split(|b| *b == b'/').next().unwrap_or_default().into();
         }
+        if member.is_alike && self.refuses_alike && matches!(self.state, State::Begin(_) | State::Foreign) {
+            return Err(ArchiveError::alike(&member.path).into());
+        }
         match std::mem::replace(&mut self.state, State::Foreign) {
             State::Begin(None) if is_top_folder(member) => {
                 self.state = State::Begin(Some(member.clone()));
@@ -147,7 +173,12 @@ impl<E: From<AuditError>> Walk<'_, E> {
             State::Foreign => self.foreign(member, content),
             State::Own(mut own) => {
                 let done = own.member(member, content, self.visitor)?;
-                self.state = if done { State::Between(None) } else { State::Own(own) };
+                if done {
+                    self.drifts.append(own.drifts);
+                    self.state = State::Between(None);
+                } else {
+                    self.state = State::Own(own);
+                }
                 Ok(())
             }
             State::Between(None) if is_top_folder(member) => {
@@ -181,8 +212,9 @@ impl<E: From<AuditError>> Walk<'_, E> {
 
     fn begin(&mut self, folder: &Member, manifest: &mut dyn Content) -> Result<(), Stop<E>> {
         self.audited.snapshots += 1;
-        let own = Own::begin(&folder.path, manifest, self.dir)?;
+        let own = Own::begin(&folder.path, self.carried, manifest, self.dir)?;
         self.visitor.begin(own.head()).map_err(Stop::Visitor)?;
+        own.compare_head(self.visitor)?;
         self.state = State::Own(Box::new(own));
         Ok(())
     }

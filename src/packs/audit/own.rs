@@ -1,26 +1,30 @@
-//! A snapshot's folder in a pack of Larder's.
+//! A snapshot's folder in a pack of Larder's: manifest, README, content and checksums, in this order, and nothing else.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Cursor, Member, MemberKind, Spill};
-use crate::packs::checksums::parse_line;
-use crate::packs::manifest::{Head, Item, ItemKind, ManifestError, Piece, Tail, Totals, read_manifest};
+use crate::archives::{ArchiveError, Content, Cursor, Member, MemberKind, Spill, printable};
+use crate::packs::form::Form;
+use crate::packs::manifest::{Head, Item, ItemKind, ManifestError, Piece, Tail, Text, Totals, read_manifest};
 
+use super::claims::{Carried, of_head, of_tail};
 use super::content::{AsReader, Checked, Nothing, Summed};
+use super::drift::Drifts;
 use super::error::AuditError;
-use super::items::{Understood, difference, understand};
+use super::items::{Understood, difference, drifts, understand};
+use super::order::{Firsts, Order};
+use super::path::comes_before;
+use super::sums::compare_sums;
 use super::{Stop, Visitor};
 
 /// Bytes of an inventory, and of SHA-256s, that stay in memory.
 const MEMORY: usize = 4 << 20;
-/// Bytes that a line of the checksums may have.
-const LINE: usize = 1 << 20;
 
 /// How far the snapshot's folder was read, and what is to come.
 pub(super) struct Own {
     /// The folder's name.
     pack: Box<[u8]>,
+    carried: Carried,
+    form: Form,
     head: Head,
     tail: Tail,
     inventory: Spill,
@@ -28,16 +32,28 @@ pub(super) struct Own {
     cursor: Cursor,
     /// The next item of the inventory, once it was looked at.
     next: Option<Understood>,
+    order: Order,
+    firsts: Firsts,
     /// Lines that `checksums.sha256` must have.
     sums: Spill,
-    /// SHA-256s of files that may have further names, by path.
-    firsts: HashMap<Box<[u8]>, String>,
+    /// What came beside the content.
+    has_readme: bool,
+    has_content: bool,
     totals: Totals,
+    /// Pipes, devices and sockets that are not in the archive.
+    special: u64,
+    /// What of an extracted pack's metadata is not as it was.
+    pub(super) drifts: Drifts,
 }
 
 impl Own {
     /// Reads the manifest of the folder `pack`.
-    pub(super) fn begin(pack: &[u8], manifest: &mut dyn Content, dir: &Path) -> Result<Self, AuditError> {
+    pub(super) fn begin(
+        pack: &[u8],
+        carried: Carried,
+        manifest: &mut dyn Content,
+        dir: &Path,
+    ) -> Result<Self, AuditError> {
         let mut inventory = Spill::new(dir, MEMORY);
         let (mut head, mut tail, mut failed) = (None, None, None);
         let mut summed = Summed::new(manifest);
@@ -55,32 +71,44 @@ impl Own {
             }
             Ok(())
         });
-        let name = String::from_utf8_lossy(pack).into_owned();
+        let malformed = |source| AuditError::Manifest { name: printable(pack), source };
         let (head, tail) = match (read, failed) {
             (_, Some(e)) => return Err(AuditError::Temporary(e)),
             (Err(ManifestError::Read(e)), None) => return Err(ArchiveError::from(e).into()),
-            (Err(source), None) => return Err(AuditError::Manifest { name, source }),
+            (Err(source), None) => return Err(malformed(source)),
             (Ok(()), None) => match (head, tail) {
                 (Some(head), Some(tail)) => (head, tail),
                 _ => return Err(AuditError::mismatch(pack, "its manifest.json has no head or no end")),
             },
         };
         summed.drain().map_err(ArchiveError::from)?;
+        let form = Form::named(&head.form).ok_or_else(|| malformed(ManifestError::Form(head.form.clone())))?;
         if head.name.as_bytes() != pack {
-            return Err(AuditError::mismatch(pack, format!("its manifest is that of {}", head.name)));
+            return Err(AuditError::mismatch(
+                pack,
+                format!("its manifest is that of {}", printable(head.name.as_bytes())),
+            ));
         }
+        let starts = head.paths.as_ref().map(|paths| paths.iter().map(|path: &Text| path.bytes().into()).collect());
         let mut own = Self {
             pack: pack.into(),
+            carried,
+            form,
+            order: Order::new(starts),
             head,
             tail,
             inventory,
             cursor: Cursor::default(),
             next: None,
+            firsts: Firsts::default(),
             sums: Spill::new(dir, MEMORY),
-            firsts: HashMap::new(),
+            has_readme: false,
+            has_content: false,
             totals: Totals::default(),
+            special: 0,
+            drifts: Drifts::default(),
         };
-        own.add_sum(&summed.hex(), b"manifest.json")?;
+        own.add_sum(&summed.sum(), b"manifest.json")?;
         Ok(own)
     }
 
@@ -89,13 +117,23 @@ impl Own {
         &self.head
     }
 
+    /// Tells what in front of the inventory is not so.
+    pub(super) fn compare_head<E: From<AuditError>>(&self, visitor: &mut dyn Visitor<E>) -> Result<(), Stop<E>> {
+        let wrong = of_head(&self.head, self.form, self.carried);
+        wrong.into_iter().try_for_each(|why| report(visitor, self.in_manifest(why)))
+    }
+
+    fn in_manifest(&self, why: String) -> AuditError {
+        AuditError::mismatch(&[&self.pack, &b"/manifest.json"[..]].concat(), why)
+    }
+
     /// The archive ends, and the checksums have not come.
     pub(super) fn cut_short(&self) -> AuditError {
         AuditError::mismatch(&self.pack, "the archive ends before its checksums.sha256: it was cut short")
     }
 
-    fn add_sum(&mut self, hex: &str, name: &[u8]) -> Result<(), AuditError> {
-        self.sums.push(&[hex.as_bytes(), name].concat()).map_err(AuditError::Temporary)
+    fn add_sum(&mut self, sha256: &[u8; 32], name: &[u8]) -> Result<(), AuditError> {
+        self.sums.push(&[sha256, name].concat()).map_err(AuditError::Temporary)
     }
 
     /// Takes the next member; true if it was the last.
@@ -111,51 +149,92 @@ impl Own {
             return Err(AuditError::mismatch(&member.path, why).into());
         };
         if inside == b"checksums.sha256" {
-            self.absent(None, visitor)?;
-            self.compare_sums(member, content, visitor)?;
-            if let Err(e) = self.compare_totals() {
-                report(visitor, e)?;
-            }
-            visitor.end(&self.tail).map_err(Stop::Visitor)?;
+            self.end(member, content, visitor)?;
             return Ok(true);
         }
+        if inside != b"content" && !inside.starts_with(b"content/") {
+            self.beside(inside, member, content, visitor)?;
+            return Ok(false);
+        }
+        self.has_content = true;
         if inside == b"content"
             && self.head.paths.is_some()
             && self.peek()?.is_none_or(|item| !item.member.path.is_empty())
         {
             // What stands above parts is not of the snapshot.
-            return Ok(false);
-        }
-        if inside != b"content" && !inside.starts_with(b"content/") {
-            if !matches!(member.kind, MemberKind::File { .. } | MemberKind::Folder) {
-                let why = "it is neither a file nor a folder, and no checksum speaks for it";
-                report(visitor, AuditError::mismatch(&member.path, why))?;
+            if member.kind != MemberKind::Folder {
+                report(visitor, AuditError::mismatch(&member.path, "it is no folder"))?;
             }
-            return Ok(self.beside(inside, member, content).map(|()| false)?);
+            return Ok(false);
         }
         self.absent(Some(inside), visitor)?;
         if self.peek()?.is_none_or(|item| item.name.as_deref() != Some(inside)) {
             let why = "it is not in the inventory, or stands elsewhere in it";
             report(visitor, AuditError::mismatch(&member.path, why))?;
-            return Ok(self.beside(inside, member, content).map(|()| false)?);
+            self.pass(inside, member, content)?;
+            return Ok(false);
         }
-        let Some(item) = self.take()? else { return Ok(false) };
-        let whole = self.head.form == "tar-v1";
-        if let Some(what) = difference(&item, member, &self.pack, whole) {
+        let Some(item) = self.take(visitor)? else { return Ok(false) };
+        if let Some(what) = difference(&item, member, &self.pack) {
             let why = format!("{what} differs from what the manifest says");
             report(visitor, AuditError::mismatch(&member.path, why))?;
+        } else if self.form != Form::Zip {
+            self.compare_metadata(&item, member, visitor)?;
         }
         self.show(&item, member, content, visitor)?;
         Ok(false)
     }
 
-    /// Something of the pack that is not of the snapshot: `README.txt`, and what later versions add.
-    fn beside(&mut self, inside: &[u8], member: &Member, content: &mut dyn Content) -> Result<(), AuditError> {
+    /// An archive says of metadata what its manifest says. A folder was perhaps extracted by somebody who may not give all of it back, or did not ask for it.
+    fn compare_metadata<E: From<AuditError>>(
+        &mut self,
+        item: &Understood,
+        member: &Member,
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<(), Stop<E>> {
+        let mut drifts = drifts(item, member);
+        if self.carried == Carried::Folder {
+            drifts.for_each(|what| self.drifts.note(what, &member.path));
+            return Ok(());
+        }
+        drifts.next().map_or(Ok(()), |what| {
+            let why = format!("{what} differs from what the manifest says");
+            report(visitor, AuditError::mismatch(&member.path, why))
+        })
+    }
+
+    /// Something that is not of the snapshot: `README.txt`, or what does not belong there.
+    fn beside<E: From<AuditError>>(
+        &mut self,
+        inside: &[u8],
+        member: &Member,
+        content: &mut dyn Content,
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<(), Stop<E>> {
+        let why = match (inside, &member.kind) {
+            (b"README.txt", MemberKind::File { .. }) if !self.has_content => None,
+            (b"README.txt", MemberKind::File { .. }) => {
+                Some("it stands behind the content, and belongs in front of it")
+            }
+            (b"README.txt", _) => Some("it is no file"),
+            _ => Some(
+                "it does not belong there: the folder of a pack holds manifest.json, README.txt, content and checksums.sha256",
+            ),
+        };
+        self.has_readme |= inside == b"README.txt";
+        if let Some(why) = why {
+            report(visitor, AuditError::mismatch(&member.path, why))?;
+        }
+        Ok(self.pass(inside, member, content)?)
+    }
+
+    /// Takes the sum of a file that is not shown.
+    fn pass(&mut self, inside: &[u8], member: &Member, content: &mut dyn Content) -> Result<(), AuditError> {
         if matches!(member.kind, MemberKind::File { .. }) {
             let mut summed = Summed::new(content);
             summed.drain().map_err(ArchiveError::from)?;
-            let hex = summed.hex();
-            self.add_sum(&hex, inside)?;
+            let sum = summed.sum();
+            self.add_sum(&sum, inside)?;
         }
         Ok(())
     }
@@ -172,30 +251,30 @@ impl Own {
             return visitor.member(&item.member, item.linked, &mut Nothing).map_err(Stop::Visitor);
         };
         if !matches!(member.kind, MemberKind::File { .. }) {
-            let MemberKind::HardLink(first) = &item.member.kind else { return Ok(()) };
-            let hex = self.firsts.get(first).cloned().ok_or_else(|| {
-                AuditError::mismatch(&member.path, "what it is a further name of does not stand before it")
-            })?;
-            self.add_sum(&hex, name)?;
+            let Some(first) = item.further_of() else { return Ok(()) };
+            // If the first name was not read, that was told.
+            if let Some(sum) = self.firsts.sha256(first) {
+                self.add_sum(&sum, name)?;
+            }
             return visitor.member(&item.member, item.linked, &mut Nothing).map_err(Stop::Visitor);
         }
         let mut checked = Checked::new(content, expected);
-        let shown = if matches!(item.member.kind, MemberKind::HardLink(_)) {
+        let shown = if item.further_of().is_some() {
             visitor.member(&item.member, item.linked, &mut Nothing)
         } else {
             visitor.member(&item.member, item.linked, &mut checked)
         };
-        let read = if shown.is_ok() { checked.finish() } else { Ok(String::new()) };
-        let hex = if let Some(why) = checked.wrong() {
+        let read = if shown.is_ok() { checked.finish() } else { Ok([0; 32]) };
+        let sum = if let Some(why) = checked.wrong() {
             report(visitor, AuditError::mismatch(&member.path, why))?;
             checked.drain().map_err(ArchiveError::from)?
         } else {
             shown.map_err(Stop::Visitor)?;
             read.map_err(ArchiveError::from)?
         };
-        self.add_sum(&hex, name)?;
+        self.add_sum(&sum, name)?;
         if item.linked {
-            self.firsts.insert(item.member.path.clone(), hex);
+            self.firsts.was_read(&item.member.path, sum);
         }
         Ok(())
     }
@@ -213,19 +292,24 @@ impl Own {
             {
                 return Ok(());
             }
-            let Some(item) = self.take()? else { return Ok(()) };
-            if let Some(name) = name {
-                let path = [&self.pack, &b"/"[..], &name].concat();
-                report(visitor, AuditError::mismatch(&path, "it is in the inventory and not in the archive"))?;
-                continue;
-            }
-            // A form may leave out what it cannot hold, but no content.
-            if item.kind == ItemKind::File && item.expected.as_ref().is_some_and(|expected| expected.size > 0) {
-                return Err(AuditError::mismatch(
-                    &item.member.path,
-                    "it is a file whose content is not in the archive",
-                )
-                .into());
+            let Some(item) = self.take(visitor)? else { return Ok(()) };
+            let is_device = matches!(item.kind, ItemKind::Char | ItemKind::Block);
+            match name {
+                // Only root makes devices.
+                Some(name) if is_device && self.carried == Carried::Folder => {
+                    self.drifts.note("that it is there", &[&self.pack, &b"/"[..], &name].concat());
+                }
+                Some(name) => {
+                    let path = [&self.pack, &b"/"[..], &name].concat();
+                    report(visitor, AuditError::mismatch(&path, "it is in the inventory and not in the archive"))?;
+                    continue;
+                }
+                // A form may leave out what it cannot hold, but no content.
+                None if item.expected.as_ref().is_some_and(|expected| expected.size > 0) => {
+                    let why = "it is a file whose content is not in the archive";
+                    return Err(AuditError::mismatch(&item.member.path, why).into());
+                }
+                None => {}
             }
             visitor.member(&item.member, item.linked, &mut Nothing).map_err(Stop::Visitor)?;
         }
@@ -239,81 +323,54 @@ impl Own {
             let item: Item =
                 serde_json::from_slice(bytes).map_err(|e| AuditError::Temporary(std::io::Error::other(e)))?;
             self.totals.add(item.kind, item.size.unwrap_or(0));
-            self.next = Some(understand(&item)?);
+            self.next = Some(understand(&item, self.form)?);
         }
         Ok(self.next.as_ref())
     }
 
-    fn take(&mut self) -> Result<Option<Understood>, AuditError> {
+    /// Takes the next item, and tells if it does not belong where it stands.
+    fn take<E: From<AuditError>>(&mut self, visitor: &mut dyn Visitor<E>) -> Result<Option<Understood>, Stop<E>> {
         self.peek()?;
-        Ok(self.next.take())
+        let Some(item) = self.next.take() else { return Ok(None) };
+        let path = &item.member.path;
+        if let Err(why) = self.order.take(path, item.kind == ItemKind::Folder) {
+            return Err(AuditError::mismatch(path, why).into());
+        }
+        if let Err(why) = self.firsts.take(&item) {
+            report(visitor, AuditError::mismatch(path, why))?;
+        }
+        let is_special = !matches!(item.kind, ItemKind::File | ItemKind::Folder | ItemKind::Symlink);
+        self.special += u64::from(is_special && item.name.is_none());
+        Ok(Some(item))
     }
 
-    /// Compares `checksums.sha256`, line by line, with what went by.
-    fn compare_sums<E: From<AuditError>>(
+    /// The checksums have come: there is no more.
+    fn end<E: From<AuditError>>(
         &mut self,
         member: &Member,
         content: &mut dyn Content,
         visitor: &mut dyn Visitor<E>,
     ) -> Result<(), Stop<E>> {
-        let wrong = |why: String| AuditError::mismatch(&member.path, why);
-        if !matches!(member.kind, MemberKind::File { .. }) {
-            return report(visitor, wrong("it is not a file".to_owned()));
-        }
-        let mut lines = std::io::BufReader::new(AsReader::new(content));
-        let mut sums = self.sums.read();
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read =
-                std::io::BufRead::read_until(&mut std::io::Read::take(&mut lines, LINE as u64), b'\n', &mut line);
-            read.map_err(ArchiveError::from)?;
-            let expected = sums.next().map_err(AuditError::Temporary)?.and_then(|sum| sum.split_at_checked(64));
-            let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-            if line.is_empty() {
-                return match expected {
-                    None => Ok(()),
-                    Some((_, name)) => report(visitor, wrong(format!("it has no line for {}", shown(name)))),
-                };
-            }
-            let found = line.strip_suffix(b"\n").and_then(parse_line);
-            let Some((hex, name)) = found else {
-                let line = shown(&line[..line.len().min(200)]);
-                return report(visitor, wrong(format!("a line makes no sense: {line:?}")));
-            };
-            match expected {
-                None => {
-                    return report(visitor, wrong(format!("it has a line for {}, which is not there", shown(&name))));
-                }
-                Some((_, there)) if there != name => {
-                    let why = format!("it has a line for {} where {} belongs", shown(&name), shown(there));
-                    return report(visitor, wrong(why));
-                }
-                Some((sum, _)) if sum != hex.as_bytes() => {
-                    report(visitor, wrong(format!("the SHA-256 of {} is not what it says", shown(&name))))?;
-                }
-                Some(_) => {}
+        self.absent(None, visitor)?;
+        for (is_there, name) in [(self.has_readme, &b"/README.txt"[..]), (self.has_content, b"/content")] {
+            if !is_there {
+                let path = [&self.pack, name].concat();
+                report(visitor, AuditError::mismatch(&path, "it is not there, and belongs into the folder of a pack"))?;
             }
         }
-    }
-
-    /// Compares the manifest's sums with those of its inventory.
-    fn compare_totals(&self) -> Result<(), AuditError> {
-        if self.totals == self.tail.totals {
-            return Ok(());
+        let wrong = compare_sums(member, content, &self.sums).map_err(Stop::Audit)?;
+        wrong.into_iter().try_for_each(|why| report(visitor, AuditError::mismatch(&member.path, why)))?;
+        if let Some(path) = self.order.lacks() {
+            let why = format!("{} should be in its inventory, and is not", printable(&path));
+            report(visitor, self.in_manifest(why))?;
         }
-        let manifest = [&self.pack, &b"/manifest.json"[..]].concat();
-        Err(AuditError::mismatch(&manifest, "its totals are not those of its inventory"))
+        let wrong = of_tail(&self.head, &self.tail, &self.totals, self.special);
+        wrong.into_iter().try_for_each(|why| report(visitor, self.in_manifest(why)))?;
+        visitor.end(&self.tail).map_err(Stop::Visitor)
     }
 }
 
 /// Tells the visitor of something wrong.
 fn report<E: From<AuditError>>(visitor: &mut dyn Visitor<E>, error: AuditError) -> Result<(), Stop<E>> {
     visitor.mismatch(error).map_err(Stop::Visitor)
-}
-
-/// True if a name comes before another in preorder.
-fn comes_before(name: &[u8], other: &[u8]) -> bool {
-    let names = |path| <[u8]>::split(path, |b: &u8| *b == b'/');
-    names(name).lt(names(other))
 }

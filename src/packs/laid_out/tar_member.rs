@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::codec::zeros;
+
 use super::LaidOutError;
 
 const BLOCK: u64 = 512;
@@ -27,21 +29,21 @@ pub(super) fn header(path: &str, size: u64, time: i64, out: &mut dyn Write) -> R
 /// Fills the last block of a content.
 pub(super) fn pad(size: u64, out: &mut dyn Write) -> Result<u64, LaidOutError> {
     let len = size.next_multiple_of(BLOCK) - size;
-    zeros(len, out)?;
+    put_zeros(len, out)?;
     Ok(len)
 }
 
 /// Ends a tar of which so much is written.
 pub(super) fn end(written: u64, out: &mut dyn Write) -> Result<(), LaidOutError> {
-    zeros((written + 2 * BLOCK).next_multiple_of(RECORD) - written, out)
+    put_zeros((written + 2 * BLOCK).next_multiple_of(RECORD) - written, out)
 }
 
 fn write(bytes: &[u8], out: &mut dyn Write) -> Result<(), LaidOutError> {
     out.write_all(bytes).map_err(LaidOutError::Write)
 }
 
-fn zeros(len: u64, out: &mut dyn Write) -> Result<(), LaidOutError> {
-    write(&vec![0; usize::try_from(len).unwrap_or(0)], out)
+fn put_zeros(len: u64, out: &mut dyn Write) -> Result<(), LaidOutError> {
+    zeros(len).try_for_each(|piece| write(piece, out))
 }
 
 /// Prefix and name as a header holds them; nothing if it cannot.

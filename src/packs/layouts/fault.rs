@@ -72,6 +72,40 @@ impl Failure for LayoutError {
     }
 }
 
+/// Why an archive is not taken for what its layout says.
+#[derive(Debug, thiserror::Error)]
+pub enum Misfit {
+    /// It is not of the layout that was asked for, or of a version that is not known.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// It has the layout of another system, and is not as that says.
+    #[error("{}", first(.0))]
+    Faults(Vec<Fault>),
+}
+
+/// The first few.
+fn first(all: &[Fault]) -> String {
+    let lines: Vec<_> = all.iter().take(10).map(ToString::to_string).collect();
+    let more = all.len() - lines.len();
+    lines.join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() }
+}
+
+impl Failure for Misfit {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Layout(e) => e.kind(),
+            Self::Faults(_) => Kind::Damage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layout(e) => e.hint(),
+            Self::Faults(_) => Some("--layout none takes it as a folder like any other".to_owned()),
+        }
+    }
+}
+
 /// Faults as they are found: the first thousand, and how many more.
 #[derive(Debug, Default)]
 pub(super) struct Faults {

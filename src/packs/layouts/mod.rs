@@ -19,7 +19,7 @@ mod rows;
 mod shown;
 
 pub use compose::{ComposeError, Content, Laid, Plan, Read, Told, plan};
-pub use fault::{Fault, LayoutError, Seen};
+pub use fault::{Fault, LayoutError, Misfit, Seen};
 pub use metadata::{MetadataError, SUPPORTED};
 pub use observer::Observer;
 pub use provenance::{Provenance, labels};

@@ -1,9 +1,9 @@
 //! Looks at an archive or a folder as it goes by: keeps what the checks need, in bounded memory, and judges at the end.
 
-use crate::codec::Sha256;
+use crate::codec::{Sha256, zeros};
 use crate::records::json::{self, Json, MAX_BYTES};
 
-use super::fault::{LayoutError, Seen};
+use super::fault::{LayoutError, Misfit, Seen};
 use super::item::{Item, is_item, numbered};
 use super::members::{File, Held, Members};
 use super::rows::Rows;
@@ -114,12 +114,13 @@ impl Observer {
     }
 
     /// So many zeros of the file.
-    pub fn zeros(&mut self, mut len: u64) {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        while len > 0 && self.current.as_ref().is_some_and(|c| c.hash.is_some() || c.role != Role::Plain) {
-            let step = len.min(ZEROS.len() as u64);
-            self.data(&ZEROS[..usize::try_from(step).unwrap_or(0)]);
-            len -= step;
+    pub fn zeros(&mut self, len: u64) {
+        for piece in zeros(len) {
+            let takes = |c: &Current| c.hash.is_some() || (c.role != Role::Plain && !c.too_long);
+            if !self.current.as_ref().is_some_and(takes) {
+                return;
+            }
+            self.data(piece);
         }
     }
 
@@ -174,6 +175,17 @@ impl Observer {
                 Err(LayoutError::Other { layout, why })
             }
             (seen, _) => Ok(seen),
+        }
+    }
+
+    /// The same, for whoever takes nothing in which something is wrong.
+    ///
+    /// # Errors
+    /// If anything is.
+    pub fn judge(self) -> Result<Option<Seen>, Misfit> {
+        match self.finish()? {
+            Some(seen) if !seen.faults.is_empty() => Err(Misfit::Faults(seen.faults)),
+            seen => Ok(seen),
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Manifest as Snapshot, SnapshotId};
+use crate::model::{Body, Manifest as Snapshot, SnapshotId};
 
 pub use read::{Head, ManifestError, Piece, Tail, read_manifest};
 pub use text::{HexBytes, Text, Time};
@@ -161,6 +161,22 @@ pub enum ItemKind {
     Char,
     /// A block device.
     Block,
+}
+
+impl ItemKind {
+    /// What an entry with this body is.
+    #[must_use]
+    pub fn of(body: &Body) -> Self {
+        match body {
+            Body::File(_) => Self::File,
+            Body::Folder(_) => Self::Folder,
+            Body::Symlink(_) => Self::Symlink,
+            Body::Fifo => Self::Fifo,
+            Body::Socket => Self::Socket,
+            Body::CharDevice(..) => Self::Char,
+            Body::BlockDevice(..) => Self::Block,
+        }
+    }
 }
 
 /// An item of the inventory.

@@ -48,6 +48,11 @@ pub enum ManifestError {
     /// Its version is another.
     #[error("manifest.json has schema_version {0}; this version of Larder reads {SCHEMA_VERSION}")]
     Version(String),
+    /// The archive follows rules that nobody here knows.
+    #[error(
+        "manifest.json says that the archive follows the rules {0}; this version of Larder knows tar-v1, zip-v1 and dir-v1"
+    )]
+    Form(String),
     /// It is none.
     #[error("manifest.json makes no sense: {0}")]
     Malformed(String),
@@ -59,7 +64,7 @@ pub enum ManifestError {
 impl Failure for ManifestError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Version(_) => Kind::Newer,
+            Self::Version(_) | Self::Form(_) => Kind::Newer,
             Self::Malformed(_) => Kind::Damage,
             Self::Read(_) => Kind::Failed,
         }

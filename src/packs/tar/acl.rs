@@ -43,18 +43,7 @@ mod tests {
 
     #[test]
     fn text() {
-        let entry =
-            |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
-        let value = [
-            2u32.to_le_bytes().to_vec(),
-            entry(1, 6, u32::MAX),
-            entry(2, 5, 1000),
-            entry(4, 4, u32::MAX),
-            entry(0x10, 5, u32::MAX),
-            entry(0x20, 0, u32::MAX),
-        ]
-        .concat();
-        let wanted = "user::rw-,user:1000:r-x,group::r--,mask::r-x,other::---";
+        let (value, wanted) = crate::archives::acl_sample();
         assert_eq!(acl_text(&value).as_deref(), Some(wanted.as_bytes()));
         assert_eq!(acl_text(&value[..value.len() - 1]), None);
         assert_eq!(acl_text(b""), None);

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use tar::EntryType;
 
 use crate::model::{Progress, Timestamp};
-use crate::tree::{Flow, in_order};
+use crate::tree::in_order;
 
 use super::PackError;
 use super::archive::{Archive, Counted, Extent, Tree, Witness, WriteFile};
@@ -90,7 +90,7 @@ impl Archive for Tar<'_> {
 
     fn tree(&mut self, tree: &Tree, mut sums: Option<&mut Sums>, witness: Witness) -> Result<Losses, PackError> {
         let pages = &tree.subject.pages;
-        let mut flow = Flow::new(pages, tree.subject.starts.clone());
+        let mut flow = tree.subject.flow();
         let spare: Mutex<Vec<Vec<u8>>> = Mutex::default();
         let take_buffer = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let setting = Setting { prefix: tree.prefix.clone(), sums: sums.is_some() };

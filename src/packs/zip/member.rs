@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::codec::{Crc32, Sha256, compress_frame, deflate_whole};
 use crate::model::{Body, Entry, FileBody};
 use crate::packs::PackError;
+use crate::packs::manifest::ItemKind;
 use crate::packs::sums::{Sum, add_stretch};
 use crate::store::StoreError;
 use crate::tree::{Node, Pages, Part, Stretch, Visit, WholeCheck};
@@ -95,7 +96,7 @@ impl Prepared {
         node: Arc<Node>,
         part: Option<Part>,
     ) -> Result<(), PackError> {
-        let Some(mut name) = name_of(&node) else { return Ok(()) };
+        let Some(mut name) = name_of(ItemKind::of(&node.entry.body), &node.path) else { return Ok(()) };
         if node.path.is_empty() && setting.prefix.is_empty() {
             return Ok(());
         }
@@ -135,7 +136,7 @@ impl Prepared {
 
     /// A part of a file whose content comes in parts, read.
     fn part(&mut self, pages: &Pages, node: Arc<Node>, mut part: Part) -> Result<(), PackError> {
-        if name_of(&node).is_none() {
+        if name_of(ItemKind::of(&node.entry.body), &node.path).is_none() {
             return Ok(());
         }
         let mut stretches = Vec::new();

@@ -21,12 +21,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::archives::Spill;
+use crate::codec::zeros;
 use crate::model::{Bits, Body, Entry, Holes, Progress, Timestamp, Xattrs};
 use crate::tree::{Flow, Node, Pages, Visit, WholeCheck, in_order};
 
 use super::PackError;
 use super::archive::{Archive, Extent, Tree, Witness, WriteFile};
 use super::loss::{Loss, Losses};
+use super::manifest::ItemKind;
 use super::sums::{Sums, Told};
 pub(super) use alike::Alike;
 use headers::{Member, NOTHING, Written, end, is_cut};
@@ -64,12 +66,12 @@ impl Method {
     }
 }
 
-/// What an entry is called in a zip, from the snapshot's root, a folder without its slash; nothing if it is not in it.
-pub(super) fn name_of(node: &Node) -> Option<String> {
-    if !matches!(node.entry.body, Body::File(_) | Body::Folder(_) | Body::Symlink(_)) {
+/// What something of this sort and path is called in a zip, from the snapshot's root, a folder without its slash; nothing if it is not in it.
+pub(super) fn name_of(kind: ItemKind, path: &[u8]) -> Option<String> {
+    if !matches!(kind, ItemKind::File | ItemKind::Folder | ItemKind::Symlink) {
         return None;
     }
-    Some(member_name(&node.path, false).0).filter(|name| name.len() <= NAME_MAX)
+    Some(member_name(path, false).0).filter(|name| name.len() <= NAME_MAX)
 }
 
 /// Counts what a zip does not carry of an entry. `further`: it is another name of a file that came before.
@@ -230,18 +232,9 @@ impl<'a> Zip<'a> {
     }
 
     fn stretch(&mut self, stretch: &Own, mut sums: Option<&mut Sums>) -> Result<(), PackError> {
-        static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
         match stretch {
             Own::Data(bytes) => self.data(bytes, sums),
-            Own::Hole(len) => {
-                let mut rest = *len;
-                while rest > 0 {
-                    let step = usize::try_from(rest).unwrap_or(ZEROS.len()).min(ZEROS.len());
-                    self.data(&ZEROS[..step], sums.as_deref_mut())?;
-                    rest -= step as u64;
-                }
-                Ok(())
-            }
+            Own::Hole(len) => zeros(*len).try_for_each(|piece| self.data(piece, sums.as_deref_mut())),
         }
     }
 
@@ -351,7 +344,7 @@ impl Archive for Zip<'_> {
             method: self.method,
             sums: sums.is_some(),
         };
-        let flow = Flow::new(pages, tree.subject.starts.clone());
+        let flow = tree.subject.flow();
         let mut jobs = Jobs { pages, flow, rest: VecDeque::new(), again: None, witness };
         in_order(
             || jobs.next(),

@@ -19,6 +19,7 @@ use super::float;
 /// * Whole numbers are their digits, of any length (`-0` is `0`). Python 3.11 does not read a number of more than 4,300 digits, so the
 ///   other system has no hash for it; here it has the one that follows from the rule.
 /// * A number with a fraction or an exponent is rounded to 15 significant digits and printed as Python does, always with a point or an exponent.
+/// * NFC is that of a newer Unicode than Python 3.11's, 14. They differ for characters alone that were assigned later.
 /// * `NaN`, `Infinity`, `-Infinity` and what is beyond all doubles are the strings of these names; a double that only rounding takes
 ///   beyond all doubles is the bare word.
 ///

@@ -26,7 +26,9 @@ pub use hash::{NotAHash, RecordHash};
 pub use read::{RecordError, RecordParser};
 
 use super::observed::ObservedAt;
+use super::python;
 use super::quoted::quoted;
+use super::tape::{JsonError, Limits, Tape};
 
 /// A JSON value as text, in the style of Python ([`super::python`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +37,18 @@ pub struct JsonText(String);
 impl JsonText {
     pub(super) fn new(text: String) -> Self {
         Self(text)
+    }
+
+    /// Reads a text that holds one value. Numbers stay as they are written, names in their order.
+    ///
+    /// # Errors
+    /// If it is no JSON, or beyond the usual limits.
+    pub fn parse(text: &str) -> Result<Self, JsonError> {
+        let mut tape = Tape::default();
+        let root = tape.read(text.as_bytes(), &Limits::default())?;
+        let mut out = String::with_capacity(text.len());
+        python::push(root, &mut out);
+        Ok(Self(out))
     }
 
     /// The text.
@@ -133,6 +147,53 @@ impl Record {
     /// If it is no record, or its hash is not that of its content.
     pub fn parse(line: &[u8]) -> Result<Self, RecordError> {
         RecordParser::default().read(line)
+    }
+
+    /// Makes a record of what was exchanged; the other fields are those of a line that lacks them, and can be set.
+    ///
+    /// ```
+    /// use larder::records::{JsonText, ObservedAt, Record};
+    ///
+    /// let request = JsonText::parse(r#"{"url": "https://wiki/Ada"}"#)?;
+    /// let response = JsonText::parse(r#"{"title": "Ada"}"#)?;
+    /// let mut record = Record::create("http", "wiki", "page", Some("Ada"), request, response)?;
+    /// record.observed_at = ObservedAt::utc(1_705_314_600, 0);
+    /// assert!(record.line().contains(r#""observed_at_utc": "2024-01-15T10:30:00+00:00""#));
+    /// // What is hashed may be changed too: then the hash is computed anew.
+    /// let before = record.content_sha256;
+    /// record.natural_key = None;
+    /// assert_ne!(record.hashed()?.content_sha256, before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the request is neither an object nor null, or all of it is beyond the usual limits.
+    pub fn create(
+        exchange_type: &str,
+        source_system: &str,
+        entity_type: &str,
+        natural_key: Option<&str>,
+        request: JsonText,
+        response: JsonText,
+    ) -> Result<Self, RecordError> {
+        let mut line = String::with_capacity(256 + request.0.len() + response.0.len());
+        let fields = [("exchange_type", exchange_type), ("source_system", source_system), ("entity_type", entity_type)];
+        for (name, text) in fields.into_iter().chain(natural_key.map(|key| ("natural_key", key))) {
+            line.push_str(if line.is_empty() { "{\"" } else { ", \"" });
+            line.push_str(name);
+            line.push_str("\": ");
+            push_quoted(text, &mut line);
+        }
+        line.push_str(&format!(", \"request\": {}, \"response\": {}}}", request.0, response.0));
+        Self::parse(line.as_bytes())
+    }
+
+    /// The record with the hash that its content has now.
+    ///
+    /// # Errors
+    /// If a field was made what it must not be, or all of it is beyond the usual limits.
+    pub fn hashed(&self) -> Result<Self, RecordError> {
+        Self::parse(self.without_hash().as_bytes())
     }
 
     /// The key, if it has one: an empty one is none.

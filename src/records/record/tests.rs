@@ -233,3 +233,21 @@ fn many_fields() {
     let record = Record::parse(line(&more).as_bytes()).unwrap();
     assert_eq!(record.others.len(), 200_000);
 }
+
+#[test]
+fn made_records() {
+    let json = |text: &str| JsonText::parse(text).unwrap();
+    let made = Record::create("a\"", "s", "é", Some(""), json(" { \"x\" : 1.50 } "), json("[NaN]")).unwrap();
+    let wanted = r#"{"exchange_id": "", "exchange_type": "a\"", "source_system": "s", "entity_type": "é", "natural_key": "", "request": {"x": 1.50}, "response": [NaN], "#;
+    assert!(made.line().starts_with(wanted), "{}", made.line());
+    assert_eq!(Record::parse(made.line().as_bytes()).unwrap().verified(), Verified::Same);
+    let why = Record::create("a", "s", "e", None, json("[]"), JsonText::default()).unwrap_err();
+    assert_eq!(why.to_string(), "request is a list, where an object is due");
+    assert!(JsonText::parse("1 2").is_err());
+    let mut changed = made.clone();
+    changed.response = json("7");
+    assert!(Record::parse(changed.line().as_bytes()).is_err(), "its hash is of what it was");
+    let again = changed.hashed().unwrap();
+    assert_ne!(again.content_sha256, made.content_sha256);
+    assert_eq!(Record::parse(again.line().as_bytes()).unwrap().verified(), Verified::Same);
+}

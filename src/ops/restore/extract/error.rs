@@ -35,6 +35,9 @@ pub enum ExtractError {
     /// There is something in the target.
     #[error("{} is not empty; nothing was changed", .0.display())]
     NotEmpty(PathBuf),
+    /// There is more than the disk has room for.
+    #[error("{0}: with it there is more than the disk has space for; nothing was extracted")]
+    Room(String),
     /// Nothing more can be written.
     #[error("cannot write {path}: {source}")]
     Write {
@@ -74,7 +77,7 @@ impl Failure for ExtractError {
         match self {
             Self::Archive(e) => e.kind(),
             Self::Refused { .. } => Kind::Damage,
-            Self::Target { .. } | Self::Write { .. } | Self::Temporary(_) => Kind::Failed,
+            Self::Target { .. } | Self::Room(_) | Self::Write { .. } | Self::Temporary(_) => Kind::Failed,
             Self::NotEmpty(_) => Kind::Usage,
             Self::Interrupted => Kind::Interrupted,
         }
@@ -84,6 +87,9 @@ impl Failure for ExtractError {
         match self {
             Self::Archive(e) => e.hint(),
             Self::Refused { hint, .. } => hint.map(str::to_owned),
+            Self::Room(_) => {
+                Some("a twentieth of what is free is left for others; --max-total SIZE sets another bound".to_owned())
+            }
             Self::NotEmpty(_) => Some("name a folder that is empty or does not exist".to_owned()),
             Self::Target { .. } | Self::Write { .. } | Self::Temporary(_) | Self::Interrupted => None,
         }

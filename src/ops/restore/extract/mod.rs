@@ -43,6 +43,8 @@ pub struct Extraction<'a> {
     carrier: Carrier,
     importer: Importer,
     allowed: Allowed,
+    /// Bytes that may still be written.
+    room: Option<u64>,
     progress: &'a dyn Progress,
     done: Restored,
 }
@@ -54,7 +56,8 @@ impl std::fmt::Debug for Extraction<'_> {
 }
 
 impl<'a> Extraction<'a> {
-    /// Makes the folder `into`, which must not be there. `temporary`: where what is too much for memory goes, sealed.
+    /// Makes the folder `into`, which must not be there. `temporary`: where what is too much for memory goes, sealed. `room`: bytes of contents that may be
+    /// written, holes not counted; nothing if there is no bound but the disk.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -62,6 +65,7 @@ impl<'a> Extraction<'a> {
         into: &Path,
         temporary: &Path,
         allowed: Allowed,
+        room: Option<u64>,
         progress: &'a dyn Progress,
     ) -> Result<Self, ExtractError> {
         Ok(Self {
@@ -69,6 +73,7 @@ impl<'a> Extraction<'a> {
             carrier: Carrier::new(),
             importer: Importer::new(),
             allowed,
+            room,
             progress,
             done: Restored::default(),
         })
@@ -144,6 +149,9 @@ impl<'a> Extraction<'a> {
             buffer.clear();
             let part = content.next(&mut buffer).map_err(ArchiveError::from)?;
             let mut bytes = &buffer[..];
+            if let Some(room) = &mut self.room {
+                *room = room.checked_sub(bytes.len() as u64).ok_or_else(|| ExtractError::Room(shown(path)))?;
+            }
             while !bytes.is_empty() {
                 ends_in_hole = false;
                 match rustix::io::pwrite(&file, bytes, at) {

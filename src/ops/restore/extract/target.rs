@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
+use crate::archives::room;
 use crate::codec::random_bytes;
 
 use super::error::ExtractError;
@@ -29,7 +30,8 @@ pub struct Target {
     beside: PathBuf,
     /// Nothing was put in its place yet.
     pending: bool,
-    _lock: File,
+    /// The hidden folder, locked.
+    lock: File,
 }
 
 impl Target {
@@ -75,13 +77,19 @@ impl Target {
         rustix::fs::mkdir(&beside, rustix::fs::Mode::RWXU).map_err(|e| io(e.into()))?;
         let lock = File::open(&beside).map_err(io)?;
         let _ = rustix::fs::flock(lock.as_fd(), FlockOperation::NonBlockingLockShared);
-        Ok(Self { path: path_is, beside, pending: true, _lock: lock })
+        Ok(Self { path: path_is, beside, pending: true, lock })
     }
 
     /// The hidden folder.
     #[must_use]
     pub fn beside(&self) -> &Path {
         &self.beside
+    }
+
+    /// Bytes that may be written there.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        room(&self.lock)
     }
 
     /// Gives one of the folders in the hidden one the target's name, and removes the hidden one; or, if there are several, the hidden
@@ -95,6 +103,11 @@ impl Target {
             // It was made for this user alone; the folders in it have modes of their own.
             let _ = rustix::fs::chmod(&self.beside, rustix::fs::Mode::from_raw_mode(0o755));
         }
+        // Whoever finds the name must find the contents, after a power cut too. One call for all of them: a call for each file would take many times as long.
+        rustix::fs::syncfs(&self.lock).map_err(|e| ExtractError::Target {
+            path: self.path.clone(),
+            why: format!("what was extracted cannot be put on the disk: {}", std::io::Error::from(e)),
+        })?;
         let put = match rustix::fs::renameat_with(CWD, &from, CWD, &self.path, RenameFlags::NOREPLACE) {
             // An empty folder gives its place up; and not every file system knows the flag.
             Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => rustix::fs::rename(&from, &self.path),
@@ -110,6 +123,10 @@ impl Target {
         })?;
         if only.is_none() {
             self.pending = false;
+        }
+        // That the name is there is on the disk soon in any case.
+        if let Some(above) = self.path.parent() {
+            let _ = File::open(above).and_then(|folder| folder.sync_all());
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! Results in Parquet, as rows. The one door to that library.
 //!
-//! Whatever a file says of its sizes is looked at first (`pages`): the library makes room for what it is told.
+//! Whatever a file says of its schema and its sizes is looked at first (`footer`, `pages`): the library makes room for what it is told. What its decoders then
+//! make of contents that no writer has written, nobody has proved: where they panic, it is a file that cannot be read.
 
+mod footer;
 mod pages;
+mod thrift;
 
 use std::borrow::Cow;
 
@@ -16,6 +19,7 @@ use crate::records::json::Json;
 
 use super::rows::{Digest, Rows};
 use super::shown::short;
+use footer::Look;
 
 /// Bytes of all pages together, unpacked.
 const MAX_PLAIN: usize = 64 << 20;
@@ -29,6 +33,18 @@ const MAX_REFERRED: usize = 256 << 20;
 /// # Errors
 /// What is wrong with the file, in words.
 pub(super) fn rows(bytes: &[u8]) -> Result<Option<Rows>, String> {
+    match footer::look(bytes) {
+        Look::Sound => {}
+        Look::Beyond => return Ok(None),
+        Look::Broken => return Err("it is no Parquet file: its end does not hold together".to_owned()),
+    }
+    // Where panics end the process there is no other way out.
+    const { assert!(cfg!(panic = "unwind")) };
+    std::panic::catch_unwind(|| read(bytes))
+        .unwrap_or_else(|_| Err("it is no Parquet file: what is in it makes no sense".to_owned()))
+}
+
+fn read(bytes: &[u8]) -> Result<Option<Rows>, String> {
     let broken = |e: ::parquet::errors::ParquetError| format!("it is no Parquet file: {}", short(&e.to_string()));
     let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(broken)?;
     if !is_worth_it(bytes, reader.metadata())? {
@@ -107,5 +123,47 @@ fn double(value: f64) -> String {
         f64::INFINITY => "Infinity".to_owned(),
         f64::NEG_INFINITY => "-Infinity".to_owned(),
         _ => format!("{value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::footer::tests::{LEAF, file};
+    use super::*;
+
+    /// Files that the library would take the process down with: it goes in as deep as they are nested, and makes room for as many children as they say.
+    #[test]
+    fn what_is_nested_without_end_or_promises_too_much() {
+        let group: &[(u8, i8)] = &[(3, 1), (5, 1)];
+        let deep = [&[&[(5, 1)][..]][..], &vec![group; 60_000], &[LEAF]].concat();
+        assert_eq!(rows(&file(&deep)), Ok(None));
+        let wide = [&[&[(5, 63)][..]][..], &[LEAF; 63]].concat();
+        assert!(rows(&file(&wide)).is_err_and(|why| why.contains("no Parquet file")), "it has a schema, and no rows");
+        let promising = vec![&[(3, 1), (5, 63)][..]; 1000];
+        assert!(rows(&file(&promising)).is_err());
+    }
+
+    /// Whatever is changed in a file, the outcome is a value.
+    #[test]
+    fn changed_files_are_read_or_refused() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parquet");
+        let mut files: Vec<_> =
+            fs::read_dir(corpus).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+        files.sort();
+        let (mut good, mut refused) = (0, 0);
+        for whole in files.iter().filter(|bytes| rows(bytes).is_ok_and(|rows| rows.is_some())) {
+            good += 1;
+            for at in 0..whole.len() {
+                for change in [0x01, 0x80, 0xff] {
+                    let mut changed = whole.clone();
+                    changed[at] ^= change;
+                    refused += u32::from(rows(&changed).is_err());
+                }
+            }
+        }
+        assert!(good > 0 && refused > 100, "{good} {refused}");
     }
 }

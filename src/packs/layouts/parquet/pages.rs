@@ -1,9 +1,8 @@
 //! The headers of a column's pages, read ahead of the library: it believes what they say of sizes.
 //!
-//! They are structs in Thrift's compact protocol. Of their fields three matter; the others are passed over.
+//! Of their fields three matter; the others are passed over.
 
-/// Structs in structs in lists.
-const MAX_DEPTH: u32 = 16;
+use super::thrift::{Reader, Sort};
 
 /// What a page's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +31,7 @@ pub(super) fn pages(mut column: &[u8]) -> Option<Vec<Page>> {
 }
 
 fn page(bytes: &[u8]) -> Option<Page> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader::new(bytes);
     let (mut page, mut sizes) = (Page::default(), 0);
     reader.fields(0, &mut |reader, field, sort| {
         match field {
@@ -55,103 +54,8 @@ fn page(bytes: &[u8]) -> Option<Page> {
         }
         Some(())
     })?;
-    page.header = reader.at;
+    page.header = reader.at();
     (sizes == 3).then_some(page)
-}
-
-/// How a value is written.
-struct Sort;
-
-impl Sort {
-    const FALSE: u8 = 2;
-    const BYTE: u8 = 3;
-    const INT: u8 = 5;
-    const LONG: u8 = 6;
-    const DOUBLE: u8 = 7;
-    const BINARY: u8 = 8;
-    const SET: u8 = 10;
-    const STRUCT: u8 = 12;
-}
-
-type Field<'a, 'b> = &'b mut dyn FnMut(&mut Reader<'a>, i64, u8) -> Option<()>;
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn pass(&mut self, len: usize) -> Option<()> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len())?;
-        self.at = end;
-        Some(())
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn int(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
-    }
-
-    fn fields(&mut self, depth: u32, take: Field<'a, '_>) -> Option<()> {
-        let mut id: i64 = 0;
-        loop {
-            let head = self.byte()?;
-            if head == 0 {
-                return Some(());
-            }
-            id = match head >> 4 {
-                0 => self.int()?,
-                more => id.checked_add(i64::from(more))?,
-            };
-            if depth > MAX_DEPTH {
-                return None;
-            }
-            take(self, id, head & 15)?;
-        }
-    }
-
-    fn skip(&mut self, sort: u8, depth: u32) -> Option<()> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        match sort {
-            1 | Sort::FALSE => Some(()),
-            Sort::BYTE => self.pass(1),
-            4..=Sort::LONG => self.varint().map(|_| ()),
-            Sort::DOUBLE => self.pass(8),
-            Sort::BINARY => {
-                let len = usize::try_from(self.varint()?).ok()?;
-                self.pass(len)
-            }
-            9 | Sort::SET => {
-                let head = self.byte()?;
-                let len = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                // Truth values take a byte each in a list.
-                let sort = if head & 15 <= Sort::FALSE { Sort::BYTE } else { head & 15 };
-                (0..len).try_for_each(|_| self.skip(sort, depth + 1))
-            }
-            Sort::STRUCT => self.fields(depth + 1, &mut |reader, _, sort| reader.skip(sort, depth + 1)),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
