@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::{Global, Outcome};
 
-/// Look at exchange records: their canonical forms, their hashes, what is wrong with them
+/// Look at exchange records: canonical forms, hashes, what is wrong with them
 ///
 /// A record is a line of JSON: the envelope around something that was asked of another system and what came of it, with the hash
 /// of its content.
