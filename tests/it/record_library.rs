@@ -33,7 +33,7 @@ fn options() -> ImportOptions {
 fn record(id: &str, key: Option<&str>, response: &str, seconds: i64) -> Record {
     let response = JsonText::parse(response).unwrap();
     let mut record = Record::create("http", "wiki", "page", key, JsonText::default(), response).unwrap();
-    record.exchange_id = id.to_owned();
+    id.clone_into(&mut record.exchange_id);
     record.observed_at = ObservedAt::utc(seconds, 0);
     record
 }
@@ -97,8 +97,11 @@ fn all_or_nothing() {
     let sandbox = Sandbox::with_open_store();
     let store = open(&sandbox);
     let first = record("1", Some("k"), "1", 10);
-    assert!(write(&store, ImportOptions::new(pages()), &[first.clone()]).is_err(), "there is no such dataset");
-    write(&store, options(), &[first.clone()]).unwrap();
+    assert!(
+        write(&store, ImportOptions::new(pages()), std::slice::from_ref(&first)).is_err(),
+        "there is no such dataset"
+    );
+    write(&store, options(), std::slice::from_ref(&first)).unwrap();
     let mut dropped = RecordWriter::new(options(), Path::new("/tmp"));
     dropped.write(&record("2", Some("k"), "2", 20)).unwrap();
     let rehearsed = dropped.rehearse(&store, Path::new("/tmp"), &Quiet, Timestamp::EPOCH).unwrap();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::archives::{Records, Spill};
 use crate::model::{DatasetName, Manifest, Progress, RecordsRef, Timestamp};
-use crate::records::tape::Limits;
 use crate::records::{DatasetManifest, Record, RecordHash, RecordParser};
 use crate::store::{Item, Store};
 use crate::tree::Pages;
@@ -161,7 +160,7 @@ impl RecordReader {
     pub fn of(store: &Store, manifest: &Manifest) -> Result<Self, RecordsError> {
         let found = Dataset::of(&Pages::new(store, PAGE_BUDGET), manifest)?;
         let dataset = found.ok_or_else(|| RecordsError::NotRecords("the snapshot".to_owned()))?;
-        Ok(Self { dataset, parser: RecordParser::new(Limits::NONE) })
+        Ok(Self { dataset, parser: RecordParser::of_stored() })
     }
 
     /// Reads the newest snapshot of a dataset.
@@ -237,7 +236,7 @@ impl RecordReader {
     /// # Errors
     /// If the store cannot be read.
     pub fn find(&self, query: Query) -> Result<FoundRecords, RecordsError> {
-        Ok(FoundRecords { lines: self.dataset.lines()?, parser: RecordParser::new(Limits::NONE), query })
+        Ok(FoundRecords { lines: self.dataset.lines()?, parser: RecordParser::of_stored(), query })
     }
 }
 
