@@ -22,7 +22,7 @@ use super::super::output::{Output, counted, short_id};
 use super::super::pack_input;
 use super::super::pack_keys::PasswordArgs;
 use super::super::progress::Bar;
-use super::super::snapshot::who;
+use super::super::store_args::who;
 use super::super::stream::StandardInput;
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;

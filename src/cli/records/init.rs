@@ -13,7 +13,7 @@ use crate::store::Waiting;
 use super::super::context;
 use super::super::error::CliError;
 use super::super::output::{Output, short_id};
-use super::super::snapshot::who;
+use super::super::store_args::who;
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
 use super::import::strategy;
