@@ -27,7 +27,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::{Global, Outcome};
 
-/// Keep exchange records: import, find, compare and export them, each content once
+/// Keep exchange records: import, find, compare and export them
 ///
 /// A record is a line of JSON: the envelope around something that was asked of another system and what came of it, with the hash
 /// of its content. Records of one kind make a dataset. Each import is a snapshot of it, which is a pack of the system that the form comes from: mounted or
