@@ -12,6 +12,7 @@ Exit status: 0 all is well, 1 something is not as the page says (each finding on
 """
 
 import argparse
+import datetime
 import errno
 import json
 import os
@@ -176,6 +177,7 @@ class IdKeys:
         self.dataset_key = derive("larder v1 dataset", id_key)
         self.link_key = derive("larder v1 link group", id_key)
         self.mac_key = derive("larder v1 mac", id_key)
+        self.record_key = derive("larder v1 record", id_key)
         self.commitment = derive("larder v1 id key commitment", id_key)
 
     def mac(self, label, data):
@@ -189,8 +191,9 @@ def split_mac(data, what):
 
 # ---- 12., 13. Counts, chunks, holes, entries ---------------------------------------------------------------------
 
-DIRECTORY, CHUNK_LIST, HOLE_MAP, LINKS = 1, 2, 3, 4
-COUNTS = {DIRECTORY: 4, CHUNK_LIST: 2, HOLE_MAP: 2, LINKS: 2}
+DIRECTORY, CHUNK_LIST, HOLE_MAP, LINKS, RECORDS = 1, 2, 3, 4, 5
+COUNTS = {DIRECTORY: 4, CHUNK_LIST: 2, HOLE_MAP: 2, LINKS: 2, RECORDS: 1}
+VIEW = 8
 
 
 def read_counts(r, kind):
@@ -205,6 +208,14 @@ def read_chunk(r):
     if not 0 < length <= MAX_CHUNK:
         r.fail("a chunk of impossible length")
     return chunk, length
+
+
+def read_record_key(r):
+    """12.5: hash, file, part and day, as bytes that sort as they do."""
+    hash6, file, part, day = r.raw(6), r.u64(), r.u32(), r.i64()
+    if not -(1 << 31) <= day < 1 << 31:
+        r.fail("an impossible day")
+    return hash6 + file.to_bytes(8, "big") + part.to_bytes(4, "big") + (day + (1 << 31)).to_bytes(4, "big")
 
 
 def read_hole(r):
@@ -280,6 +291,11 @@ class Entry:
                     r.fail("inline chunk list beyond its limit")
             elif variant == 3:
                 self.chunks = "paged", (r.id(), (r.u64(), r.u64()))
+            elif variant == 4:
+                self.chunks = "part", (read_chunk(r), r.u32())
+                (_, length), skip = self.chunks[1]
+                if not 0 < self.size <= length - skip:
+                    r.fail("a part that its chunk has not")
             else:
                 r.fail(f"chunks of kind {variant}")
             at = r.at
@@ -351,6 +367,77 @@ class Manifest:
         r.end()
         if self.root.kind != FOLDER:
             raise Wrong("manifest: the root is no folder")
+
+
+# ---- 10.1 Blocks of lines ----------------------------------------------------------------------------------------
+
+MARKS = {1: 64, 2: 32, 3: 32, 4: 40}
+
+
+def members(line):
+    """The members of an object as they are written."""
+    decoder, at, found = json.JSONDecoder(), 1, {}
+    need(line[:1] == "{", "a line of records that is no object")
+    while line[at] != "}":
+        name, at = decoder.raw_decode(line, at)
+        need(line[at : at + 2] == ": ", "a line of records in another style")
+        _, end = decoder.raw_decode(line, at + 2)
+        found[name] = line[at + 2 : end]
+        at = end + 2 if line[end : end + 2] == ", " else end
+    return found
+
+
+def index_of(lines, file):
+    """The index of lines of records, in the form of the packs."""
+    out = []
+    for line in lines.decode().split("\n")[:-1]:
+        found = members(line)
+        inner = lambda name: "" if found[name] == "null" else found[name][1:-1]
+        key = f"{inner('source_system')}|{inner('entity_type')}|{inner('natural_key')}"
+        out.append(
+            f'{{"h": "{inner("content_sha256")}", "k": "{key}", "id": "{inner("exchange_id")}", '
+            f'"t": "{inner("observed_at_utc")}", "f": "{file.decode()}"}}\n'
+        )
+    return "".join(out).encode()
+
+
+def unpack_lines(body, items, what):
+    """10.1: text with marks, digits, and items that follow from the one before."""
+    head_length = int.from_bytes(body[:4], "little")
+    r = Reader(body[4 : 4 + head_length], what + ", head of lines")
+    derived, length, frame_length = dict(r.list(lambda: (r.u32(), r.bytes()))), r.u32(), r.u32()
+    r.end()
+    need(length <= MAX_BLOCK, f"{what}: beyond its limits")
+    rest = body[4 + head_length :]
+    text = zstandard.ZstdDecompressor().decompress(rest[:frame_length], max_output_size=length, allow_extra_data=False)
+    need(len(text) == length, f"{what}: text of another length")
+    digits, at, taken, out = rest[frame_length:].hex().encode(), 0, 0, []
+    for ordinal, wanted in enumerate(items):
+        if ordinal in derived:
+            item = index_of(out[-1], derived[ordinal])
+        else:
+            parts, have = [], 0
+            while have < wanted:
+                need(at < len(text), f"{what}: text and digits do not make its items")
+                count = MARKS.get(text[at])
+                if count is None:
+                    end = at
+                    while end < len(text) and text[end] not in MARKS and have + end - at < wanted:
+                        end += 1
+                    part, at = text[at:end], end
+                else:
+                    part = digits[taken : taken + count]
+                    taken += count
+                    if text[at] == 3:
+                        part = b"-".join((part[:8], part[8:12], part[12:16], part[16:20], part[20:]))
+                    at += 1
+                parts.append(part)
+                have += len(part)
+            item = b"".join(parts)
+        need(len(item) == wanted, f"{what}: item {ordinal} of another length")
+        out.append(item)
+    need(at == len(text) and taken == len(digits), f"{what}: something is left over")
+    return b"".join(out)
 
 
 # ---- 7., 8. Keys and header --------------------------------------------------------------------------------------
@@ -575,6 +662,8 @@ class Store:
             engine = zstandard.ZstdDecompressor()
             need(zstandard.frame_content_size(content) in (length, -1), f"{what}: frame of another length")
             content = engine.decompress(content, max_output_size=length, allow_extra_data=False)
+        elif codec == 2:
+            content = unpack_lines(content, items, what)
         else:
             need(codec == 0, f"{what}: unknown codec")
         need(len(content) == length, f"{what}: content of another length")
@@ -720,6 +809,9 @@ class Store:
         if how == "paged":
             root, counts = what
             return self.leaves(CHUNK_LIST, root, counts)
+        if how == "part":
+            need(hole_bytes == 0, "a part of a chunk with holes")
+            return iter([what[0]])
         return iter(what)
 
     def pieces(self, entry):
@@ -743,6 +835,8 @@ class Store:
 
         for chunk in self.chunks(entry, hole_bytes):
             data = self.chunk(*chunk)
+            if entry.chunks[0] == "part":
+                data = data[entry.chunks[1][1] :][: entry.size]
             while data:
                 skip()
                 room = waiting[-1][0] - at if waiting else len(data)
@@ -835,6 +929,8 @@ class Page:
             return read_chunk(r)
         if self.kind == HOLE_MAP:
             return read_hole(r)
+        if self.kind == RECORDS:
+            return read_record_key(r), 0
         return r.raw(16), r.u64(), read_long_value(r)
 
     def _inner(self, r):
@@ -844,6 +940,8 @@ class Page:
             key = r.id()
         elif self.kind == HOLE_MAP:
             key = r.u64().to_bytes(8, "big") + r.u64().to_bytes(8, "big")
+        elif self.kind == RECORDS:
+            key = read_record_key(r)
         else:
             key = r.raw(16)
         return key, r.id(), read_counts(r, self.kind)
@@ -851,7 +949,7 @@ class Page:
     def _count(self, item):
         if self.kind == DIRECTORY:
             return item.counts()
-        return 1, item[1]
+        return (1,) if self.kind == RECORDS else (1, item[1])
 
 
 def page_key(kind, item):
@@ -1040,26 +1138,32 @@ class Checker:
     def tree(self, manifest, sequence):
         store = self.store
         self.shape(DIRECTORY, *manifest.root.tree)
-        files = folders = others = 0
-        groups = {}
+        files = folders = others = size = 0
+        groups, view = {}, None
         number, total = 0, manifest.root.tree[1][2]
         for _, parts, entry in walk(store, manifest.root):
             if parts is None:
                 continue
             number += 1
             store.xattrs(entry)
+            if view and parts[: len(view)] != view:
+                view = None
+            if entry.kind == FOLDER and entry.bits & VIEW and not view:
+                view = parts
+            # What is in a view stands elsewhere too: it does not count, nor does the view.
+            counts = 0 if view else 1
             if entry.kind == FILE:
-                files += 1
+                files, size = files + counts, size + counts * entry.size
                 for _ in store.pieces(entry):
                     pass
                 for what, kind in ((entry.chunks, CHUNK_LIST), (entry.holes, HOLE_MAP)):
                     if what[0] == "paged":
                         self.shape(kind, *what[1])
             elif entry.kind == FOLDER:
-                folders += 1
+                folders += counts
                 self.shape(DIRECTORY, *entry.tree)
             else:
-                others += 1
+                others += counts
             if entry.link is not None:
                 first = b"/".join(parts)
                 known = groups.setdefault(entry.link, [0, first])
@@ -1069,13 +1173,52 @@ class Checker:
         need(number == total, f"{what}: the root counts {total} entries, there are {number}")
         found, said = (files, folders, others), (manifest.files, manifest.folders, manifest.others)
         need(found == said, f"{what}: says {said} files, folders, others; there are {found}")
-        need(manifest.bytes == manifest.root.tree[1][3], f"{what}: another sum of sizes than the root's")
+        need(manifest.bytes == size, f"{what}: another sum of sizes than the tree's")
         links = {}
         if manifest.links:
             self.shape(LINKS, *manifest.links)
             for group, names, first in store.leaves(LINKS, *manifest.links):
                 links[group] = [names, store.long_value(first)]
         need(links == groups, f"{what}: the table of hard links differs from the tree")
+        self.records(manifest, what)
+
+    def records(self, manifest, what):
+        """14.1, 12.5: the index has each record, and each sighting, where it is."""
+        tag = dict(manifest.ext).get(2)
+        if tag is None:
+            return
+        store, r = self.store, Reader(tag, what + ", records")
+        root, counts, files, records, keys, sightings = r.id(), (r.u64(),), r.u64(), r.u64(), r.u64(), r.u64()
+        r.end()
+        self.shape(RECORDS, root, counts)
+        index = {key for key, _ in store.leaves(RECORDS, root, counts)}
+        found, current, seen, highest = set(), set(), 0, 0
+        for _, parts, entry in walk(store, manifest.root):
+            if parts is None or entry.kind != FILE:
+                continue
+            if parts[0] == b"by-key":
+                current |= set() if b".by-hash" in parts else {b"/".join(parts)}
+                continue
+            if parts[0] != b"records" and parts != [b"sightings.ndjson"]:
+                continue
+            file, day, sort = 0, 0, b"s"
+            if parts[0] == b"records":
+                file, sort = int(parts[3][6:-7]), b"h"
+                day = datetime.date.fromisoformat(parts[2].decode()).toordinal() - 719163
+                need(parts[1] == parts[2][:4], f"{what}: {b'/'.join(parts)!r} in the folder of another year")
+            highest = max(highest, file)
+            for part, chunk in enumerate(store.chunks(entry, 0)):
+                for line in store.chunk(*chunk).decode().split("\n")[:-1]:
+                    content = bytes.fromhex(members(line)["content_sha256"][1:-1])
+                    place = file.to_bytes(8, "big") + part.to_bytes(4, "big") + (day + (1 << 31)).to_bytes(4, "big")
+                    need(keyed(store.keys.record_key, sort + content)[:6] + place in index, f"{what}: a line that the index has not")
+                    if sort == b"h":
+                        need(content not in found, f"{what}: a content that is kept twice")
+                        found.add(content)
+                    else:
+                        seen += 1
+        said, have = (files, records, keys, sightings), (highest, len(found), len(current), seen)
+        need(said == have, f"{what}: says {said} files, records, keys, sightings; there are {have}")
 
     def link(self, path):
         return keyed(self.store.keys.link_key, path)[:16]
@@ -1270,6 +1413,10 @@ def command_vectors(page):
     same("link group", group)
     same("MAC", keys.mac("log", b"hello"))
     same("boundary", keyed(keys.boundary_key, b"\0\1hello")[:4])
+    record_hash = keyed(keys.record_key, b"h" + bytes(32))[:6]
+    same("record hash", record_hash)
+    part = read("part entry", Entry)
+    need(part.chunks == ("part", ((chunk_id, 5), 2)) and part.size == 3 and part.name == b"p", "part entry")
     entry, sparse = read("entry", Entry), read("sparse entry", Entry)
     need(entry.name == b"a\xff" and entry.mtime == 1700000000123456789 and entry.btime == -1, "entry")
     need((entry.uid, entry.gid, entry.user, entry.group, entry.mode) == (1000, 100000, b"ann", b"", 0o644), "entry")
@@ -1283,6 +1430,7 @@ def command_vectors(page):
         ("chunk list page", [(b"\x08" * 32, 300)]),
         ("hole map page", [(4096, 1 << 33)]),
         ("links page", [(group, 2, ("inline", b"a/b"))]),
+        ("records page", [(record_hash + bytes(7) + b"\2" + bytes(3) + b"\1" + b"\x80\0\x4d\x46", 0)]),
     ):
         checked.add(name)
         found = [item for item, _ in Page(vectors[name], name).items]

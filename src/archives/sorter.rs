@@ -32,6 +32,12 @@ impl Sorter {
         Self { dir: dir.to_owned(), limit: RUN_BYTES, open: Vec::new(), bytes: 0, runs: Vec::new() }
     }
 
+    /// The same with runs of so many bytes.
+    #[must_use]
+    pub fn with_memory(dir: &Path, limit: usize) -> Self {
+        Self { limit, ..Self::new(dir) }
+    }
+
     /// Takes a pair.
     ///
     /// # Errors

@@ -269,6 +269,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     status
 }
 
+/// Runs another command with these arguments, of which the first is the program's name, as this one is run.
+fn again(arguments: Vec<OsString>, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let parsed = definition().try_get_matches_from(arguments).and_then(|m| Cli::from_arg_matches(&m));
+    let cli = parsed.map_err(|e| CliError::new(crate::model::Kind::Usage, e.to_string()))?;
+    cli.command.run(global, out)
+}
+
 /// Reads the configuration and puts what it says where the command looks for it.
 fn prepare(cli: &mut Cli, matches: &ArgMatches) -> Result<(), CliError> {
     if !cli.command.reads_config() {

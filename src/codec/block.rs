@@ -8,6 +8,7 @@ use crate::model::{Digest, EpochId};
 
 use super::compress::{CompressError, Effort, compress, decompress_into};
 use super::hash::digest;
+use super::lines::{self, LinesError};
 use super::seal::{Class, DataKey, SealError};
 use super::spare::Bytes;
 
@@ -101,10 +102,15 @@ pub fn seal_block(
     effort: Effort,
     check: bool,
 ) -> Result<SealedBlock, BlockError> {
-    let packed = compress(content, effort)?;
+    let of_lines =
+        if kind == BlockKind::Data && lines::is_lines(content) { lines::pack(content, &items)? } else { None };
+    let (codec, packed) = match of_lines {
+        Some(packed) => (Codec::Lines, packed),
+        None => (Codec::Zstd, compress(content, effort)?),
+    };
     // Not worth a decoder's time below 3 %.
     let (codec, mut body) = if packed.len() < content.len() - content.len() / 32 {
-        (Codec::Zstd, packed)
+        (codec, packed)
     } else {
         (Codec::Raw, content.to_vec())
     };
@@ -197,6 +203,10 @@ fn unpacked(body: &[u8], table: &BlockTable) -> Result<Bytes, BlockError> {
         Codec::Raw if body.len() == length => content.as_mut().extend_from_slice(body),
         Codec::Raw => return Err(DecodeError::malformed("block", "content of another length").into()),
         Codec::Zstd => decompress_into(body, length, content.as_mut())?,
+        Codec::Lines => lines::unpack(body, &table.items, content.as_mut()).map_err(|e| match e {
+            LinesError::Decode(e) => BlockError::from(e),
+            LinesError::Compress(e) => BlockError::from(e),
+        })?,
     }
     Ok(content)
 }

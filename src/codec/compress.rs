@@ -28,6 +28,9 @@ impl Effort {
     /// as level 6, in four fifths of its time.
     pub const TINY: Self = Self { level: 5, min_match: Some(6) };
 
+    /// For lines of records without their digests: a fifteenth smaller than at level 5, and still quicker than what makes the lines.
+    pub const LINES: Self = Self::level(9);
+
     /// One of zstd's levels.
     #[must_use]
     pub const fn level(level: i32) -> Self {
@@ -81,6 +84,9 @@ pub(super) fn decompress_into(frame: &[u8], len: usize, out: &mut Vec<u8>) -> Re
     })
 }
 
+/// The level at which tables of half the size, which stay in a core's own cache, save a twentieth of the time for a hundredth more bytes.
+const SMALLER_TABLES: i32 = 3;
+
 /// One zstd frame of `bytes` with a checksum, for whoever reads it by itself.
 ///
 /// # Errors
@@ -90,6 +96,10 @@ pub fn compress_frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
         if slot.as_ref().is_none_or(|(l, _)| *l != level) {
             let mut compressor = zstd::bulk::Compressor::new(level)?;
             compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+            if level == SMALLER_TABLES {
+                compressor.set_parameter(CParameter::HashLog(16))?;
+                compressor.set_parameter(CParameter::ChainLog(15))?;
+            }
             *slot = Some((level, compressor));
         }
         let (_, compressor) = slot.as_mut().ok_or_else(|| io::Error::other("no compressor"))?;

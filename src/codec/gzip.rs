@@ -1,9 +1,11 @@
 //! The one door to deflate and gzip.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
 use super::parts::{Made, Part, Parts, Sizes};
 
@@ -39,6 +41,31 @@ pub fn deflate_part(before: &[u8], bytes: &[u8], level: u32, last: bool) -> io::
     }
 }
 
+thread_local! {
+    /// The last compressor of this thread and its level: to make one costs more than to deflate a short file.
+    static WHOLE: RefCell<Option<(u32, Compressor)>> = const { RefCell::new(None) };
+}
+
+/// Deflates bytes as a stream of their own (raw: nothing in front or behind), in one go. `level`: one of [`GzipWriter::LEVELS`]. The result follows from
+/// these alone.
+///
+/// # Errors
+/// If there is no such level.
+pub fn deflate_whole(bytes: &[u8], level: u32) -> io::Result<Vec<u8>> {
+    WHOLE.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(last, _)| *last != level) {
+            let known = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());
+            let known = known.ok_or_else(|| io::Error::other("no such level of deflate"))?;
+            *slot = Some((level, Compressor::new(known)));
+        }
+        let (_, compressor) = slot.as_mut().ok_or_else(|| io::Error::other("no compressor"))?;
+        let mut out = vec![0; compressor.deflate_compress_bound(bytes.len())];
+        let len = compressor.deflate_compress(bytes, &mut out).map_err(io::Error::other)?;
+        out.truncate(len);
+        Ok(out)
+    })
+}
+
 /// A stream as one gzip member, deflated on several threads, without name and time. Its bytes follow from its content, the level and the version of the
 /// library; not from how many threads there are, nor from how it is written.
 ///
@@ -62,6 +89,8 @@ type Sum = flate2::Crc;
 impl<W: Write> GzipWriter<W> {
     /// Levels that may be asked for.
     pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=9;
+    /// A sixth less work than the 6 that gzip uses, for half a percent more bytes (Linux sources).
+    pub const DEFAULT_LEVEL: i32 = 5;
 
     /// A member that goes to `out`. `threads`: at least one, beside that which writes.
     ///
@@ -188,6 +217,27 @@ mod tests {
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut plain = Vec::new();
         GzipReader::new(bytes).read_to_end(&mut plain).map(|_| plain)
+    }
+
+    #[test]
+    fn what_is_deflated_in_one_go_follows_from_content_and_level_alone() {
+        let content = content();
+        let pieces: Vec<_> = [0, 1, 100, 70_000, 1 << 20].map(|len| &content[content.len() - len..]).to_vec();
+        for level in [1, 5, 9] {
+            let first: Vec<_> = pieces.iter().map(|piece| deflate_whole(piece, level).unwrap()).collect();
+            // A thread of its own has a compressor that has seen nothing.
+            let fresh = std::thread::scope(|scope| {
+                let alone = |piece| scope.spawn(move || deflate_whole(piece, level).unwrap()).join().unwrap();
+                pieces.iter().map(|piece| alone(*piece)).collect::<Vec<_>>()
+            });
+            assert!(first == fresh, "level {level}");
+            for (piece, made) in pieces.iter().zip(first) {
+                let mut plain = Vec::new();
+                flate2::bufread::DeflateDecoder::new(&made[..]).read_to_end(&mut plain).unwrap();
+                assert!(&plain == piece, "level {level}, {} bytes", piece.len());
+            }
+        }
+        assert!(deflate_whole(b"x", 13).is_err());
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct IdKeys {
     mac: [u8; 32],
     cache: [u8; 32],
     pack: [u8; 32],
+    record: [u8; 32],
+    redaction: [u8; 32],
     commitment: [u8; 32],
 }
 
@@ -118,6 +120,8 @@ impl IdKeys {
             mac: derive("larder v1 mac"),
             cache: derive("larder v1 capture cache"),
             pack: derive("larder v1 pack"),
+            record: derive("larder v1 record"),
+            redaction: derive("larder v1 redaction"),
             commitment: commitment(id_key),
         }
     }
@@ -164,6 +168,22 @@ impl IdKeys {
     #[must_use]
     pub fn pack(&self, sha256: &[u8; 32]) -> [u8; 32] {
         keyed(&self.pack, &[&b"sha256"[..], &[0], sha256].concat())
+    }
+
+    /// What the index of a record dataset has for something: `sort` tells the sorts of things apart.
+    #[must_use]
+    pub fn record(&self, sort: u8, what: &[u8]) -> [u8; 6] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.record);
+        hasher.update(&[sort]).update(what);
+        let mut short = [0; 6];
+        short.copy_from_slice(&hasher.finalize().as_bytes()[..6]);
+        short
+    }
+
+    /// What ties redacted records to those before redaction.
+    #[must_use]
+    pub fn redaction(&self) -> [u8; 32] {
+        self.redaction
     }
 
     /// What such a row has for the name of the pack's file.

@@ -11,6 +11,7 @@ mod gzip;
 mod hash;
 mod identity;
 mod legacy;
+mod lines;
 mod parts;
 mod password;
 mod seal;
@@ -26,13 +27,14 @@ pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open
 pub use cache::CacheKey;
 pub use compress::{CompressError, Effort, FrameReader, FrameWriter, SeekableWriter, compress_frame};
 pub use cut::Cutter;
-pub use gzip::{DEFLATE_WINDOW, GzipReader, GzipWriter, deflate_part};
+pub use gzip::{DEFLATE_WINDOW, GzipReader, GzipWriter, deflate_part, deflate_whole};
 pub use hash::{
     Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commit_to_record, commitment, digest,
     public_id_key, public_seed,
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use legacy::{Bzip2Reader, XzReader};
+pub use lines::{index_lines, line_members};
 pub use password::{Password, PasswordError, PasswordReader, PasswordWriter};
 pub use seal::{Class, DataKey, ScratchKey, SealError, random_bytes};
 pub use sealed_stream::{AgeForm, SealReader, SealWriter, Sealed, age_form, unarmoured_stream};

@@ -145,8 +145,42 @@ pub enum Codec {
     Raw,
     /// One zstd frame.
     Zstd,
+    /// Lines of records: text, what was taken out of it, what follows from it (section 10.1).
+    Lines,
 }
-encoded_byte!(Codec, "codec" { Raw = 0, Zstd = 1 });
+encoded_byte!(Codec, "codec" { Raw = 0, Zstd = 1, Lines = 2 });
+
+/// What stands in front of the text of a block of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinesHead {
+    /// Items that are the index of the item before, by their ordinals, and the file that they name.
+    pub derived: Vec<(u32, Vec<u8>)>,
+    /// Plain bytes of the text.
+    pub text: u32,
+    /// Bytes of the text's frame.
+    pub frame: u32,
+}
+super::encoding::encoded!(LinesHead { derived, text, frame });
+
+impl LinesHead {
+    /// The encoded form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_bytes(self)
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// If it is malformed, or beyond what a block may be.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let head: Self = from_bytes(bytes, "block of lines")?;
+        if head.text as usize > MAX_BLOCK || !head.derived.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(DecodeError::malformed("block of lines", "impossible lengths"));
+        }
+        Ok(head)
+    }
+}
 
 /// The sealed table of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,7 @@ impl Encode for Chunks {
             Self::Whole => 1u32.encode(e),
             Self::List(list) => (2u32, list).encode(e),
             Self::Paged(page, counts) => (3u32, page, counts).encode(e),
+            Self::Part(chunk, from) => (4u32, chunk, from).encode(e),
         }
     }
 }
@@ -55,6 +56,13 @@ impl<C> Decode<C> for Chunks {
                 if chunk_list_fits(&list) { Ok(list) } else { Err(invalid("an inline chunk list that is too long")) }
             })?),
             3 => Self::Paged(Decode::decode(d)?, Decode::decode(d)?),
+            4 => {
+                let chunk: ChunkRef = Decode::decode(d)?;
+                if chunk.len as usize > super::MAX_CHUNK {
+                    return Err(invalid("an oversized chunk"));
+                }
+                Self::Part(chunk, Decode::decode(d)?)
+            }
             other => return Err(invalid(format!("unknown form of chunk list {other}"))),
         })
     }
@@ -291,6 +299,10 @@ fn file_body(file: FileBody) -> Result<FileBody, BincodeDecode> {
         Chunks::Whole => file.size,
         Chunks::List(list) => list.iter().map(|c| u64::from(c.len)).sum(),
         Chunks::Paged(_, counts) => counts.bytes,
+        Chunks::Part(chunk, from) if file.size > 0 && file.size <= u64::from(chunk.len.saturating_sub(*from)) => {
+            file.size
+        }
+        Chunks::Part(..) => return Err(invalid("a part that its chunk has not")),
     };
     let holes = match &file.holes {
         Holes::None => Some(0),

@@ -6,12 +6,13 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::MAX_MANIFEST;
 use super::encoding::{DecodeError, decode_ext, encoded, encoded_byte, from_bytes, invalid};
-use crate::model::{DatasetName, Evidence, LinksRef, Manifest, Reference, SnapshotKind, Statistics};
+use crate::model::{DatasetName, Evidence, LinksRef, Manifest, RecordsRef, Reference, SnapshotKind, Statistics};
 
 encoded_byte!(SnapshotKind, "kind of snapshot" { Manual = 1, Scheduled = 2, Import = 3, Safety = 4, Pre = 5, Post = 6 });
 encoded!(Statistics { files, folders, others, bytes, new_bytes, stored_bytes, unreadable, changed });
 encoded!(Reference { key, uri, hash, verified });
 encoded!(LinksRef { page, counts });
+encoded!(RecordsRef { page, counts, files, records, keys, sightings });
 encoded!(Evidence {
     scope,
     scope_ref,
@@ -111,4 +112,13 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, DecodeError> {
         return Err(DecodeError::malformed("manifest", "longer than a manifest may be"));
     }
     from_bytes(bytes, "manifest")
+}
+
+/// What a snapshot of a record dataset keeps beside its tree; nothing if it is of something else.
+///
+/// # Errors
+/// If it is malformed.
+pub fn records_of(manifest: &Manifest) -> Result<Option<RecordsRef>, DecodeError> {
+    let bytes = manifest.ext.iter().find(|(tag, _)| *tag == Manifest::RECORDS).map(|(_, bytes)| bytes);
+    bytes.map(|bytes| from_bytes(bytes, "manifest's index of records")).transpose()
 }

@@ -8,7 +8,7 @@ use super::encoding::{DecodeError, decode_ext, encoded, encoded_byte, from_bytes
 use super::{MAX_CHUNK, MAX_LEVEL, MAX_PAGE, MAX_TOTAL};
 use crate::model::{
     ChunkCounts, ChunkId, ChunkRef, Counts, Entry, Ext, Extent, HoleCounts, LinkCounts, LinkGroup, LinkItem, LongValue,
-    Name, PageId,
+    Name, PageId, RecordCounts, RecordItem, RecordPlace,
 };
 
 /// What a page is a piece of.
@@ -22,8 +22,10 @@ pub enum PageKind {
     HoleMap,
     /// The map of hard links.
     Links,
+    /// The index of a record dataset.
+    Records,
 }
-encoded_byte!(PageKind, "kind of page" { Directory = 1, ChunkList = 2, HoleMap = 3, Links = 4 });
+encoded_byte!(PageKind, "kind of page" { Directory = 1, ChunkList = 2, HoleMap = 3, Links = 4, Records = 5 });
 
 impl PageKind {
     /// Its number on disk.
@@ -34,6 +36,7 @@ impl PageKind {
             Self::ChunkList => 2,
             Self::HoleMap => 3,
             Self::Links => 4,
+            Self::Records => 5,
         }
     }
 }
@@ -60,6 +63,9 @@ encoded!(HoleCounts { holes, bytes });
 encoded!(LinkCounts { groups, names });
 encoded!(ChunkRef { id, len });
 encoded!(Extent { offset, len });
+encoded!(RecordCounts { items });
+encoded!(RecordPlace { file, part, day });
+encoded!(RecordItem { hash, place });
 encoded!(LinkItem { group, names, first });
 
 /// What the leaves of a tree hold.
@@ -79,6 +85,11 @@ pub trait PageItem: Encode + Decode<()> + Clone + PartialEq + std::fmt::Debug + 
     fn counts(&self) -> Self::Counts;
     /// The sum of two counts; nothing if it overflows.
     fn add(a: &Self::Counts, b: &Self::Counts) -> Option<Self::Counts>;
+    /// How many items lie below a page at the lowest level, where the sums tell it; else as many as a page needs for its natural end.
+    #[must_use]
+    fn items(_: &Self::Counts) -> u64 {
+        u64::MAX
+    }
     /// True if an item may be like this, beyond what its encoding says.
     fn possible(&self) -> bool;
     /// True if a key of a page above leaves may be like this.
@@ -118,6 +129,9 @@ impl PageItem for Entry {
             // Sparse files of exabytes may be many: the sum stops at the limit.
             bytes: a.bytes.saturating_add(b.bytes),
         })
+    }
+    fn items(counts: &Counts) -> u64 {
+        counts.entries
     }
     fn possible(&self) -> bool {
         Self::possible_key(&self.name)
@@ -201,10 +215,39 @@ impl PageItem for LinkItem {
     fn add(a: &LinkCounts, b: &LinkCounts) -> Option<LinkCounts> {
         Some(LinkCounts { groups: a.groups.checked_add(b.groups)?, names: a.names.checked_add(b.names)? })
     }
+    fn items(counts: &LinkCounts) -> u64 {
+        counts.groups
+    }
     fn possible(&self) -> bool {
         self.names > 0 && self.first != LongValue::Inline(Vec::new())
     }
     fn ordered(a: &LinkGroup, b: &LinkGroup) -> bool {
+        a < b
+    }
+}
+
+impl PageItem for RecordItem {
+    const KIND: PageKind = PageKind::Records;
+    type Key = ([u8; 6], RecordPlace);
+    type Counts = RecordCounts;
+
+    fn key(&self) -> Self::Key {
+        (self.hash, self.place)
+    }
+    fn boundary((hash, place): &Self::Key) -> Vec<u8> {
+        let day = place.day.cast_unsigned() ^ 1 << 31;
+        [&hash[..], &place.file.to_be_bytes(), &place.part.to_be_bytes(), &day.to_be_bytes()].concat()
+    }
+    fn counts(&self) -> RecordCounts {
+        RecordCounts { items: 1 }
+    }
+    fn add(a: &RecordCounts, b: &RecordCounts) -> Option<RecordCounts> {
+        Some(RecordCounts { items: a.items.checked_add(b.items)? })
+    }
+    fn possible(&self) -> bool {
+        true
+    }
+    fn ordered(a: &Self::Key, b: &Self::Key) -> bool {
         a < b
     }
 }

@@ -115,6 +115,8 @@ pub enum Chunks {
     List(Vec<ChunkRef>),
     /// A long list in pages.
     Paged(PageId, ChunkCounts),
+    /// A part of one chunk: from so many bytes on, as many as the file has.
+    Part(ChunkRef, u32),
 }
 
 /// The holes of a sparse file: ascending, not touching, inside its size.

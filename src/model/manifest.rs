@@ -180,6 +180,8 @@ pub struct Manifest {
 impl Manifest {
     /// Tag in `ext` of where it comes from.
     pub const ORIGIN: u32 = 1;
+    /// Tag in `ext` of what a record dataset keeps beside its tree.
+    pub const RECORDS: u32 = 2;
 
     /// Where it comes from, if it was not captured: a JSON object.
     #[must_use]

@@ -3,6 +3,7 @@
 mod dataset;
 mod entry;
 mod failure;
+mod hashed;
 mod ids;
 mod keys;
 mod link;
@@ -17,13 +18,14 @@ pub use entry::{
     Bits, Body, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, InvalidName, LongValue, Name, TreeRef, Xattrs,
 };
 pub use failure::{Failure, Kind, shell_word};
+pub use hashed::{RecordItem, RecordPlace, RecordsRef};
 pub use ids::{ChunkId, DatasetKey, Digest, EpochId, InvalidId, KeyName, LinkGroup, PageId, SnapshotId, StoreId};
 pub use keys::{KeyChange, KeyInfo, Purpose, Role, same_recipient};
 pub use link::LinkItem;
 pub use manifest::{
     DatasetRecord, Evidence, LinksRef, LogEntry, LogKind, Manifest, Reference, SnapshotKind, Statistics,
 };
-pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts};
+pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts, RecordCounts};
 pub use progress::{Notice, Progress, Quiet};
 pub use retention::{
     ForgetCause, ForgetDetail, HoldAction, HoldDetail, Immutable, PolicyDetail, Rule, Rules, age_text,

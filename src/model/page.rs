@@ -31,6 +31,13 @@ pub struct HoleCounts {
     pub bytes: u64,
 }
 
+/// Sums over the index of a record dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecordCounts {
+    /// Its lines.
+    pub items: u64,
+}
+
 /// Sums over the map of hard links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkCounts {

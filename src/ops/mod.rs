@@ -15,6 +15,7 @@ mod own;
 mod owners;
 mod query;
 pub mod read;
+pub mod records;
 pub mod reference;
 pub mod repair;
 pub mod restore;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::codec::SeekableWriter;
+use crate::codec::{GzipWriter, SeekableWriter};
 
 use super::form::Form;
 use super::zip;
@@ -72,7 +72,8 @@ impl Format {
         match self {
             Self::Tar | Self::Dir | Self::Zip(Compression::Stored) => None,
             Self::TarZst | Self::Zip(Compression::Zstd) => Some(3),
-            Self::TarGz | Self::Zip(Compression::Deflate) => Some(zip::DEFAULT_LEVEL),
+            Self::TarGz => Some(GzipWriter::<Vec<u8>>::DEFAULT_LEVEL),
+            Self::Zip(Compression::Deflate) => Some(zip::DEFAULT_LEVEL),
         }
     }
 }

@@ -39,6 +39,7 @@ pub use error::PackError;
 pub use form::Form;
 pub use format::{Compression, Format};
 pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
+pub use layouts::TableWriter;
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;
 pub use prove::prove;

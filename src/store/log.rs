@@ -6,7 +6,7 @@ use crate::codec::{Class, IdKeys, MacLabel, open_value};
 use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
     DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogEntry, LogKind, Manifest,
-    Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
+    RecordsRef, Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
 
 use super::Store;
@@ -92,6 +92,8 @@ pub struct NewSnapshot {
     pub evidence: Evidence,
     /// Where it comes from, if it was not captured: a JSON object.
     pub origin: Option<String>,
+    /// What a record dataset keeps beside its tree.
+    pub records: Option<RecordsRef>,
 }
 
 impl Store {

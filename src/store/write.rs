@@ -233,7 +233,15 @@ impl Writer {
     /// # Errors
     /// If it cannot be built or an earlier block could not be written.
     pub fn put_pages(&self, content: &[u8], pages: &[(PageId, u32)]) -> Result<(), StoreError> {
-        self.put(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)))
+        self.put_pages_with(content, pages, Effort::USUAL)
+    }
+
+    /// The same with another effort.
+    ///
+    /// # Errors
+    /// If it cannot be built or an earlier block could not be written.
+    pub fn put_pages_with(&self, content: &[u8], pages: &[(PageId, u32)], effort: Effort) -> Result<(), StoreError> {
+        self.put_with(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)), Some(effort))
     }
 
     pub(super) fn put(
@@ -242,6 +250,16 @@ impl Writer {
         content: &[u8],
         items: impl Iterator<Item = ([u8; 32], u32)>,
     ) -> Result<(), StoreError> {
+        self.put_with(sort, content, items, None)
+    }
+
+    fn put_with(
+        &self,
+        sort: Sort,
+        content: &[u8],
+        items: impl Iterator<Item = ([u8; 32], u32)>,
+        effort: Option<Effort>,
+    ) -> Result<(), StoreError> {
         let (ids, lens): (Vec<_>, Vec<_>) = items.unzip();
         if ids.is_empty() {
             return Ok(());
@@ -249,7 +267,7 @@ impl Writer {
         let epoch = &self.shared.epoch;
         let kind = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
         let tiny = sort == Sort::Chunk && (content.len() as u64) < lens.len() as u64 * TINY_CHUNK;
-        let effort = if tiny { Effort::TINY } else { Effort::USUAL };
+        let effort = effort.unwrap_or(if tiny { Effort::TINY } else { Effort::USUAL });
         let block = seal_block(kind, epoch.id, (&epoch.page, &epoch.chunk), content, lens, effort, self.check)?;
         self.shared.new_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
         self.shared.stored_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
@@ -401,7 +419,13 @@ fn add_snapshot(
         labels: new.labels,
         references: new.references,
         evidence: new.evidence,
-        ext: new.origin.map(|origin| (Manifest::ORIGIN, origin.into_bytes())).into_iter().collect(),
+        ext: [
+            new.origin.map(|origin| (Manifest::ORIGIN, origin.into_bytes())),
+            new.records.map(|records| (Manifest::RECORDS, to_bytes(&records))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let plain = to_bytes(&manifest);
     if plain.len() > crate::format::MAX_MANIFEST {

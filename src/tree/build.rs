@@ -3,7 +3,7 @@
 //! Source: prolly trees as in Noms and Dolt (boundaries by a hash of the key), with a keyed hash, so that nobody can
 //! choose names that make bad pages.
 
-use crate::codec::IdKeys;
+use crate::codec::{Effort, IdKeys};
 use crate::format::{Child, MAX_LEVEL, MAX_PAGE_ITEMS_BYTES, Page, PageItem, PageItems, to_bytes};
 use crate::model::PageId;
 use crate::store::{StoreError, Writer};
@@ -26,6 +26,8 @@ pub struct Shape<'a> {
 #[derive(Debug)]
 pub struct PageWriter<'a> {
     writer: &'a Writer,
+    block_bytes: usize,
+    effort: Effort,
     content: Vec<u8>,
     pages: Vec<(PageId, u32)>,
 }
@@ -34,7 +36,20 @@ impl<'a> PageWriter<'a> {
     /// Pages go to this writer.
     #[must_use]
     pub fn new(writer: &'a Writer) -> Self {
-        Self { writer, content: Vec::new(), pages: Vec::new() }
+        Self { writer, block_bytes: BLOCK_BYTES, effort: Effort::USUAL, content: Vec::new(), pages: Vec::new() }
+    }
+
+    /// Closes blocks at so many bytes instead of the usual, and compresses them with this effort: pages that are much alike take less room
+    /// together.
+    #[must_use]
+    pub fn with_blocks(self, block_bytes: usize, effort: Effort) -> Self {
+        Self { block_bytes, effort, ..self }
+    }
+
+    /// Where the pages go.
+    #[must_use]
+    pub fn writer(&self) -> &'a Writer {
+        self.writer
     }
 
     /// What decides where pages end in this store.
@@ -51,7 +66,7 @@ impl<'a> PageWriter<'a> {
     pub fn put(&mut self, bytes: &[u8]) -> Result<PageId, StoreError> {
         let id = self.writer.store().keyring().ids().page(bytes);
         if self.writer.claim_page(&id)? {
-            if self.content.len() + bytes.len() > BLOCK_BYTES {
+            if self.content.len() + bytes.len() > self.block_bytes {
                 self.flush()?;
             }
             self.content.extend_from_slice(bytes);
@@ -65,7 +80,7 @@ impl<'a> PageWriter<'a> {
     /// # Errors
     /// If the store fails.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.writer.put_pages(&self.content, &self.pages)?;
+        self.writer.put_pages_with(&self.content, &self.pages, self.effort)?;
         self.content.clear();
         self.pages.clear();
         Ok(())
@@ -99,7 +114,7 @@ impl<T: PageItem> Default for MapBuilder<T> {
     }
 }
 
-fn ends<T: PageItem>(shape: &Shape, level: u8, count: usize, key: &T::Key) -> bool {
+pub(super) fn ends<T: PageItem>(shape: &Shape, level: u8, count: usize, key: &T::Key) -> bool {
     count >= shape.min as usize && shape.ids.boundary(level, T::KIND.number(), &T::boundary(key)) & shape.mask == 0
 }
 
@@ -134,6 +149,20 @@ impl<T: PageItem> MapBuilder<T> {
         Ok(())
     }
 
+    /// True if a page of this level can be taken as it is: nothing waits for the end of a page at its level or below.
+    pub(super) fn takes_page(&self, level: u8) -> bool {
+        self.items.is_empty() && self.levels.iter().take(usize::from(level)).all(|l| l.children.is_empty())
+    }
+
+    /// Adds all that is below a page which ends where its last key says, and for which [`Self::takes_page`] holds.
+    pub(super) fn push_page(&mut self, pages: &mut PageWriter, level: u8, page: Child<T>) -> Result<(), StoreError> {
+        if self.last.as_ref().is_some_and(|last| !T::ordered(last, &page.last)) {
+            return Err(StoreError::Refused(format!("pages of a tree out of order: {:?}", page.last)));
+        }
+        self.last = Some(page.last.clone());
+        self.add_child(pages, level + 1, page)
+    }
+
     fn end_leaf(&mut self, pages: &mut PageWriter) -> Result<(), StoreError> {
         let Some(last) = self.items.last().map(PageItem::key) else { return Ok(()) };
         let counts = sum::<T>(self.items.iter().map(PageItem::counts))?;
@@ -148,7 +177,7 @@ impl<T: PageItem> MapBuilder<T> {
             return Err(StoreError::Refused("a folder holds more entries than a tree can".to_owned()));
         }
         let at = usize::from(level) - 1;
-        if self.levels.len() <= at {
+        while self.levels.len() <= at {
             self.levels.push(Level { children: Vec::new(), bytes: 0 });
         }
         let len = to_bytes(&child).len();

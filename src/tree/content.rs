@@ -2,7 +2,7 @@
 
 use crate::codec::IdKeys;
 use crate::format::PageItem;
-use crate::model::{ChunkRef, Chunks, Entry, Extent, FileBody, Holes};
+use crate::model::{ChunkCounts, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, PageId};
 use crate::store::StoreError;
 
 use super::pages::{Items, Pages};
@@ -146,6 +146,11 @@ fn chunks_at(
             let first = first.count();
             Source::List(Vec::from(&list[first..]).into_iter())
         }
+        Chunks::Part(chunk, from) => {
+            let skip =
+                u32::try_from(wanted).ok().and_then(|wanted| from.checked_add(wanted)).filter(|skip| *skip < chunk.len);
+            return Ok((Source::List(Vec::new().into_iter()), skip.map(|skip| (*chunk, skip))));
+        }
         Chunks::Paged(page, counts) => {
             let mut items = pages.items::<ChunkRef>(page, counts)?;
             items.seek(|_, counts| {
@@ -206,6 +211,28 @@ impl ContentPieces {
 }
 
 impl Pages {
+    /// The chunks of a long list from the one at a position on.
+    ///
+    /// # Errors
+    /// If a page cannot be loaded.
+    pub fn items_from(
+        &self,
+        page: &PageId,
+        counts: &ChunkCounts,
+        position: u64,
+    ) -> Result<Items<ChunkRef>, StoreError> {
+        let mut items = self.items::<ChunkRef>(page, counts)?;
+        let mut passed = 0;
+        items.seek(|_, counts| {
+            let before = passed + counts.chunks <= position;
+            if before {
+                passed += counts.chunks;
+            }
+            before
+        })?;
+        Ok(items)
+    }
+
     /// Calls `found` for every chunk that an entry references: content, long xattrs.
     ///
     /// # Errors
@@ -215,7 +242,8 @@ impl Pages {
             list.iter().copied().for_each(&mut found);
         }
         let Some(file) = entry.file() else { return Ok(()) };
-        let (mut chunks, _) = chunks_at(self, self.store().keyring().ids(), file, 0)?;
+        let (mut chunks, part) = chunks_at(self, self.store().keyring().ids(), file, 0)?;
+        part.into_iter().for_each(|(chunk, _)| found(chunk));
         while let Some(chunk) = chunks.next()? {
             found(chunk);
         }

@@ -153,6 +153,13 @@ impl<T: PageItem> Items<T> {
     }
 }
 
+/// What stands next in a stream of items: the item, or a page that can be taken whole.
+#[derive(Debug)]
+pub(super) enum Upcoming<T: PageItem> {
+    Item(T),
+    Page(u8, Child<T>),
+}
+
 /// What stands next in a stream of items: the item, or the page that begins with it and has not been loaded.
 #[derive(Debug)]
 pub(super) enum Head<T: PageItem> {
@@ -173,6 +180,23 @@ impl<T: PageItem> Items<T> {
             };
             if head.is_some() {
                 return head;
+            }
+            self.stack.pop();
+        }
+    }
+
+    /// The same, with all that is known of the page.
+    pub(super) fn upcoming(&mut self) -> Option<Upcoming<T>> {
+        loop {
+            let (page, at) = self.stack.last()?;
+            let next = match &page.items {
+                PageItems::Leaf(items) => items.get(*at).cloned().map(Upcoming::Item),
+                PageItems::Inner(children) => {
+                    children.get(*at).map(|c| Upcoming::Page(page.level.saturating_sub(1), c.clone()))
+                }
+            };
+            if next.is_some() {
+                return next;
             }
             self.stack.pop();
         }

@@ -123,6 +123,7 @@ fn new(root: Entry, links: Option<LinksRef>) -> NewSnapshot {
         references: Vec::new(),
         evidence: Evidence::default(),
         origin: None,
+        records: None,
     }
 }
 

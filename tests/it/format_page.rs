@@ -13,7 +13,7 @@ use larder::format::{
 use larder::model::{
     Bits, Body, ChunkId, ChunkRef, Chunks, DatasetKey, Digest, Entry, EpochId, Extent, FileBody, ForgetCause,
     ForgetDetail, HoldAction, HoldDetail, Holes, KeyName, LinkItem, LogEntry, LogKind, LongValue, Name, PolicyDetail,
-    Rules, SnapshotId, StoreId, Timestamp, Xattrs,
+    RecordItem, RecordPlace, Rules, SnapshotId, StoreId, Timestamp, Xattrs,
 };
 
 const PAGE: &str = include_str!("../../store-format.md");
@@ -220,6 +220,26 @@ fn sparse_entry(ids: &IdKeys) -> Entry {
     }
 }
 
+fn part_entry(ids: &IdKeys) -> Entry {
+    let chunk = ChunkRef { id: ids.chunk(b"hello"), len: 5 };
+    Entry {
+        name: Name::new(b"p").unwrap(),
+        bits: Bits::default(),
+        mode: 0o644,
+        xattrs: Xattrs::None,
+        btime: None,
+        link: None,
+        body: Body::File(FileBody {
+            size: 3,
+            crc32: None,
+            content: None,
+            chunks: Chunks::Part(chunk, 2),
+            holes: Holes::None,
+        }),
+        ..file_entry()
+    }
+}
+
 /// Every vector of section 21 by the name it has there, made by the library.
 /// What section 15.3 describes.
 fn details() -> (ForgetDetail, HoldDetail, PolicyDetail) {
@@ -290,6 +310,8 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         BlockTable { codec: Codec::Raw, dictionary: 0, padding: 0, length: 11, items: vec![5, 6], ext: Vec::new() };
     let link = LinkItem { group: ids.link_group(b"a/b"), names: 2, first: LongValue::Inline(b"a/b".to_vec()) };
     let hole = Extent { offset: 4096, len: 1 << 33 };
+    let place = RecordPlace { file: 2, part: 1, day: 19_782 };
+    let record = RecordItem { hash: ids.record(b'h', &[0; 32]), place };
     BTreeMap::from([
         ("u64 250", to_bytes(&250u64)),
         ("u64 251", to_bytes(&251u64)),
@@ -315,6 +337,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("chunk list page", page_of(vec![ChunkRef { id: ChunkId::from_bytes([8; 32]), len: 300 }])),
         ("hole map page", page_of(vec![hole])),
         ("links page", page_of(vec![link])),
+        ("records page", page_of(vec![record])),
+        ("record hash", record.hash.to_vec()),
+        ("part entry", to_bytes(&part_entry(&ids))),
         ("places", to_bytes(&vec![Place { block: 300, ordinal: 7 }, Place { block: 1, ordinal: 0 }])),
         ("header", header.to_bytes()),
         ("epoch record", join_mac(note.clone(), &ids.mac(MacLabel::Epoch, &[&note]))),

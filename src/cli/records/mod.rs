@@ -1,25 +1,46 @@
 //! `larder records`: exchange records, one JSON a line.
 
 mod canon;
+mod count;
+mod diff;
+mod export;
+mod find;
+mod get;
 mod hash;
+mod import;
+mod init;
 mod input;
+mod log;
 mod validate;
 
 use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::model::{DatasetName, Manifest};
+use crate::ops::records::{Dataset, RecordsError};
+use crate::snapshots::{SnapshotName, resolve};
+use crate::store::Store;
+
+use super::context;
 use super::error::CliError;
 use super::output::Output;
 use super::{Global, Outcome};
 
-/// Look at exchange records: their canonical forms, their hashes, what is wrong with them
+/// Keep exchange records: import, find, compare and export them
 ///
 /// A record is a line of JSON: the envelope around something that was asked of another system and what came of it, with the hash
-/// of its content.
+/// of its content. Records of one kind make a dataset. Each import is a snapshot of it, which is a pack of the system that the form comes from: mounted or
+/// restored, its readers take it.
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
+  larder records init pages --source wiki --entity page --owner ann --redact
+  larder records import pages.ndjson --dataset pages
+  larder records get 'Ada Lovelace'
+  larder records log 'Ada Lovelace' --dataset pages
+  larder records find pages --since 2024-01-01 --path '$.response.title'
+  larder records diff pages~1 pages
   larder records validate pages.ndjson
   larder records hash - < pages.ndjson
   echo '{\"b\": 1.50, \"a\": \"e\\u0301\"}' | larder records canon -")]
@@ -30,6 +51,14 @@ pub(super) struct RecordsArgs {
 
 #[derive(Debug, Subcommand)]
 enum RecordsCommand {
+    Init(init::InitArgs),
+    Import(import::ImportArgs),
+    Get(get::GetArgs),
+    Log(log::LogArgs),
+    Find(find::FindArgs),
+    Diff(diff::DiffArgs),
+    Export(export::ExportArgs),
+    Count(count::CountArgs),
     Canon(canon::CanonArgs),
     Hash(hash::HashArgs),
     Validate(validate::ValidateArgs),
@@ -39,6 +68,18 @@ enum RecordsCommand {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum RecordsReportJson {
+    /// `init`
+    Init(init::InitJson),
+    /// `import`
+    Import(import::ImportReportJson),
+    /// `log`
+    Log(log::LogJson),
+    /// `find`, a value for each record.
+    Found(find::FoundJson),
+    /// `diff`
+    Diff(diff::DiffJson),
+    /// `count`
+    Count(count::CountJson),
     /// `canon`, a value for each line.
     Canon(canon::CanonJson),
     /// `hash`, a value for each line.
@@ -47,10 +88,38 @@ pub(super) enum RecordsReportJson {
     Validate(validate::ValidateJson),
 }
 
-pub(super) fn run(args: &RecordsArgs, _global: &Global, out: &Output) -> Result<Outcome, CliError> {
+pub(super) fn run(args: &RecordsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     match &args.command {
+        RecordsCommand::Init(args) => init::run(args, global, out),
+        RecordsCommand::Import(args) => import::run(args, global, out),
+        RecordsCommand::Get(args) => get::run(args, global, out),
+        RecordsCommand::Log(args) => log::run(args, global, out),
+        RecordsCommand::Find(args) => find::run(args, global, out),
+        RecordsCommand::Diff(args) => diff::run(args, global, out),
+        RecordsCommand::Export(args) => export::run(args, global, out),
+        RecordsCommand::Count(args) => count::run(args, global, out),
         RecordsCommand::Canon(args) => canon::run(args, out),
         RecordsCommand::Hash(args) => hash::run(args, out),
         RecordsCommand::Validate(args) => validate::run(args, out),
     }
+}
+
+/// The newest snapshot of a dataset, if it has one.
+fn newest(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, CliError> {
+    let key = store.keyring().ids().dataset(dataset);
+    let mut found = None;
+    store.newest_snapshots(|row| {
+        if row.dataset == key {
+            found = Some(row.id);
+        }
+        found.is_none()
+    })?;
+    Ok(found.map(|id| store.manifest(&id)).transpose()?)
+}
+
+/// The record dataset in a snapshot that is named as everywhere.
+fn dataset(store: &Store, name: &SnapshotName, shown: &str) -> Result<Dataset, CliError> {
+    let manifest = store.manifest(&resolve(store, name, context::now())?)?;
+    let found = Dataset::of(&context::pages(store), &manifest)?;
+    Ok(found.ok_or_else(|| RecordsError::NotRecords(shown.to_owned()))?)
 }

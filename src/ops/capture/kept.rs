@@ -44,6 +44,7 @@ impl Kept {
                 store.has_chunk(&store.keyring().ids().chunk_of(content))
             }),
             Chunks::List(list) => self.listed(list),
+            Chunks::Part(chunk, _) => self.has(&chunk.id),
             Chunks::Paged(page, counts) => {
                 let mut chunks = self.pages.items::<ChunkRef>(page, counts)?;
                 while let Some(chunk) = chunks.next()? {

@@ -9,7 +9,7 @@ use crate::tree::{MapBuilder, PageWriter};
 const LIST_MAX: usize = 24;
 
 /// Chunks of a long file: a short list, or pages once it gets long.
-pub(super) struct ChunkLister<'a> {
+pub(in crate::ops) struct ChunkLister<'a> {
     list: Vec<ChunkRef>,
     paged: Option<(MapBuilder<ChunkRef>, PageWriter<'a>)>,
     writer: &'a Writer,
@@ -17,12 +17,12 @@ pub(super) struct ChunkLister<'a> {
 
 impl<'a> ChunkLister<'a> {
     /// Pages go to this writer.
-    pub(super) fn new(writer: &'a Writer) -> Self {
+    pub(in crate::ops) fn new(writer: &'a Writer) -> Self {
         Self { list: Vec::new(), paged: None, writer }
     }
 
     /// The next chunk of the file.
-    pub(super) fn push(&mut self, chunk: ChunkRef) -> Result<(), StoreError> {
+    pub(in crate::ops) fn push(&mut self, chunk: ChunkRef) -> Result<(), StoreError> {
         if self.paged.is_none() && self.list.len() < LIST_MAX {
             self.list.push(chunk);
             return Ok(());
@@ -36,7 +36,7 @@ impl<'a> ChunkLister<'a> {
     }
 
     /// The list as an entry keeps it.
-    pub(super) fn finish(self) -> Result<Chunks, StoreError> {
+    pub(in crate::ops) fn finish(self) -> Result<Chunks, StoreError> {
         if let Some((builder, mut pages)) = self.paged {
             let (page, counts) = builder.finish(&mut pages)?;
             pages.flush()?;
@@ -66,7 +66,7 @@ pub(super) fn keep_holes(writer: &Writer, holes: Vec<Extent>) -> Result<Holes, S
 }
 
 /// A chunk list as an entry keeps it: inline or in pages.
-pub(super) fn keep_chunks(writer: &Writer, chunks: Vec<ChunkRef>) -> Result<Chunks, StoreError> {
+pub(in crate::ops) fn keep_chunks(writer: &Writer, chunks: Vec<ChunkRef>) -> Result<Chunks, StoreError> {
     let mut lister = ChunkLister::new(writer);
     chunks.into_iter().try_for_each(|chunk| lister.push(chunk))?;
     lister.finish()

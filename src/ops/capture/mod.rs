@@ -17,7 +17,7 @@ pub(crate) mod ignore_files;
 mod intake;
 mod kept;
 mod listing;
-mod lists;
+pub(in crate::ops) mod lists;
 mod options;
 mod piped;
 mod roots;
@@ -142,6 +142,7 @@ pub fn capture(
         references: options.references,
         evidence: options.evidence,
         origin: None,
+        records: None,
     };
     let info = writer.commit(new, clock())?;
     if let Some(cache) = cache {

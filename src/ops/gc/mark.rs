@@ -1,8 +1,8 @@
 //! What a snapshot needs: every page and chunk that can be reached from its manifest. Equal subtrees are walked once.
 
-use crate::format::{PageItem, PageItems};
+use crate::format::{PageItem, PageItems, records_of};
 use crate::model::{ChunkId, ChunkRef, Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress};
-use crate::model::{TreeRef, Xattrs};
+use crate::model::{RecordItem, TreeRef, Xattrs};
 use crate::store::{Mark, StoreError, Survey};
 use crate::tree::Pages;
 
@@ -27,6 +27,9 @@ impl Marker<'_> {
         }
         if let Some(links) = manifest.links {
             self.map::<LinkItem>(links.page, links.counts, &mut |_, _| Ok(()))?;
+        }
+        if let Some(records) = records_of(manifest)? {
+            self.map::<RecordItem>(records.page, records.counts, &mut |_, _| Ok(()))?;
         }
         Ok(())
     }
@@ -92,6 +95,7 @@ impl Marker<'_> {
                 None => Ok(()),
             },
             Chunks::List(list) => self.listed(list),
+            Chunks::Part(chunk, _) => self.chunk(&chunk.id),
             Chunks::Paged(page, counts) => {
                 self.map::<ChunkRef>(*page, *counts, &mut |here, chunk| here.chunk(&chunk.id))
             }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::codec::digest;
-use crate::format::{PageItem, PageItems, to_bytes};
-use crate::model::{ChunkId, ChunkRef, TreeRef};
+use crate::format::{PageItem, PageItems, records_of, to_bytes};
+use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Finding, Store, StoreError};
 use crate::tree::Pages;
@@ -107,6 +107,11 @@ impl<'a> Structure<'a> {
             }
             if let Some(links) = manifest.links {
                 self.map::<LinkItem>(links.page, links.counts, &mut |_, _| {});
+            }
+            match records_of(manifest) {
+                Ok(Some(records)) => self.map::<RecordItem>(records.page, records.counts, &mut |_, _| {}),
+                Ok(None) => {}
+                Err(e) => self.found(&StoreError::damage("a manifest", e)),
             }
         }
     }
@@ -228,6 +233,10 @@ impl<'a> Structure<'a> {
             Chunks::List(list) => {
                 self.listed(list);
                 list.iter().map(|chunk| u64::from(chunk.len)).sum()
+            }
+            Chunks::Part(chunk, _) => {
+                self.chunk(&chunk.id);
+                file.size
             }
             Chunks::Paged(page, counts) => {
                 self.map::<ChunkRef>(*page, *counts, &mut |here, chunk| here.chunk(&chunk.id));

@@ -18,6 +18,7 @@ mod provenance;
 mod rows;
 mod shown;
 
+pub use self::parquet::TableWriter;
 pub use compose::{ComposeError, Content, Laid, Plan, Read, Told, plan};
 pub use fault::{Fault, LayoutError, Misfit, Seen};
 pub use metadata::{MetadataError, SUPPORTED};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{Crc32, Sha256, compress_frame, deflate_part};
+use crate::codec::{Crc32, Sha256, compress_frame, deflate_whole};
 use crate::model::{Body, Entry, FileBody};
 use crate::packs::PackError;
 use crate::packs::manifest::ItemKind;
@@ -167,7 +167,7 @@ impl Short {
         let packed = match method {
             _ if member.method == 0 => None,
             Method::Stored => None,
-            Method::Deflate(level) => Some(deflate_part(&[], plain, level, true).map_err(PackError::Write)?),
+            Method::Deflate(level) => Some(deflate_whole(plain, level).map_err(PackError::Write)?),
             Method::Zstd(level) => Some(compress_frame(plain, level).map_err(PackError::Write)?),
         };
         let content = packed.as_deref().unwrap_or(plain);

@@ -38,8 +38,8 @@ use name::member_name;
 
 /// Levels of deflate.
 pub(super) const LEVELS: RangeInclusive<i32> = 1..=9;
-/// A sixth less work than the 6 that zip programs use, for half a percent more bytes (Linux sources).
-pub(super) const DEFAULT_LEVEL: i32 = 5;
+/// What Go's and Rust's zips have the size of (Linux sources); 5 makes them 4 % smaller in a fifth more time.
+pub(super) const DEFAULT_LEVEL: i32 = 3;
 
 /// Bytes of the directory that are held.
 const MEMORY: usize = 32 << 20;

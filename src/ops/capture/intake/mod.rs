@@ -120,6 +120,7 @@ pub fn intake<E: From<CaptureError>>(
             references: about.references,
             evidence: about.evidence,
             origin: about.origin,
+            records: None,
         });
         captured.push(None);
     }

@@ -6,6 +6,7 @@
 mod footer;
 mod pages;
 mod thrift;
+mod write;
 
 use std::borrow::Cow;
 
@@ -20,6 +21,8 @@ use crate::records::json::Json;
 use super::rows::{Digest, Rows};
 use super::shown::short;
 use footer::Look;
+
+pub use write::TableWriter;
 
 /// Bytes of all pages together, unpacked.
 const MAX_PLAIN: usize = 64 << 20;

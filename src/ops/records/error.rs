@@ -1,0 +1,102 @@
+//! What stops work on record datasets.
+
+use std::io;
+
+use crate::model::{Failure, InvalidName, Kind};
+use crate::records::{ManifestError, RedactError};
+use crate::store::StoreError;
+
+/// What stops work on a record dataset.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordsError {
+    /// The dataset has no snapshot, or one of something else.
+    #[error("{0} is no record dataset")]
+    NotRecords(String),
+    /// There is such a dataset already.
+    #[error("there is a dataset {0} already")]
+    Exists(String),
+    /// A key or hash is not in the dataset.
+    #[error("{0}")]
+    NotFound(String),
+    /// Arguments or policies make no sense.
+    #[error("{0}")]
+    Refused(String),
+    /// The strategy is `fail`, and there was a conflict.
+    #[error("{key}: another content is known under this key, and the strategy is fail; nothing was imported")]
+    Conflict {
+        /// Under which key.
+        key: String,
+    },
+    /// Lines are not records, and none may be left out.
+    #[error("{0} are no records; nothing was imported")]
+    Strict(String),
+    /// `manifest.json` of a pack or dataset.
+    #[error("manifest.json: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The policy of redaction.
+    #[error("the dataset's policy of redaction: {0}")]
+    Policy(#[from] RedactError),
+    /// A redaction could not be done.
+    #[error("line {line}: {why}; nothing was imported")]
+    Redaction {
+        /// Which line of what.
+        line: String,
+        /// Why.
+        why: String,
+    },
+    /// A file or stream.
+    #[error("{what}: {error}")]
+    Io {
+        /// Which one.
+        what: String,
+        /// What it said.
+        error: io::Error,
+    },
+    /// A name that no folder can hold.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The user stopped it.
+    #[error("interrupted; nothing was imported")]
+    Interrupted,
+    /// A part of this program died.
+    #[error("a part of the import died: {0}")]
+    Died(&'static str),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RecordsError {
+    /// A temporary file.
+    pub(super) fn temporary(error: io::Error) -> Self {
+        Self::Io { what: "a temporary file".to_owned(), error }
+    }
+
+    /// A record in the store that is not what it should be.
+    pub(super) fn damage(what: impl ToString, why: impl ToString) -> Self {
+        Self::Store(StoreError::damage(what.to_string(), why.to_string()))
+    }
+}
+
+impl Failure for RecordsError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotRecords(_) | Self::NotFound(_) => Kind::NotFound,
+            Self::Exists(_) | Self::Refused(_) | Self::Manifest(_) | Self::Policy(_) => Kind::Usage,
+            Self::Conflict { .. } | Self::Redaction { .. } | Self::Name(_) | Self::Died(_) => Kind::Failed,
+            Self::Strict(_) => Kind::Partial,
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => Kind::NotFound,
+            Self::Io { .. } => Kind::Failed,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(e) => e.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Sightings: what is kept of a further observation of a content that is known.
+
+use crate::codec::{digest, line_members};
+
+/// A line of `sightings.ndjson`, without its end: the hash of the content, and of the envelope what tells one observation from another. Nothing
+/// if the record's line is not as lines are written.
+pub(super) fn sighting_line(record: &[u8]) -> Option<Vec<u8>> {
+    let [hash, id, time, key, provenance] =
+        line_members(record, ["content_sha256", "exchange_id", "observed_at_utc", "natural_key", "provenance"])?;
+    let mut line = Vec::with_capacity(256);
+    for part in [
+        &b"{\"content_sha256\": "[..],
+        hash?,
+        b", \"exchange_id\": ",
+        id?,
+        b", \"observed_at_utc\": ",
+        time?,
+        b", \"natural_key\": ",
+        key?,
+        b", \"provenance\": ",
+        provenance?,
+        b"}",
+    ] {
+        line.extend_from_slice(part);
+    }
+    Some(line)
+}
+
+/// What tells the observations of one content apart: half of a digest of that line.
+pub(super) type Observation = [u8; 16];
+
+/// That of a line of `sightings.ndjson`.
+pub(super) fn observation(sighting: &[u8]) -> Observation {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest(sighting).as_bytes()[..16]);
+    half
+}
+
+/// The hash that a line of either sort names, as it is written.
+pub(super) fn stated_hash(line: &[u8]) -> Option<&str> {
+    let [hash] = line_members(line, ["content_sha256"])?;
+    std::str::from_utf8(hash?).ok()?.strip_prefix('"')?.strip_suffix('"')
+}

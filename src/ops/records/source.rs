@@ -1,0 +1,373 @@
+//! Texts of records, one by one, from whatever holds them: lines, one JSON document, a list, folders of such files.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::RecordsError;
+
+/// Bytes that a record may have.
+const MAX_RECORD: usize = 64 << 20;
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 20;
+
+/// The text of what should be a record, and where it stands.
+#[derive(Debug, Clone)]
+pub struct RawRecord {
+    /// The text; nothing if there is too much of it.
+    pub text: Option<Vec<u8>>,
+    /// The file that it is from; empty if there is only one.
+    pub file: Arc<str>,
+    /// The line that it begins in, from 1.
+    pub line: u64,
+}
+
+/// Gives texts in their order.
+pub trait Source: Send {
+    /// The next one; nothing at the end.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn next(&mut self) -> Result<Option<RawRecord>, RecordsError>;
+}
+
+/// One file or stream.
+pub struct Stream {
+    reader: BufReader<Box<dyn Read + Send>>,
+    file: Arc<str>,
+    what: String,
+    line: u64,
+    form: Form,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream({})", self.what)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Nothing was read yet.
+    Unknown,
+    /// A record a line.
+    Lines,
+    /// Values one behind the other.
+    Values,
+    /// The elements of a list.
+    List,
+    /// A list has ended.
+    Ended,
+}
+
+/// A line; nothing of one that is too long.
+struct Text(Option<Vec<u8>>);
+
+impl Stream {
+    /// `file`: how lines of it are told; `what`: what it is called when it cannot be read.
+    pub fn new(reader: impl Read + Send + 'static, file: &str, what: &str) -> Self {
+        let reader: Box<dyn Read + Send> = Box::new(reader);
+        let reader = BufReader::with_capacity(BUFFER, reader);
+        Self { reader, file: file.into(), what: what.to_owned(), line: 0, form: Form::Unknown }
+    }
+
+    /// A stream that is known to have a record a line.
+    pub fn lines(reader: impl Read + Send + 'static, file: &str, what: &str) -> Self {
+        Self { form: Form::Lines, ..Self::new(reader, file, what) }
+    }
+
+    fn raw(&self, text: Option<Vec<u8>>, line: u64) -> RawRecord {
+        RawRecord { text, file: self.file.clone(), line }
+    }
+
+    fn buffer(&mut self) -> Result<&[u8], RecordsError> {
+        while let Err(error) = self.reader.fill_buf() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(RecordsError::Io { what: self.what.clone(), error });
+            }
+        }
+        Ok(self.reader.buffer())
+    }
+
+    /// A line that is not blank.
+    fn line(&mut self) -> Result<Option<Text>, RecordsError> {
+        loop {
+            let (mut line, mut long, mut ended) = (Vec::new(), false, false);
+            while !ended {
+                let buffer = self.buffer()?;
+                if buffer.is_empty() {
+                    break;
+                }
+                let end = buffer.iter().position(|b| *b == b'\n');
+                let used = end.map_or(buffer.len(), |end| end + 1);
+                long |= line.len() + used > MAX_RECORD;
+                if long {
+                    line.clear();
+                } else {
+                    line.extend_from_slice(&buffer[..used]);
+                }
+                self.reader.consume(used);
+                ended = end.is_some();
+            }
+            if !ended && !long && line.is_empty() {
+                return Ok(None);
+            }
+            self.line += 1;
+            if self.line == 1 && line.starts_with(b"\xef\xbb\xbf") {
+                line.drain(..3);
+            }
+            if long || !line.trim_ascii().is_empty() {
+                return Ok(Some(Text((!long).then_some(line))));
+            }
+        }
+    }
+
+    /// Tells the form by the first line that is not blank: a record a line, unless a list begins there, or an object that does not end there.
+    fn begin(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        let Some(Text(line)) = self.line()? else { return Ok(None) };
+        let first = line.as_deref().unwrap_or_default().trim_ascii();
+        let mut scan = Scan::default();
+        let whole = first.iter().any(|b| scan.take(*b));
+        self.form = match first.first() {
+            Some(b'[') => Form::List,
+            Some(b'{') if !whole => Form::Values,
+            _ => {
+                self.form = Form::Lines;
+                return Ok(Some(self.raw(line, self.line)));
+            }
+        };
+        // Read again, as the beginning of values.
+        self.line -= 1;
+        let from = usize::from(self.form == Form::List);
+        let again = [&first[from..], b"\n"].concat();
+        let rest = std::mem::replace(&mut self.reader, BufReader::new(Box::new(io::empty())));
+        self.reader = BufReader::with_capacity(BUFFER, Box::new(io::Cursor::new(again).chain(rest)));
+        self.value()
+    }
+
+    /// The next value of a list, or of several behind each other.
+    fn value(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        let (mut value, mut long, mut scan, mut begun) = (Vec::new(), false, Scan::default(), None);
+        loop {
+            let Some(byte) = self.buffer()?.first().copied() else {
+                let open = self.form == Form::List;
+                self.form = Form::Ended;
+                // What breaks off is no record, nor is a list that has no end.
+                return Ok(match begun {
+                    Some(line) => Some(self.raw(Some(value), line)),
+                    None => open.then(|| self.raw(Some(b"[".to_vec()), self.line)),
+                });
+            };
+            let line = self.line + 1;
+            let between = begun.is_none() && matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',');
+            let ends_list = !scan.is_open() && byte == b']' && self.form == Form::List;
+            // A number or a word, which is no record, ends where something else begins.
+            let ends_word = begun.is_some() && !scan.is_open() && matches!(byte, b',' | b'\n' | b']');
+            if ends_word {
+                return Ok(begun.map(|line| self.raw((!long).then_some(value), line)));
+            }
+            self.line += u64::from(byte == b'\n');
+            self.reader.consume(1);
+            if ends_list {
+                self.form = Form::Ended;
+                return self.behind_list();
+            }
+            if between {
+                continue;
+            }
+            begun.get_or_insert(line);
+            long |= value.len() >= MAX_RECORD;
+            if long {
+                value.clear();
+            } else {
+                value.push(byte);
+            }
+            if scan.take(byte) {
+                return Ok(begun.map(|line| self.raw((!long).then_some(value), line)));
+            }
+        }
+    }
+
+    /// Behind a list nothing stands; what does is no record.
+    fn behind_list(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        let Some(Text(line)) = self.line()? else { return Ok(None) };
+        Ok(Some(self.raw(line.map(|line| [b"]", &line[..]].concat()), self.line)))
+    }
+}
+
+impl Source for Stream {
+    fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        match self.form {
+            Form::Unknown => self.begin(),
+            Form::Lines => Ok(self.line()?.map(|Text(line)| self.raw(line, self.line))),
+            Form::Values | Form::List => self.value(),
+            Form::Ended => Ok(None),
+        }
+    }
+}
+
+/// Where in a value one is.
+#[derive(Debug, Default)]
+struct Scan {
+    depth: usize,
+    text: bool,
+    escaped: bool,
+}
+
+impl Scan {
+    /// True within a list, an object or a string.
+    fn is_open(&self) -> bool {
+        self.depth > 0 || self.text
+    }
+
+    /// Takes the next byte; true if a list or object ends with it.
+    fn take(&mut self, byte: u8) -> bool {
+        if self.text {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.text = false,
+                _ => {}
+            }
+            return false;
+        }
+        match byte {
+            b'"' => self.text = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+/// Files one after the other, in the order of their paths.
+#[derive(Debug)]
+pub struct Files {
+    files: std::vec::IntoIter<(PathBuf, String)>,
+    open: Option<Stream>,
+    /// All have a record a line.
+    lines: bool,
+}
+
+impl Files {
+    /// The files of a folder that may hold records. Of a pack, a folder with `records` in it, those alone.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub fn of(folder: &Path) -> Result<Self, RecordsError> {
+        let records = folder.join(super::dataset::RECORDS);
+        let is_pack = records.is_dir();
+        let ends: &[&str] = if is_pack { &["ndjson"] } else { &["ndjson", "jsonl", "json"] };
+        let mut files = Vec::new();
+        collect(if is_pack { &records } else { folder }, folder, ends, &mut files)?;
+        // As their paths sort, part by part.
+        files.sort();
+        Ok(Self { files: files.into_iter(), open: None, lines: is_pack })
+    }
+}
+
+fn collect(at: &Path, root: &Path, ends: &[&str], files: &mut Vec<(PathBuf, String)>) -> Result<(), RecordsError> {
+    let io = |error| RecordsError::Io { what: at.display().to_string(), error };
+    for entry in std::fs::read_dir(at).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
+        if kind.is_dir() {
+            collect(&path, root, ends, files)?;
+        } else if kind.is_file() && path.extension().is_some_and(|end| ends.iter().any(|e| end == *e)) {
+            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            files.push((path, shown));
+        }
+    }
+    Ok(())
+}
+
+impl Source for Files {
+    fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        loop {
+            if let Some(open) = &mut self.open
+                && let Some(raw) = open.next()?
+            {
+                return Ok(Some(raw));
+            }
+            let Some((path, shown)) = self.files.next() else { return Ok(None) };
+            let what = path.display().to_string();
+            let file = File::open(&path).map_err(|error| RecordsError::Io { what: what.clone(), error })?;
+            let stream = if self.lines { Stream::lines } else { Stream::new };
+            self.open = Some(stream(file, &shown, &what));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(input: &str) -> Vec<(String, u64)> {
+        let mut stream = Stream::new(io::Cursor::new(input.to_owned().into_bytes()), "", "test");
+        let mut found = Vec::new();
+        while let Some(raw) = stream.next().unwrap() {
+            let text = String::from_utf8(raw.text.unwrap()).unwrap();
+            found.push((text.trim().to_owned(), raw.line));
+        }
+        found
+    }
+
+    #[track_caller]
+    fn gives(input: &str, wanted: &[(&str, u64)]) {
+        let wanted: Vec<_> = wanted.iter().map(|(text, line)| ((*text).to_owned(), *line)).collect();
+        assert_eq!(texts(input), wanted, "{input:?}");
+    }
+
+    #[test]
+    fn lines_values_and_lists() {
+        gives("", &[]);
+        gives("\n \n", &[]);
+        gives("{\"a\": 1}\n\n{\"b\": \"}\"}", &[("{\"a\": 1}", 1), ("{\"b\": \"}\"}", 3)]);
+        gives("\u{feff}{\"a\": 1}\nrubbish\n{}\n", &[("{\"a\": 1}", 1), ("rubbish", 2), ("{}", 3)]);
+        gives("{\n \"a\": [1,\n2]\n}\n{\n}\n", &[("{\n \"a\": [1,\n2]\n}", 1), ("{\n}", 5)]);
+        gives(
+            "[{\"a\": \"\\\"]\"}, {},\n {\"b\": []}\n]\n",
+            &[("{\"a\": \"\\\"]\"}", 1), ("{}", 1), ("{\"b\": []}", 2)],
+        );
+        gives("[]", &[]);
+        gives("\n[ ]\n \n", &[]);
+        gives("[1, \"x\", {}]", &[("1", 1), ("\"x\"", 1), ("{}", 1)]);
+        gives("[{}", &[("{}", 1), ("[", 1)]);
+        gives("[{}]\n{}\n", &[("{}", 1), ("]{}", 2)]);
+        gives("{\"a\": 1", &[("{\"a\": 1", 1)]);
+        gives("{}{}", &[("{}{}", 1)]);
+    }
+
+    #[test]
+    fn files_of_folders_and_packs() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("b.json", "{}");
+        write("a/c.ndjson", "1\n2\n");
+        write("a/x.txt", "no");
+        let all = |folder: &Path| {
+            let mut files = Files::of(folder).unwrap();
+            let mut found = Vec::new();
+            while let Some(raw) = files.next().unwrap() {
+                found.push((raw.file.to_string(), raw.line));
+            }
+            found
+        };
+        assert_eq!(
+            all(dir.path()),
+            [("a/c.ndjson".to_owned(), 1), ("a/c.ndjson".to_owned(), 2), ("b.json".to_owned(), 1)]
+        );
+        write("records/2024/2024-01-01/chunk-0001.ndjson", "{\n}\n");
+        let chunk = "records/2024/2024-01-01/chunk-0001.ndjson".to_owned();
+        assert_eq!(all(dir.path()), [(chunk.clone(), 1), (chunk, 2)]);
+    }
+}

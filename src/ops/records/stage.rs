@@ -1,0 +1,322 @@
+//! The first pass of an import: every text is read once, by all processors, and what the plan and the writing need of it is kept, in memory
+//! while it is little, else in sealed temporary files.
+
+use std::path::Path;
+
+use crossbeam_channel::bounded;
+use rayon::prelude::*;
+
+use crate::archives::{Records, Sorter, Spill};
+use crate::codec::IdKeys;
+use crate::format::MAX_CHUNK;
+use crate::model::Progress;
+use crate::records::tape::Limits;
+use crate::records::{Record, RecordHash, RecordParser, Redactor};
+
+use super::dataset::{days_of, sort};
+use super::error::RecordsError;
+use super::key::KeyPath;
+use super::sighting::{Observation, observation, sighting_line};
+use super::source::{RawRecord, Source};
+
+/// Bytes of texts that are read together.
+const BATCH_BYTES: usize = 2 << 20;
+/// The same in texts.
+const BATCH_RECORDS: usize = 4096;
+/// Bytes of staged records that stay in memory.
+const STAGED_MEMORY: usize = 24 << 20;
+/// Bytes that a sort takes in memory.
+pub(super) const SORT_MEMORY: usize = 12 << 20;
+/// Bad lines that are told one by one.
+const BAD_MAX: usize = 10_000;
+
+/// What is no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine {
+    /// The file it is in; empty if there is only one.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Something that was redacted in a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedactedPlace {
+    /// The file it is in; empty if there is only one.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: u64,
+    /// Where in the record.
+    pub place: String,
+    /// By which rule.
+    pub rule: String,
+}
+
+/// How texts are read.
+pub(super) struct Reading<'a> {
+    pub(super) ids: &'a IdKeys,
+    pub(super) limits: Limits,
+    pub(super) redact: Option<&'a Redactor>,
+    /// The day of a record that does not say when it was observed.
+    pub(super) today: i32,
+    pub(super) tmp: &'a Path,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// All texts, read.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// The records, in order.
+    records: Spill,
+    /// By keyed hash, hash and number; with the observation.
+    pub(super) contents: Sorter,
+    /// By path of the key and number; with the time and the hash.
+    pub(super) keys: Sorter,
+    pub(super) count: u64,
+    pub(super) redacted: u64,
+    pub(super) redactions: Vec<RedactedPlace>,
+    pub(super) invalid: u64,
+    pub(super) bad: Vec<BadLine>,
+}
+
+/// One of them, ready to be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Staged<'a> {
+    pub(super) hash: RecordHash,
+    pub(super) day: i32,
+    pub(super) path: &'a [u8],
+    /// With its end.
+    pub(super) line: &'a [u8],
+}
+
+/// A time as bytes that sort; of a record that has none it is before all others.
+pub(super) type Instant = [u8; 12];
+
+pub(super) fn instant_of(record: &Record) -> Instant {
+    let mut bytes = [0; 12];
+    if let Some(observed) = &record.observed_at {
+        let (seconds, micros) = observed.instant();
+        let shifted = seconds.cast_unsigned() ^ 1 << 63;
+        bytes[..8].copy_from_slice(&shifted.to_be_bytes());
+        bytes[8..].copy_from_slice(&micros.to_be_bytes());
+    }
+    bytes
+}
+
+/// What a text comes to.
+struct Read {
+    packed: Vec<u8>,
+    hash: RecordHash,
+    observation: Observation,
+    /// Path and time, if it has a key.
+    key: Option<(KeyPath, Instant)>,
+    replaced: Vec<RedactedPlace>,
+}
+
+enum Outcome {
+    Record(Box<Read>),
+    Bad(BadLine),
+    Failed(RecordsError),
+}
+
+impl Reading<'_> {
+    /// Reads all texts of a source.
+    pub(super) fn stage(&self, source: &mut dyn Source) -> Result<Stage, RecordsError> {
+        let (batches, to_keep) = bounded::<Vec<Outcome>>(2);
+        std::thread::scope(|threads| {
+            let keeping = threads.spawn(move || {
+                let mut stage = Stage::new(self.tmp);
+                for batch in to_keep {
+                    for outcome in batch {
+                        stage.keep(outcome, self.ids)?;
+                    }
+                }
+                Ok(stage)
+            });
+            let read = self.read_all(source, &batches);
+            drop(batches);
+            let kept: Result<Stage, RecordsError> =
+                keeping.join().map_err(|_| RecordsError::Died("keeping records"))?;
+            // If keeping failed that is the cause; the reading found only that nobody listens.
+            let kept = kept?;
+            read.map(|()| kept)
+        })
+    }
+
+    fn read_all(
+        &self,
+        source: &mut dyn Source,
+        batches: &crossbeam_channel::Sender<Vec<Outcome>>,
+    ) -> Result<(), RecordsError> {
+        let mut ended = false;
+        while !ended {
+            if self.progress.cancelled() {
+                return Err(RecordsError::Interrupted);
+            }
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while bytes < BATCH_BYTES && batch.len() < BATCH_RECORDS {
+                let Some(raw) = source.next()? else {
+                    ended = true;
+                    break;
+                };
+                bytes += raw.text.as_ref().map_or(0, Vec::len);
+                batch.push(raw);
+            }
+            self.progress.advance(batch.len() as u64, bytes as u64);
+            let outcomes = batch
+                .into_par_iter()
+                .with_min_len(16)
+                .map_init(|| RecordParser::new(self.limits), |parser, raw| self.read(parser, raw))
+                .collect();
+            if batches.send(outcomes).is_err() {
+                return Err(RecordsError::Died("keeping records"));
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, parser: &mut RecordParser, raw: RawRecord) -> Outcome {
+        let bad = |reason: String| Outcome::Bad(BadLine { file: raw.file.to_string(), line: raw.line, reason });
+        let Some(text) = &raw.text else {
+            return bad("it is longer than the 64 MiB that a record may have".to_owned());
+        };
+        let mut record = match parser.read(text.trim_ascii()) {
+            Ok(record) => record,
+            Err(e) => return bad(e.to_string()),
+        };
+        let mut replaced = Vec::new();
+        if let Some(redact) = self.redact {
+            match redact.apply(&record, parser) {
+                Ok(None) => {}
+                Ok(Some(redacted)) => {
+                    record = redacted.record;
+                    let places = redacted.places.into_iter();
+                    let told = places.map(|place| RedactedPlace {
+                        file: raw.file.to_string(),
+                        line: raw.line,
+                        place: place.path,
+                        rule: place.rule,
+                    });
+                    replaced = told.collect();
+                }
+                Err(e) => {
+                    let why = e.to_string();
+                    let line =
+                        if raw.file.is_empty() { raw.line.to_string() } else { format!("{}:{}", raw.file, raw.line) };
+                    return Outcome::Failed(RecordsError::Redaction { line, why });
+                }
+            }
+        }
+        if record.exchange_id.is_empty() {
+            record.exchange_id = id_for(self.ids, &record);
+        }
+        let mut line = record.line();
+        line.push('\n');
+        if line.len() > MAX_CHUNK {
+            return bad(format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20));
+        }
+        let Some(sighting) = sighting_line(line.trim_end_matches('\n').as_bytes()) else {
+            return Outcome::Failed(RecordsError::Died("writing a line"));
+        };
+        let path = KeyPath::of(&record);
+        let day = record.observed_at.as_ref().map_or(self.today, |observed| days_of(observed.day()));
+        let staged = Staged { hash: record.content_sha256, day, path: path.as_bytes(), line: line.as_bytes() };
+        Outcome::Record(Box::new(Read {
+            packed: staged.pack(),
+            hash: record.content_sha256,
+            observation: observation(&sighting),
+            key: record.key().is_some().then(|| (path, instant_of(&record))),
+            replaced,
+        }))
+    }
+}
+
+/// An id for an observation that has none: the same for the same line, so that it is known when it comes again.
+fn id_for(ids: &IdKeys, record: &Record) -> String {
+    let line = record.line();
+    let mut bytes = [0; 16];
+    for (part, sort) in bytes.chunks_mut(6).zip(*b"ijk") {
+        part.copy_from_slice(&ids.record(sort.to_ascii_uppercase(), line.as_bytes())[..part.len()]);
+    }
+    // Version 8 of RFC 9562: made in a way of its own.
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+impl Stage {
+    fn new(tmp: &Path) -> Self {
+        Self {
+            records: Spill::new(tmp, STAGED_MEMORY),
+            contents: Sorter::with_memory(tmp, SORT_MEMORY),
+            keys: Sorter::with_memory(tmp, SORT_MEMORY),
+            count: 0,
+            redacted: 0,
+            redactions: Vec::new(),
+            invalid: 0,
+            bad: Vec::new(),
+        }
+    }
+
+    fn keep(&mut self, outcome: Outcome, ids: &IdKeys) -> Result<(), RecordsError> {
+        let mut read = match outcome {
+            Outcome::Record(read) => read,
+            Outcome::Bad(bad) => {
+                self.invalid += 1;
+                if self.bad.len() < BAD_MAX {
+                    self.bad.push(bad);
+                }
+                return Ok(());
+            }
+            Outcome::Failed(e) => return Err(e),
+        };
+        let number = self.count.to_be_bytes();
+        let hash = read.hash.as_bytes();
+        let key = [&ids.record(sort::CONTENT, hash)[..], hash, &number].concat();
+        self.contents.push(&key, &read.observation).map_err(RecordsError::temporary)?;
+        if let Some((path, instant)) = &read.key {
+            let key = [path.as_bytes(), &[0], &number].concat();
+            self.keys.push(&key, &[&instant[..], hash].concat()).map_err(RecordsError::temporary)?;
+        }
+        self.records.push(&read.packed).map_err(RecordsError::temporary)?;
+        self.count += 1;
+        self.redacted += u64::from(!read.replaced.is_empty());
+        if self.redactions.len() < BAD_MAX {
+            self.redactions.append(&mut read.replaced);
+        }
+        Ok(())
+    }
+
+    /// The records from the first on.
+    pub(super) fn read(&self) -> StagedRecords<'_> {
+        StagedRecords(self.records.read())
+    }
+}
+
+/// Staged records, in order.
+pub(super) struct StagedRecords<'a>(Records<'a>);
+
+impl StagedRecords<'_> {
+    pub(super) fn next(&mut self) -> Result<Option<Staged<'_>>, RecordsError> {
+        let packed = self.0.next().map_err(RecordsError::temporary)?;
+        packed.map(|packed| Staged::unpack(packed).ok_or(RecordsError::Died("a temporary file"))).transpose()
+    }
+}
+
+impl<'a> Staged<'a> {
+    fn pack(&self) -> Vec<u8> {
+        let path_len = u32::try_from(self.path.len()).unwrap_or(u32::MAX);
+        [&self.hash.as_bytes()[..], &self.day.to_le_bytes(), &path_len.to_le_bytes(), self.path, self.line].concat()
+    }
+
+    fn unpack(packed: &'a [u8]) -> Option<Self> {
+        let (hash, rest) = packed.split_first_chunk::<32>()?;
+        let (day, rest) = rest.split_first_chunk::<4>()?;
+        let (len, rest) = rest.split_first_chunk::<4>()?;
+        let (path, line) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        Some(Self { hash: RecordHash::from_bytes(*hash), day: i32::from_le_bytes(*day), path, line })
+    }
+}
