@@ -54,9 +54,9 @@ thread_local! {
 
 /// Calls what may panic for what it reads; nothing if it does.
 fn guarded<T>(work: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
+    static HOOK: Once = Once::new();
     // Where panics end the process there is no way out.
     const { assert!(cfg!(panic = "unwind")) };
-    static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
