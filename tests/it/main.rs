@@ -48,6 +48,7 @@ mod packs; // whole packs: stock tools, the same bytes always, what is known of 
 mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
+mod record_library; // records written and read by programs: RecordWriter, RecordReader
 mod record_lines;
 mod record_sets; // records canon, hash and validate: lines in, lines out
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names

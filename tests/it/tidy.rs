@@ -55,6 +55,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rpassword", &["cli/"]),
     ("tar", &["packs/"]),
     ("zip", &["packs/"]),
+    ("libdeflater", &["codec/gzip.rs"]),
     ("flate2", &["codec/gzip.rs", "archives/zip/", "packs/"]),
     ("unicode_normalization", &["archives/fold.rs", "records/canonical/"]),
     ("ignore", &["ops/"]),

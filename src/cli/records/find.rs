@@ -103,7 +103,7 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     let store = context::open_for_stream(Role::Owner, "reading records", global)?;
     let name: SnapshotName = args.dataset.parse()?;
     let mut lines = super::dataset(&store, &name, &args.dataset)?.lines()?;
-    let (mut parser, mut count) = (RecordParser::default(), 0);
+    let (mut parser, mut count) = (RecordParser::of_stored(), 0);
     while let Some(line) = lines.next()? {
         let record = checked(&mut parser, &line)?;
         if query.as_ref().is_some_and(|query| !query.fits(&record)) {

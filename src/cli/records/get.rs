@@ -86,13 +86,13 @@ fn find(args: &GetArgs, store: &Store) -> Result<String, CliError> {
 }
 
 fn text(line: &[u8]) -> Result<String, CliError> {
-    checked(&mut RecordParser::default(), line)?;
+    checked(&mut RecordParser::of_stored(), line)?;
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
 /// All versions under a key, each with its line; the current one comes last.
 pub(super) fn versions(dataset: &Dataset, key: &Key) -> Result<Vec<(Record, String)>, CliError> {
-    let mut parser = RecordParser::default();
+    let mut parser = RecordParser::of_stored();
     let lines = dataset.earlier(key)?.into_iter().chain(dataset.current_of(key)?);
     let mut versions = Vec::new();
     for line in lines {

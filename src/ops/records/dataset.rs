@@ -235,7 +235,7 @@ impl Dataset {
         let mut versions = Vec::new();
         let current = self.current_at(&key.0)?;
         let current = current.as_deref().and_then(stated_hash);
-        let mut parser = RecordParser::default();
+        let mut parser = RecordParser::of_stored();
         for place in self.places(sort::VERSION, key.0.as_bytes())? {
             let lines = self.lines_at(place)?;
             for range in line_ranges(&lines) {

@@ -46,6 +46,25 @@ pub struct ImportOptions {
     pub sources: Vec<Vec<u8>>,
 }
 
+impl ImportOptions {
+    /// For a dataset: by its own policies, with the usual limits, waiting for other writers; it must be there.
+    #[must_use]
+    pub fn new(dataset: DatasetName) -> Self {
+        Self {
+            dataset,
+            new: None,
+            strategy: None,
+            strict: false,
+            limits: Limits::default(),
+            redact: None,
+            waiting: Waiting::Wait,
+            who: (String::new(), String::new(), String::new()),
+            reason: None,
+            sources: Vec::new(),
+        }
+    }
+}
+
 /// What an import came to, or would come to.
 #[derive(Debug)]
 pub struct Report {

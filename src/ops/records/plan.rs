@@ -281,7 +281,7 @@ impl Planner<'_> {
 
     /// Which of the new contents become current under their keys.
     fn keys(&self, plan: &mut Plan, merge: &mut Merge) -> Result<(), RecordsError> {
-        let mut parser = RecordParser::default();
+        let mut parser = RecordParser::of_stored();
         loop {
             self.go_on()?;
             let mut pairs = group(merge, NUMBER)?;

@@ -94,6 +94,12 @@ impl RecordParser {
         Self { limits, ..Self::default() }
     }
 
+    /// A reader of lines that were read before: without limits, since what was let in by a larger one must come out again.
+    #[must_use]
+    pub fn of_stored() -> Self {
+        Self::new(Limits::NONE)
+    }
+
     /// Reads a line; white space around it does not matter.
     ///
     /// # Errors
