@@ -1,12 +1,16 @@
 //! How much an archive may make of itself.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Limits. What goes beyond one is refused, and the refusal names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes that come out for each that goes in, once [`Limits::RATIO_FREE`] bytes have come out, or [`Limits::HOLES_FREE`] with holes counted.
     pub ratio: u64,
+    /// What the archive has said in front of its contents that it will make comes on top of that.
+    pub declared: Declared,
     /// Members. Each name that was met takes 28 to 56 bytes of memory while an archive is read.
     pub members: u64,
     /// Bytes of all contents together, holes counted, whatever the ratio. If nothing is said, who writes contents to a disk writes no more than what [`room`] tells.
@@ -18,6 +22,21 @@ pub struct Limits {
     /// What to do with a name that is another's but for letter case or the way its accents are written. Linux tells them apart, Linux's own source has
     /// such names, and a pack of such a tree must come back; but an archive can also be made so that one member takes another's place.
     pub alike: Alike,
+}
+
+/// Bytes that an archive declares; clones have one sum.
+#[derive(Debug, Clone, Default)]
+pub struct Declared(Arc<AtomicU64>);
+
+impl Declared {
+    /// Adds to it.
+    pub fn add(&self, bytes: u64) {
+        let _sum = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(bytes)));
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What to do with names that some file systems take for one.
@@ -36,11 +55,25 @@ impl Limits {
     pub const RATIO_FREE: u64 = 64 << 20;
     /// The same of contents whose holes are counted: images of disks are nearly all holes, and these take time alone.
     pub const HOLES_FREE: u64 = 1 << 40;
+
+    /// Bytes that may come out where so many went in.
+    #[must_use]
+    pub fn most(&self, stored: u64) -> u64 {
+        stored.saturating_mul(self.ratio).max(Self::RATIO_FREE).saturating_add(self.declared.get())
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ratio: 1000, members: 10_000_000, bytes: None, nesting: 4, depth: 1024, alike: Alike::Tell }
+        Self {
+            ratio: 1000,
+            declared: Declared::default(),
+            members: 10_000_000,
+            bytes: None,
+            nesting: 4,
+            depth: 1024,
+            alike: Alike::Tell,
+        }
     }
 }
 

@@ -40,13 +40,13 @@ pub(super) struct Decoded<R> {
     /// What it was, for messages.
     what: &'static str,
     meter: Meter,
-    ratio: u64,
+    limits: Limits,
     given: u64,
 }
 
 impl<R: Read> Decoded<R> {
     pub(super) fn new(from: R, what: &'static str, meter: &Meter, limits: &Limits) -> Self {
-        Self { from, what, meter: meter.clone(), ratio: limits.ratio, given: 0 }
+        Self { from, what, meter: meter.clone(), limits: limits.clone(), given: 0 }
     }
 }
 
@@ -54,11 +54,10 @@ impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.from.read(buffer).map_err(|e| damaged(e, self.what))?;
         self.given += len as u64;
-        let most = self.meter.read().saturating_mul(self.ratio).max(Limits::RATIO_FREE);
-        if self.given > most {
+        if self.given > self.limits.most(self.meter.read()) {
             return Err(ArchiveError::Limit(format!(
                 "the {} grows to more than {} times its size, as no honest archive does; if it is one, allow more with --max-ratio",
-                self.what, self.ratio
+                self.what, self.limits.ratio
             ))
             .into());
         }

@@ -248,8 +248,8 @@ mod tests {
     }
 
     /// Why the last member is refused.
-    fn last(members: &[(&str, MemberKind)], limits: Limits) -> Option<String> {
-        let mut names = Names::new(limits);
+    fn last(members: &[(&str, MemberKind)], limits: &Limits) -> Option<String> {
+        let mut names = Names::new(limits.clone());
         let (last, before) = members.split_last().unwrap();
         for (path, kind) in before {
             let _ = names.admit(&member(path, kind.clone())).unwrap();
@@ -270,7 +270,7 @@ mod tests {
             &[("A", file()), ("a", folder()), ("a/x", file())],
             &[("", folder()), ("a", folder()), ("a/x", file()), ("", folder()), ("a", folder()), ("a/y", file())],
         ] {
-            assert_eq!(last(members, all), None, "{members:?}");
+            assert_eq!(last(members, &all), None, "{members:?}");
         }
     }
 
@@ -306,14 +306,14 @@ mod tests {
     #[test]
     fn limits_and_names_that_are_alike() {
         let few = Limits { members: 2, ..Limits::default() };
-        assert_eq!(last(&[("a", file()), ("b", file())], few), None);
-        assert!(last(&[("a", file()), ("b/c", file())], few).is_some_and(|why| why.contains("--max-members")));
+        assert_eq!(last(&[("a", file()), ("b", file())], &few), None);
+        assert!(last(&[("a", file()), ("b/c", file())], &few).is_some_and(|why| why.contains("--max-members")));
         let shallow = Limits { depth: 2, ..Limits::default() };
-        assert_eq!(last(&[("a/b/c", file())], shallow), None);
-        assert!(last(&[("a/b/c/d", file())], shallow).is_some_and(|why| why.contains("--max-depth")));
+        assert_eq!(last(&[("a/b/c", file())], &shallow), None);
+        assert!(last(&[("a/b/c/d", file())], &shallow).is_some_and(|why| why.contains("--max-depth")));
         let folding = Limits { alike: Alike::Refuse, ..Limits::default() };
-        assert!(last(&[("A/x", file()), ("a/y", file())], folding).is_some_and(|why| why.contains("letter case")));
-        assert_eq!(last(&[("A/x", file()), ("A/y", file())], folding), None);
+        assert!(last(&[("A/x", file()), ("a/y", file())], &folding).is_some_and(|why| why.contains("letter case")));
+        assert_eq!(last(&[("A/x", file()), ("A/y", file())], &folding), None);
         let mut names = Names::new(Limits::default());
         for name in ["É", "e\u{301}", "É/x"] {
             let kind = if name.ends_with('x') { file() } else { MemberKind::Folder };

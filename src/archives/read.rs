@@ -73,7 +73,7 @@ fn each<E: From<ArchiveError>>(
     limits: &Limits,
     visit: &mut dyn FnMut(Member, &mut dyn Content) -> Result<(), E>,
 ) -> Result<Tally, E> {
-    let (mut names, mut tally) = (Names::new(*limits), Tally::default());
+    let (mut names, mut tally) = (Names::new(limits.clone()), Tally::default());
     while let Some(mut member) = from.member()? {
         member.is_alike = names.admit(&member)?;
         tally.members += 1;

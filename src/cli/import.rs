@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::archives::Limits;
 use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
 use crate::ops::capture::{CaptureOptions, Captured};
 use crate::packs::{Audited, ImportOptions, Imported, Original, SnapshotInfo, dataset_of, import, rehearse};
@@ -128,7 +129,7 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     let limits = args.limits.taking();
     let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
     let (dry_run, pack) = (args.dry_run, args.pack.clone());
-    let options = options(args)?;
+    let options = options(args, limits)?;
     if dry_run {
         let found = rehearse(archive.opened, &options, &bar, &std::env::temp_dir());
         bar.finish();
@@ -148,13 +149,13 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     Ok(outcome)
 }
 
-fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
+fn options(args: ImportArgs, limits: Limits) -> Result<ImportOptions, CliError> {
     let labels = read_labels(&args.label)?;
     let named = args.evidence.kind.is_some();
     let (kind, evidence, references) = args.evidence.read(&Quiet)?;
     let name = args.pack.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(ImportOptions {
-        limits: args.limits.taking(),
+        limits,
         keep_retention: args.keep_retention,
         layout: args.layout.wanted(),
         source: name.filter(|name| name != "-"),

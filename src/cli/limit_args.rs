@@ -45,6 +45,7 @@ impl LimitArgs {
         let usual = Limits::default();
         Limits {
             ratio: self.max_ratio.unwrap_or(usual.ratio),
+            declared: usual.declared,
             members: self.max_members.unwrap_or(usual.members),
             bytes: self.max_total,
             nesting: self.max_nesting.unwrap_or(usual.nesting),

@@ -80,11 +80,14 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
         return Ok(outcome);
     }
     let text = format!("damage found: {} in {}", counted(checked.count, "thing", "things"), pack.display());
-    Err(CliError::new(Kind::Damage, text).hint(NEXT).told(out.json()))
+    let next = if checked.is_cut_short { NEXT_OF_A_PART } else { NEXT };
+    Err(CliError::new(Kind::Damage, text).hint(next).told(out.json()))
 }
 
 const NEXT: &str =
     "what is not named above is as it should be; take the pack from another copy, or export the snapshot again";
+const NEXT_OF_A_PART: &str =
+    "nothing is known of what was not looked at; take the pack from another copy, or export the snapshot again";
 
 fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
     for Found { member, why } in &checked.findings {
@@ -141,7 +144,7 @@ pub(super) struct VerifyPackJson {
     damaged: bool,
     /// What lies around the archive, the outermost first: age, zip.enc, zstd, gzip, xz, bzip2.
     around: Vec<&'static str>,
-    /// Members of the archive; 0 if it could not be read to its end.
+    /// Members of the archive that were read to their ends.
     members: u64,
     /// Bytes of their contents.
     bytes: u64,

@@ -117,11 +117,16 @@ pub fn check(
     dir: &Path,
     progress: &dyn Progress,
 ) -> Result<Checked, VerifyError> {
-    let mut checker = Checker { checked: Checked::default(), observer: Observer::new(wanted), current: None, progress };
+    let checked = Checked::default();
+    let mut checker = Checker { checked, observer: Observer::new(wanted), current: None, looked_at: (0, 0), progress };
     match audit(opened, limits, dir, &mut checker) {
         Ok(audited) => checker.checked.audited = audited,
         Err(VerifyError::Audit(e)) if e.kind() == Kind::Damage => {
             checker.checked.is_cut_short = true;
+            (checker.checked.audited.members, checker.checked.audited.bytes) = checker.looked_at;
+            if let (Some((held, _)), Some(last)) = (checker.current.take(), checker.checked.snapshots.last_mut()) {
+                *last = held;
+            }
             checker.note(e);
         }
         Err(e) => return Err(e),
@@ -144,6 +149,8 @@ struct Checker<'a> {
     observer: Observer,
     /// The snapshot whose members go by, and how much was wrong before it.
     current: Option<(Held, u64)>,
+    /// Members that were read to their ends, and bytes of contents.
+    looked_at: (u64, u64),
     progress: &'a dyn Progress,
 }
 
@@ -178,16 +185,19 @@ impl Visitor<VerifyError> for Checker<'_> {
         if let Some((held, _)) = &mut self.current {
             held.items += 1;
             // What is wrong with a content the walk tells by itself.
-            if let Err(Stopped::Interrupted) = drain(content, self.progress) {
-                return Err(VerifyError::Interrupted);
+            match drain(content, self.progress) {
+                Err(Stopped::Interrupted) => return Err(VerifyError::Interrupted),
+                Err(Stopped::Read(_)) => {}
+                Ok(bytes) => self.looked_at.1 += bytes,
             }
         } else {
             let mut content = watched(&mut self.observer, member, content);
-            drain(&mut content, self.progress).map_err(|stopped| match stopped {
+            self.looked_at.1 += drain(&mut content, self.progress).map_err(|stopped| match stopped {
                 Stopped::Interrupted => VerifyError::Interrupted,
                 Stopped::Read(e) => AuditError::from(ArchiveError::from(e)).into(),
             })?;
         }
+        self.looked_at.0 += 1;
         self.progress.advance(1, 0);
         Ok(())
     }
@@ -211,9 +221,9 @@ enum Stopped {
     Read(io::Error),
 }
 
-/// Reads a content to its end.
-fn drain(content: &mut dyn Content, progress: &dyn Progress) -> Result<(), Stopped> {
-    let mut buffer = Vec::new();
+/// Reads a content to its end; gives its length.
+fn drain(content: &mut dyn Content, progress: &dyn Progress) -> Result<u64, Stopped> {
+    let (mut buffer, mut bytes) = (Vec::new(), 0);
     loop {
         buffer.clear();
         let part = content.next(&mut buffer).map_err(Stopped::Read)?;
@@ -222,8 +232,9 @@ fn drain(content: &mut dyn Content, progress: &dyn Progress) -> Result<(), Stopp
         }
         let hole = if let Part::Hole(len) = part { len } else { 0 };
         progress.advance(0, buffer.len() as u64 + hole);
+        bytes += buffer.len() as u64 + hole;
         if part == Part::End {
-            return Ok(());
+            return Ok(bytes);
         }
     }
 }

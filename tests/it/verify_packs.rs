@@ -173,3 +173,30 @@ fn a_folder_without_a_pack_is_not_said_to_be_whole() {
     let told = storeless(&sandbox, &["verify", text(&vault), "--json"]).ended(10);
     assert!(String::from_utf8_lossy(&told.stdout).contains("\"not_found\""), "{told:?}");
 }
+
+#[test]
+fn what_a_pack_declares_is_no_bomb() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("zeros"), vec![0; 100 << 20]).unwrap();
+    fs::File::create(source.join("disk.img")).unwrap().set_len(200 << 20).unwrap();
+    sandbox.snapshot(&source, "d").done();
+    for name in ["t.tar.zst", "t.tar.gz", "t.zip"] {
+        let pack = sandbox.path(name);
+        sandbox.larder(["export", "d", "-o", text(&pack), "--accept-loss"]).done();
+        let told = storeless(&sandbox, &["verify", text(&pack), "--json"]).json();
+        assert_eq!((&told["damaged"], &told["bytes"].as_u64()), (&false.into(), &Some(300 << 20)), "{name}");
+        let out = sandbox.path("out");
+        storeless(&sandbox, &["unpack", text(&pack), text(&out)]).done();
+        assert_eq!(fs::metadata(out.join("zeros")).unwrap().len(), 100 << 20);
+        fs::remove_dir_all(&out).unwrap();
+        sandbox.larder(["import", text(&pack)]).done();
+        // The same from somebody who has declared nothing.
+        let bare = sandbox.path(&format!("bare-{name}"));
+        sandbox.larder(["export", "d", "--bare", "-o", text(&bare), "--accept-loss"]).done();
+        let told = storeless(&sandbox, &["verify", text(&bare)]).ended(13);
+        let told = String::from_utf8_lossy(&told.stdout).into_owned() + &told.stderr;
+        assert!(told.contains("--max-ratio") && told.contains("nothing is known of what"), "{name}: {told}");
+    }
+}

@@ -76,7 +76,7 @@ impl<R: Read> Members<R> {
             data: 0,
             left: 0,
             padding: 0,
-            limits: *limits,
+            limits: limits.clone(),
             given: 0,
             stored: 0,
             remarks: Remarks::default(),

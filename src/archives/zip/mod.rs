@@ -69,7 +69,7 @@ impl Members {
             place,
             left: place.size,
             starts: Vec::new(),
-            limits: *limits,
+            limits: limits.clone(),
             given: 0,
             stored: 0,
             current: None,
@@ -236,8 +236,7 @@ impl Members {
         }
         self.given = self.given.saturating_add(central.size);
         self.stored = self.stored.saturating_add(central.stored);
-        let most = self.stored.saturating_mul(self.limits.ratio).max(Limits::RATIO_FREE);
-        if self.given <= most {
+        if self.given <= self.limits.most(self.stored) {
             return Ok(());
         }
         let ratio = self.limits.ratio;

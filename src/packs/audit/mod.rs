@@ -112,6 +112,7 @@ pub fn audit<E: From<AuditError>>(
         carried: Carried::of(&opened),
         refuses_alike: limits.alike == Alike::RefuseOthers,
         top: Box::default(),
+        limits,
         dir,
         visitor,
         audited: Audited::default(),
@@ -150,6 +151,7 @@ struct Walk<'a, E> {
     refuses_alike: bool,
     /// The folder in which the first member stands.
     top: Box<[u8]>,
+    limits: &'a Limits,
     dir: &'a Path,
     visitor: &'a mut dyn Visitor<E>,
     audited: Audited,
@@ -216,7 +218,7 @@ impl<E: From<AuditError>> Walk<'_, E> {
 
     fn begin(&mut self, folder: &Member, manifest: &mut dyn Content) -> Result<(), Stop<E>> {
         self.audited.snapshots += 1;
-        let own = Own::begin(&folder.path, self.carried, manifest, self.dir)?;
+        let own = Own::begin(&folder.path, self.carried, manifest, self.limits, self.dir)?;
         self.visitor.begin(own.head()).map_err(Stop::Visitor)?;
         own.compare_head(self.visitor)?;
         self.state = State::Own(Box::new(own));

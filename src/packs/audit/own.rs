@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Cursor, Member, MemberKind, Spill, printable};
+use crate::archives::{ArchiveError, Content, Cursor, Limits, Member, MemberKind, Spill, printable};
 use crate::packs::form::Form;
 use crate::packs::manifest::{Head, Item, ItemKind, ManifestError, Piece, Tail, Text, Totals, read_manifest};
 
@@ -16,6 +16,8 @@ use super::path::comes_before;
 use super::sums::compare_sums;
 use super::{Stop, Visitor};
 
+/// What a member takes beside its content, at the most where it has no long name and no attributes.
+const MEMBER_BYTES: u64 = 4 << 10;
 /// Bytes of an inventory, and of SHA-256s, that stay in memory.
 const MEMORY: usize = 4 << 20;
 
@@ -52,6 +54,7 @@ impl Own {
         pack: &[u8],
         carried: Carried,
         manifest: &mut dyn Content,
+        limits: &Limits,
         dir: &Path,
     ) -> Result<Self, AuditError> {
         let mut inventory = Spill::new(dir, MEMORY);
@@ -62,6 +65,8 @@ impl Own {
                 Piece::Head(found) => head = Some(*found),
                 Piece::Tail(found) => tail = Some(found),
                 Piece::Item(item) => {
+                    // What is told beforehand is no bomb.
+                    limits.declared.add(item.size.unwrap_or(0).saturating_add(MEMBER_BYTES));
                     let bytes = serde_json::to_vec(&item).map_err(|e| ManifestError::Malformed(e.to_string()))?;
                     if let Err(e) = inventory.push(&bytes) {
                         failed = Some(e);
