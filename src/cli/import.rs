@@ -7,14 +7,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
-use crate::ops::capture::CaptureOptions;
-use crate::packs::{Audited, ImportOptions, Imported, SnapshotInfo, dataset_of, import, rehearse};
+use crate::ops::capture::{CaptureOptions, Captured};
+use crate::packs::{Audited, ImportOptions, Imported, Original, SnapshotInfo, dataset_of, import, rehearse};
+use crate::store::Store;
 
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
 use super::layout_arg::LayoutArg;
 use super::limit_args::LimitArgs;
-use super::output::{Output, counted, human_bytes, short_id};
+use super::output::{Output, counted, escaped, human_bytes, short_id};
 use super::pack_input::{default_dataset, failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
@@ -43,7 +44,8 @@ pub(super) struct ImportArgs {
     /// Which file; `-` is standard input
     #[arg(value_name = "PACK", value_hint = ValueHint::FilePath)]
     pack: PathBuf,
-    /// The series it goes to [default: the one the pack names, else the file's name]
+    /// The series it goes to [default: the one that the pack names, with `.import` behind it where what is captured under that name goes on; of other
+    /// archives the file's name, `default` of standard input]
     #[arg(long, short = 'd', value_name = "NAME")]
     dataset: Option<DatasetName>,
     /// Take over from the pack that the original was immutable, and its retention class
@@ -100,6 +102,22 @@ pub(super) struct ImportedJson {
     original_id: Option<String>,
     /// Its dataset.
     original_dataset: Option<String>,
+    /// Of a pack that has not all of that snapshot: the paths that it has.
+    paths: Option<Vec<String>>,
+}
+
+impl ImportedJson {
+    fn new(dataset: &DatasetName, captured: Option<(SnapshotJson, bool)>, original: Option<&Original>) -> Self {
+        let skipped = captured.as_ref().is_some_and(|(_, unchanged)| *unchanged);
+        Self {
+            dataset: dataset.to_string(),
+            snapshot: captured.map(|(snapshot, _)| snapshot),
+            skipped,
+            original_id: original.map(|original| original.snapshot.id.clone()),
+            original_dataset: original.map(|original| original.snapshot.dataset.clone()),
+            paths: original.and_then(|original| original.paths.clone()),
+        }
+    }
 }
 
 pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -119,7 +137,7 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
         let found = rehearse(archive.opened, &options, &bar, &std::env::temp_dir());
         bar.finish();
         let (audited, originals) = found.map_err(|e| failed(&pack, e))?;
-        foretell(&audited, &originals, &options, out)?;
+        foretell(&store, &audited, &originals, &options, out)?;
         return Ok(tell_met(&pack, &audited, out));
     }
     let imported = import(&store, archive.opened, &options, &bar, &context::now);
@@ -158,21 +176,17 @@ fn options(args: ImportArgs) -> Result<ImportOptions, CliError> {
 
 /// Tells what would be imported.
 fn foretell(
+    store: &Store,
     audited: &Audited,
-    originals: &[SnapshotInfo],
+    originals: &[Original],
     options: &ImportOptions,
     out: &Output,
 ) -> Result<(), CliError> {
-    let would = |original: Option<&SnapshotInfo>| -> Result<ImportedJson, CliError> {
+    let would = |original: Option<&Original>| -> Result<ImportedJson, CliError> {
         let foreign = || options.dataset.clone().unwrap_or_else(|| options.capture.dataset.clone());
-        let dataset = original.map_or_else(|| Ok(foreign()), |original| dataset_of(options, original))?;
-        Ok(ImportedJson {
-            dataset: dataset.to_string(),
-            snapshot: None,
-            skipped: false,
-            original_id: original.map(|original| original.id.clone()),
-            original_dataset: original.map(|original| original.dataset.clone()),
-        })
+        let dataset =
+            original.map_or_else(|| Ok(foreign()), |original| dataset_of(store, options, &original.snapshot))?;
+        Ok(ImportedJson::new(&dataset, None, original))
     };
     let snapshots = match originals {
         [] => vec![would(None)?],
@@ -183,7 +197,11 @@ fn foretell(
         return out.print_json(&ImportJson { dry_run: true, members: audited.members, lost, alike, snapshots });
     }
     for one in snapshots {
-        let of = one.original_id.map_or_else(String::new, |id| format!(" of the snapshot {id}"));
+        let of = match (one.original_id, one.paths) {
+            (Some(id), None) => format!(" of the snapshot {id}"),
+            (Some(id), Some(paths)) => format!(" of parts of the snapshot {id} ({})", escaped(&paths.join(", "))),
+            _ => String::new(),
+        };
         out.line(&format!("{}: a snapshot{of} would be made", one.dataset))?;
     }
     let members = counted(audited.members, "member", "members");
@@ -193,12 +211,10 @@ fn foretell(
 
 fn tell(imported: &[Imported], met: &Audited, out: &Output) -> Result<(), CliError> {
     if out.json() {
-        let json = |one: &Imported| ImportedJson {
-            dataset: one.captured.manifest.dataset.to_string(),
-            snapshot: Some(SnapshotJson::new(one.captured.id, &one.captured.manifest, std::iter::empty())),
-            skipped: one.captured.unchanged,
-            original_id: one.original.as_ref().map(|original| original.id.clone()),
-            original_dataset: one.original.as_ref().map(|original| original.dataset.clone()),
+        let json = |one: &Imported| {
+            let Captured { id, manifest, unchanged, .. } = &one.captured;
+            let snapshot = SnapshotJson::new(*id, manifest, std::iter::empty());
+            ImportedJson::new(&manifest.dataset, Some((snapshot, *unchanged)), one.original.as_ref())
         };
         let snapshots = imported.iter().map(json).collect();
         let (members, lost, alike) = (met.members, met.remarks.losses, met.alike);
@@ -214,10 +230,12 @@ fn tell(imported: &[Imported], met: &Audited, out: &Output) -> Result<(), CliErr
         out.line(&id.to_string())?;
         let s = &m.statistics;
         let original = one.original.as_ref().map_or_else(String::new, |original| {
-            format!(", a replay of {} of {}", original.id.get(..8).unwrap_or(&original.id), original.dataset)
+            let Original { snapshot: SnapshotInfo { id, dataset, .. }, paths } = original;
+            let parts = paths.as_ref().map_or_else(String::new, |paths| format!("parts ({}) of ", paths.join(", ")));
+            format!(", a replay of {parts}{} of {dataset}", id.get(..8).unwrap_or(id))
         });
         out.remark(&format!(
-            "{} of {}: {}, {}, {}; {} new, stored in {}{original}",
+            "{} of {}: {}, {}, {}; {} new, stored in {}{}",
             short_id(id),
             m.dataset,
             counted(s.files, "file", "files"),
@@ -225,6 +243,7 @@ fn tell(imported: &[Imported], met: &Audited, out: &Output) -> Result<(), CliErr
             human_bytes(s.bytes),
             human_bytes(s.new_bytes),
             human_bytes(s.stored_bytes),
+            escaped(&original),
         ));
     }
     Ok(())

@@ -51,6 +51,14 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
     });
     bar.finish();
     let (around, checked) = checked?;
+    if pack != Path::new("-") && pack.is_dir() && checked.count == 0 && checked.is_bare() {
+        let text = format!(
+            "{} is a folder and no pack: there is nothing that its files could be held against",
+            pack.display()
+        );
+        return Err(CliError::new(Kind::NotFound, text)
+            .hint("name the pack, or the folder of one that lies there extracted (that with manifest.json in it)"));
+    }
     if out.json() {
         out.print_json(&VerifyReportJson::Pack(Box::new(VerifyPackJson::new(&checked, around))))?;
     } else {
@@ -94,8 +102,9 @@ fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
         let state = if held.is_whole { "whole" } else { "damaged" };
         let items = counted(held.items, "item", "items");
         out.line(&format!(
-            "{state}: {}: snapshot {} of {}, {items}",
+            "{state}: {}: {}snapshot {} of {}, {items}",
             escaped(&held.name),
+            held.paths.as_ref().map_or_else(String::new, |paths| format!("parts ({}) of ", escaped(&paths.join(", ")))),
             held.id,
             escaped(&held.dataset)
         ))?;
@@ -180,6 +189,8 @@ struct HeldJson {
     id: String,
     /// Its dataset.
     dataset: String,
+    /// Of a pack that has not all of that snapshot: the paths that it has.
+    paths: Option<Vec<String>>,
     /// Items of its inventory that were held against the archive.
     items: u64,
     /// All was as manifest and checksums say.
@@ -202,6 +213,7 @@ impl VerifyPackJson {
             name: held.name.clone(),
             id: held.id.clone(),
             dataset: held.dataset.clone(),
+            paths: held.paths.clone(),
             items: held.items,
             whole: held.is_whole,
         };

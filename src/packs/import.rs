@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::archives::{ArchiveError, Content, Limits, Member, Opened};
+use crate::archives::{ArchiveError, Content, Limits, Member, Opened, printable};
 use crate::model::{DatasetName, Evidence, Failure, Kind, Notice, Progress, Reference, SnapshotKind, Timestamp};
 use crate::ops::capture::{About, CaptureError, CaptureOptions, Captured, Clock, Intake, intake};
 use crate::store::Store;
@@ -41,7 +41,23 @@ pub struct Imported {
     /// What stands for it.
     pub captured: Captured,
     /// What the pack says of the original; nothing of archives of others.
-    pub original: Option<SnapshotInfo>,
+    pub original: Option<Original>,
+}
+
+/// The snapshot that a pack carries.
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// What the pack says of it.
+    pub snapshot: SnapshotInfo,
+    /// The pack has not all of it: paths that it has.
+    pub paths: Option<Vec<String>>,
+}
+
+impl From<&Head> for Original {
+    fn from(head: &Head) -> Self {
+        let paths = head.paths.as_ref().map(|paths| paths.iter().map(|path| printable(path.bytes())).collect());
+        Self { snapshot: head.snapshot.clone(), paths }
+    }
 }
 
 /// Why nothing was imported.
@@ -105,7 +121,7 @@ pub fn import(
     let (mut originals, mut met) = (Vec::new(), Audited::default());
     let captured = intake::<ImportError>(store, &options.capture, progress, clock, |intake| {
         let observer = Observer::new(options.layout);
-        let mut importing = Importing { intake, options, head: None, observer, originals: &mut originals };
+        let mut importing = Importing { store, intake, options, head: None, observer, originals: &mut originals };
         let audited = audit::<ImportError>(opened, &options.limits, &dir, &mut importing)?;
         let Importing { intake, observer, .. } = importing;
         let seen = judged(&audited, observer, progress)?;
@@ -129,7 +145,7 @@ pub fn rehearse(
     options: &ImportOptions,
     progress: &dyn Progress,
     dir: &std::path::Path,
-) -> Result<(Audited, Vec<SnapshotInfo>), ImportError> {
+) -> Result<(Audited, Vec<Original>), ImportError> {
     let mut looking = Looking { progress, observer: Observer::new(options.layout), originals: Vec::new() };
     let audited = audit::<ImportError>(opened, &options.limits, dir, &mut looking)?;
     let Looking { observer, originals, .. } = looking;
@@ -152,15 +168,36 @@ fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Res
     Ok(seen)
 }
 
-/// The dataset that a snapshot of a pack goes to.
+/// The dataset that a snapshot of a pack goes to: the one that the pack names, unless the newest snapshot of that name here was captured. Then what is
+/// captured goes on as it was, and replays have a series beside it, with `.import` behind its name.
 ///
 /// # Errors
 /// If the pack names one that cannot be.
-pub fn dataset_of(options: &ImportOptions, original: &SnapshotInfo) -> Result<DatasetName, ImportError> {
-    match &options.dataset {
-        Some(dataset) => Ok(dataset.clone()),
-        None => original.dataset.parse().map_err(|_| wrong("the name of its dataset")),
+pub fn dataset_of(store: &Store, options: &ImportOptions, original: &SnapshotInfo) -> Result<DatasetName, ImportError> {
+    if let Some(dataset) = &options.dataset {
+        return Ok(dataset.clone());
     }
+    let own: DatasetName = original.dataset.parse().map_err(|_| wrong("the name of its dataset"))?;
+    if !is_captured(store, &own)? {
+        return Ok(own);
+    }
+    format!("{own}.import")
+        .parse()
+        .map_err(|_| wrong("the name of its dataset is too long for one behind which stands .import"))
+}
+
+/// True if the newest snapshot of a dataset is there and no replay. Who may not look takes it for one.
+fn is_captured(store: &Store, dataset: &DatasetName) -> Result<bool, ImportError> {
+    let (key, mut newest) = (store.keyring().ids().dataset(dataset), None);
+    let read = store.newest_snapshots(|row| {
+        if row.dataset == key {
+            newest = Some(row.id);
+        }
+        newest.is_none()
+    });
+    read.map_err(CaptureError::from)?;
+    let manifest = newest.and_then(|id| store.manifest(&id).ok());
+    Ok(manifest.is_some_and(|manifest| manifest.kind != SnapshotKind::Import))
 }
 
 fn wrong(what: &str) -> ImportError {
@@ -169,17 +206,18 @@ fn wrong(what: &str) -> ImportError {
 }
 
 struct Importing<'a, 'i, 't, 's> {
+    store: &'a Store,
     intake: &'i mut Intake<'t, 's>,
     options: &'a ImportOptions,
     head: Option<Head>,
     observer: Observer,
-    originals: &'a mut Vec<SnapshotInfo>,
+    originals: &'a mut Vec<Original>,
 }
 
 impl Visitor<ImportError> for Importing<'_, '_, '_, '_> {
     fn begin(&mut self, head: &Head) -> Result<(), ImportError> {
         // What cannot be is refused before anything is read.
-        about(self.options, head)?;
+        about(self.store, self.options, head)?;
         self.head = Some(head.clone());
         Ok(())
     }
@@ -193,8 +231,8 @@ impl Visitor<ImportError> for Importing<'_, '_, '_, '_> {
 
     fn end(&mut self, _: &Tail) -> Result<(), ImportError> {
         if let Some(head) = self.head.take() {
-            self.intake.finish(about(self.options, &head)?)?;
-            self.originals.push(head.snapshot);
+            self.intake.finish(about(self.store, self.options, &head)?)?;
+            self.originals.push(Original::from(&head));
         }
         Ok(())
     }
@@ -203,12 +241,12 @@ impl Visitor<ImportError> for Importing<'_, '_, '_, '_> {
 struct Looking<'a> {
     progress: &'a dyn Progress,
     observer: Observer,
-    originals: Vec<SnapshotInfo>,
+    originals: Vec<Original>,
 }
 
 impl Visitor<ImportError> for Looking<'_> {
     fn begin(&mut self, head: &Head) -> Result<(), ImportError> {
-        self.originals.push(head.snapshot.clone());
+        self.originals.push(Original::from(head));
         Ok(())
     }
 
@@ -288,7 +326,7 @@ fn foreign(options: &ImportOptions, seen: Option<Seen>) -> About {
 }
 
 /// What a snapshot that comes from a pack says of itself.
-fn about(options: &ImportOptions, head: &Head) -> Result<About, ImportError> {
+fn about(store: &Store, options: &ImportOptions, head: &Head) -> Result<About, ImportError> {
     let (given, original) = (&options.capture, &head.snapshot);
     let mut all = original.labels.clone();
     all.insert(labels::REPLAY.to_owned(), "true".to_owned());
@@ -303,7 +341,7 @@ fn about(options: &ImportOptions, head: &Head) -> Result<About, ImportError> {
         return Err(wrong("its kind"));
     }
     Ok(About {
-        dataset: dataset_of(options, original)?,
+        dataset: dataset_of(store, options, original)?,
         kind: given.kind,
         reason: given.reason.clone().or_else(|| original.reason.clone()),
         labels: all.into_iter().collect(),

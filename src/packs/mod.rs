@@ -38,7 +38,7 @@ pub use audit::{AuditError, Audited, Drift, Visitor, audit};
 pub use error::PackError;
 pub use form::Form;
 pub use format::{Compression, Format};
-pub use import::{ImportError, ImportOptions, Imported, dataset_of, import, rehearse};
+pub use import::{ImportError, ImportOptions, Imported, Original, dataset_of, import, rehearse};
 pub use layouts::TableWriter;
 pub use loss::{Loss, Losses};
 pub use manifest::SnapshotInfo;

@@ -37,7 +37,9 @@ To unpack it (as root, to get owners and devices back; xattrs and ACLs come back
   gzip -dc PACK.tar.gz  | tar --acls --xattrs --xattrs-include='*' -xpf -
   age -d -i KEY PACK.tar.zst.age | zstd -dc | tar --acls --xattrs --xattrs-include='*' -xpf -
 
-Any tar that knows POSIX.1-2001 (pax) will do; holes in files are in GNU's sparse format 1.0.
+GNU tar, as called above, gives all of it back. Other programs that know POSIX.1-2001 (pax) give
+names and contents; some do not know owners, attributes or the holes in files (GNU's sparse format
+1.0), or take names for one that differ only in how their accents are written.
 ";
 
 const ZIP: &str = "\

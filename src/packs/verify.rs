@@ -32,6 +32,8 @@ pub struct Held {
     pub id: String,
     /// Its dataset.
     pub dataset: String,
+    /// The pack has not all of it: paths that it has, made printable.
+    pub paths: Option<Vec<String>>,
     /// Items of its inventory.
     pub items: u64,
     /// Everything in it was as manifest and checksums say.
@@ -163,6 +165,7 @@ impl Visitor<VerifyError> for Checker<'_> {
             name: head.name.clone(),
             id: snapshot.id.clone(),
             dataset: snapshot.dataset.clone(),
+            paths: head.paths.as_ref().map(|paths| paths.iter().map(|path| printable(path.bytes())).collect()),
             items: 0,
             is_whole: false,
         };

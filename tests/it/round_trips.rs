@@ -223,3 +223,30 @@ fn an_import_of_an_import_remembers_both() {
         serde_json::from_str(shown["origin"]["snapshot"]["origin"].as_str().unwrap()).unwrap();
     assert_eq!(first["snapshot"]["id"], show(&sandbox, "d")["id"]);
 }
+
+#[test]
+fn replays_leave_a_series_alone_in_which_captures_go_on() {
+    let (sandbox, _) = packed("whole.tar");
+    let pack = sandbox.path("part.tar");
+    sandbox.larder(["export", "d:folder", "-o", text(&pack)]).done();
+    let told = storeless(&sandbox, &["verify", text(&pack), "--json"]).json();
+    assert_eq!(told["snapshots"][0]["paths"], serde_json::json!(["folder"]));
+    let captured = show(&sandbox, "d")["id"].clone();
+    let foretold = sandbox.larder(["import", "-n", text(&pack)]).ended(0);
+    let foretold = String::from_utf8_lossy(&foretold.stdout).into_owned();
+    assert!(foretold.starts_with("d.import: ") && foretold.contains("parts of the snapshot"), "{foretold}");
+    for _ in 0..2 {
+        let told = sandbox.larder(["import", text(&pack), "--json"]).json();
+        let one = &told["snapshots"][0];
+        assert_eq!((&one["dataset"], &one["paths"][0]), (&"d.import".into(), &"folder".into()));
+    }
+    assert_eq!(show(&sandbox, "d")["id"], captured);
+    // Whoever names the series has it; where there is none that is captured it is the pack's, each time.
+    let told = sandbox.larder(["import", text(&pack), "--dataset", "d", "--json"]).json();
+    assert_eq!(told["snapshots"][0]["dataset"], "d");
+    let other = Sandbox::with_store();
+    for _ in 0..2 {
+        let told = other.larder(["import", text(&pack), "--json"]).json();
+        assert_eq!(told["snapshots"][0]["dataset"], "d");
+    }
+}

@@ -267,3 +267,17 @@ fn a_pack_that_was_packed_again_is_not_taken_for_somebody_elses() {
     fs::write(inside.join("content/file"), "another").unwrap();
     larder(&sandbox, &["unpack", text(&inside), text(&sandbox.path("out 2"))]).refused(13, "content/file");
 }
+
+#[test]
+fn all_is_on_the_disk_before_the_folder_has_its_name() {
+    let sandbox = Sandbox::new();
+    let pack = tar(&sandbox, "t.tar", "add('a/b', data=b'1' * 100000)");
+    let [log, out] = ["log", "out"].map(|name| sandbox.path(name));
+    let mut command = sandbox.client().command("strace");
+    command.args(["-f", "-o", text(&log), "-e", "trace=write,pwrite64,syncfs,fsync,rename,renameat2"]);
+    Ran::of(command.args([env!("CARGO_BIN_EXE_larder"), "unpack", text(&pack), text(&out)])).done();
+    let lines: Vec<_> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+    let last = |call: &str| lines.iter().rposition(|line| line.contains(call)).unwrap_or_else(|| panic!("no {call}"));
+    let named = lines.iter().position(|line| line.contains("rename") && line.contains("/out\"")).unwrap();
+    assert!(last("pwrite64(") < last("syncfs(") && last("syncfs(") < named && named < last("fsync("), "{lines:?}");
+}

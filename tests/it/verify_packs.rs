@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::by_hand::{changed, text};
+use crate::by_hand::{changed, storeless, text};
 use crate::sandbox::{Ran, Sandbox, noise};
 
 /// A store with a snapshot of a tree with everything that its manifest has words for.
@@ -160,4 +160,16 @@ fn other_archives_are_read_and_hostile_ones_refused() {
     sandbox.larder(["init", "--unencrypted"]).done();
     sandbox.larder(["verify", text(&sandbox.store())]).refused(2, "--store");
     sandbox.larder(["verify", "/nonexistent.tar"]).refused(10, "cannot read");
+}
+
+#[test]
+fn a_folder_without_a_pack_is_not_said_to_be_whole() {
+    let sandbox = Sandbox::new();
+    let vault = sandbox.path("vault");
+    fs::create_dir(&vault).unwrap();
+    let told = storeless(&sandbox, &["verify", text(&vault)]).ended(10);
+    assert!(told.stderr.contains("no pack"), "{}", told.stderr);
+    fs::write(vault.join("something.tar"), "no tar").unwrap();
+    let told = storeless(&sandbox, &["verify", text(&vault), "--json"]).ended(10);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("\"not_found\""), "{told:?}");
 }

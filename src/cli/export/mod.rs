@@ -68,10 +68,10 @@ pub(super) struct ExportArgs {
     /// The sort of pack [default: by the name of FILE, else tar]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FormatArg>,
-    /// How the contents of a zip are compressed [default: deflate]
+    /// How the contents of a zip are compressed; zstd is for 7-Zip and its like: unzip does not know it [default: deflate]
     #[arg(long, value_enum, value_name = "METHOD")]
     compression: Option<CompressionArg>,
-    /// How hard to compress: zstd 1 to 19 [default: 3], gzip and deflate 1 to 9 [default: 5]
+    /// How hard to compress: zstd 1 to 19 [default: 3], gzip 1 to 9 [default: 5], zips 1 to 9 [default: 3]
     #[arg(long, value_name = "N")]
     level: Option<i32>,
     #[command(flatten)]

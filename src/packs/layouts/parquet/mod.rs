@@ -9,6 +9,9 @@ mod thrift;
 mod write;
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::panic::{self, UnwindSafe};
+use std::sync::Once;
 
 use ::parquet::basic::Encoding;
 use ::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -41,10 +44,31 @@ pub(super) fn rows(bytes: &[u8]) -> Result<Option<Rows>, String> {
         Look::Beyond => return Ok(None),
         Look::Broken => return Err("it is no Parquet file: its end does not hold together".to_owned()),
     }
-    // Where panics end the process there is no other way out.
+    guarded(|| read(bytes)).unwrap_or_else(|| Err("it is no Parquet file: what is in it makes no sense".to_owned()))
+}
+
+thread_local! {
+    /// What panics now is caught, and nobody needs to read of it.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls what may panic for what it reads; nothing if it does.
+fn guarded<T>(work: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
+    static HOOK: Once = Once::new();
+    // Where panics end the process there is no way out.
     const { assert!(cfg!(panic = "unwind")) };
-    std::panic::catch_unwind(|| read(bytes))
-        .unwrap_or_else(|_| Err("it is no Parquet file: what is in it makes no sense".to_owned()))
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                before(info);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let outcome = panic::catch_unwind(work);
+    GUARDED.set(false);
+    outcome.ok()
 }
 
 fn read(bytes: &[u8]) -> Result<Option<Rows>, String> {
@@ -147,6 +171,16 @@ mod tests {
         assert!(rows(&file(&wide)).is_err_and(|why| why.contains("no Parquet file")), "it has a schema, and no rows");
         let promising = vec![&[(3, 1), (5, 63)][..]; 1000];
         assert!(rows(&file(&promising)).is_err());
+    }
+
+    /// Its dictionary ends before it should, and the library's decoder asserts that it does not.
+    #[test]
+    fn what_the_library_panics_at_is_refused() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parquet/found-dictionary-that-is-cut");
+        let bytes = fs::read(file).unwrap();
+        assert_eq!(footer::look(&bytes), Look::Sound);
+        assert!(std::panic::catch_unwind(|| read(&bytes)).is_err(), "it panics no more: guarded() may be needless");
+        assert!(rows(&bytes).is_err_and(|why| why.contains("makes no sense")));
     }
 
     /// Whatever is changed in a file, the outcome is a value.
