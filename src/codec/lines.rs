@@ -110,7 +110,7 @@ pub(super) fn unpack(body: &[u8], items: &[u32], content: &mut Vec<u8>) -> Resul
 /// the text's compression to find.
 fn take_out(item: &[u8], text: &mut Vec<u8>, digits: &mut Vec<u8>, seen: &mut Seen) {
     let (mut copied, mut at) = (0, 0);
-    while let Some(quote) = find(item, at, |word| zeros(word ^ ONES * 0x22)) {
+    while let Some(quote) = find(item, at, |word| zeros(word ^ (ONES * 0x22))) {
         at = quote + 1;
         let Some((mark, len)) = token(&item[at..]) else { continue };
         let found = &item[at..at + len];
@@ -339,7 +339,7 @@ fn value_len(bytes: &[u8]) -> Option<usize> {
             b'"' => {
                 at += 1;
                 loop {
-                    at = find(bytes, at, |word| zeros(word ^ ONES * 0x22) | zeros(word ^ ONES * 0x5c))?;
+                    at = find(bytes, at, |word| zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)))?;
                     if bytes[at] == b'"' {
                         break;
                     }
@@ -435,7 +435,7 @@ mod tests {
                 for (byte, before) in [(b'"', b'!'), (b'\\', b'['), (b'"', b'#'), (b'"', 0xa2)] {
                     let mut bytes = vec![before; len];
                     bytes[at] = byte;
-                    let sought = |word: u64| zeros(word ^ ONES * u64::from(byte));
+                    let sought = |word: u64| zeros(word ^ (ONES * u64::from(byte)));
                     for from in 0..=len {
                         assert_eq!(
                             find(&bytes, from, sought),
