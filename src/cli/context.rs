@@ -192,7 +192,9 @@ impl Terminal {
         if !std::io::stderr().is_terminal() {
             return None;
         }
-        rpassword::prompt_password(format!("{what}: ")).ok().map(zeroize::Zeroizing::new)
+        // A progress bar would write over the question.
+        let typed = super::stderr::aside(|| rpassword::prompt_password(format!("{what}: ")));
+        typed.ok().map(zeroize::Zeroizing::new)
     }
 }
 

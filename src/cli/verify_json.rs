@@ -35,6 +35,8 @@ pub(super) struct VerifyJson {
     /// Contents of several chunks that were also read from end to end, each once, whatever number of files has it: none
     /// without --read-data.
     long_contents: u64,
+    /// Exchange records whose `content_sha256` was compared with their content; all with --read-data.
+    records: u64,
     findings: Vec<FindingJson>,
     /// The snapshots that the findings touch.
     touched: Vec<TouchedJson>,
@@ -137,6 +139,7 @@ impl VerifyJson {
             index_entries: v.index_entries,
             files_read,
             long_contents: v.long_contents,
+            records: v.records,
             findings: v.findings.iter().map(Into::into).collect(),
             touched: v.touched.iter().map(Into::into).collect(),
             unlisted: v.unlisted.iter().map(ToString::to_string).collect(),

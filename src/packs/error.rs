@@ -35,7 +35,7 @@ pub enum PackError {
     },
     /// A folder cannot be filled.
     #[error(transparent)]
-    Restore(#[from] RestoreError),
+    Restore(RestoreError),
     /// Some items could not be written into a folder.
     #[error("{items} of the items could not be written; the pack is not complete")]
     Incomplete {
@@ -71,6 +71,16 @@ impl PackError {
     }
 }
 
+impl From<RestoreError> for PackError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            // A folder that is filled is put in place as a whole: it is no restore that could go on.
+            RestoreError::Interrupted => Self::Interrupted,
+            other => Self::Restore(other),
+        }
+    }
+}
+
 impl From<ArchiveError> for PackError {
     fn from(error: ArchiveError) -> Self {
         AuditError::from(error).into()
@@ -97,5 +107,17 @@ impl Failure for PackError {
             Self::Restore(source) => source.hint(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_that_was_stopped_is_no_restore() {
+        let stopped = PackError::from(RestoreError::Interrupted);
+        assert_eq!(stopped.to_string(), "stopped; the pack is not complete");
+        assert_eq!((stopped.kind(), stopped.hint()), (Kind::Interrupted, None));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A convenience, never a promise: a row that is damaged or was not written by a holder of the id key counts for nothing.
 
-use crate::codec::MacLabel;
+use crate::codec::{IdKeys, MacLabel};
 use crate::format::{Family, PackRow, join_mac, split_mac};
 use crate::model::{SnapshotId, Timestamp};
 
@@ -12,6 +12,13 @@ use super::db::Rows;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::lock::Waiting;
+
+/// Tag of further names in a row.
+const OTHER_NAMES: u32 = 1;
+/// Further names that a row keeps.
+const MAX_NAMES: usize = 64;
+/// What a row has in place of a name that there is not.
+const NO_NAME: [u8; 16] = [0; 16];
 
 /// A pack that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +48,22 @@ impl Store {
         keep_waiting: &dyn Fn() -> bool,
     ) -> Result<(), StoreError> {
         let ids = self.keyring().ids();
+        let key = ids.pack(sha256);
+        let exclusive = Exclusive::begin(self, Waiting::Wait, keep_waiting)?;
+        let file = file.map(|name| ids.pack_file(name)).unwrap_or_default();
+        // The same bytes may have gone to files of other names, which are still theirs.
+        let before = exclusive.db.get(Family::Digests, &key)?.and_then(|value| proved(ids, &key, &value));
+        let before = before.map(|row| names(&row)).unwrap_or_default();
+        let others = before.into_iter().filter(|name| *name != file && *name != NO_NAME).take(MAX_NAMES);
+        let others: Vec<u8> = others.flatten().collect();
         let row = PackRow {
             written: u64::try_from(at.seconds).unwrap_or(0),
-            file: file.map(|name| ids.pack_file(name)).unwrap_or_default(),
+            file,
             snapshots: snapshots.to_vec(),
-            ext: Vec::new(),
+            ext: if others.is_empty() { Vec::new() } else { vec![(OTHER_NAMES, others)] },
         };
-        let (key, bytes) = (ids.pack(sha256), row.to_bytes());
+        let bytes = row.to_bytes();
         let mac = ids.mac(MacLabel::Digest, &[&key, &bytes]);
-        let exclusive = Exclusive::begin(self, Waiting::Wait, keep_waiting)?;
         let mut rows = Rows::default();
         rows.put(Family::Digests, &key, &join_mac(bytes, &mac));
         exclusive.db.write(&rows, true)?;
@@ -69,13 +83,12 @@ impl Store {
         let (wanted, name) = (ids.pack(sha256), file.map(|name| ids.pack_file(name)));
         let mut known = Vec::new();
         self.fresh_db()?.scan(Family::Digests, &[], |key, value| {
-            let parts = split_mac(value, "pack row").ok();
-            let good = parts.filter(|(body, mac)| ids.mac_holds(MacLabel::Digest, &[key, body], mac));
-            if let Some(row) = good.and_then(|(body, _)| PackRow::from_bytes(body).ok()) {
+            if let Some(row) = proved(ids, key, value) {
+                let same_name = name.is_some_and(|name| names(&row).contains(&name));
                 known.push(KnownPack {
                     written: Timestamp { seconds: i64::try_from(row.written).unwrap_or(i64::MAX), nanos: 0 },
                     snapshots: row.snapshots,
-                    same_name: name.is_some_and(|name| name == row.file),
+                    same_name,
                     same_bytes: key == wanted,
                 });
             }
@@ -84,4 +97,17 @@ impl Store {
         known.sort_by_key(|pack| pack.written);
         Ok(known)
     }
+}
+
+/// The row that a holder of the id key wrote; nothing if it is another.
+fn proved(ids: &IdKeys, key: &[u8], value: &[u8]) -> Option<PackRow> {
+    let (body, mac) = split_mac(value, "pack row").ok()?;
+    let holds = ids.mac_holds(MacLabel::Digest, &[key, body], mac);
+    holds.then(|| PackRow::from_bytes(body).ok()).flatten()
+}
+
+/// The names of the files that a pack was written to, the newest first.
+fn names(row: &PackRow) -> Vec<[u8; 16]> {
+    let others = row.ext.iter().filter(|(tag, _)| *tag == OTHER_NAMES).flat_map(|(_, names)| names.as_chunks().0);
+    std::iter::once(row.file).chain(others.copied()).collect()
 }

@@ -305,3 +305,63 @@ fn a_pack_of_what_is_damaged_is_no_pack() {
         fs::remove_file(&path).unwrap();
     }
 }
+
+/// What makes the exit status another than 0 is told with -q too, what was accepted is not; and each is told for what it is.
+#[test]
+fn losses_are_told_for_what_they_are() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    fs::hard_link(source.join("file"), source.join("link")).unwrap();
+    sandbox.snapshot(&source, "tree").done();
+    let file = sandbox.path("p.zip");
+    let export = |more: &[&str]| {
+        let words = [&["export", "tree", "-o", file.to_str().unwrap()], more].concat();
+        let ran = sandbox.larder(words);
+        (ran.status, ran.stderr.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (status, told) = export(&["-q"]);
+    assert!(status == 3 && told.iter().any(|line| line.starts_with("larder: hard-links: ")), "{told:?}");
+    let (status, told) = export(&["-q", "--accept-loss=hard-links"]);
+    assert!(status == 3 && !told.is_empty() && told.iter().all(|line| !line.contains("hard-links")), "{told:?}");
+    assert_eq!(export(&["-q", "--accept-loss"]), (0, Vec::new()));
+    let (status, told) = export(&["--accept-loss=hard-links"]);
+    assert!(status == 3 && told.iter().any(|line| line.starts_with("larder: hard-links, accepted: ")), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("larder: owners: ")), "{told:?}");
+}
+
+#[test]
+fn names_that_say_another_thing_than_the_bytes() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    sandbox.snapshot(&source, "tree").done();
+    let recipient = larder::codec::generate_identity().1;
+    let export = |name: &str, more: &[&str]| {
+        let file = sandbox.path(name);
+        sandbox.larder([&["export", "tree", "-o", file.to_str().unwrap()], more].concat())
+    };
+    for name in ["x.tar.zstd", "x.zstd", "x.tar.foo", "x.cpio"] {
+        export(name, &[]).refused(2, "names a format that there is not");
+        assert!(!sandbox.path(name).exists());
+    }
+    assert!(
+        export("foo.xyz", &[])
+            .ended(0)
+            .stderr
+            .contains("foo.xyz: its name says no format that is known: a tar was written")
+    );
+    assert!(export("plain.tar", &["-r", &recipient]).ended(0).stderr.contains("plain.tar: it is sealed by age"));
+    for (name, more) in [
+        ("foo", &[][..]),
+        ("x.tar", &[]),
+        ("foo.xyz", &["--format", "tar"]),
+        ("x.tar.age", &["-r", &recipient]),
+        ("a.b/", &[]),
+    ] {
+        let more = if name.ends_with('/') { &["--format", "dir"] } else { more };
+        let ran = export(name, more).ended(0);
+        assert!(!ran.stderr.contains("its name"), "{name}: {}", ran.stderr);
+    }
+}

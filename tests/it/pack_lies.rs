@@ -129,6 +129,18 @@ fn what_contradicts_itself_is_not_believed_though_its_checksums_hold() {
         sandbox.larder(["import", text(&lie), "-d", "lie"]).refused(13, "");
     }
     assert_eq!(sandbox.larder(["list", "--json"]).ids().len(), 1);
+    // What stands behind its end, and an end that is missing.
+    let whole = fs::read(&pack).unwrap();
+    let end = whole.iter().rposition(|b| *b != 0).unwrap().next_multiple_of(512);
+    let doubled = [&whole[..], &whole].concat();
+    for (bytes, why) in [(&doubled[..], "something stands behind the end"), (&whole[..end], "no end mark")] {
+        let lie = sandbox.path("end.tar");
+        fs::write(&lie, bytes).unwrap();
+        let found = findings(&storeless(&sandbox, &["verify", "--json", text(&lie)]).ended(13));
+        assert!(found.iter().any(|f| f.contains(why)), "{found:?}");
+        storeless(&sandbox, &["unpack", text(&lie), text(&sandbox.path("out"))]).refused(13, why);
+        sandbox.larder(["import", text(&lie), "-d", "lie"]).refused(13, why);
+    }
     // Rules that a later version may have.
     let newer = changed(&sandbox, &pack, "m = manifest(); m['form'] = 'tar-v2'; store(m)\nresum()");
     storeless(&sandbox, &["verify", text(&newer)]).refused(14, "tar-v2");

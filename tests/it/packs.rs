@@ -360,6 +360,23 @@ fn a_pack_on_the_shelf_is_known_and_damage_to_it_too() {
     sandbox.larder(["key", "rotate"]).done();
     sandbox.larder(["repair"]).done();
     check(&file, &[]).done();
+    // The same bytes under another name: both names are known from then on, also of what is damaged.
+    let (second, third) = (sandbox.path("second.tar.zst"), sandbox.path("third.tar.zst"));
+    for other in [&second, &third, &second] {
+        sandbox.larder(["export", "tree", "-o", text(other)]).done();
+    }
+    for other in [&file, &second, &third] {
+        check(other, &[]).done();
+        let bytes = fs::read(other).unwrap();
+        fs::write(other, &bytes[1..]).unwrap();
+        check(other, &[]).refused(13, "not what was written");
+        fs::write(other, &bytes).unwrap();
+    }
+    let piped = |file: &Path| {
+        let mut command = sandbox.client().larder(&sandbox.store());
+        Ran::of(command.args(["export", "--check", "-"]).stdin(fs::File::open(file).unwrap()))
+    };
+    assert!(String::from_utf8_lossy(&piped(&third).ended(0).stdout).contains("is as it was written"));
     let mut bytes = fs::read(&file).unwrap();
     bytes[100_000] ^= 1;
     fs::write(&file, &bytes).unwrap();
@@ -367,8 +384,9 @@ fn a_pack_on_the_shelf_is_known_and_damage_to_it_too() {
     assert_eq!(serde_json::from_slice::<Value>(&check(&file, &["--json"]).ended(13).stdout).unwrap()["intact"], false);
     fs::write(&moved, &bytes).unwrap();
     check(&moved, &[]).refused(10, "knows no pack");
+    piped(&moved).refused(10, "knows no pack");
     check(&sandbox.path("none"), &[]).refused(10, "none");
-    check(&source, &[]).refused(2, "folder");
+    check(&source, &[]).refused(2, "larder verify");
     // Written to a pipe it had no name.
     let piped = sandbox.larder(["pack", "--bare", "tree", "-o", "-"]).ended(0).stdout;
     fs::write(&moved, piped).unwrap();

@@ -15,6 +15,7 @@ use crate::store::KnownPack;
 use super::super::error::CliError;
 use super::super::output::{Output, human_bytes, rfc3339, short_id};
 use super::super::progress::Bar;
+use super::super::stream::StandardInput;
 use super::super::{Global, Outcome, context};
 use super::{ExportJson, hex};
 
@@ -39,7 +40,8 @@ pub(in crate::cli) struct CheckedJson {
 pub(super) fn run(path: &Path, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Owner, "checking a pack", global)?;
     let (sum, bytes) = sum_of(path, out)?;
-    let known = store.known_packs(&sum, path.file_name().map(OsStrExt::as_bytes))?;
+    let name = path.file_name().filter(|_| path != Path::new("-"));
+    let known = store.known_packs(&sum, name.map(OsStrExt::as_bytes))?;
     let newest = |wanted: fn(&KnownPack) -> bool| known.iter().rfind(|pack| wanted(pack));
     let same = newest(|pack| pack.same_bytes);
     let named = same.or(newest(|pack| pack.same_name));
@@ -88,14 +90,18 @@ fn sum_of(path: &Path, out: &Output) -> Result<([u8; 32], u64), CliError> {
         let kind = if e.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
         CliError::new(kind, format!("cannot read {}: {e}", path.display()))
     };
-    let meta = path.metadata().map_err(failed)?;
-    if meta.is_dir() {
-        return Err(CliError::new(Kind::Usage, format!("{} is a folder", path.display()))
-            .hint("`sha256sum -c checksums.sha256` checks one"));
-    }
-    let mut file = File::open(path).map_err(failed)?;
     let bar = Bar::start(out, "check");
-    bar.expect(1, meta.len());
+    let mut file: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(StandardInput::new(bar.stop()).map_err(failed)?)
+    } else {
+        let meta = path.metadata().map_err(failed)?;
+        if meta.is_dir() {
+            return Err(CliError::new(Kind::Usage, format!("{} is a folder", path.display()))
+                .hint("`larder verify FOLDER` holds it against its own checksums"));
+        }
+        bar.expect(1, meta.len());
+        Box::new(File::open(path).map_err(failed)?)
+    };
     let (mut hash, mut bytes, mut buffer) = (Sha256::default(), 0, vec![0; 1 << 20]);
     let read = loop {
         if bar.cancelled() {
@@ -108,7 +114,7 @@ fn sum_of(path: &Path, out: &Output) -> Result<([u8; 32], u64), CliError> {
                 bytes += len as u64;
                 bar.advance(0, len as u64);
             }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted || bar.cancelled() => {}
             Err(e) => break Err(failed(e)),
         }
     };

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Kind, Progress, Role, SnapshotId};
-use crate::packs::{Compression, Format, Loss, Options, Packing, Subject};
+use crate::packs::{Compression, Format, Loss, Options, Packing, Seal, Subject};
 use crate::store::Store;
 
 use super::context;
@@ -85,7 +85,7 @@ pub(super) struct ExportArgs {
     /// Exit with 0 though stock tools do not get these things out of the pack, or any
     #[arg(long, value_parser = accepted(), value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
     accept_loss: Vec<Accepted>,
-    /// Write nothing: tell which snapshots this pack is of, and whether its bytes are those that were written
+    /// Write nothing: tell which snapshots this pack (- for standard input) is of, and whether its bytes are those that were written
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
 }
@@ -195,6 +195,9 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     store.note_reads(context::now());
     let recorded = record(&store, output, &subjects, &written, out);
     let seal = seal.as_ref();
+    if let Some(remark) = misnamed(args, output, options.format, seal) {
+        out.remark(&format!("larder: {}: {remark}", output.display()));
+    }
     let report =
         Report { laid: laid.as_ref(), args, output, options, seal, subjects: &subjects, written: &written, recorded };
     report.tell(&references(&subjects, &bar)?, out)?;
@@ -315,6 +318,53 @@ fn settle<'a>(args: &ExportArgs, output: &Path, scratch: &'a Path) -> Result<Set
     }
 }
 
+/// Endings of archives that are not written, or that say how something is compressed and not what.
+const OTHERS: &[&str] = &[
+    ".gz",
+    ".xz",
+    ".txz",
+    ".bz2",
+    ".tbz",
+    ".tbz2",
+    ".lz",
+    ".lz4",
+    ".lzma",
+    ".tlz",
+    ".lzo",
+    ".br",
+    ".zst",
+    ".zstd",
+    ".tzstd",
+    ".z",
+    ".7z",
+    ".rar",
+    ".cpio",
+    ".iso",
+    ".sqfs",
+    ".squashfs",
+];
+
+/// What a file's name says that its bytes do not.
+fn misnamed(args: &ExportArgs, output: &Path, format: Format, sealed: Option<&Seal>) -> Option<&'static str> {
+    let name = output.file_name()?.as_encoded_bytes().to_ascii_lowercase();
+    // Devices and pipes are called as they are.
+    let is_plain = output != Path::new("-") && output.metadata().map_or(true, |meta| meta.is_file());
+    let ends = |end: &str| name.ends_with(end.as_bytes());
+    match sealed {
+        _ if !is_plain => None,
+        Some(Seal::Age(_) | Seal::Passphrase(_)) if !ends(".age") => {
+            Some("it is sealed by age, which its name does not say: call it .age")
+        }
+        Some(Seal::Password(_)) if !ends(".enc") => {
+            Some("it is sealed as a zip.enc, which its name does not say: call it .zip.enc")
+        }
+        None if args.format.is_none() && format == Format::Tar && !ends(".tar") && name.contains(&b'.') => {
+            Some("its name says no format that is known: a tar was written")
+        }
+        _ => None,
+    }
+}
+
 /// What a file's name says of a pack.
 struct Named {
     /// Nothing if it names a format that there is not.
@@ -335,7 +385,7 @@ impl Named {
             Some(Format::TarGz)
         } else if ends(&[".zip"]) {
             Some(Format::Zip(Compression::Deflate))
-        } else if ends(&[".gz", ".xz", ".txz", ".bz2", ".tbz2", ".lz4", ".zst", ".7z", ".rar"]) {
+        } else if ends(OTHERS) || (name.windows(5).any(|part| part == b".tar.") && !ends(&[".tar"])) {
             None
         } else {
             Some(Format::Tar)
@@ -370,6 +420,10 @@ mod tests {
             ("x.tar.enc", (None, true, false)),
             ("x.tar.gz", (Some(Format::TarGz), false, false)),
             ("x.tar.xz", (None, false, false)),
+            ("x.tar.zstd", (None, false, false)),
+            ("x.zstd", (None, false, false)),
+            ("x.tar.foo", (None, false, false)),
+            ("x.tar.2024.tar", (Some(Format::Tar), false, false)),
             ("x.7z", (None, false, false)),
         ] {
             assert_eq!(format(name), wanted, "{name}");

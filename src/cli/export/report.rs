@@ -170,7 +170,10 @@ impl Report<'_> {
             let all_named = loss.examples.len() >= usize::try_from(loss.items).unwrap_or(usize::MAX);
             let more = if all_named || names.is_empty() { "" } else { ", …" };
             let items = counted(loss.items, "item", "items");
-            out.remark(&format!("larder: {}: {} ({items}){names}{more}", loss.sort, loss.what));
+            let accepted = if loss.accepted { ", accepted" } else { "" };
+            let text = format!("larder: {}{accepted}: {} ({items}){names}{more}", loss.sort, loss.what);
+            // What makes the exit status another than 0 is told to the quiet too.
+            if loss.accepted { out.remark(&text) } else { out.tell(&text) }
         }
     }
 

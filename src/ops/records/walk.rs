@@ -1,6 +1,8 @@
 //! All lines of a dataset, in the order of its files.
 
-use crate::model::Entry;
+use std::collections::HashSet;
+
+use crate::model::{ChunkId, Entry};
 use crate::store::{Item, StoreError};
 use crate::tree::{ContentPiece, ContentPieces, Step, Walk, content_pieces};
 
@@ -12,6 +14,8 @@ use super::key::BY_KEY;
 pub struct Lines {
     dataset: Dataset,
     walk: Option<Walk>,
+    /// Groups that were given before, if none is to be given twice.
+    seen: Option<HashSet<ChunkId>>,
     file: Option<ContentPieces>,
     group: Option<(Item, std::vec::IntoIter<std::ops::Range<usize>>)>,
 }
@@ -37,11 +41,23 @@ impl Dataset {
         let folder = self.pages().resolve(self.root(), folder.as_bytes())?;
         let tree = folder.as_ref().and_then(|found| found.entry.folder());
         let walk = tree.map(|tree| self.pages().walk(tree, 0)).transpose()?;
-        Ok(Lines { dataset: self.clone(), walk, file: None, group: None })
+        Ok(Lines { dataset: self.clone(), walk, seen: None, file: None, group: None })
     }
 }
 
 impl Lines {
+    /// The same without groups of lines that were given before; what is given is added to them ([`Lines::seen`]).
+    #[must_use]
+    pub fn without(self, seen: HashSet<ChunkId>) -> Self {
+        Self { seen: Some(seen), ..self }
+    }
+
+    /// What was given.
+    #[must_use]
+    pub fn seen(self) -> HashSet<ChunkId> {
+        self.seen.unwrap_or_default()
+    }
+
     /// The next line, without its end.
     ///
     /// # Errors
@@ -56,6 +72,11 @@ impl Lines {
             }
             if let Some(pieces) = &mut self.file {
                 match pieces.next()? {
+                    Some(ContentPiece::Data { chunk, .. })
+                        if self.seen.as_mut().is_some_and(|seen| !seen.insert(chunk.id)) =>
+                    {
+                        continue;
+                    }
                     Some(ContentPiece::Data { chunk, skip, len }) => {
                         let item = self.dataset.pages().store().chunk(&chunk.id)?;
                         let part = item.cut(skip as usize..skip as usize + len as usize);

@@ -7,6 +7,7 @@
 mod closed;
 mod content;
 mod missing;
+mod records;
 mod structure;
 mod trace;
 
@@ -88,6 +89,8 @@ pub struct Verified {
     /// Contents of several chunks that were read from end to end, each once; with [`VerifyOptions::read_data`]. A content of
     /// one chunk is checked with its block: the chunk's id is the content's.
     pub long_contents: u64,
+    /// Records whose hashes were compared with their contents.
+    pub records: u64,
     /// Damaged objects.
     pub findings: Vec<Finding>,
     /// Snapshots that the damage touches.
@@ -218,6 +221,11 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     bad.contents = contents.bad;
     verified.findings.extend(structure.findings);
     verified.findings.extend(contents.findings);
+    if options.read_data >= 100 && options.time_is_up.is_none() {
+        let (compared, findings) = records::compare(pages, &manifests, &until);
+        verified.records = compared;
+        verified.findings.extend(findings);
+    }
     let mut told = HashSet::new();
     verified.findings.retain(|f| told.insert((f.object.clone(), f.why.clone())));
     verified.ledger = Some(keeper.finish(&blocks, &ledger, !verified.findings.is_empty()));

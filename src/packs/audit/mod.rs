@@ -120,6 +120,10 @@ pub fn audit<E: From<AuditError>>(
     let read = crate::archives::read(opened, limits, &mut |member, content| walk.member(&member, content));
     match read.and_then(|tally| walk.end().map(|()| tally)) {
         Ok(Tally { remarks, alike, alike_examples, .. }) => {
+            // What is strange about somebody else's archive is none of what Larder writes.
+            for why in remarks.strange.iter().filter(|_| walk.audited.snapshots > 0) {
+                walk.visitor.mismatch(AuditError::mismatch(&walk.top, why.as_str()))?;
+            }
             Ok(Audited { remarks, alike, alike_examples, drifts: walk.drifts.0, ..walk.audited })
         }
         Err(Stop::Visitor(e)) => Err(e),
