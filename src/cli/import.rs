@@ -22,7 +22,7 @@ use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
 use super::snapshot_json::SnapshotJson;
 use super::store_args::StoreArgs;
-use super::{Global, Outcome, context};
+use super::{Global, Outcome, context, records};
 
 /// Make a snapshot of a pack, or of somebody else's archive
 ///
@@ -33,7 +33,8 @@ use super::{Global, Outcome, context};
 ///
 /// Of any other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the
 /// tree that it holds becomes a snapshot. A name in it that differs from an earlier one in letter case or accents alone is refused unless --alike says
-/// otherwise. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3.
+/// otherwise. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3. A pack of exchange records (a folder, zip or zip.enc with the
+/// manifest of a dataset and records/ in it) is imported as by `larder records import`, unless --layout says something else.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -123,6 +124,9 @@ impl ImportedJson {
 pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     if args.pack == Path::new("-") && args.evidence.takes_stdin() {
         return Err(CliError::new(Kind::Usage, "standard input is imported: it cannot be --metrics or --payload too"));
+    }
+    if matches!(args.layout, LayoutArg::Auto) && records::is_pack(&args.pack, &args.password, global)? {
+        return records::import_pack(args.pack, args.dataset, args.dry_run, args.password, args.reason, global, out);
     }
     let store = context::open_for(Role::Writer, "importing", global)?;
     let bar = Bar::start(out, "import");

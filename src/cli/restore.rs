@@ -63,6 +63,9 @@ pub(super) struct RestoreArgs {
     /// Let --delete remove what the snapshot lacks only because it could not be read
     #[arg(long, requires = "delete")]
     incomplete: bool,
+    /// Restore views too: folders whose content stands elsewhere in the snapshot, as by-key does in a dataset of records
+    #[arg(long)]
+    with_views: bool,
     /// Change nothing; list what would be done
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -165,7 +168,8 @@ fn options(args: &RestoreArgs, global: &Global) -> Result<RestoreOptions, Restor
     };
     let select = Select::new(&args.include, &args.exclude)?;
     let (verify, delete, dry_run) = (args.verify, args.delete, args.dry_run);
-    Ok(RestoreOptions { overwrite, verify, select, delete, dry_run, guarded, passed: HashSet::new() })
+    let views = args.with_views;
+    Ok(RestoreOptions { overwrite, verify, select, delete, views, dry_run, guarded, passed: HashSet::new() })
 }
 
 /// Captures what is in the target, if there is anything and the user wants it.

@@ -29,7 +29,7 @@ impl Effort {
     pub const TINY: Self = Self { level: 5, min_match: Some(6) };
 
     /// For lines of records without their digests: a fifteenth smaller than at level 5, and still quicker than what makes the lines.
-    pub const LINES: Self = Self::level(9);
+    pub const LINES: Self = Self::level(8);
 
     /// One of zstd's levels.
     #[must_use]

@@ -4,6 +4,7 @@
 //! spoil its tables for the text; half of their length is all they need. The lines of an index say again what the records' lines say.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::format::{DecodeError, LinesHead};
 
@@ -51,13 +52,13 @@ pub(super) fn is_lines(content: &[u8]) -> bool {
 pub(super) fn pack(content: &[u8], items: &[u32]) -> Result<Option<Vec<u8>>, CompressError> {
     let (mut text, mut digits, mut derived) = (Vec::with_capacity(content.len()), Vec::new(), Vec::new());
     let (mut at, mut before) = (0usize, &content[..0]);
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     for (ordinal, len) in items.iter().enumerate() {
         let Some(item) = content.get(at..at + *len as usize) else { return Ok(None) };
         at += item.len();
         if let Some(file) = derived_from(before, item) {
             derived.push((u32::try_from(ordinal).unwrap_or(u32::MAX), file.to_vec()));
-        } else if item.iter().any(|b| MARKS.contains(b)) {
+        } else if has_marks(item) {
             return Ok(None);
         } else {
             take_out(item, &mut text, &mut digits, &mut seen);
@@ -107,13 +108,14 @@ pub(super) fn unpack(body: &[u8], items: &[u32], content: &mut Vec<u8>) -> Resul
 
 /// Copies an item into the text, its strings of hexadecimal digits into `digits`: the first of each in a block. What repeats stays, for
 /// the text's compression to find.
-fn take_out<'a>(item: &'a [u8], text: &mut Vec<u8>, digits: &mut Vec<u8>, seen: &mut HashSet<&'a [u8]>) {
+fn take_out(item: &[u8], text: &mut Vec<u8>, digits: &mut Vec<u8>, seen: &mut Seen) {
     let (mut copied, mut at) = (0, 0);
-    while let Some(quote) = item[at..].iter().position(|b| *b == b'"') {
-        at += quote + 1;
+    while let Some(quote) = find(item, at, |word| zeros(word ^ (ONES * 0x22))) {
+        at = quote + 1;
         let Some((mark, len)) = token(&item[at..]) else { continue };
         let found = &item[at..at + len];
-        if seen.insert(found) {
+        let first = found.first_chunk::<8>().map_or(0, |first| u64::from_le_bytes(*first));
+        if seen.insert(first) {
             text.extend_from_slice(&item[copied..at]);
             text.push(mark);
             copied = at + len;
@@ -125,6 +127,56 @@ fn take_out<'a>(item: &'a [u8], text: &mut Vec<u8>, digits: &mut Vec<u8>, seen: 
         at += len;
     }
     text.extend_from_slice(&item[copied..]);
+}
+
+/// What was taken out of a block, by its first eight digits. Another with the same stays in the text, which costs bytes and nothing else.
+type Seen = HashSet<u64, BuildHasherDefault<Digits>>;
+
+/// Digits of digests are as good as any hash of them.
+#[derive(Default)]
+struct Digits(u64);
+
+impl Hasher for Digits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, digits: u64) {
+        // The letters of digits differ in few bits.
+        self.0 = digits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 29;
+    }
+}
+
+fn has_marks(item: &[u8]) -> bool {
+    item.iter().fold(false, |found, b| found | (b.wrapping_sub(*MARKS.start()) < 4))
+}
+
+/// A one in each byte.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The high bit of each byte that is zero, and maybe of bytes above one.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// Where the first byte is, from `at` on, for which `sought` sets the high bit: eight bytes are looked at together. Source: the search for a
+/// zero byte in a word, as in Warren, "Hacker's Delight".
+fn find(bytes: &[u8], mut at: usize, sought: impl Fn(u64) -> u64) -> Option<usize> {
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let found = sought(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    (at..bytes.len()).find(|at| sought(u64::from(bytes[*at]) | ONES << 8 & !0xff) & 0x80 != 0)
 }
 
 /// The mark and length of what stands at the beginning, if it is one of the strings that are taken out, up to its quote.
@@ -151,7 +203,13 @@ const fn nibble(digit: u8) -> Option<u8> {
 fn put_back(text: &mut &[u8], digits: &mut &[u8], end: usize, content: &mut Vec<u8>) -> Option<()> {
     while content.len() < end {
         let room = end - content.len();
-        let plain = text.iter().take(room).position(|b| MARKS.contains(b)).unwrap_or_else(|| room.min(text.len()));
+        // Bytes below 5: a mark, or a zero, which is none.
+        let low = |word: u64| word.wrapping_sub(ONES * 5) & !word & (ONES << 7);
+        let rest = &text[..room.min(text.len())];
+        let mut plain = find(rest, 0, low).unwrap_or(rest.len());
+        while rest.get(plain) == Some(&0) {
+            plain = find(rest, plain + 1, low).unwrap_or(rest.len());
+        }
         content.extend_from_slice(&text[..plain]);
         *text = &text[plain..];
         if plain == room {
@@ -281,11 +339,11 @@ fn value_len(bytes: &[u8]) -> Option<usize> {
             b'"' => {
                 at += 1;
                 loop {
-                    match bytes.get(at)? {
-                        b'"' => break,
-                        b'\\' => at += 2,
-                        _ => at += 1,
+                    at = find(bytes, at, |word| zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)))?;
+                    if bytes[at] == b'"' {
+                        break;
                     }
+                    at += 2;
                 }
                 at += 1;
                 if depth == 0 {
@@ -367,6 +425,26 @@ mod tests {
             let mut out = Vec::new();
             let _ = unpack(&bad, &lens, &mut out);
             assert!(unpack(&packed[..at], &lens, &mut Vec::new()).is_err());
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_are() {
+        for len in 0..40 {
+            for at in 0..len {
+                for (byte, before) in [(b'"', b'!'), (b'\\', b'['), (b'"', b'#'), (b'"', 0xa2)] {
+                    let mut bytes = vec![before; len];
+                    bytes[at] = byte;
+                    let sought = |word: u64| zeros(word ^ (ONES * u64::from(byte)));
+                    for from in 0..=len {
+                        assert_eq!(
+                            find(&bytes, from, sought),
+                            (from <= at).then_some(at),
+                            "{len} {at} {from} {before}"
+                        );
+                    }
+                }
+            }
         }
     }
 

@@ -49,8 +49,9 @@ mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod record_library; // records written and read by programs: RecordWriter, RecordReader
-mod record_lines;
-mod record_sets; // records canon, hash and validate: lines in, lines out
+mod record_lines; // records canon, hash and validate: lines in, lines out
+mod record_packs; // datasets in other forms: packs, tables, mounts; texts that are no records
+mod record_sets; // record datasets: each content once, conflicts, versions, what is written for a change
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere

@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::sandbox::{Ran, Sandbox};
 
 /// Envelopes made by the system that the form comes from.
-fn vectors() -> std::path::PathBuf {
+pub(crate) fn vectors() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/records")
 }
 
 /// A line of JSON without hash and id.
-fn record(key: &str, response: &str, observed: &str) -> String {
+pub(crate) fn record(key: &str, response: &str, observed: &str) -> String {
     format!(
         r#"{{"exchange_id": "id-{key}-{observed}", "exchange_type": "http", "source_system": "wiki", "entity_type": "page", "natural_key": "{key}", "response": {response}, "observed_at_utc": "{observed}"}}"#
     ) + "\n"
 }
 
-fn import(sandbox: &Sandbox, text: &str, more: &[&str]) -> Ran {
+pub(crate) fn import(sandbox: &Sandbox, text: &str, more: &[&str]) -> Ran {
     fs::write(sandbox.path("in.ndjson"), text).unwrap();
     let file = sandbox.path("in.ndjson");
     let mut arguments = vec!["records", "import", file.to_str().unwrap(), "--dataset", "pages", "--json"];
@@ -27,12 +27,12 @@ fn import(sandbox: &Sandbox, text: &str, more: &[&str]) -> Ran {
     sandbox.larder(arguments)
 }
 
-fn json(ran: &Ran) -> Value {
+pub(crate) fn json(ran: &Ran) -> Value {
     serde_json::from_slice(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&ran.stdout)))
 }
 
 /// The counts of a report, in their order: inserted, updated, skipped, conflicts, redacted, invalid.
-fn counts(ran: &Ran) -> [u64; 6] {
+pub(crate) fn counts(ran: &Ran) -> [u64; 6] {
     let report = json(ran);
     let members: Vec<_> = report.as_object().unwrap().keys().map(String::as_str).collect();
     let mut wanted = ["inserted", "updated", "skipped", "conflicts", "redacted", "invalid", "duration"];
@@ -48,7 +48,7 @@ fn count(sandbox: &Sandbox) -> [u64; 3] {
     ["records", "keys", "sightings"].map(|name| counts[name].as_u64().unwrap())
 }
 
-fn get(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+pub(crate) fn get(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     json(&sandbox.larder(["records", "get"].iter().chain(arguments)).ended(0))
 }
 

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::model::{DatasetName, Kind, Role};
 use crate::ops::records::{
-    Files, ImportOptions, RawRecord, RecordsError, Report, Source, Stream, import_records, pack_lines, rehearse_records,
+    Files, ImportOptions, RawRecord, RecordsError, Report, Source, Stream, holds_dataset, import_records, pack_lines,
+    rehearse_records,
 };
 use crate::records::tape::Limits;
 use crate::records::{ConflictStrategy, DatasetManifest};
@@ -200,6 +201,55 @@ fn is_archive(path: &Path, file: &mut File) -> io::Result<bool> {
     let is_text = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~') || *b >= 0xc2;
     let zip = start.starts_with(b"PK") || start.starts_with(b"age-") || start.starts_with(b"BZh");
     Ok(zip || !start[..got].iter().all(is_text) && !start.starts_with(b"\xef\xbb\xbf"))
+}
+
+/// Members of an archive that are looked at to tell what it is.
+const LOOKED_AT: usize = 64;
+
+/// True of a pack of records: a folder, or an archive by its name a zip or zip.enc, among whose first members is the manifest of a dataset.
+pub(in crate::cli) fn is_pack(path: &Path, password: &PasswordArgs, global: &Global) -> Result<bool, CliError> {
+    if path.is_dir() {
+        let manifest = std::fs::read(path.join("manifest.json"));
+        let is_one = manifest.is_ok_and(|bytes| DatasetManifest::parse(&bytes).is_ok());
+        return Ok(is_one && path.join("records").is_dir());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_zip =
+        name.rsplit_once('.').is_some_and(|(front, end)| end == "zip" || end == "enc" && front.ends_with("zip"));
+    if !is_zip || !path.is_file() {
+        return Ok(false);
+    }
+    let limits = crate::archives::Limits::default();
+    let bar = Bar::start(&Output::new(false, true), "import");
+    let archive = pack_input::open(path, &password.keys(global), &limits, &bar)?;
+    // Whatever is wrong with it is told by the import.
+    Ok(holds_dataset(archive.opened, &limits, LOOKED_AT))
+}
+
+/// Imports a pack of records that was given to `larder import`.
+pub(in crate::cli) fn import_pack(
+    from: PathBuf,
+    dataset: Option<DatasetName>,
+    dry_run: bool,
+    password: PasswordArgs,
+    reason: Option<String>,
+    global: &Global,
+    out: &Output,
+) -> Result<Outcome, CliError> {
+    let args = ImportArgs {
+        from,
+        dataset,
+        dry_run,
+        conflict: None,
+        strict: false,
+        redact: false,
+        no_redact: false,
+        max_depth: Limits::default().depth,
+        password,
+        reason,
+        no_wait: false,
+    };
+    run(&args, global, out)
 }
 
 /// A source whose first text was looked at.

@@ -123,3 +123,5 @@ fn dataset(store: &Store, name: &SnapshotName, shown: &str) -> Result<Dataset, C
     let found = Dataset::of(&context::pages(store), &manifest)?;
     Ok(found.ok_or_else(|| RecordsError::NotRecords(shown.to_owned()))?)
 }
+
+pub(super) use import::{import_pack, is_pack};

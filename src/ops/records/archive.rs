@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::archives::{ArchiveError, Content, Cursor, Limits, Member, MemberKind, Opened, Part, Sorter, Spill, read};
 use crate::model::{Failure, Kind};
+use crate::records::DatasetManifest;
 
 use super::dataset::{MANIFEST, RECORDS};
 use super::error::RecordsError;
@@ -85,6 +86,21 @@ pub fn pack_lines(opened: Opened, limits: &Limits, tmp: &Path) -> Result<(PackLi
         spill.push(&[&len[..], &key, &line].concat()).map_err(RecordsError::temporary)?;
     }
     Ok((PackLines { lines: spill, cursor: Cursor::default(), file: "".into() }, manifest))
+}
+
+/// True if the manifest of a dataset is among the first members of an archive. What is wrong with the archive is not told.
+#[must_use]
+pub fn holds_dataset(opened: Opened, limits: &Limits, members: usize) -> bool {
+    let (mut seen, mut found) = (0, false);
+    let _stopped = read::<PackError>(opened, limits, &mut |member, content| {
+        seen += 1;
+        if let Some(What::Manifest) = what(&member) {
+            found = DatasetManifest::parse(&whole(content)?).is_ok();
+        }
+        // To end here is to end with an error.
+        if found || seen >= members { Err(PackError::NoPack) } else { Ok(()) }
+    });
+    found
 }
 
 enum What {

@@ -19,7 +19,7 @@ mod source;
 mod stage;
 mod walk;
 
-pub use archive::{PackError, PackLines, pack_lines};
+pub use archive::{PackError, PackLines, holds_dataset, pack_lines};
 pub use changes::{Changed, JsonChange, RecordDiff, text_of};
 pub use dataset::{Dataset, Key, checked};
 pub use error::RecordsError;

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use super::dataset::{Dataset, checked, line_ranges, places_of, sort};
 use super::error::RecordsError;
 use super::key::KeyPath;
-use super::sighting::{Observation, observation, sighting_line, stated_hash};
+use super::sighting::{Observation, observation, observed};
 use super::stage::{Instant, SORT_MEMORY, Stage, instant_of};
 
 /// Conflicts that are told one by one.
@@ -216,9 +216,8 @@ impl Planner<'_> {
             let lines = dataset.lines_at(place)?;
             let mut there = std::collections::HashMap::new();
             for range in line_ranges(&lines) {
-                let Some(sighting) = sighting_line(&lines[range]) else { continue };
-                if let Some(hash) = stated_hash(&sighting).and_then(|text| text.parse::<RecordHash>().ok()) {
-                    there.insert(*hash.as_bytes(), observation(&sighting));
+                if let Some((hash, observation)) = observed(&lines[range]) {
+                    there.insert(hash, observation);
                 }
             }
             for (key, seen) in &pairs {

@@ -1,6 +1,7 @@
 //! Sightings: what is kept of a further observation of a content that is known.
 
 use crate::codec::{digest, line_members};
+use crate::records::RecordHash;
 
 /// A line of `sightings.ndjson`, without its end: the hash of the content, and of the envelope what tells one observation from another. Nothing
 /// if the record's line is not as lines are written.
@@ -25,6 +26,17 @@ pub(super) fn sighting_line(record: &[u8]) -> Option<Vec<u8>> {
     }
     Some(line)
 }
+
+/// The hash that a line of a record names, and what tells its observation from others.
+pub(super) fn observed(record: &[u8]) -> Option<([u8; 32], Observation)> {
+    let sighting = sighting_line(record)?;
+    // It begins with the hash.
+    let hash = std::str::from_utf8(sighting.get(HASH_AT..HASH_AT + 64)?).ok()?.parse::<RecordHash>().ok()?;
+    Some((*hash.as_bytes(), observation(&sighting)))
+}
+
+/// Where the hash is in a line of sightings.
+const HASH_AT: usize = "{\"content_sha256\": \"".len();
 
 /// What tells the observations of one content apart: half of a digest of that line.
 pub(super) type Observation = [u8; 16];

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{Body, Entry};
-use crate::tree::{Flow, Node, Pages, Visit, in_order};
+use crate::model::Body;
+use crate::tree::{Flow, Node, Visit, in_order};
 
 use super::RestoreError;
 use super::existing::digest_of;
@@ -14,15 +14,13 @@ use super::select::{Choice, Chooser};
 /// Compares every file's content with its digest, from the disk as far as the system allows, and every symlink's target. What was
 /// told not to be restored is left out.
 pub(super) fn read_back(
-    pages: &Pages,
-    starts: Vec<(Box<[u8]>, Entry)>,
+    mut flow: Flow,
     base: &Arc<Folder>,
     rules: Rules,
     tally: &mut Tally,
 ) -> Result<(), RestoreError> {
     // What is written goes to the disk, so that the cached copy can be dropped and the disk's is read.
     let _ = rustix::fs::syncfs(base);
-    let mut flow = Flow::new(pages, starts);
     let not_written = std::mem::take(&mut tally.not_written);
     let mut folders = Folders::new(Some(base.clone()), rules);
     let mut chooser = Chooser::new(rules.select);

@@ -74,6 +74,8 @@ pub struct RestoreOptions {
     pub select: Select,
     /// Removes what the folders of the target have and those of the snapshot have not.
     pub delete: bool,
+    /// Restores views too: folders whose content stands elsewhere in the snapshot.
+    pub views: bool,
     /// Nothing is changed, only told.
     pub dry_run: bool,
     /// Files and folders that are never replaced, entered or removed, beside the store.
@@ -147,6 +149,9 @@ pub fn restore(
     let starts = || vec![(if start.folder().is_some() { Box::default() } else { Box::clone(&path) }, start.clone())];
     let mut tally = Tally::new(progress, changes);
     let mut flow = Flow::new(pages, starts());
+    if options.views {
+        flow = flow.with_views();
+    }
     let rules =
         Rules { overwrite: options.overwrite, dry: options.dry_run, select: &options.select, guarded: &guarded };
     let mut planner = Planner {
@@ -171,7 +176,9 @@ pub fn restore(
     )?;
     tally.remarks(&context.carrier);
     if let (true, Some(base)) = (options.verify && !options.dry_run, &context.base) {
-        check::read_back(pages, starts(), base, rules, &mut tally)?;
+        let flow = Flow::new(pages, starts());
+        let flow = if options.views { flow.with_views() } else { flow };
+        check::read_back(flow, base, rules, &mut tally)?;
     }
     Ok(tally.restored)
 }

@@ -34,7 +34,25 @@ in_trouble! {
     sealing_anew_in_trouble_loses_nothing_and_can_be_run_again: "key reseal", reseal(), 8;
     a_repair_in_trouble_leaves_the_store_no_worse_and_can_be_run_again: "repair --apply", repair(), 14;
     an_import_in_trouble_takes_in_all_or_nothing: "import", import(), 14;
+    an_import_of_records_in_trouble_takes_in_all_or_nothing: "records import", records_import(), 24;
     a_heal_in_trouble_leaves_the_store_no_worse_and_can_be_run_again: "heal", heal(), 14;
+}
+
+/// Into a dataset that has records: one that changes, one that was seen again, one that is new.
+fn records_import() -> Attempt {
+    let stage = Stage::second_snapshot();
+    let record = |key: u32, response: u32, day: u32| {
+        format!(
+            "{{\"exchange_id\": \"{key}-{day}\", \"exchange_type\": \"http\", \"source_system\": \"s\", \"entity_type\": \"e\", \
+             \"natural_key\": \"k{key}\", \"response\": {response}, \"observed_at_utc\": \"2024-01-{day:02}T00:00:00+00:00\"}}\n"
+        )
+    };
+    let (first, second) = (stage.sandbox.path("first.ndjson"), stage.sandbox.path("second.ndjson"));
+    fs::write(&first, (0..300).map(|key| record(key, key, 1)).collect::<String>()).unwrap();
+    fs::write(&second, [record(1, 1000, 2), record(2, 2, 2), record(300, 300, 2)].concat()).unwrap();
+    stage.sandbox.larder(["records", "import", first.to_str().unwrap(), "-d", "r"]).done();
+    let words = ["records", "import", second.to_str().unwrap(), "-d", "r"];
+    Attempt::new(stage, &words, printed(&["records", "log", "k1", "--json"]), (0, "")).that_changes()
 }
 
 fn printed(words: &[&str]) -> Seen {
