@@ -299,7 +299,7 @@ mod tests {
             (&[("a", folder()), ("b", hard("a"))], "b: it is a further name of a, which is a folder"),
             (&[("", link("/"))], "the root: the archive's root is a symlink there"),
         ] {
-            assert_eq!(last(members, Limits::default()).as_deref(), Some(why));
+            assert_eq!(last(members, &Limits::default()).as_deref(), Some(why));
         }
     }
 

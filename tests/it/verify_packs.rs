@@ -186,7 +186,8 @@ fn what_a_pack_declares_is_no_bomb() {
         let pack = sandbox.path(name);
         sandbox.larder(["export", "d", "-o", text(&pack), "--accept-loss"]).done();
         let told = storeless(&sandbox, &["verify", text(&pack), "--json"]).json();
-        assert_eq!((&told["damaged"], &told["bytes"].as_u64()), (&false.into(), &Some(300 << 20)), "{name}");
+        assert_eq!(told["damaged"], false, "{name}");
+        assert!(told["bytes"].as_u64() > Some(300 << 20), "{name}: {told}");
         let out = sandbox.path("out");
         storeless(&sandbox, &["unpack", text(&pack), text(&out)]).done();
         assert_eq!(fs::metadata(out.join("zeros")).unwrap().len(), 100 << 20);
