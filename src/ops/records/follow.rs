@@ -91,7 +91,9 @@ fn files(dataset: &Dataset) -> Result<Vec<(u64, i32)>, StoreError> {
         let name = String::from_utf8_lossy(found.entry.name.as_bytes()).into_owned();
         if found.entry.folder().is_some() {
             day = date(&name).map(days_of);
-        } else if let (Some(day), Some(number)) = (day, name.strip_prefix("chunk-").and_then(|n| n.strip_suffix(".ndjson"))) {
+        } else if let (Some(day), Some(number)) =
+            (day, name.strip_prefix("chunk-").and_then(|n| n.strip_suffix(".ndjson")))
+        {
             files.extend(number.parse().ok().map(|number| (number, day)));
         }
     }
