@@ -4,20 +4,22 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use crate::codec::digest;
 use crate::model::Digest;
 use crate::store::{Item, StoreError};
-use crate::tree::{ContentPiece, ContentPieces, Step, content_pieces};
+use crate::tree::{ContentPiece, Step, content_pieces};
 
 use super::dataset::{Dataset, RECORDS, days_of, file_path, line_ranges};
 
-/// Where in a dataset's lines a source is.
+/// Groups that are decoded ahead.
+const AHEAD: usize = 8;
+
+/// Where in a dataset's lines a source is. A thread of its own decodes ahead; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Follower {
-    dataset: Dataset,
-    /// The files of records in the order in which they were written: number and day.
-    files: std::vec::IntoIter<(u64, i32)>,
-    file: Option<ContentPieces>,
+    groups: Receiver<Here>,
     here: Option<Here>,
 }
 
@@ -35,31 +37,22 @@ struct Here {
 impl Follower {
     /// At the first line. What cannot be read here is passed over: who needs it meets it again, and is told.
     pub(super) fn new(dataset: &Dataset) -> Self {
-        let files = files(dataset).unwrap_or_default().into_iter();
-        Self { dataset: dataset.clone(), files, file: None, here: None }
-    }
-
-    fn next_group(&mut self) -> Result<Option<Here>, StoreError> {
-        loop {
-            if let Some(pieces) = &mut self.file {
-                if let Some(ContentPiece::Data { chunk, .. }) = pieces.next()? {
-                    let lines = self.dataset.pages().store().chunk(&chunk.id)?;
-                    let ranges = line_ranges(&lines);
-                    return Ok(Some(Here { lines, ranges, at: 0, places: None }));
-                }
-                self.file = None;
+        let (to_follow, groups) = bounded(AHEAD);
+        let dataset = dataset.clone();
+        let decoding = std::thread::Builder::new().name("follow".to_owned());
+        // Without the thread nothing is known here, and everything is read.
+        let _started = decoding.spawn(move || {
+            if let Err(e) = decode(&dataset, &to_follow) {
+                log::debug!("the records of the dataset cannot be followed: {e}");
             }
-            let Some((number, day)) = self.files.next() else { return Ok(None) };
-            let found = self.dataset.pages().resolve(self.dataset.root(), &file_path(number, day))?;
-            let file = found.as_ref().and_then(|found| found.entry.file());
-            self.file = file.map(|file| content_pieces(self.dataset.pages(), file)).transpose()?;
-        }
+        });
+        Self { groups, here: None }
     }
 
     /// True if a text is a line that the dataset has, near where the source is.
     pub(super) fn knows(&mut self, text: &[u8]) -> bool {
         if self.here.as_ref().is_none_or(|here| here.at >= here.ranges.len()) {
-            self.here = self.next_group().ok().flatten();
+            self.here = self.groups.recv().ok();
         }
         let Some(here) = &mut self.here else { return false };
         if here.ranges.get(here.at).is_some_and(|range| &here.lines[range.clone()] == text) {
@@ -78,6 +71,24 @@ impl Follower {
             None => false,
         }
     }
+}
+
+/// Gives the groups of all files, in the order in which they were written.
+fn decode(dataset: &Dataset, to_follow: &Sender<Here>) -> Result<(), StoreError> {
+    let pages = dataset.pages();
+    for (number, day) in files(dataset)? {
+        let Some(found) = pages.resolve(dataset.root(), &file_path(number, day))? else { continue };
+        let Some(file) = found.entry.file() else { continue };
+        let mut pieces = content_pieces(pages, file)?;
+        while let Some(ContentPiece::Data { chunk, .. }) = pieces.next()? {
+            let lines = pages.store().chunk(&chunk.id)?;
+            let ranges = line_ranges(&lines);
+            if to_follow.send(Here { lines, ranges, at: 0, places: None }).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Number and day of each file of records, in the order of the numbers.
