@@ -299,6 +299,34 @@ fn many_records_and_one_more() {
     assert_eq!(counts(&import(&sandbox, &changed, &[]).ended(0)), [0, 0, 5000, 0, 0, 0]);
 }
 
+/// Lines as they are stored are passed over where they stand, whatever comes between, and are counted as if they had been read.
+#[test]
+fn what_was_exported_is_known_in_any_order() {
+    let sandbox = Sandbox::with_open_store();
+    let text = |n: u32| format!("{{\"n\": {n}, \"text\": \"{}\"}}", "word ".repeat(n as usize % 50));
+    let day = |n: u32| format!("2024-0{}-0{}T00:00:00+00:00", 1 + n % 7, 1 + n % 9);
+    let many: String = (0..4000).map(|n| record(&format!("k{n}"), &text(n), &day(n))).collect();
+    import(&sandbox, &many, &[]).done();
+    let out = sandbox.larder(["records", "export", "pages", "-o", "-"]).ended(0).stdout;
+    let stored = String::from_utf8(out).unwrap();
+    let new = |n: u32| record(&format!("n{n}"), "1", "2024-01-01T00:00:00Z");
+    let mut lines: Vec<String> = stored.split_inclusive('\n').map(str::to_owned).collect();
+    lines.sort_by_key(|line| {
+        line.split("\"natural_key\": \"k").nth(1).and_then(|k| k.split('"').next()?.parse::<u32>().ok())
+    });
+    assert_eq!(lines.len(), 4000);
+    assert_eq!(counts(&import(&sandbox, &lines.concat(), &["-n"]).ended(0)), [0, 0, 4000, 0, 0, 0], "in order");
+    lines.drain(100..900);
+    lines.insert(2000, new(1));
+    lines.insert(7, "rubbish\n".to_owned());
+    lines.swap(20, 3000);
+    lines.push(new(2));
+    assert_eq!(counts(&import(&sandbox, &lines.concat(), &["-n"]).ended(3)), [2, 0, 3200, 0, 0, 1]);
+    lines.reverse();
+    assert_eq!(counts(&import(&sandbox, &lines.concat(), &[]).ended(3)), [2, 0, 3200, 0, 0, 1], "backwards");
+    assert_eq!(count(&sandbox), [4002, 4002, 0]);
+}
+
 /// The format page alone tells how to read a dataset: index, parts of chunks, blocks of lines.
 #[test]
 fn the_reader_made_from_the_format_page_reads_records() {

@@ -230,7 +230,8 @@ impl<'a> Job<'a> {
         let redacts = options.redact.unwrap_or(manifest.redaction_policy.enabled);
         let redactor = redacts.then(|| Redactor::new(&manifest.redaction_policy, ids.redaction())).transpose()?;
         let redact = redactor.as_ref();
-        let reading = Reading { ids, limits: options.limits, redact, today: self.today(), tmp, progress };
+        let dataset = self.dataset.as_ref();
+        let reading = Reading { ids, limits: options.limits, redact, dataset, today: self.today(), tmp, progress };
         let stage = reading.stage(source)?;
         if options.strict && stage.invalid > 0 {
             let bad = stage.bad.iter().take(20).map(|bad| {

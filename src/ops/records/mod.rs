@@ -8,6 +8,7 @@ mod archive;
 mod changes;
 mod dataset;
 mod error;
+mod follow;
 mod groups;
 mod import;
 mod key;

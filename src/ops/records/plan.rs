@@ -155,7 +155,7 @@ impl Planner<'_> {
         self.keys(&mut plan, &mut keys.read().map_err(RecordsError::temporary)?)?;
         let new = plan.flags.iter().filter(|f| *f & flag::NEW != 0).count() as u64;
         plan.inserted = new - plan.conflicts;
-        plan.skipped = stage.count - new;
+        plan.skipped = stage.known + stage.count - new;
         plan.sightings = plan.flags.iter().filter(|f| *f & flag::SIGHTING != 0).count() as u64;
         Ok(plan)
     }

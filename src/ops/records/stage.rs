@@ -13,8 +13,9 @@ use crate::model::Progress;
 use crate::records::tape::Limits;
 use crate::records::{Record, RecordHash, RecordParser, Redactor};
 
-use super::dataset::{days_of, sort};
+use super::dataset::{Dataset, days_of, sort};
 use super::error::RecordsError;
+use super::follow::Follower;
 use super::key::KeyPath;
 use super::sighting::{Observation, observation, sighting_line};
 use super::source::{RawRecord, Source};
@@ -59,6 +60,8 @@ pub(super) struct Reading<'a> {
     pub(super) ids: &'a IdKeys,
     pub(super) limits: Limits,
     pub(super) redact: Option<&'a Redactor>,
+    /// What is known already, if there is a dataset.
+    pub(super) dataset: Option<&'a Dataset>,
     /// The day of a record that does not say when it was observed.
     pub(super) today: i32,
     pub(super) tmp: &'a Path,
@@ -75,6 +78,8 @@ pub(super) struct Stage {
     /// By path of the key and number; with the time and the hash.
     pub(super) keys: Sorter,
     pub(super) count: u64,
+    /// Lines that the dataset has, byte for byte, and that are not staged.
+    pub(super) known: u64,
     pub(super) redacted: u64,
     pub(super) redactions: Vec<RedactedPlace>,
     pub(super) invalid: u64,
@@ -140,8 +145,9 @@ impl Reading<'_> {
             let kept: Result<Stage, RecordsError> =
                 keeping.join().map_err(|_| RecordsError::Died("keeping records"))?;
             // If keeping failed that is the cause; the reading found only that nobody listens.
-            let kept = kept?;
-            read.map(|()| kept)
+            let mut kept = kept?;
+            kept.known = read?;
+            Ok(kept)
         })
     }
 
@@ -149,8 +155,10 @@ impl Reading<'_> {
         &self,
         source: &mut dyn Source,
         batches: &crossbeam_channel::Sender<Vec<Outcome>>,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<u64, RecordsError> {
         let mut ended = false;
+        let mut follower = self.dataset.map(Follower::new);
+        let mut known = 0;
         while !ended {
             if self.progress.cancelled() {
                 return Err(RecordsError::Interrupted);
@@ -161,8 +169,13 @@ impl Reading<'_> {
                     ended = true;
                     break;
                 };
-                bytes += raw.text.as_ref().map_or(0, Vec::len);
-                batch.push(raw);
+                let text = raw.text.as_deref().unwrap_or_default();
+                bytes += text.len();
+                if follower.as_mut().is_some_and(|follower| follower.knows(text.trim_ascii())) {
+                    known += 1;
+                } else {
+                    batch.push(raw);
+                }
             }
             self.progress.advance(batch.len() as u64, bytes as u64);
             let outcomes = batch
@@ -174,7 +187,7 @@ impl Reading<'_> {
                 return Err(RecordsError::Died("keeping records"));
             }
         }
-        Ok(())
+        Ok(known)
     }
 
     fn read(&self, parser: &mut RecordParser, raw: RawRecord) -> Outcome {
@@ -254,6 +267,7 @@ impl Stage {
             contents: Sorter::with_memory(tmp, SORT_MEMORY),
             keys: Sorter::with_memory(tmp, SORT_MEMORY),
             count: 0,
+            known: 0,
             redacted: 0,
             redactions: Vec::new(),
             invalid: 0,
