@@ -194,7 +194,7 @@ fn what_a_pack_declares_is_no_bomb() {
         fs::remove_dir_all(&out).unwrap();
         sandbox.larder(["import", text(&pack)]).done();
         // The same from somebody who has declared nothing.
-        let bare = sandbox.path(&format!("bare-{name}"));
+        let bare = sandbox.path(format!("bare-{name}"));
         sandbox.larder(["export", "d", "--bare", "-o", text(&bare), "--accept-loss"]).done();
         let told = storeless(&sandbox, &["verify", text(&bare)]).ended(13);
         let told = String::from_utf8_lossy(&told.stdout).into_owned() + &told.stderr;
