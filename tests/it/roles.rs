@@ -149,7 +149,7 @@ enum May {
     Owner,
 }
 
-/// Every command, with what takes it to another role, and who may run it. `TREE`, `DEST`, `MNT`, `COPY`, `PACK`, `AGE1` and `ID` are filled in.
+/// Every command, with what takes it to another role, and who may run it. `TREE`, `DEST`, `MNT`, `COPY`, `PACK`, `LINE`, `AGE1` and `ID` are filled in.
 const COMMANDS: &[(May, &str)] = &[
     (May::All, "init DEST/new --unencrypted"),
     (May::All, "snapshot TREE -d d"),
@@ -177,6 +177,12 @@ const COMMANDS: &[(May, &str)] = &[
     (May::All, "import PACK -d d -n"),
     (May::All, "unpack PACK DEST/unpacked"),
     (May::All, "verify PACK"),
+    (May::All, "records canon LINE"),
+    (May::Owner, "records init r --source s --entity e"),
+    (May::Owner, "records import LINE --dataset d"),
+    (May::Owner, "records find d"),
+    (May::Owner, "records diff d~1 d"),
+    (May::Owner, "records export d -o DEST/out.ndjson"),
     (May::Catalog, "mount -b MNT"),
     (May::Catalog, "mount -b --snapshot d MNT"),
     (May::Catalog, "hold ID --reason x"),
@@ -238,6 +244,8 @@ fn every_command_does_what_its_role_may_and_nothing_else() {
     copy_tree(&store, &copy);
     let pack = sandbox.path("pack.tar");
     sandbox.larder(["export", "d", "-o", pack.to_str().unwrap()]).done();
+    let line = sandbox.path("line.json");
+    fs::write(&line, "{}\n").unwrap();
     let mut wrong = Vec::new();
     for (role, client) in clients {
         for (may, words) in COMMANDS {
@@ -249,6 +257,7 @@ fn every_command_does_what_its_role_may_and_nothing_else() {
                     .replace("MNT", mnt.to_str().unwrap())
                     .replace("COPY", copy.to_str().unwrap())
                     .replace("PACK", pack.to_str().unwrap())
+                    .replace("LINE", line.to_str().unwrap())
                     .replace("AGE1", &recipient_of(&client))
                     .replace("ID", &ids[0])
             });
