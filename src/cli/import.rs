@@ -125,13 +125,14 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     if args.pack == Path::new("-") && args.evidence.takes_stdin() {
         return Err(CliError::new(Kind::Usage, "standard input is imported: it cannot be --metrics or --payload too"));
     }
-    if matches!(args.layout, LayoutArg::Auto) && records::is_pack(&args.pack, &args.password, global)? {
+    let keys = args.password.keys(global);
+    if matches!(args.layout, LayoutArg::Auto) && records::is_pack(&args.pack, &keys)? {
         return records::import_pack(args.pack, args.dataset, args.dry_run, args.password, args.reason, global, out);
     }
     let store = context::open_for(Role::Writer, "importing", global)?;
     let bar = Bar::start(out, "import");
     let limits = args.limits.taking();
-    let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
+    let archive = open(&args.pack, &keys, &limits, &bar)?;
     let (dry_run, pack) = (args.dry_run, args.pack.clone());
     let options = options(args, limits)?;
     if dry_run {

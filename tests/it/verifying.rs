@@ -193,7 +193,7 @@ fn parts_add_up_to_the_whole_those_that_waited_longest_first() {
     }
     assert_eq!(left, 0);
     // What came since waits.
-    fs::write(sandbox.path("source/late"), noise(999, 50_000)).unwrap();
+    fs::write(sandbox.path("source/late"), noise(999, 5_000_000)).unwrap();
     sandbox.snapshot(&sandbox.path("source"), "source").done();
     let text = sandbox.larder(["verify", "--read-data=1%"]).ended(0).stdout;
     let text = String::from_utf8(text).unwrap();

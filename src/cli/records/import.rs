@@ -21,7 +21,7 @@ use super::super::context;
 use super::super::error::CliError;
 use super::super::output::{Output, counted, short_id};
 use super::super::pack_input;
-use super::super::pack_keys::PasswordArgs;
+use super::super::pack_keys::{PackKeys, PasswordArgs};
 use super::super::progress::Bar;
 use super::super::store_args::who;
 use super::super::stream::StandardInput;
@@ -207,7 +207,7 @@ fn is_archive(path: &Path, file: &mut File) -> io::Result<bool> {
 const LOOKED_AT: usize = 64;
 
 /// True of a pack of records: a folder, or an archive by its name a zip or zip.enc, among whose first members is the manifest of a dataset.
-pub(in crate::cli) fn is_pack(path: &Path, password: &PasswordArgs, global: &Global) -> Result<bool, CliError> {
+pub(in crate::cli) fn is_pack(path: &Path, keys: &PackKeys) -> Result<bool, CliError> {
     if path.is_dir() {
         let manifest = std::fs::read(path.join("manifest.json"));
         let is_one = manifest.is_ok_and(|bytes| DatasetManifest::parse(&bytes).is_ok());
@@ -221,7 +221,7 @@ pub(in crate::cli) fn is_pack(path: &Path, password: &PasswordArgs, global: &Glo
     }
     let limits = crate::archives::Limits::default();
     let bar = Bar::start(&Output::new(false, true), "import");
-    let archive = pack_input::open(path, &password.keys(global), &limits, &bar)?;
+    let archive = pack_input::open(path, keys, &limits, &bar)?;
     // Whatever is wrong with it is told by the import.
     Ok(holds_dataset(archive.opened, &limits, LOOKED_AT))
 }
