@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::archives::{ArchiveError, Content, Limits, Member, Opened, printable};
+use crate::archives::{ArchiveError, Content, Limits, Member, Opened};
 use crate::model::{DatasetName, Evidence, Failure, Kind, Notice, Progress, Reference, SnapshotKind, Timestamp};
 use crate::ops::capture::{About, CaptureError, CaptureOptions, Captured, Clock, Intake, intake};
 use crate::store::Store;
@@ -55,8 +55,7 @@ pub struct Original {
 
 impl From<&Head> for Original {
     fn from(head: &Head) -> Self {
-        let paths = head.paths.as_ref().map(|paths| paths.iter().map(|path| printable(path.bytes())).collect());
-        Self { snapshot: head.snapshot.clone(), paths }
+        Self { snapshot: head.snapshot.clone(), paths: head.printable_paths() }
     }
 }
 

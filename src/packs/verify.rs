@@ -172,7 +172,7 @@ impl Visitor<VerifyError> for Checker<'_> {
             name: head.name.clone(),
             id: snapshot.id.clone(),
             dataset: snapshot.dataset.clone(),
-            paths: head.paths.as_ref().map(|paths| paths.iter().map(|path| printable(path.bytes())).collect()),
+            paths: head.printable_paths(),
             items: 0,
             is_whole: false,
         };

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::archives::printable;
 use crate::model::{Failure, Kind};
 
 use super::{Item, LossInfo, SCHEMA_VERSION, SnapshotInfo, Text, Totals};
@@ -20,6 +21,14 @@ pub struct Head {
     pub snapshot: SnapshotInfo,
     /// Of a pack of parts: their paths.
     pub paths: Option<Vec<Text>>,
+}
+
+impl Head {
+    /// Of a pack of parts: their paths, made printable.
+    #[must_use]
+    pub fn printable_paths(&self) -> Option<Vec<String>> {
+        self.paths.as_ref().map(|paths| paths.iter().map(|path| printable(path.bytes())).collect())
+    }
 }
 
 /// What stands behind it.
