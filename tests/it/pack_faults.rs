@@ -1,8 +1,14 @@
 //! Archives with several things wrong: each is named by `verify`, of its sort; whoever takes archives tells the first and takes nothing.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use larder::archives::{Limits, Opened};
+use larder::model::Quiet;
+use larder::packs::layouts::Wanted;
+use larder::packs::verify::check;
 
 use crate::by_hand::{names, python, storeless, tar, text};
 use crate::sandbox::{Ran, Sandbox, noise};
@@ -78,6 +84,11 @@ fn every_damaged_member_of_a_pack_is_named() {
         (
             "i = info('/b').header_offset; data[i + 8] ^= 1; i = info('/d').header_offset; data[i + 31] ^= 1",
             &["/content/b", "/content/folder/d"],
+        ),
+        // What only `unzip` would give.
+        (
+            "d = data.index(b'/content/b', z.start_dir); d = data.rindex(b'PK\\x01\\x02', 0, d); data[d + 40] ^= 1",
+            &["/content/b"],
         ),
         // Without a manifest nothing can be held against it, but for the sums of the zip.
         ("hurt('manifest.json'); hurt('/c')", &["/manifest.json", "/content/folder/c"]),
@@ -244,4 +255,23 @@ fn several_packs_in_one_call() {
     assert_eq!(packs, [refused, cut, none, good]);
     assert_eq!((&lines[1]["damaged"], &lines[2]["error"]["kind"]), (&true.into(), &"not_found".into()));
     storeless(&sandbox, &["verify", "-", "-"]).refused(2, "standard input");
+}
+
+/// What the library finds wrong with the bytes of a tar.
+fn faults(bytes: Vec<u8>) -> u64 {
+    let opened = Opened::Tar(Box::new(Cursor::new(bytes)));
+    let checked = check(opened, &Limits::default(), Wanted::Any, Path::new("/nonexistent"), &Quiet);
+    checked.map_or(1, |checked| checked.count)
+}
+
+#[test]
+fn no_changed_byte_of_a_tar_is_passed_over() {
+    let whole = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/pack/seed-tar")).unwrap();
+    assert_eq!(faults(whole.clone()), 0);
+    for at in (0..whole.len()).step_by(3) {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        // Digits of a header's own sum can be written in several ways.
+        assert!(faults(changed) > 0 || (148..156).contains(&(at % 512)), "changed at {at}");
+    }
 }

@@ -12,7 +12,7 @@ use super::block::{
 };
 use super::pax::{self, BAD_MAP, put_xattr};
 use super::sparse::{Map, STRETCHES_MAX, Stretches, from_list};
-use super::{Front, Members, padding};
+use super::{FILLED, Front, Members, padding};
 use crate::model::Timestamp;
 
 /// Bytes of a symlink's target, as Linux has it.
@@ -150,6 +150,9 @@ impl<R: Read> Members<R> {
                 return Err(ArchiveError::damaged(format!("it ends within {}", printable(&self.name))).into());
             };
             if let Some(data) = map.block(&block)? {
+                if map.is_strange {
+                    self.remarks.add(FILLED);
+                }
                 return Ok(data);
             }
         }

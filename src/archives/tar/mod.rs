@@ -27,6 +27,8 @@ pub(super) use block::is_header;
 
 /// Bytes of an extended header or a long name.
 const FRONT_MAX: u64 = 64 << 20;
+/// What has no meaning, and is not as all write it.
+const FILLED: &str = "something else than zeros fills the last block of a member";
 /// Bytes read at a time.
 const READ_BYTES: u64 = 1 << 20;
 
@@ -201,13 +203,25 @@ impl<R: Read> Members<R> {
         if body.len() as u64 != size {
             return Err(ArchiveError::damaged(format!("it ends within an extended header behind {}", self.last())));
         }
-        self.pass(padding(size))?;
+        self.pass_padding(padding(size))?;
         Ok(body)
     }
 
     fn pass_body(&mut self, size: u64) -> Result<(), ArchiveError> {
         self.pass(size)?;
-        self.pass(padding(size))
+        self.pass_padding(padding(size))
+    }
+
+    /// Reads over what fills a last block.
+    fn pass_padding(&mut self, len: u64) -> Result<(), ArchiveError> {
+        let mut filling = Vec::new();
+        if (&mut self.from).take(len).read_to_end(&mut filling)? as u64 != len {
+            return Err(ArchiveError::damaged(format!("it ends within {}", self.last())));
+        }
+        if filling.iter().any(|b| *b != 0) {
+            self.remarks.add(FILLED);
+        }
+        Ok(())
     }
 
     /// Reads over bytes that must be there.
@@ -223,7 +237,7 @@ impl<R: Read> Members<R> {
         let left = std::mem::take(&mut self.left);
         self.pass(left)?;
         let padding = std::mem::take(&mut self.padding);
-        self.pass(padding)?;
+        self.pass_padding(padding)?;
         (self.stretches, self.data) = (Stretches::whole(0), 0);
         Ok(())
     }

@@ -88,12 +88,14 @@ pub(super) struct Map {
     count: Option<usize>,
     offset: Option<u64>,
     data: Vec<(u64, u64)>,
+    /// Something else than zeros stands behind its end, in its last block.
+    pub(super) is_strange: bool,
 }
 
 impl Map {
     /// Takes the next block; gives the map with the last.
     pub(super) fn block(&mut self, block: &[u8]) -> Result<Option<Vec<(u64, u64)>>, &'static str> {
-        for byte in block {
+        for (at, byte) in block.iter().enumerate() {
             if *byte != b'\n' {
                 if self.digits.len() > 20 {
                     return Err(BAD_MAP);
@@ -115,6 +117,7 @@ impl Map {
                 }
             }
             if self.count == Some(self.data.len()) {
+                self.is_strange = block[at + 1..].iter().any(|b| *b != 0);
                 return Ok(Some(std::mem::take(&mut self.data)));
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::archives::{Member, MemberKind};
 use crate::codec::digest;
-use crate::model::Digest;
+use crate::model::{Digest, Timestamp};
 use crate::packs::form::Form;
 use crate::packs::manifest::{Item, ItemKind, Text};
 
@@ -181,4 +181,14 @@ pub(super) fn drifts(item: &Understood, found: &Member) -> impl Iterator<Item = 
     ]
     .into_iter()
     .filter_map(|(differs, what)| differs.then_some(what))
+}
+
+/// The same of a zip, which has modes, and times to the second.
+pub(super) fn zip_drift(item: &Understood, found: &Member) -> Option<&'static str> {
+    let said = &item.member;
+    if said.mode != found.mode {
+        return Some("its mode");
+    }
+    let seconds = said.mtime.map(|time| time.seconds).filter(|seconds| i32::try_from(*seconds).is_ok())?;
+    (found.mtime != Some(Timestamp { seconds, nanos: 0 })).then_some("its time of change")
 }

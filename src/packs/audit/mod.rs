@@ -332,9 +332,23 @@ fn is_manifest_of(folder: &[u8], member: &Member) -> bool {
     matches!(member.kind, MemberKind::File { .. }) && inside == Some(b"/manifest.json")
 }
 
-/// True if a manifest begins as Larder's do, whatever the version.
+/// What stands in front of the inventory in every manifest of Larder's.
+const MARKS: [&str; 7] = [
+    "\"schema_version\":",
+    "\"form\":\"",
+    "\"name\":\"",
+    "\"snapshot\":{\"id\":\"",
+    "\"sequence\":",
+    "\"arrival\":\"",
+    "\"tree\":\"",
+];
+
+/// True if a manifest begins as Larder's do, whatever the version; or nearly so: one that is damaged makes nobody else's archive of a pack.
 fn is_ours(front: &[u8]) -> bool {
     let text = String::from_utf8_lossy(front);
+    if MARKS.iter().filter(|mark| text.contains(**mark)).count() >= MARKS.len() - 2 {
+        return true;
+    }
     let inside = text.trim_start().strip_prefix('{').map(str::trim_start);
     inside.is_some_and(|inside| inside.starts_with("\"schema_version\"") && inside.contains("\"form\""))
 }

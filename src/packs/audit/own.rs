@@ -11,7 +11,7 @@ use super::claims::{Carried, of_head, of_tail};
 use super::content::{AsReader, Checked, Nothing, Summed};
 use super::drift::Drifts;
 use super::error::AuditError;
-use super::items::{Understood, difference, drifts, understand};
+use super::items::{Understood, difference, drifts, understand, zip_drift};
 use super::order::{Firsts, Order};
 use super::path::comes_before;
 use super::sums::{UNREAD, compare_sums};
@@ -196,7 +196,7 @@ impl Own {
         if let Some(what) = difference(&item, member, &self.pack) {
             let why = format!("{what} differs from what the manifest says");
             report(visitor, AuditError::mismatch(&member.path, why))?;
-        } else if self.form != Form::Zip {
+        } else {
             self.compare_metadata(&item, member, visitor)?;
         }
         self.show(&item, member, content, visitor)?;
@@ -210,6 +210,14 @@ impl Own {
         member: &Member,
         visitor: &mut dyn Visitor<E>,
     ) -> Result<(), Stop<E>> {
+        if self.form == Form::Zip {
+            // Whoever extracts a zip gets little of it.
+            let wrong = if self.carried == Carried::Zip { zip_drift(item, member) } else { None };
+            return wrong.map_or(Ok(()), |what| {
+                let why = format!("{what} differs from what the manifest says");
+                report(visitor, AuditError::mismatch(&member.path, why))
+            });
+        }
         let mut drifts = drifts(item, member);
         if self.carried == Carried::Folder {
             drifts.for_each(|what| self.drifts.note(what, &member.path));

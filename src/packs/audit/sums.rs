@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use crate::archives::{ArchiveError, Content, Member, MemberKind, Spill, printable};
-use crate::packs::checksums::{hex, parse_line};
+use crate::packs::checksums::{hex, parse_line, put_line};
 
 use super::content::AsReader;
 use super::error::AuditError;
@@ -58,7 +58,17 @@ pub(super) fn compare_sums(
             Some((sum, _)) if sum != UNREAD && hex(sum) != digits && wrong.len() < TOLD => {
                 wrong.push(format!("the SHA-256 of {found} is not what it says"));
             }
+            // Capital digits, a sign for bytes.
+            Some(_) if wrong.len() < TOLD && !is_as_written(&line, &digits, &name) => {
+                wrong.push(format!("the line of {found} is written otherwise than in a pack"));
+            }
             Some(_) => {}
         }
     }
+}
+
+fn is_as_written(line: &[u8], digits: &str, name: &[u8]) -> bool {
+    let mut written = Vec::with_capacity(line.len());
+    put_line(&mut written, digits, name);
+    written == line
 }
