@@ -15,7 +15,7 @@ use crate::store::Store;
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
 use super::layout_arg::LayoutArg;
-use super::limit_args::LimitArgs;
+use super::limit_args::{AllowArgs, LimitArgs};
 use super::output::{Output, counted, escaped, human_bytes, short_id};
 use super::pack_input::{default_dataset, failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
@@ -33,7 +33,7 @@ use super::{Global, Outcome, context, records};
 ///
 /// Of any other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the
 /// tree that it holds becomes a snapshot. A name in it that differs from an earlier one in letter case or accents alone is refused unless --alike says
-/// otherwise. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3. A pack of exchange records (a folder, zip or zip.enc with the
+/// otherwise; absolute names, and members that are there twice, unless --allow does. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3. A pack of exchange records (a folder, zip or zip.enc with the
 /// manifest of a dataset and records/ in it) is imported as by `larder records import`, unless --layout says something else.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -62,6 +62,8 @@ pub(super) struct ImportArgs {
     layout: LayoutArg,
     #[command(flatten)]
     password: PasswordArgs,
+    #[command(flatten)]
+    allow: AllowArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// Why it is made
@@ -127,7 +129,7 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     }
     let store = context::open_for(Role::Writer, "importing", global)?;
     let bar = Bar::start(out, "import");
-    let limits = args.limits.taking();
+    let limits = args.allow.of(args.limits.taking());
     let looks = matches!(args.layout, LayoutArg::Auto);
     if looks && records::is_pack_folder(&args.pack) {
         return import_records(args, None, &store, &bar, out);
@@ -177,7 +179,7 @@ fn import_records(
         return Err(CliError::new(Kind::Usage, message)
             .hint("leave them out, or import it as a folder like any other with --layout none"));
     }
-    let limits = args.limits.taking();
+    let limits = args.allow.of(args.limits.taking());
     let ImportArgs { pack, dataset, dry_run, reason, .. } = args;
     records::import_pack(records::PackImport { from: pack, dataset, dry_run, reason, limits }, opened, store, bar, out)
 }

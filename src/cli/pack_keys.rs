@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::archives::{ArchiveError, Keys};
 use crate::codec::{Identity, Passphrase, Password, Prompt, parse_recipient};
-use crate::model::Kind;
+use crate::model::{Failure, Kind};
 use crate::packs::Seal;
 use crate::records::EncryptionPolicy;
 use crate::store::{StoreError, Unlock};
@@ -217,14 +217,14 @@ impl std::fmt::Debug for PackKeys {
 impl Keys for PackKeys {
     fn identities(&self) -> Result<Vec<Identity>, ArchiveError> {
         let keys = context::pack_identities(&self.global);
-        keys.identities().map_err(|e| ArchiveError::Key(e.to_string()))
+        keys.identities().map_err(|e| unusable(&e))
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, ArchiveError> {
         let terminal = Terminal::new(&self.global, None);
         match terminal.commanded() {
             _ if !self.asks => Ok(None),
-            Some(passphrase) => passphrase.map(Some).map_err(|e| ArchiveError::Key(e.to_string())),
+            Some(passphrase) => passphrase.map(Some).map_err(|e| unusable(&e)),
             None => Ok(terminal.passphrase("Passphrase of the pack")),
         }
     }
@@ -233,12 +233,20 @@ impl Keys for PackKeys {
         if let Some(known) = self.password.get() {
             return Ok(known.clone());
         }
-        let given = self.args.given().map_err(|e| ArchiveError::Key(e.message))?;
+        let given = self.args.given().map_err(|e| ArchiveError::KeyFile(e.message))?;
         let password = given.or_else(|| {
             let ask = || Terminal::new(&self.global, None).ask("If it is a zip.enc, its password");
             let asked = self.asks.then(ask).flatten();
             asked.filter(|text| !text.is_empty()).map(|text| Password::new(Zeroizing::new(text.as_bytes().to_vec())))
         });
         Ok(self.password.get_or_init(|| password).clone())
+    }
+}
+
+/// What was named as a key, and is none that can be had.
+fn unusable(error: &StoreError) -> ArchiveError {
+    match error.kind() {
+        Kind::WrongKey => ArchiveError::Key { why: error.to_string(), hint: None },
+        _ => ArchiveError::KeyFile(error.to_string()),
     }
 }
