@@ -53,8 +53,12 @@ mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod record_library; // records written and read by programs: RecordWriter, RecordReader
 mod record_lines; // records canon, hash and validate: lines in, lines out
+mod record_observations; // observations: each is kept with all that is said of it, none twice
 mod record_packs; // datasets in other forms: packs, tables, mounts; texts that are no records
+mod record_peers; // datasets as the older system, grep, rsync and readers of tables see them
+mod record_secrets; // no secret reaches a file
 mod record_sets; // record datasets: each content once, conflicts, versions, what is written for a change
+mod record_trouble; // imports killed, beside each other, on a full disk, with questions
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere
