@@ -76,6 +76,7 @@ impl From<RestoreError> for PackError {
         match error {
             // A folder that is filled is put in place as a whole: it is no restore that could go on.
             RestoreError::Interrupted => Self::Interrupted,
+            RestoreError::Full { source, .. } => Self::Write(source),
             other => Self::Restore(other),
         }
     }
@@ -119,5 +120,9 @@ mod tests {
         let stopped = PackError::from(RestoreError::Interrupted);
         assert_eq!(stopped.to_string(), "stopped; the pack is not complete");
         assert_eq!((stopped.kind(), stopped.hint()), (Kind::Interrupted, None));
+        let full = RestoreError::Full { path: "f".to_owned(), source: std::io::ErrorKind::StorageFull.into() };
+        let full = PackError::from(full);
+        assert_eq!(full.to_string(), "the pack cannot be written: no storage space");
+        assert_eq!((full.kind(), full.hint()), (Kind::Failed, None));
     }
 }

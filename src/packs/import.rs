@@ -92,7 +92,7 @@ impl Failure for ImportError {
             Self::Audit(e) => e.kind(),
             Self::Capture(e) => e.kind(),
             Self::Layout(e) => e.kind(),
-            Self::Empty => Kind::Damage,
+            Self::Empty => Kind::Usage,
         }
     }
 

@@ -89,7 +89,7 @@ impl Failure for UnpackError {
             Self::Audit(e) => e.kind(),
             Self::Extract(e) => e.kind(),
             Self::Layout(e) => e.kind(),
-            Self::Empty => Kind::Damage,
+            Self::Empty => Kind::Usage,
             Self::NoPath(_) => Kind::NotFound,
             Self::Parted { .. } => Kind::Usage,
             Self::Interrupted => Kind::Interrupted,

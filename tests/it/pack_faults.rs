@@ -210,6 +210,14 @@ fn what_is_not_taken_is_no_damage_and_says_what_helps() {
             assert!(told.contains(word), "{verb} {word}: {told}");
         }
     }
+    let empty = tar(&sandbox, "empty.tar", "pass");
+    unpack(&empty, &[]).refused(2, "nothing in the archive");
+    sandbox.larder(["import", text(&empty)]).refused(2, "nothing in the archive");
+    storeless(&sandbox, &["verify", text(&empty)]).done();
+    // Where no member can begin is no matter of overlapping.
+    let beyond = zip(&sandbox, "beyond.zip", "z.writestr('a', 'x' * 100)");
+    hurt(&beyond, "data[z.start_dir + 42:z.start_dir + 46] = struct.pack('<I', 0xfffffff0)");
+    unpack(&beyond, &[]).refused(13, "a: it is said to stand behind the end");
     assert!(!out.exists());
     assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
     // A key that cannot be had is no wrong key.

@@ -262,7 +262,7 @@ impl<R: Read> Members<R> {
 
     /// The member that came last, for messages.
     fn last(&self) -> String {
-        if self.first { "its beginning".to_owned() } else { printable(&self.name) }
+        if self.name.is_empty() { "its beginning".to_owned() } else { printable(&self.name) }
     }
 }
 

@@ -216,7 +216,8 @@ impl Members {
 
     /// The record in front of the content, compared with the directory's, and where the content stands.
     fn local(&self, central: &Central) -> Result<(Local, (u64, u64)), Wrong> {
-        let at = central.offset.checked_add(self.place.front).ok_or("it is said to stand behind the end of the zip")?;
+        let at = central.offset.checked_add(self.place.front).filter(|at| *at < self.place.start);
+        let at = at.ok_or("it is said to stand behind the end of what stands in front of the directory")?;
         // Of two members at one place the second one's record would be in the first.
         let next = self.starts.partition_point(|start| *start <= at);
         if next > 1 && self.starts[next - 2] == at {
