@@ -147,7 +147,7 @@ fn has_manifest(opened: Opened, limits: &Limits, members: usize) -> bool {
     let _stopped = read::<PackError>(opened, limits, &mut |member, content| {
         seen += 1;
         // In a pack of Larder's it stands deeper: that one is proved as a whole by whoever imports it.
-        let is_near = member.path.iter().filter(|b| **b == b'/').count() <= 1;
+        let is_near = member.path.split(|b| *b == b'/').count() <= 2;
         if let (true, Some(What::Manifest)) = (is_near, what(&member)) {
             found = whole(content)?.is_some_and(|bytes| is_dataset(&bytes));
         }
