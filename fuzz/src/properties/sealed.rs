@@ -42,7 +42,8 @@ pub(super) fn block(bytes: &[u8]) -> bool {
     if open.content.len() <= SHORT {
         let lengths = table.items.clone();
         let effort = Effort::level(1);
-        let again = crate::codec::seal_block(header.kind, EPOCH, (&none, &none), &open.content, lengths, effort, true);
+        let again =
+            crate::codec::seal_block(header.kind, EPOCH, (&none, &none), &open.content, (lengths, &[]), effort, true);
         let again = again.expect("what was opened can be sealed").bytes;
         let again = open_block(&again, Some(&none), Some(&none)).expect("what was sealed can be opened");
         assert_eq!(self::items(&again), items);

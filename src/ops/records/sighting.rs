@@ -53,3 +53,25 @@ pub(super) fn stated_hash(line: &[u8]) -> Option<&str> {
     let [hash] = line_members(line, ["content_sha256"])?;
     std::str::from_utf8(hash?).ok()?.strip_prefix('"')?.strip_suffix('"')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Record;
+
+    #[test]
+    fn a_sighting_is_the_same_from_a_record_and_from_its_line() {
+        let begin = r#"{"exchange_type": "http", "source_system": "s", "entity_type": "e", "response": {"x": "}\\\"", "y": [1]}"#;
+        for rest in [
+            "}",
+            r#", "natural_key": "a \"quoted\" \\ k\u00e9y\n", "exchange_id": "1\t2"}"#,
+            r#", "observed_at_utc": "2024-01-15T10:30:00.5Z", "provenance": {"host": "h\"{", "more": [1.50, null]}, "tags": ["}"], "other": 1}"#,
+        ] {
+            let record = Record::parse(format!("{begin}{rest}").as_bytes()).unwrap();
+            let line = record.line();
+            assert_eq!(sighting_line(line.as_bytes()).unwrap(), record.sighting().as_bytes(), "{line}");
+            let (hash, seen) = observed(line.as_bytes()).unwrap();
+            assert_eq!((hash, seen), (*record.content_sha256.as_bytes(), observation(record.sighting().as_bytes())));
+        }
+    }
+}

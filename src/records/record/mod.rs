@@ -222,6 +222,30 @@ impl Record {
         self.write(true, out);
     }
 
+    /// What tells this observation of the content from others, without its end: a line of `sightings.ndjson`.
+    #[must_use]
+    pub fn sighting(&self) -> String {
+        let mut out = String::with_capacity(320 + self.provenance.0.len());
+        out.push_str("{\"content_sha256\": ");
+        push_quoted(&self.content_sha256.to_string(), &mut out);
+        out.push_str(", \"exchange_id\": ");
+        push_quoted(&self.exchange_id, &mut out);
+        for (name, value) in [
+            (", \"observed_at_utc\": ", self.observed_at.as_ref().map(ObservedAt::as_str)),
+            (", \"natural_key\": ", self.natural_key.as_deref()),
+        ] {
+            out.push_str(name);
+            match value {
+                Some(text) => push_quoted(text, &mut out),
+                None => out.push_str("null"),
+            }
+        }
+        out.push_str(", \"provenance\": ");
+        out.push_str(&self.provenance.0);
+        out.push('}');
+        out
+    }
+
     /// The line without a hash: what is read of it gets one.
     pub(super) fn without_hash(&self) -> String {
         let mut line = String::new();
