@@ -57,11 +57,27 @@ mod ops {
 
 #[path = "../../src/packs"]
 mod packs {
+    pub(crate) mod audit;
     pub(crate) mod checksums;
+    mod form;
     pub(crate) mod layouts;
+    mod loss;
     pub(crate) mod manifest;
+    mod name;
+    pub(crate) use loss::Loss;
     pub(crate) mod tar {
         pub(crate) mod acl;
+    }
+    mod zip {
+        mod name;
+        pub(super) use name::name_of;
+    }
+}
+
+/// In place of what reads trees.
+mod tree {
+    pub(crate) fn covers(above: &[u8], path: &[u8]) -> bool {
+        above.is_empty() || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
     }
 }
 

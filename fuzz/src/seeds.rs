@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::codec::{DataKey, Effort, armoured, seal_block, seal_value, wrap_to_store};
+use crate::codec::{DataKey, Effort, armoured, index_lines, seal_block, seal_value, wrap_to_store};
 use crate::format::{
     BlockKind, CacheHead, CacheRecord, HostMark, KeyRecord, LedgerRow, Looks, join_mac, key_record_ext, sum_key_value,
     to_bytes,
@@ -231,7 +231,7 @@ fn structures() -> Vec<(&'static str, Vec<u8>)> {
     let epoch = EpochId::from_bytes([3; 16]);
     let content = b"hello hello hello hello hello hello hello hello".repeat(4);
     let lengths = vec![100, u32::try_from(content.len()).expect("short") - 100];
-    let block = seal_block(BlockKind::Tree, epoch, (&none, &none), &content, lengths, Effort::USUAL, true);
+    let block = seal_block(BlockKind::Tree, epoch, (&none, &none), &content, (lengths, &[]), Effort::USUAL, true);
     let recipient = crate::codec::recipient_of(IDENTITY).expect("a good identity");
     let object = wrap_to_store(&record.to_bytes(), &recipient).expect("age wraps");
     let mut all = vec![
@@ -243,9 +243,11 @@ fn structures() -> Vec<(&'static str, Vec<u8>)> {
         ("capture_cache", to_bytes(&cached)),
         ("manifest", to_bytes(&manifest())),
         ("block", block.expect("a block is made").bytes),
+        ("block", block_of_lines(epoch, &none)),
         ("sealed_value", seal_value(epoch, &none, "log", b"row", b"plain")),
         ("seal_block", [&[0, 4, 99, 1][..], b"hello hello world hello hello"].concat()),
         ("seal_block", [&[1, 255, 1, 9][..], &content].concat()),
+        ("seal_block", [&[0, 255, 100, 3][..], &record_lines()].concat()),
         ("places", sum_key_value(BlockKind::Data, &Digest::from_bytes([4; 32])).to_vec()),
         ("tip", [&b"LDRTIP1\n"[..], &7u64.to_le_bytes(), &[1; 64]].concat()),
         ("key_object", armoured(&object).expect("age armours")),
@@ -260,6 +262,31 @@ fn structures() -> Vec<(&'static str, Vec<u8>)> {
     ];
     all.extend(entries().iter().chain(&too_much()).map(|entry| ("entry", to_bytes(entry))));
     all
+}
+
+/// Records as lines: digests, ids, a digest that comes twice, a string that is nearly one.
+fn record_lines() -> Vec<u8> {
+    let line = |n: u8| {
+        let hash = crate::codec::digest(&[n]).to_string();
+        let id = format!("{}-{}-4abc-8def-{}", &hash[..8], &hash[8..12], &hash[20..32]);
+        format!(
+            "{{\"exchange_id\": \"{id}\", \"exchange_type\": \"http\", \"source_system\": \"s\", \"entity_type\": \"e\", \"natural_key\": \"k\\\"{n}\", \
+             \"request\": null, \"response\": {{\"md5\": \"{}\", \"git\": \"{}\", \"x\": \"{}\"}}, \"observed_at_utc\": null, \
+             \"provenance\": null, \"content_sha256\": \"{hash}\", \"again\": \"{hash}\"}}\n",
+            &hash[..32], &hash[..40], &hash[..41]
+        )
+    };
+    (0..4).map(line).collect::<String>().into_bytes()
+}
+
+/// A block of lines (store-format.md, 10.1): with their index, which is derived, and an item that only begins like one.
+fn block_of_lines(epoch: EpochId, none: &DataKey) -> Vec<u8> {
+    let lines = record_lines();
+    let index = index_lines(&lines, b"records/2024/2024-01-15/chunk-0001.ndjson").expect("lines have an index");
+    let items = [&lines[..], &index, b"{\"h\": \"no index\"}\n"];
+    let lengths = items.iter().map(|item| u32::try_from(item.len()).expect("short")).collect();
+    let block = seal_block(BlockKind::Data, epoch, (none, none), &items.concat(), lengths, Effort::LINES, true);
+    block.expect("a block is made").bytes
 }
 
 /// Entries that were read although the format refuses them.

@@ -16,36 +16,108 @@ pub enum ArchiveError {
     /// It does not hold together: it ends early, or its fields contradict each other.
     #[error("the archive is damaged: {0}")]
     Damaged(String),
-    /// A member that is not let in.
+    /// A member that cannot be read or is not let in. Those behind it can be read all the same.
     #[error("{member}: {why}")]
-    Refused {
+    Member {
         /// Its name, made printable.
         member: String,
         /// What is wrong with it.
         why: String,
+        /// Of what sort that is.
+        fault: Fault,
     },
     /// It goes beyond a limit.
     #[error("{0}")]
     Limit(String),
+    /// Nothing marks it as an archive. It may be one that is sealed with a password, and there is none.
+    #[error("this is no archive that Larder knows: {0}")]
+    Opaque(String),
     /// No key opens it.
+    #[error("{why}")]
+    Key {
+        /// Why not.
+        why: String,
+        /// How to name another one.
+        hint: Option<&'static str>,
+    },
+    /// What was named to open it cannot be used.
     #[error("{0}")]
-    Key(String),
+    KeyFile(String),
     /// The user stopped it.
     #[error("stopped")]
     Interrupted,
 }
 
+/// What is wrong with a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// What is stored of it is not what the archive says of it, or makes no sense.
+    Damaged,
+    /// It is well formed and not let in.
+    Refused,
+    /// Its name is another's but for letter case or accents, and such were not to be let in, whoever made the archive.
+    Alike,
+    /// It is in a form that Larder does not read.
+    Unsupported,
+}
+
 impl ArchiveError {
+    /// A member that is damaged.
+    pub(super) fn spoiled(member: &[u8], why: impl Into<String>) -> Self {
+        Self::Member { member: printable(member), why: why.into(), fault: Fault::Damaged }
+    }
+
     /// A member that is not let in.
     pub(super) fn refused(member: &[u8], why: impl Into<String>) -> Self {
-        Self::Refused { member: printable(member), why: why.into() }
+        Self::Member { member: printable(member), why: why.into(), fault: Fault::Refused }
+    }
+
+    /// A member in a form that is not read.
+    pub(super) fn unsupported(member: &[u8], why: impl Into<String>) -> Self {
+        Self::Member { member: printable(member), why: why.into(), fault: Fault::Unsupported }
+    }
+
+    /// No key opens it.
+    pub(super) fn key(why: impl Into<String>) -> Self {
+        Self::Key { why: why.into(), hint: None }
+    }
+
+    /// True if it is one member's fault: those behind it can be read.
+    #[must_use]
+    pub fn is_of_member(&self) -> bool {
+        matches!(self, Self::Member { .. })
+    }
+
+    /// The same where it is not known where the next member begins.
+    pub(super) fn last(self) -> Self {
+        match self {
+            Self::Member { member, why, .. } => Self::Damaged(format!("{member}: {why}")),
+            other => other,
+        }
+    }
+
+    /// The same, for whoever asks again.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Read(e) => Self::Read(io::Error::new(e.kind(), e.to_string())),
+            Self::Unknown(why) => Self::Unknown(why.clone()),
+            Self::Damaged(why) => Self::Damaged(why.clone()),
+            Self::Member { member, why, fault } => {
+                Self::Member { member: member.clone(), why: why.clone(), fault: *fault }
+            }
+            Self::Limit(why) => Self::Limit(why.clone()),
+            Self::Opaque(why) => Self::Opaque(why.clone()),
+            Self::Key { why, hint } => Self::Key { why: why.clone(), hint: *hint },
+            Self::KeyFile(why) => Self::KeyFile(why.clone()),
+            Self::Interrupted => Self::Interrupted,
+        }
     }
 
     /// A member whose name some systems take for another's.
     pub(crate) fn alike(member: &[u8]) -> Self {
         let why = "but for letter case or accents it has the name of an earlier member, and some systems take them for one \
                    (--alike tell lets it in)";
-        Self::refused(member, why)
+        Self::Member { member: printable(member), why: why.to_owned(), fault: Fault::Alike }
     }
 
     /// Something that ends early or contradicts itself.
@@ -74,17 +146,30 @@ impl Failure for ArchiveError {
     fn kind(&self) -> Kind {
         match self {
             Self::Read(_) => Kind::Failed,
-            Self::Unknown(_) => Kind::Usage,
-            Self::Damaged(_) | Self::Refused { .. } | Self::Limit(_) => Kind::Damage,
-            Self::Key(_) => Kind::WrongKey,
+            Self::Damaged(_) | Self::Member { fault: Fault::Damaged, .. } => Kind::Damage,
+            // Whoever asks otherwise, or for less, may get it.
+            Self::Unknown(_) | Self::Opaque(_) | Self::Limit(_) | Self::Member { .. } | Self::KeyFile(_) => Kind::Usage,
+            Self::Key { .. } => Kind::WrongKey,
             Self::Interrupted => Kind::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Opaque(_) => Some(PASSWORD_HINT.to_owned()),
+            Self::Key { hint, .. } => hint.map(str::to_owned),
+            _ => None,
         }
     }
 }
 
+/// Who has a password, and has not said so.
+const PASSWORD_HINT: &str = "if it is a zip.enc, its password can be in SNAPSHOT_ENCRYPTION_KEY or in a file (--key-file); \
+                             on a terminal it is asked for";
+
 /// What is wrong with a member: in words, or more than that.
 pub(super) enum Wrong {
-    Member(&'static str),
+    Member(Fault, &'static str),
     Archive(ArchiveError),
 }
 
@@ -92,15 +177,16 @@ impl Wrong {
     /// As the error of the member with this name.
     pub(super) fn named(self, raw: &[u8]) -> ArchiveError {
         match self {
-            Self::Member(why) => ArchiveError::refused(raw, why),
+            Self::Member(fault, why) => ArchiveError::Member { member: printable(raw), why: why.to_owned(), fault },
             Self::Archive(error) => error,
         }
     }
 }
 
+/// What is said in words alone contradicts itself.
 impl From<&'static str> for Wrong {
     fn from(why: &'static str) -> Self {
-        Self::Member(why)
+        Self::Member(Fault::Damaged, why)
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Limits {
     /// What to do with a name that is another's but for letter case or the way its accents are written. Linux tells them apart, Linux's own source has
     /// such names, and a pack of such a tree must come back; but an archive can also be made so that one member takes another's place.
     pub alike: Alike,
+    /// Take the slashes in front of names off, as GNU tar does. Else such names are refused.
+    pub absolute: bool,
+    /// Of members with one name let the last count, as who extracts has it. Else the second is refused.
+    pub duplicates: bool,
 }
 
 /// Bytes that an archive declares; clones have one sum.
@@ -73,6 +77,8 @@ impl Default for Limits {
             nesting: 4,
             depth: 1024,
             alike: Alike::Tell,
+            absolute: false,
+            duplicates: false,
         }
     }
 }

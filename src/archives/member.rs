@@ -32,6 +32,8 @@ pub struct Member {
     pub xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// But for letter case or accents it, or a folder that came with it, has the name of an earlier member. Who reads an archive finds that out.
     pub is_alike: bool,
+    /// It takes the place of an earlier member with its name. Who reads an archive finds that out, and lets it in if duplicates are.
+    pub replaces: bool,
 }
 
 /// What a member is.
@@ -79,6 +81,7 @@ impl Member {
             btime: None,
             xattrs: Vec::new(),
             is_alike: false,
+            replaces: false,
         }
     }
 }
@@ -88,7 +91,7 @@ pub trait Members: Content {
     /// The next member. What was not read of the last one's content is passed over.
     ///
     /// # Errors
-    /// If there is none that can be read or let in.
+    /// If there is none that can be read or let in. Behind a fault of one member, or of its content, the next can be asked for.
     fn member(&mut self) -> Result<Option<Member>, ArchiveError>;
 
     /// What was strange so far, and did not stop the reading.

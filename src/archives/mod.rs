@@ -27,13 +27,13 @@ mod zip;
 #[cfg(test)]
 pub(crate) use self::tar::acl_sample;
 pub use content::{Content, FromReader, Part};
-pub use error::{ArchiveError, printable};
+pub use error::{ArchiveError, Fault, printable};
 pub use fold::fold;
 pub use keys::{Keys, NoKeys};
-pub use limits::{Alike, Limits, room};
+pub use limits::{Alike, Declared, Limits, room};
 pub use member::{Member, MemberKind, Members};
 pub use open::{Archive, Input, Layer, Opened, ReadSeek, open};
-pub use read::{HOLE_MAX, Tally, read};
+pub use read::{HOLE_MAX, Receiver, Tally, read, read_on};
 pub use remarks::Remarks;
 pub use sorter::{Merge, Pair, Sorted, Sorter};
 pub use spill::{Cursor, Records, Spill};

@@ -27,6 +27,11 @@ enum Known {
 }
 
 impl Known {
+    /// True if something else may take its place: what is in a folder would have nowhere to be.
+    fn takes_turns(self) -> bool {
+        !matches!(self, Self::Implied | Self::Folder)
+    }
+
     const ALL: [Self; 5] = [Self::Implied, Self::Folder, Self::File, Self::Symlink, Self::Special];
 
     fn word(self) -> &'static str {
@@ -96,20 +101,25 @@ impl Names {
         }
     }
 
-    /// Lets a member in, or says why not. True if it brings a name that is alike to an earlier one.
-    pub(super) fn admit(&mut self, member: &Member) -> Result<bool, ArchiveError> {
+    /// Lets a member in, or says why not. Marks it if it brings a name that is alike to an earlier one, or takes the place of one.
+    pub(super) fn admit(&mut self, member: &mut Member) -> Result<(), ArchiveError> {
         let before = self.alike;
-        self.check(member)?;
-        Ok(self.alike > before)
+        member.replaces = self.check(member)?;
+        member.is_alike = self.alike > before;
+        Ok(())
     }
 
-    fn check(&mut self, member: &Member) -> Result<(), ArchiveError> {
+    /// True if it takes the place of an earlier member.
+    fn check(&mut self, member: &Member) -> Result<bool, ArchiveError> {
         let path = &member.path;
         let refused = |why: String| Err(ArchiveError::refused(path, why));
         let known = match &member.kind {
             MemberKind::Folder => Known::Folder,
             MemberKind::File { .. } => Known::File,
             MemberKind::Symlink(_) => Known::Symlink,
+            MemberKind::HardLink(first) if first == path => {
+                return refused(format!("it is a further name of {}, which is itself", printable(first)));
+            }
             MemberKind::HardLink(first) => match self.get(&Hashes::of(first)) {
                 Some(known @ (Known::File | Known::Symlink | Known::Special)) => known,
                 Some(known) => {
@@ -130,7 +140,7 @@ impl Names {
             if known != Known::Folder {
                 return refused(format!("the archive's root is {} there", known.word()));
             }
-            return Ok(());
+            return Ok(false);
         }
         self.parents(path)?;
         self.put(path, known)
@@ -168,18 +178,27 @@ impl Names {
         Ok(())
     }
 
-    fn put(&mut self, path: &[u8], known: Known) -> Result<(), ArchiveError> {
+    /// True if it takes the place of an earlier one.
+    fn put(&mut self, path: &[u8], known: Known) -> Result<bool, ArchiveError> {
         let hashes = Hashes::of(path);
         match (self.get(&hashes), known) {
-            (None, _) => self.insert(path, &hashes, known),
+            (None, _) => self.insert(path, &hashes, known).map(|()| false),
             // Who appends to a tar lists folders again: what is said last counts.
             (Some(Known::Implied | Known::Folder), Known::Folder) => {
                 self.set(&hashes, Known::Folder);
-                Ok(())
+                Ok(false)
             }
-            (Some(before), now) if before.word() == now.word() => Err(ArchiveError::refused(path, "it is there twice")),
+            (Some(before), now) if self.limits.duplicates && before.takes_turns() && now.takes_turns() => {
+                self.set(&hashes, known);
+                Ok(true)
+            }
+            (Some(before), now) if before.word() == now.word() => {
+                Err(ArchiveError::refused(path, "it is there twice (--allow duplicates lets the last one count)"))
+            }
             (Some(before), now) => {
-                let why = format!("it is {} and was {} before", now.word(), before.word());
+                let both = before.takes_turns() && now.takes_turns();
+                let flag = if both { " (--allow duplicates lets the last one count)" } else { "" };
+                let why = format!("it is {} and was {} before{flag}", now.word(), before.word());
                 Err(ArchiveError::refused(path, why))
             }
         }
@@ -252,9 +271,9 @@ mod tests {
         let mut names = Names::new(limits.clone());
         let (last, before) = members.split_last().unwrap();
         for (path, kind) in before {
-            let _ = names.admit(&member(path, kind.clone())).unwrap();
+            names.admit(&mut member(path, kind.clone())).unwrap();
         }
-        names.admit(&member(last.0, last.1.clone())).err().map(|e| e.to_string())
+        names.admit(&mut member(last.0, last.1.clone())).err().map(|e| e.to_string())
     }
 
     #[test]
@@ -278,7 +297,7 @@ mod tests {
     fn what_is_refused() {
         let folder = || MemberKind::Folder;
         for (members, why) in [
-            (&[("a", file()), ("a", file())][..], "a: it is there twice"),
+            (&[("a", file()), ("a", file())][..], "a: it is there twice (--allow duplicates lets the last one count)"),
             (&[("a", file()), ("b", file()), ("a", folder())], "a: it is a folder and was a file before"),
             (&[("a/b", file()), ("a", file())], "a: it is a file and was a folder before"),
             (&[("a/b", file()), ("a", link(".."))], "a: it is a symlink and was a folder before"),
@@ -295,7 +314,7 @@ mod tests {
                 "x/a/c: it lies below x/a, which is a symlink",
             ),
             (&[("b", hard("a"))], "b: it is a further name of a, which is no earlier member"),
-            (&[("b", hard("b"))], "b: it is a further name of b, which is no earlier member"),
+            (&[("b", hard("b"))], "b: it is a further name of b, which is itself"),
             (&[("a", folder()), ("b", hard("a"))], "b: it is a further name of a, which is a folder"),
             (&[("", link("/"))], "the root: the archive's root is a symlink there"),
         ] {
@@ -317,8 +336,38 @@ mod tests {
         let mut names = Names::new(Limits::default());
         for name in ["É", "e\u{301}", "É/x"] {
             let kind = if name.ends_with('x') { file() } else { MemberKind::Folder };
-            assert_eq!(names.admit(&member(name, kind)).unwrap(), name == "e\u{301}");
+            let mut member = member(name, kind);
+            names.admit(&mut member).unwrap();
+            assert_eq!(member.is_alike, name == "e\u{301}");
         }
         assert_eq!((names.alike, names.alike_examples), (1, vec!["e\u{301}".as_bytes().into()]));
+    }
+
+    #[test]
+    fn the_last_of_a_name_counts_where_that_is_let_in() {
+        let folder = || MemberKind::Folder;
+        let all = Limits { duplicates: true, ..Limits::default() };
+        for (members, replaces) in [
+            (&[("a", file()), ("a", file())][..], true),
+            (&[("a", file()), ("a", link("x"))], true),
+            (&[("a", file()), ("b", file()), ("b", hard("a"))], true),
+            (&[("a", folder()), ("a", folder())], false),
+        ] {
+            let mut names = Names::new(all.clone());
+            let marks = members.iter().map(|(path, kind)| {
+                let mut member = member(path, kind.clone());
+                names.admit(&mut member).unwrap();
+                member.replaces
+            });
+            assert_eq!(marks.last(), Some(replaces), "{members:?}");
+        }
+        for (members, why) in [
+            (&[("a", folder()), ("a", file())][..], "a: it is a file and was a folder before"),
+            (&[("a", file()), ("a", folder())], "a: it is a folder and was a file before"),
+            (&[("a", file()), ("a", link("..")), ("a/b", file())], "a/b: it lies below a, which is a symlink"),
+            (&[("a", file()), ("a", hard("a"))], "a: it is a further name of a, which is itself"),
+        ] {
+            assert_eq!(last(members, &all).as_deref(), Some(why));
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::Progress;
 
 use super::ahead::Ahead;
 use super::meter::{Decoded, Meter};
-use super::sort::{START, Sort, may_be_sealed, nearly, sort};
+use super::sort::{START, Sort, looks_sealed, may_be_sealed, nearly, sort};
 use super::{ArchiveError, Keys, Limits, Members, Spool};
 
 /// Bytes read at a time.
@@ -242,6 +242,7 @@ impl Opening<'_> {
     fn none(&self, start: &[u8]) -> ArchiveError {
         match nearly(start) {
             Some(what) => ArchiveError::Damaged(format!("{}it begins nearly as a {what} does", self.inside())),
+            None if looks_sealed(start) => ArchiveError::Opaque(format!("{}it begins like none", self.inside())),
             None => self.unknown("it begins like none"),
         }
     }
@@ -250,7 +251,7 @@ impl Opening<'_> {
     fn enter(&mut self, layer: Layer) -> Result<(), ArchiveError> {
         if self.around.len() as u64 >= u64::from(self.limits.nesting) {
             return Err(ArchiveError::Limit(format!(
-                "more than {} seals and compressions lie one in the other around the archive",
+                "more than {} seals and compressions lie one in the other around the archive (--max-nesting)",
                 self.limits.nesting
             )));
         }
@@ -300,23 +301,27 @@ impl Opening<'_> {
     fn open_sealed<R: Read>(&self, sealed: Sealed<R>) -> Result<SealReader<R>, ArchiveError> {
         let by_passphrase = sealed.is_for_passphrase();
         let identities = if by_passphrase {
-            let nobody =
-                || ArchiveError::Key("it is sealed with a passphrase, and there is nobody to ask for it".into());
+            let nobody = || ArchiveError::Key {
+                why: "it is sealed with a passphrase, and there is nobody to ask for it".to_owned(),
+                hint: Some("LARDER_PASSPHRASE_COMMAND names a command that prints it; on a terminal it is asked for"),
+            };
             vec![Identity::passphrase(self.keys.passphrase()?.ok_or_else(nobody)?)]
         } else {
             self.keys.identities()?
         };
         sealed.open(&identities).map_err(|e| match e {
             WrapError::NoMatch if by_passphrase => {
-                ArchiveError::Key("it is sealed with a passphrase, and with another one".to_owned())
+                ArchiveError::key("it is sealed with a passphrase, and with another one")
             }
-            WrapError::NoMatch if identities.is_empty() => {
-                ArchiveError::Key("it is sealed to recipients, and there is no identity to open it with".to_owned())
-            }
-            WrapError::NoMatch => {
-                ArchiveError::Key("it is sealed to recipients, and no identity at hand is one of them".to_owned())
-            }
-            WrapError::Locked { .. } | WrapError::Plugin(_) => ArchiveError::Key(e.to_string()),
+            WrapError::NoMatch => ArchiveError::Key {
+                why: if identities.is_empty() {
+                    "it is sealed to recipients, and there is no identity to open it with".to_owned()
+                } else {
+                    "it is sealed to recipients, and no identity at hand is one of them".to_owned()
+                },
+                hint: Some("name a file with the identity of a recipient: -i FILE"),
+            },
+            WrapError::Locked { .. } | WrapError::Plugin(_) => ArchiveError::key(e.to_string()),
             other => ArchiveError::Damaged(other.to_string()),
         })
     }
@@ -341,9 +346,10 @@ impl Opening<'_> {
             Err(PasswordError::Length(_)) => {
                 Err(self.unknown("it begins like none, and is too short to be sealed with a password"))
             }
-            Err(PasswordError::DoesNotOpen) => Err(ArchiveError::Key(
-                "it begins like no archive, and as one that is sealed (zip.enc) the password does not open it: it is another, or the file is damaged".to_owned(),
-            )),
+            Err(PasswordError::DoesNotOpen) => Err(ArchiveError::Key {
+                why: "it begins like no archive, and as one that is sealed (zip.enc) the password does not open it: it is another, or the file is damaged".to_owned(),
+                hint: Some("--key-file FILE names a file with another password; without one, SNAPSHOT_ENCRYPTION_KEY counts, and then what is typed in"),
+            }),
         }
     }
 

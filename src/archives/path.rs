@@ -8,19 +8,19 @@ const PATH_MAX: usize = 16 * 4096;
 /// Names from the root, joined by `/`, none empty, `.` or `..`; and whether a slash stood behind, which says that it is a folder.
 ///
 /// Parts that are `.` or empty lead nowhere, to every program alike, and tars are full of them, since names stand there as somebody typed them: they are left out. `.`
-/// is the root itself.
+/// is the root itself. `absolute`: slashes in front are left out too, instead of refused.
 ///
 /// # Errors
 /// Why it is refused.
-pub(super) fn clean(raw: &[u8]) -> Result<(Box<[u8]>, bool), &'static str> {
+pub(super) fn clean(raw: &[u8], absolute: bool) -> Result<(Box<[u8]>, bool), &'static str> {
     if raw.is_empty() {
         return Err("its name is empty");
     }
     if raw.contains(&0) {
         return Err("its name holds a zero byte");
     }
-    if raw[0] == b'/' {
-        return Err("its name is absolute");
+    if raw[0] == b'/' && !absolute {
+        return Err("its name is absolute (--allow absolute takes the slash in front off, as tar does)");
     }
     if raw.len() > PATH_MAX {
         return Err("its path is longer than 65536 bytes");
@@ -67,7 +67,7 @@ mod tests {
             (b"a/.", b"a", true),
             (b".//.", b"", true),
         ] {
-            assert_eq!(clean(raw), Ok((path.into(), slash)), "{}", String::from_utf8_lossy(raw));
+            assert_eq!(clean(raw, false), Ok((path.into(), slash)), "{}", String::from_utf8_lossy(raw));
         }
     }
 
@@ -91,8 +91,18 @@ mod tests {
             (&long, "255"),
             (&deep, "65536"),
         ] {
-            let refused = clean(raw).unwrap_err();
+            let refused = clean(raw, false).unwrap_err();
             assert!(refused.contains(why), "{}: {refused}", String::from_utf8_lossy(raw));
         }
+    }
+
+    #[test]
+    fn slashes_in_front_are_taken_off_where_that_is_wanted() {
+        for (raw, path, slash) in
+            [(&b"/etc/passwd"[..], &b"etc/passwd"[..], false), (b"//a//b/", b"a/b", true), (b"/", b"", true)]
+        {
+            assert_eq!(clean(raw, true), Ok((path.into(), slash)));
+        }
+        assert!(clean(b"/../a", true).unwrap_err().contains("`..`"));
     }
 }

@@ -29,6 +29,32 @@ pub struct Tally {
     pub alike_examples: Vec<Box<[u8]>>,
 }
 
+/// Who is shown the members of an archive, and what is wrong with single ones.
+pub trait Receiver<E: From<ArchiveError>> {
+    /// A member and its content. Whoever is given the fault of a member as an error of its content, and no error gives back, has the reading go on behind it.
+    ///
+    /// # Errors
+    /// Ends the reading.
+    fn member(&mut self, member: Member, content: &mut dyn Content) -> Result<(), E>;
+
+    /// A fault of a member that was not shown, or not read to its end.
+    ///
+    /// # Errors
+    /// Ends the reading. That is what happens unless someone wants to know more.
+    fn fault(&mut self, error: ArchiveError) -> Result<(), E> {
+        Err(error.into())
+    }
+}
+
+/// Who takes members, and ends with the first fault.
+struct Taker<'a, E>(&'a mut dyn FnMut(Member, &mut dyn Content) -> Result<(), E>);
+
+impl<E: From<ArchiveError>> Receiver<E> for Taker<'_, E> {
+    fn member(&mut self, member: Member, content: &mut dyn Content) -> Result<(), E> {
+        (self.0)(member, content)
+    }
+}
+
 /// Gives each member to `visit`, in the order in which they stand, with its content; what of a content `visit` leaves is read all the same, so
 /// that the archive's own checksums are compared. Members of a folder may come before it, and it need not come at all.
 ///
@@ -41,10 +67,22 @@ pub fn read<E: From<ArchiveError>>(
     limits: &Limits,
     visit: &mut dyn FnMut(Member, &mut dyn Content) -> Result<(), E>,
 ) -> Result<Tally, E> {
+    read_on(opened, limits, &mut Taker(visit))
+}
+
+/// The same for whoever wants to know of each member that something is wrong with.
+///
+/// # Errors
+/// At the first thing behind which nothing can be read, and the first that `receiver` gives.
+pub fn read_on<E: From<ArchiveError>>(
+    opened: Opened,
+    limits: &Limits,
+    receiver: &mut dyn Receiver<E>,
+) -> Result<Tally, E> {
     match opened {
-        Opened::Tar(from) => each(&mut tar::Members::new(from, limits), limits, visit),
-        Opened::Zip(from) => each(&mut zip::Members::new(from, limits)?, limits, visit),
-        Opened::Members(mut members) => each(&mut *members, limits, visit),
+        Opened::Tar(from) => each(&mut tar::Members::new(from, limits), limits, receiver),
+        Opened::Zip(from) => each(&mut zip::Members::new(from, limits)?, limits, receiver),
+        Opened::Members(mut members) => each(&mut *members, limits, receiver),
     }
 }
 
@@ -71,16 +109,30 @@ impl Members for zip::Members {
 fn each<E: From<ArchiveError>>(
     from: &mut dyn Members,
     limits: &Limits,
-    visit: &mut dyn FnMut(Member, &mut dyn Content) -> Result<(), E>,
+    receiver: &mut dyn Receiver<E>,
 ) -> Result<Tally, E> {
-    let (mut names, mut tally) = (Names::new(limits.clone()), Tally::default());
-    while let Some(mut member) = from.member()? {
-        member.is_alike = names.admit(&member)?;
-        tally.members += 1;
-        if tally.members > limits.members {
+    let (mut names, mut tally, mut faults) = (Names::new(limits.clone()), Tally::default(), 0);
+    loop {
+        let next = next(from, &mut names);
+        let is_one = match &next {
+            Ok(found) => found.is_some(),
+            Err(error) => error.is_of_member(),
+        };
+        if is_one && tally.members + faults >= limits.members {
             let text = format!("the archive has more than {} members (--max-members)", limits.members);
             return Err(ArchiveError::Limit(text).into());
         }
+        let member = match next {
+            Ok(None) => break,
+            Ok(Some(member)) => member,
+            Err(error) if error.is_of_member() => {
+                faults += 1;
+                receiver.fault(error)?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        tally.members += 1;
         let size = if let MemberKind::File { size } = member.kind { size } else { 0 };
         tally.bytes = tally.bytes.saturating_add(size);
         if let Some(most) = limits.bytes.filter(|most| tally.bytes > *most) {
@@ -89,14 +141,26 @@ fn each<E: From<ArchiveError>>(
             return Err(ArchiveError::Limit(text).into());
         }
         let has_content = matches!(member.kind, MemberKind::File { .. });
-        let mut body =
-            Body { from, path: member.path.clone(), left: size, hole: 0, failed: false, ended: !has_content };
-        visit(member, &mut body)?;
-        body.drain()?;
+        let mut body = Body { from, path: member.path.clone(), left: size, hole: 0, failed: None, ended: !has_content };
+        receiver.member(member, &mut body)?;
+        let is_told = body.failed.is_some();
+        match body.drain() {
+            Ok(()) => {}
+            Err(error) if !error.is_of_member() => return Err(error.into()),
+            Err(_) if is_told => {}
+            Err(error) => receiver.fault(error)?,
+        }
     }
     tally.remarks = from.remarks();
     (tally.alike, tally.alike_examples) = (names.alike, std::mem::take(&mut names.alike_examples));
     Ok(tally)
+}
+
+/// The next member, if its name lets it in.
+fn next(from: &mut dyn Members, names: &mut Names) -> Result<Option<Member>, ArchiveError> {
+    let Some(mut member) = from.member()? else { return Ok(None) };
+    names.admit(&mut member)?;
+    Ok(Some(member))
 }
 
 /// A content that has just as many bytes as its member says.
@@ -106,7 +170,8 @@ struct Body<'a> {
     left: u64,
     /// What is still to be given of a hole.
     hole: u64,
-    failed: bool,
+    /// What was wrong with it.
+    failed: Option<ArchiveError>,
     ended: bool,
 }
 
@@ -121,8 +186,8 @@ impl Body<'_> {
     }
 
     fn part(&mut self, buffer: &mut Vec<u8>) -> Result<Part, ArchiveError> {
-        if self.failed {
-            return Err(ArchiveError::damaged(format!("{} could not be read to its end", printable(&self.path))));
+        if let Some(error) = &self.failed {
+            return Err(error.again());
         }
         if self.hole > 0 {
             return Ok(self.step());
@@ -132,9 +197,9 @@ impl Body<'_> {
         let hole = if let Part::Hole(len) = part { len } else { 0 };
         let got = (buffer.len() - before) as u64;
         let left = self.left.checked_sub(got).and_then(|left| left.checked_sub(hole));
-        self.left = left.ok_or_else(|| ArchiveError::refused(&self.path, "it has more bytes than it says"))?;
+        self.left = left.ok_or_else(|| ArchiveError::spoiled(&self.path, "it has more bytes than it says"))?;
         if part == Part::End && self.left > 0 {
-            return Err(ArchiveError::refused(&self.path, "it has fewer bytes than it says"));
+            return Err(ArchiveError::spoiled(&self.path, "it has fewer bytes than it says"));
         }
         self.hole = hole;
         Ok(if hole > 0 { self.step() } else { part })
@@ -154,7 +219,7 @@ impl Content for Body<'_> {
             return Ok(Part::End);
         }
         let part = self.part(buffer);
-        self.failed = part.is_err();
+        self.failed = part.as_ref().err().map(ArchiveError::again);
         self.ended = matches!(part, Ok(Part::End));
         part.map_err(Into::into)
     }

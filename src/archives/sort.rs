@@ -81,6 +81,11 @@ pub(super) fn may_be_sealed(start: &[u8]) -> bool {
     start.len() < START || met.iter().filter(|met| **met).count() >= 200
 }
 
+/// True if it may be what a cipher wrote, and is no text: an empty zip under a password has 66 bytes.
+pub(super) fn looks_sealed(start: &[u8]) -> bool {
+    may_be_sealed(start) && start.len() >= 66 && std::str::from_utf8(start).is_err()
+}
+
 /// True if a tar begins so: a header whose checksum is right, or the empty blocks of one without members.
 fn is_tar(start: &[u8]) -> bool {
     const BLOCK: usize = 512;

@@ -34,7 +34,10 @@ pub(super) fn exit_status(kind: Kind) -> (u8, &'static str) {
 pub(super) const MEANINGS: [(u8, &str); 10] = [
     (0, "done; also if whoever read standard output went away"),
     (1, "failed: input or output, the operating system"),
-    (2, "the arguments or the configuration make no sense, or are refused"),
+    (
+        2,
+        "the arguments or the configuration make no sense, or are refused; an archive is none that Larder reads or takes",
+    ),
     (PARTIAL, "done, but some items could not be read, carried or forgotten"),
     (10, "there is no such store, snapshot or path"),
     (11, "another larder is writing to the store (--no-wait)"),

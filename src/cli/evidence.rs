@@ -16,7 +16,7 @@ use super::files;
 const MAX_JSON: u64 = 4 << 20;
 
 /// Evidence fields
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "What the snapshot says about itself")]
 pub(super) struct EvidenceArgs {
     /// What it is made for [default: manual; of an import: import]

@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::archives::Limits;
+use crate::archives::{Limits, Opened};
 use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
 use crate::ops::capture::{CaptureOptions, Captured};
 use crate::packs::{Audited, ImportOptions, Imported, Original, SnapshotInfo, dataset_of, import, rehearse};
@@ -15,7 +15,7 @@ use crate::store::Store;
 use super::error::CliError;
 use super::evidence::{EvidenceArgs, read_labels};
 use super::layout_arg::LayoutArg;
-use super::limit_args::LimitArgs;
+use super::limit_args::{AllowArgs, LimitArgs};
 use super::output::{Output, counted, escaped, human_bytes, short_id};
 use super::pack_input::{default_dataset, failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
@@ -33,7 +33,7 @@ use super::{Global, Outcome, context, records};
 ///
 /// Of any other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the
 /// tree that it holds becomes a snapshot. A name in it that differs from an earlier one in letter case or accents alone is refused unless --alike says
-/// otherwise. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3. A pack of exchange records (a folder, zip or zip.enc with the
+/// otherwise; absolute names, and members that are there twice, unless --allow does. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3. A pack of exchange records (a folder, zip or zip.enc with the
 /// manifest of a dataset and records/ in it) is imported as by `larder records import`, unless --layout says something else.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -62,6 +62,8 @@ pub(super) struct ImportArgs {
     layout: LayoutArg,
     #[command(flatten)]
     password: PasswordArgs,
+    #[command(flatten)]
+    allow: AllowArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// Why it is made
@@ -125,24 +127,31 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     if args.pack == Path::new("-") && args.evidence.takes_stdin() {
         return Err(CliError::new(Kind::Usage, "standard input is imported: it cannot be --metrics or --payload too"));
     }
-    let keys = args.password.keys(global);
-    if matches!(args.layout, LayoutArg::Auto) && records::is_pack(&args.pack, &keys)? {
-        return records::import_pack(args.pack, args.dataset, args.dry_run, args.password, args.reason, global, out);
-    }
     let store = context::open_for(Role::Writer, "importing", global)?;
     let bar = Bar::start(out, "import");
-    let limits = args.limits.taking();
-    let archive = open(&args.pack, &keys, &limits, &bar)?;
+    let limits = args.allow.of(args.limits.taking());
+    let looks = matches!(args.layout, LayoutArg::Auto);
+    if looks && records::is_pack_folder(&args.pack) {
+        return import_records(args, None, &store, &bar, out);
+    }
+    let mut opened = open(&args.pack, &args.password.keys(global), &limits, &bar)?.opened;
+    if looks {
+        let is_pack;
+        (opened, is_pack) = records::look_for_pack(opened, &limits);
+        if is_pack {
+            return import_records(args, Some(opened), &store, &bar, out);
+        }
+    }
     let (dry_run, pack) = (args.dry_run, args.pack.clone());
     let options = options(args, limits)?;
     if dry_run {
-        let found = rehearse(archive.opened, &options, &bar, &std::env::temp_dir());
+        let found = rehearse(opened, &options, &bar, &std::env::temp_dir());
         bar.finish();
         let (audited, originals) = found.map_err(|e| failed(&pack, e))?;
         foretell(&store, &audited, &originals, &options, out)?;
         return Ok(tell_met(&pack, &audited, out));
     }
-    let imported = import(&store, archive.opened, &options, &bar, &context::now);
+    let imported = import(&store, opened, &options, &bar, &context::now);
     bar.finish();
     let (imported, met) = imported.map_err(|e| failed(&pack, e))?;
     tell(&imported, &met, out)?;
@@ -152,6 +161,27 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
         out.remark("a writer key can only ask for that: it is immutable once a catalog or owner key grants it (`larder hold --immutable`); until somebody decides nothing forgets it");
     }
     Ok(outcome)
+}
+
+/// A pack of exchange records, opened unless it is a folder.
+fn import_records(
+    args: ImportArgs,
+    opened: Option<Opened>,
+    store: &Store,
+    bar: &Bar,
+    out: &Output,
+) -> Result<Outcome, CliError> {
+    if !args.label.is_empty() || args.keep_retention || args.evidence != EvidenceArgs::default() {
+        let message = format!(
+            "{} is a pack of exchange records, which takes no labels, evidence or retention",
+            args.pack.display()
+        );
+        return Err(CliError::new(Kind::Usage, message)
+            .hint("leave them out, or import it as a folder like any other with --layout none"));
+    }
+    let limits = args.allow.of(args.limits.taking());
+    let ImportArgs { pack, dataset, dry_run, reason, .. } = args;
+    records::import_pack(records::PackImport { from: pack, dataset, dry_run, reason, limits }, opened, store, bar, out)
 }
 
 fn options(args: ImportArgs, limits: Limits) -> Result<ImportOptions, CliError> {

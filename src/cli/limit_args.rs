@@ -39,13 +39,39 @@ enum AlikeArg {
     Refuse,
 }
 
+/// What is let in that is refused by itself
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct AllowArgs {
+    /// Let in what is refused by itself (can be repeated)
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    allow: Vec<NamesArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NamesArg {
+    /// Names with a slash in front, which is taken off, as tar does
+    Absolute,
+    /// Members that are there twice: the last one counts, as in a tar that was appended to
+    Duplicates,
+}
+
+impl AllowArgs {
+    /// Limits with what is let in.
+    pub(super) fn of(&self, limits: Limits) -> Limits {
+        Limits {
+            absolute: self.allow.contains(&NamesArg::Absolute),
+            duplicates: self.allow.contains(&NamesArg::Duplicates),
+            ..limits
+        }
+    }
+}
+
 impl LimitArgs {
     /// The limits, those that nobody named as they are by default.
     pub(super) fn limits(&self) -> Limits {
         let usual = Limits::default();
         Limits {
             ratio: self.max_ratio.unwrap_or(usual.ratio),
-            declared: usual.declared,
             members: self.max_members.unwrap_or(usual.members),
             bytes: self.max_total,
             nesting: self.max_nesting.unwrap_or(usual.nesting),
@@ -55,6 +81,7 @@ impl LimitArgs {
                 Some(AlikeArg::Tell) => Alike::Tell,
                 Some(AlikeArg::Refuse) => Alike::Refuse,
             },
+            ..usual
         }
     }
 

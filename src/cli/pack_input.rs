@@ -36,7 +36,8 @@ fn unreadable(path: &Path, error: &io::Error) -> CliError {
     CliError::new(kind, format!("cannot read {}: {error}", path.display()))
 }
 
-fn input(path: &Path, bar: &Bar) -> Result<Input, CliError> {
+/// What the user named, not looked at yet; `-` is standard input.
+pub(super) fn input(path: &Path, bar: &Bar) -> Result<Input, CliError> {
     if path != Path::new("-") {
         return Input::file(path).map_err(|e| unreadable(path, &e));
     }

@@ -31,7 +31,8 @@ pub(super) fn ended(status: u8, out: &Output) {
     }
 }
 
-fn as_json(error: &CliError) -> ErrorJson {
+/// An error as JSON has it.
+pub(super) fn as_json(error: &CliError) -> ErrorJson {
     let (exit_status, word) = exit_status(error.kind);
     ErrorJson { kind: word.to_owned(), message: error.message.clone(), hint: error.hint.clone(), exit_status }
 }

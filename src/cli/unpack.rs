@@ -1,11 +1,14 @@
 //! `larder unpack`
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::archives::Limits;
 use crate::model::Kind;
 use crate::ops::restore::Allowed;
 use crate::packs::{UnpackOptions, Unpacked, unpack};
@@ -26,13 +29,14 @@ use super::{Global, Outcome};
 /// other tar or zip (compressed with gzip, zstd, xz or bzip2, sealed with age or as a zip.enc; told by content, not by name) the tree that it holds comes out.
 ///
 /// All is made ready in a hidden folder beside DEST, which gets its name when everything is there and proved. Nothing is written outside, no symlink
-/// is followed. Devices, and symlinks that lead out of DEST, are refused unless --allow says otherwise; a name in somebody else's archive that differs from an
+/// is followed. Devices, symlinks that lead out of DEST, absolute names, and members that are there twice, are refused unless --allow says otherwise; a name in somebody else's archive that differs from an
 /// earlier one in letter case or accents alone is refused unless --alike does. What a member has that makes no sense (an ACL, say) is told and left out: exit status 3.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   larder unpack home-2026-11-20T08-00-00Z-1a2b3c4d.tar.zst /tmp/home
   larder unpack photos.zip photos
+  larder unpack home-2026-11-20T08-00-00Z-1a2b3c4d.tar.zst /tmp/mail mail notes/todo.txt
   larder unpack etc.tar.zst.age /tmp/etc --allow links -i key.txt")]
 pub(super) struct UnpackArgs {
     /// Which file; `-` is standard input
@@ -41,6 +45,9 @@ pub(super) struct UnpackArgs {
     /// Where to: an empty folder, or what does not exist yet
     #[arg(value_name = "DEST", value_hint = ValueHint::DirPath)]
     dest: PathBuf,
+    /// Unpack these paths alone, with what is in them and the folders above [default: all]
+    #[arg(value_name = "PATH")]
+    paths: Vec<OsString>,
     /// Let in what is refused by itself (can be repeated)
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     allow: Vec<AllowArg>,
@@ -59,6 +66,10 @@ enum AllowArg {
     Links,
     /// Devices, which only root may make
     Devices,
+    /// Names with a slash in front, which is taken off, as tar does
+    Absolute,
+    /// Members that are there twice: the last one counts, as in a tar that was appended to
+    Duplicates,
 }
 
 /// What was unpacked.
@@ -104,18 +115,31 @@ pub(super) struct UnpackedJson {
 
 pub(super) fn run(args: &UnpackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let bar = Bar::start(out, "unpack");
-    let limits = args.limits.taking();
+    let allows = |what| args.allow.contains(&what);
+    let (absolute, duplicates) = (allows(AllowArg::Absolute), allows(AllowArg::Duplicates));
+    let limits = Limits { absolute, duplicates, ..args.limits.taking() };
+    let paths = args.paths.iter().map(|path| wanted(path)).collect::<Result<_, _>>()?;
     let archive = open(&args.pack, &args.password.keys(global), &limits, &bar)?;
-    let allowed =
-        Allowed { devices: args.allow.contains(&AllowArg::Devices), links: args.allow.contains(&AllowArg::Links) };
+    let allowed = Allowed { devices: allows(AllowArg::Devices), links: allows(AllowArg::Links) };
     let layout = args.layout.wanted();
-    let options = UnpackOptions { allowed, limits, layout, temporary: std::env::temp_dir() };
+    let options = UnpackOptions { allowed, limits, layout, temporary: std::env::temp_dir(), paths };
     let unpacked = unpack(archive.opened, &args.dest, &options, &bar);
     bar.finish();
     let unpacked = unpacked.map_err(|e| failed(&args.pack, e))?;
     tell(&unpacked, &args.dest, out)?;
     let met = tell_met(&args.pack, &unpacked.audited, out);
     Ok(if unpacked.done.kind() == Some(Kind::Partial) { Outcome::Partial } else { met })
+}
+
+/// A path in the archive, as the user typed it.
+fn wanted(path: &OsStr) -> Result<Vec<u8>, CliError> {
+    let parts = path.as_bytes().split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let parts: Vec<_> = parts.collect();
+    if parts.contains(&&b".."[..]) || path.is_empty() {
+        let text = format!("{} is no path in an archive", path.to_string_lossy());
+        return Err(CliError::new(Kind::Usage, text));
+    }
+    Ok(parts.join(&b'/'))
 }
 
 fn tell(unpacked: &Unpacked, dest: &Path, out: &Output) -> Result<(), CliError> {

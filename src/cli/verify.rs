@@ -26,7 +26,8 @@ const PATHS_SHOWN: usize = 10;
 /// hand it is still found whether a stored byte has changed, and told what that leaves out.
 ///
 /// With PACK no store is looked at, but a pack of Larder's, of any format, sealed or not: each member against its inventory and its checksums.
-/// So are investigation archives and export bundles, against what they say of themselves, and any other tar or zip, whose members are all read.
+/// So are investigation archives and export bundles, against what they say of themselves, and any other tar or zip, whose members are all read. Every member
+/// that is damaged is named, and every one that would not be let in, as far as it can be told where the next one is. Of several packs the exit status is that of the worst.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder verify                                        structure, and the sealed bytes of every block
@@ -35,6 +36,7 @@ const PATHS_SHOWN: usize = 10;
   larder verify --read-data --budget 30m               as many as half an hour lets, the others next time
   larder verify --no-key                               on a machine that must not have the keys
   larder verify home.tar.zst                           a pack: inventory, checksums, every byte
+  larder verify /mnt/tape/*.tar.zst                    several
   age -d home.tar.age | larder verify -                one that comes through a pipe")]
 pub(super) struct VerifyArgs {
     /// Open blocks too, and recompute every hash; of a part, those not opened for the longest time
@@ -51,8 +53,8 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    if let Some(pack) = &args.pack.pack {
-        return verify_pack::run(pack, &args.pack, global, out);
+    if !args.pack.packs.is_empty() {
+        return verify_pack::run(&args.pack, global, out);
     }
     let read_data = args.read_data.unwrap_or(0);
     let opened = if args.no_key {

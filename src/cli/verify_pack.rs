@@ -12,36 +12,84 @@ use crate::packs::layouts::{Layout, Wanted};
 use crate::packs::verify::{Checked, Found, Held, check};
 
 use super::error::CliError;
+use super::events::ErrorJson;
 use super::layout_arg::LayoutArg;
-use super::limit_args::LimitArgs;
+use super::limit_args::{AllowArgs, LimitArgs};
 use super::output::{Output, counted, escaped, human_bytes};
 use super::pack_input::{failed, open, tell_met};
 use super::pack_keys::PasswordArgs;
 use super::progress::Bar;
+use super::report::as_json;
 use super::verify_json::VerifyJson;
 use super::{Global, Outcome};
 
 /// What can be said of a pack that is to be checked.
 #[derive(Debug, Args)]
 pub(super) struct VerifyPackArgs {
-    /// A pack, or any other archive, instead of the store; `-` is standard input
+    /// Packs, or any other archives, instead of the store; `-` is standard input
     #[arg(value_name = "PACK", value_hint = ValueHint::FilePath, conflicts_with_all = ["read_data", "budget", "no_key"])]
-    pub(super) pack: Option<PathBuf>,
+    pub(super) packs: Vec<PathBuf>,
     /// Which layout of another system an archive has, or none [default: what its content tells]
-    #[arg(long, value_name = "LAYOUT", requires = "pack")]
+    #[arg(long, value_name = "LAYOUT", requires = "packs")]
     layout: Option<LayoutArg>,
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
+    allow: AllowArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
-pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+pub(super) fn run(args: &VerifyPackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    if let [pack] = args.packs.as_slice() {
+        return one(pack, args, global, out);
+    }
+    if args.packs.iter().filter(|pack| *pack == Path::new("-")).count() > 1 {
+        return Err(CliError::new(Kind::Usage, "standard input can be read once"));
+    }
+    let (mut worst, mut bad) = (Outcome::Done, Vec::new());
+    for pack in &args.packs {
+        if !out.json() {
+            out.line(&format!("{}:", escaped(&pack.to_string_lossy())))?;
+        }
+        match one(pack, args, global, out) {
+            Ok(Outcome::Done) => {}
+            Ok(outcome) => worst = outcome,
+            Err(error) if error.kind == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                if error.silent.is_none() {
+                    tell_one(pack, &error, out)?;
+                }
+                bad.push(error.kind);
+            }
+        }
+    }
+    // What a look could not tell goes behind what one has told.
+    let order = [Kind::Damage, Kind::WrongKey, Kind::Newer, Kind::Failed, Kind::NotFound, Kind::Usage];
+    let Some(kind) = order.into_iter().find(|kind| bad.contains(kind)).or(bad.first().copied()) else {
+        return Ok(worst);
+    };
+    let text = format!("{} of {} packs are not as they should be, or could not be read", bad.len(), args.packs.len());
+    Err(CliError::new(kind, text).told(out.json()))
+}
+
+/// Tells what is wrong with one of several packs.
+fn tell_one(pack: &Path, error: &CliError, out: &Output) -> Result<(), CliError> {
+    if out.json() {
+        let pack = pack.to_string_lossy().into_owned();
+        return out.print_json(&VerifyReportJson::Unread(Box::new(UnreadPackJson { pack, error: as_json(error) })));
+    }
+    let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+    out.tell(&format!("larder: {}{hint}", error.message));
+    Ok(())
+}
+
+fn one(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     if pack.join("header").is_file() && pack.join("db").is_dir() {
         let text = format!("{} is a store, not a pack", pack.display());
         return Err(CliError::new(Kind::Usage, text).hint(format!("larder --store {} verify", pack.display())));
     }
-    let limits = args.limits.limits();
+    let limits = args.allow.of(args.limits.limits());
     let bar = Bar::start(out, "verify");
     let wanted = args.layout.map_or(Wanted::Any, LayoutArg::wanted);
     let checked = open(pack, &args.password.keys(global), &limits, &bar).and_then(|archive| {
@@ -60,7 +108,7 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
             .hint("name the pack, or the folder of one that lies there extracted (that with manifest.json in it)"));
     }
     if out.json() {
-        out.print_json(&VerifyReportJson::Pack(Box::new(VerifyPackJson::new(&checked, around))))?;
+        out.print_json(&VerifyReportJson::Pack(Box::new(VerifyPackJson::new(pack, &checked, around))))?;
     } else {
         print(&checked, out)?;
     }
@@ -79,7 +127,12 @@ pub(super) fn run(pack: &Path, args: &VerifyPackArgs, global: &Global, out: &Out
     if checked.count == 0 {
         return Ok(outcome);
     }
-    let text = format!("damage found: {} in {}", counted(checked.count, "thing", "things"), pack.display());
+    let things = counted(checked.count, "thing", "things");
+    if checked.damaged == 0 {
+        let text = format!("not taken: {things} in {}", pack.display());
+        return Err(CliError::new(Kind::Usage, text).hint(NEXT_OF_REFUSED).told(out.json()));
+    }
+    let text = format!("damage found: {things} in {}", pack.display());
     let next = if checked.is_cut_short { NEXT_OF_A_PART } else { NEXT };
     Err(CliError::new(Kind::Damage, text).hint(next).told(out.json()))
 }
@@ -89,10 +142,12 @@ const NEXT: &str =
 const NEXT_OF_A_PART: &str =
     "nothing is known of what was not looked at; take the pack from another copy, or export the snapshot again";
 
+const NEXT_OF_REFUSED: &str = "import and unpack refuse it too, unless an option that is named above lets it in";
+
 fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
-    for Found { member, why } in &checked.findings {
+    for Found { member, why, sort } in &checked.findings {
         let member = if member.is_empty() { String::new() } else { format!("{}: ", escaped(member)) };
-        out.line(&format!("damaged: {member}{}", escaped(why)))?;
+        out.line(&format!("{}: {member}{}", sort.as_str(), escaped(why)))?;
     }
     let more = checked.count - checked.findings.len() as u64;
     if more > 0 {
@@ -133,18 +188,31 @@ fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
 pub(super) enum VerifyReportJson {
     /// Of a store.
     Store(Box<VerifyJson>),
-    /// Of a pack.
+    /// Of a pack; of several packs a line each.
     Pack(Box<VerifyPackJson>),
+    /// Of one of several packs, that could not be read.
+    Unread(Box<UnreadPackJson>),
+}
+
+/// One of several packs that could not be read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct UnreadPackJson {
+    /// The file, as it was named.
+    pack: String,
+    /// Why not.
+    error: ErrorJson,
 }
 
 /// What was checked of a pack, and what was found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct VerifyPackJson {
-    /// True if there are findings; then the exit status is 13.
+    /// The file, as it was named.
+    pack: String,
+    /// True if something is damaged; then the exit status is 13. If there are other findings alone, it is 2.
     damaged: bool,
     /// What lies around the archive, the outermost first: age, zip.enc, zstd, gzip, xz, bzip2.
     around: Vec<&'static str>,
-    /// Members of the archive that were read to their ends.
+    /// Members of the archive that were let in.
     members: u64,
     /// Bytes of their contents.
     bytes: u64,
@@ -208,10 +276,12 @@ struct PackFindingJson {
     member: Option<String>,
     /// What is wrong.
     why: String,
+    /// `damaged`; or `refused`, `unsupported`, `limit`: what is well formed, and not taken in.
+    sort: &'static str,
 }
 
 impl VerifyPackJson {
-    fn new(checked: &Checked, around: Vec<&'static str>) -> Self {
+    fn new(pack: &Path, checked: &Checked, around: Vec<&'static str>) -> Self {
         let held = |held: &Held| HeldJson {
             name: held.name.clone(),
             id: held.id.clone(),
@@ -226,9 +296,11 @@ impl VerifyPackJson {
         let finding = |found: &Found| PackFindingJson {
             member: Some(found.member.clone()).filter(|member| !member.is_empty()),
             why: found.why.clone(),
+            sort: found.sort.as_str(),
         };
         Self {
-            damaged: checked.count > 0,
+            pack: pack.to_string_lossy().into_owned(),
+            damaged: checked.damaged > 0,
             around,
             members: checked.audited.members,
             bytes: checked.audited.bytes,

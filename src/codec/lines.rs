@@ -285,20 +285,40 @@ fn index_line(line: &[u8], file: &[u8], out: &mut Vec<u8>) -> Option<()> {
 #[must_use]
 pub fn line_members<'a, const N: usize>(line: &'a [u8], names: [&str; N]) -> Option<[Option<&'a [u8]>; N]> {
     let mut found = [None; N];
+    each_member(line, |name, value, _| {
+        if let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) {
+            found[at] = Some(value);
+        }
+    })?;
+    Some(found)
+}
+
+/// What stands behind a member of such an object, its end included. Nothing if it has no such member, or is not written so.
+#[must_use]
+pub fn behind_member<'a>(line: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    each_member(line, |name, _, behind| {
+        if name == wanted.as_bytes() {
+            found = Some(behind);
+        }
+    })?;
+    found
+}
+
+/// Gives each member: its name, its value, and what stands behind it.
+fn each_member<'a>(line: &'a [u8], mut to: impl FnMut(&'a [u8], &'a [u8], &'a [u8])) -> Option<()> {
     let mut rest = line.strip_prefix(b"{")?;
     if rest == b"}" {
-        return Some(found);
+        return Some(());
     }
     loop {
         let (name, behind) = string(rest)?;
         let behind = behind.strip_prefix(b": ")?;
         let (value, behind) = behind.split_at(value_len(behind)?);
-        if let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) {
-            found[at] = Some(value);
-        }
+        to(name, value, behind);
         match behind.strip_prefix(b", ") {
             Some(more) => rest = more,
-            None if behind == b"}" => return Some(found),
+            None if behind == b"}" => return Some(()),
             None => return None,
         }
     }

@@ -23,6 +23,11 @@ pub(super) fn line_len(name: &[u8]) -> u64 {
     64 + 2 + name.len() as u64 + escapes + u64::from(escapes > 0) + 1
 }
 
+/// A sum as digits.
+pub(super) fn hex(sum: &[u8]) -> String {
+    sum.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 fn escape(byte: u8) -> Option<&'static [u8]> {
     match byte {
         b'\\' => Some(b"\\\\"),

@@ -164,7 +164,9 @@ impl Archive for Dir<'_> {
         } else {
             Select::paths(subject.starts.iter().map(|(path, _)| path.clone()).collect())
         };
-        let options = RestoreOptions { select, ..RestoreOptions::default() };
+        // A view that is named is wanted.
+        let views = subject.views || !subject.is_whole();
+        let options = RestoreOptions { select, views, ..RestoreOptions::default() };
         let (root, target) = (&subject.manifest.root, self.at(&tree.prefix));
         let restored = restore(&subject.pages, root, &target, &options, self.progress, &mut |_| ())?;
         let there = restored.files + restored.folders + restored.others;

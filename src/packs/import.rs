@@ -13,6 +13,7 @@ use crate::ops::capture::{About, CaptureError, CaptureOptions, Captured, Clock, 
 use crate::store::Store;
 
 use super::audit::{AuditError, Audited, Visitor, audit};
+use super::drain::{Stopped, drain};
 use super::layouts::{Misfit, Observer, Seen, Wanted, labels};
 use super::manifest::{Head, SnapshotInfo, Tail};
 use super::watch::watched;
@@ -257,20 +258,15 @@ impl Visitor<ImportError> for Looking<'_> {
         } else {
             content
         };
-        let (mut buffer, mut bytes) = (Vec::new(), 0);
-        loop {
-            buffer.clear();
-            match content.next(&mut buffer).map_err(|e| AuditError::from(ArchiveError::from(e)))? {
-                crate::archives::Part::End => break,
-                crate::archives::Part::Hole(len) => bytes += len,
-                crate::archives::Part::Data => {}
-            }
-            bytes += buffer.len() as u64;
-            if self.progress.cancelled() {
-                return Err(CaptureError::Interrupted.into());
-            }
-        }
-        self.progress.advance(1, bytes);
+        let read = drain(content, |bytes| {
+            self.progress.advance(0, bytes);
+            !self.progress.cancelled()
+        });
+        read.map_err(|stopped| match stopped {
+            Stopped::Cancelled => ImportError::from(CaptureError::Interrupted),
+            Stopped::Read(error) => AuditError::from(error).into(),
+        })?;
+        self.progress.advance(1, 0);
         Ok(())
     }
 

@@ -10,11 +10,12 @@ use crate::tree::{Flow, Node, Pages, Stretch, Visit, in_order};
 
 use super::PackError;
 use super::checksums;
-use super::form::{Form, LossCounter};
+use super::form::Form;
 use super::loss::Losses;
+use super::loss_counter::LossCounter;
 use super::manifest::{Item, ItemKind, LossInfo, Text, Time, Totals, write_end, write_item, write_start};
 use super::subject::Subject;
-use super::sums::{Sums, hex};
+use super::sums::Sums;
 
 /// What a walk over a subject told, before any of its content is read.
 #[derive(Debug)]
@@ -93,8 +94,11 @@ pub(super) fn write_lines(
     while let Some(visit) = flow.next() {
         match visit {
             Visit::Enter { node, .. } => {
-                let Some(name) = node.entry.file().and_then(|_| form.name_of(&node)) else { continue };
-                let sum = sums.next().map_err(PackError::Write)?.map(hex).unwrap_or_default();
+                let Some(name) = node.entry.file().and_then(|_| form.name(ItemKind::of(&node.entry.body), &node.path))
+                else {
+                    continue;
+                };
+                let sum = sums.next().map_err(PackError::Write)?.map(checksums::hex).unwrap_or_default();
                 checksums::put_line(&mut lines, &sum, &[b"content/", &name[..]].concat());
             }
             Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
@@ -140,7 +144,9 @@ impl Lines {
                     write_item(&mut lines.bytes, &item, is_first).map_err(PackError::Write)?;
                     is_first = false;
                     lines.totals.add(item.kind, item.size.unwrap_or(0));
-                    if let Some(name) = node.entry.file().and_then(|_| form.name_of(&node)) {
+                    if let Some(name) =
+                        node.entry.file().and_then(|_| form.name(ItemKind::of(&node.entry.body), &node.path))
+                    {
                         lines.checksums_len += checksums::line_len(&[b"content/", &name[..]].concat());
                     }
                 }
@@ -161,7 +167,7 @@ fn item(pages: &Pages, form: Form, node: &Node, first: Option<&Node>) -> Result<
         _ => None,
     };
     let xattrs = pages.xattrs(entry)?.iter().map(|(name, value)| (Text::new(name), Text::new(value))).collect();
-    let member = match form.name_of(node) {
+    let member = match form.name(ItemKind::of(&node.entry.body), &node.path) {
         None => Some(None),
         Some(name) if *name == *node.path => None,
         Some(name) => Some(Some(format!("content/{}", String::from_utf8_lossy(&name)))),

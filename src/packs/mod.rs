@@ -6,6 +6,7 @@ mod archive;
 pub mod audit;
 pub mod checksums;
 mod dir;
+mod drain;
 mod error;
 mod form;
 mod format;
@@ -14,6 +15,7 @@ mod inventory;
 pub mod laid_out;
 pub mod layouts;
 mod loss;
+mod loss_counter;
 pub mod manifest;
 mod name;
 mod prove;
@@ -51,10 +53,10 @@ pub use watch::{Watched, watched};
 
 use archive::{Archive, Counted, Extent, Tree};
 use checksums::{line_len, put_line};
-use form::LossCounter;
 use inventory::{survey, write_lines, write_manifest};
 use laid_out::LaidOut;
 use layouts::Layout;
+use loss_counter::LossCounter;
 use readme::readme;
 use sums::Sums;
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Input, Keys, Limits, Member, Part, open};
+use crate::archives::{ArchiveError, Content, Input, Keys, Limits, Member, open};
 use crate::codec::{Identity, Passphrase, Password};
 use crate::model::Progress;
 
 use super::PackError;
 use super::audit::{Visitor, audit};
+use super::drain::{Stopped, drain};
 use super::manifest::{Head, Tail};
 use super::seal::Seal;
 
@@ -22,7 +23,7 @@ pub fn prove(input: Input, seal: Option<&Seal>, scratch: &Path, progress: &dyn P
     // What we have written ourselves needs no bounds.
     let all = Limits { ratio: u64::MAX, members: u64::MAX, depth: u32::MAX, ..Limits::default() };
     let archive = open(input, &Known(seal), &all, progress).map_err(PackError::from)?;
-    audit(archive.opened, &all, scratch, &mut Reader { progress, buffer: Vec::new() })?;
+    audit(archive.opened, &all, scratch, &mut Reader { progress })?;
     Ok(true)
 }
 
@@ -52,7 +53,6 @@ impl Keys for Known<'_> {
 /// Reads all that it is shown.
 struct Reader<'a> {
     progress: &'a dyn Progress,
-    buffer: Vec<u8>,
 }
 
 impl Visitor<PackError> for Reader<'_> {
@@ -61,15 +61,10 @@ impl Visitor<PackError> for Reader<'_> {
     }
 
     fn member(&mut self, _: &Member, _: bool, content: &mut dyn Content) -> Result<(), PackError> {
-        loop {
-            self.buffer.clear();
-            if content.next(&mut self.buffer).map_err(ArchiveError::from)? == Part::End {
-                return Ok(());
-            }
-            if self.progress.cancelled() {
-                return Err(PackError::Interrupted);
-            }
-        }
+        drain(content, |_| !self.progress.cancelled()).map_err(|stopped| match stopped {
+            Stopped::Cancelled => PackError::Interrupted,
+            Stopped::Read(error) => error.into(),
+        })
     }
 
     fn end(&mut self, _: &Tail) -> Result<(), PackError> {

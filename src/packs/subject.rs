@@ -14,13 +14,21 @@ pub struct Subject {
     pub(super) manifest: Manifest,
     /// Entries and their paths from the root, in preorder, none in another.
     pub(super) starts: Vec<(Box<[u8]>, Entry)>,
+    /// Views are packed too.
+    pub(super) views: bool,
 }
 
 impl Subject {
     /// What stands at these paths, which are in the snapshot; the root's is empty.
     #[must_use]
     pub fn new(pages: &Pages, id: SnapshotId, manifest: &Manifest, starts: Vec<(Box<[u8]>, Entry)>) -> Self {
-        Self { pages: pages.clone(), id, manifest: manifest.clone(), starts: apart(starts) }
+        Self { pages: pages.clone(), id, manifest: manifest.clone(), starts: apart(starts), views: false }
+    }
+
+    /// Views too, which are left out otherwise. For bare packs: a manifest counts what a snapshot counts, and that is without them.
+    #[must_use]
+    pub fn with_views(self) -> Self {
+        Self { views: true, ..self }
     }
 
     /// Which snapshot it is.
@@ -59,7 +67,8 @@ impl Subject {
 
     /// A walk over what is packed.
     pub(super) fn flow(&self) -> Flow {
-        Flow::new(&self.pages, self.starts.clone()).with_links(Links::new(&self.pages, self.manifest.links))
+        let flow = Flow::new(&self.pages, self.starts.clone()).with_links(Links::new(&self.pages, self.manifest.links));
+        if self.views { flow.with_views() } else { flow }
     }
 
     pub(super) fn info(&self) -> SnapshotInfo {

@@ -88,8 +88,3 @@ pub(super) fn add_stretch(hash: &mut Sha256, stretch: Stretch) {
         Stretch::Hole(len) => hash.zeros(len),
     }
 }
-
-/// A sum as digits.
-pub(super) fn hex(sum: &[u8]) -> String {
-    sum.iter().map(|b| format!("{b:02x}")).collect()
-}

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::archives::{Content, Limits, Member, Opened};
+use crate::archives::{Content, Limits, Member, MemberKind, Opened, printable};
 use crate::model::{Failure, Kind, Notice, Progress};
 use crate::ops::restore::{Allowed, ExtractError, Extraction, Restored, Target};
+use crate::tree::covers;
 
 use super::audit::{AuditError, Audited, Visitor, audit};
+use super::drain::{Stopped, drain};
 use super::layouts::{Misfit, Observer, Wanted};
 use super::manifest::{Head, SnapshotInfo, Tail};
 use super::watch::watched;
@@ -26,6 +28,8 @@ pub struct UnpackOptions {
     pub layout: Wanted,
     /// Where what is too much for memory goes, sealed.
     pub temporary: PathBuf,
+    /// Paths that are wanted, with what is in them and the folders above; none: all. Of a pack of Larder's they begin at the root of the snapshot.
+    pub paths: Vec<Vec<u8>>,
 }
 
 /// What was unpacked.
@@ -54,6 +58,20 @@ pub enum UnpackError {
     /// Nothing in it.
     #[error("there is nothing in the archive")]
     Empty,
+    /// A path that was asked for is not in it.
+    #[error("there is no {0} in the archive; nothing was unpacked")]
+    NoPath(String),
+    /// A further name of something that was not asked for.
+    #[error("{path}: it is a further name of {first}, which was not asked for; nothing was unpacked")]
+    Parted {
+        /// The path, made printable.
+        path: String,
+        /// That of the first name.
+        first: String,
+    },
+    /// The user stopped it.
+    #[error("interrupted; nothing was unpacked")]
+    Interrupted,
 }
 
 impl From<ExtractError> for UnpackError {
@@ -72,6 +90,9 @@ impl Failure for UnpackError {
             Self::Extract(e) => e.kind(),
             Self::Layout(e) => e.kind(),
             Self::Empty => Kind::Damage,
+            Self::NoPath(_) => Kind::NotFound,
+            Self::Parted { .. } => Kind::Usage,
+            Self::Interrupted => Kind::Interrupted,
         }
     }
 
@@ -80,7 +101,10 @@ impl Failure for UnpackError {
             Self::Audit(e) => e.hint(),
             Self::Extract(e) => e.hint(),
             Self::Layout(e) => e.hint(),
-            Self::Empty => None,
+            Self::Parted { first, .. } => {
+                Some(format!("name {first} too: what follows it in the archive cannot go back to it"))
+            }
+            Self::Empty | Self::NoPath(_) | Self::Interrupted => None,
         }
     }
 }
@@ -105,12 +129,16 @@ pub fn unpack(
         open: None,
         done: Restored::default(),
         snapshots: Vec::new(),
+        wanted: options.paths.iter().map(|path| (&path[..], false)).collect(),
     };
     let audited = audit::<UnpackError>(opened, &options.limits, &options.temporary, &mut unpacking)?;
     unpacking.close()?;
-    let Unpacking { done, snapshots, observer, .. } = unpacking;
+    let Unpacking { done, snapshots, observer, wanted, .. } = unpacking;
     if audited.members == 0 {
         return Err(UnpackError::Empty);
+    }
+    if let Some((missing, _)) = wanted.iter().find(|(_, met)| !met) {
+        return Err(UnpackError::NoPath(printable(missing)));
     }
     let seen = if snapshots.is_empty() { observer.judge()? } else { None };
     for remark in seen.iter().flat_map(|seen| &seen.remarks) {
@@ -133,9 +161,24 @@ struct Unpacking<'a> {
     open: Option<Extraction<'a>>,
     done: Restored,
     snapshots: Vec<(String, SnapshotInfo)>,
+    /// Paths that are wanted, and whether something was met there.
+    wanted: Vec<(&'a [u8], bool)>,
 }
 
 impl Unpacking<'_> {
+    /// True if a member is wanted: it is at a path that is, or in it, or a folder above.
+    fn wants(&mut self, member: &Member) -> bool {
+        let mut wanted = self.wanted.is_empty();
+        for (path, met) in &mut self.wanted {
+            if covers(path, &member.path) {
+                (*met, wanted) = (true, true);
+            } else if member.kind == MemberKind::Folder && covers(&member.path, path) {
+                wanted = true;
+            }
+        }
+        wanted
+    }
+
     /// The extraction at hand; a new one under this name if there is none.
     fn start(&mut self, name: &str) -> Result<(), UnpackError> {
         let into = self.target.beside().join(name);
@@ -172,6 +215,27 @@ impl Visitor<UnpackError> for Unpacking<'_> {
     fn member(&mut self, member: &Member, _: bool, content: &mut dyn Content) -> Result<(), UnpackError> {
         if self.open.is_none() {
             self.start(FOREIGN)?;
+        }
+        if !self.wants(member) {
+            // Whoever reads the archive compares it all the same. An observer must see all.
+            let progress = self.progress;
+            let mut seen;
+            let content: &mut dyn Content = if self.snapshots.is_empty() {
+                seen = watched(&mut self.observer, member, content);
+                &mut seen
+            } else {
+                content
+            };
+            return drain(content, |_| !progress.cancelled()).map_err(|stopped| match stopped {
+                Stopped::Cancelled => UnpackError::Interrupted,
+                Stopped::Read(error) => AuditError::from(error).into(),
+            });
+        }
+        if let MemberKind::HardLink(first) = &member.kind
+            && !self.wanted.is_empty()
+            && !self.wanted.iter().any(|(path, _)| covers(path, first))
+        {
+            return Err(UnpackError::Parted { path: printable(&member.path), first: printable(first) });
         }
         match &mut self.open {
             Some(open) if self.snapshots.is_empty() => {

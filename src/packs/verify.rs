@@ -1,12 +1,12 @@
 //! Packs and archives of others, read to their end and held against whatever in them can be held against something.
 
-use std::io;
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Limits, Member, Opened, Part, printable};
+use crate::archives::{ArchiveError, Content, Fault, Limits, Member, Opened, printable};
 use crate::model::{Failure, Kind, Progress};
 
 use super::audit::{AuditError, Audited, Visitor, audit};
+use super::drain::{Stopped, drain};
 use super::layouts::{Layout, LayoutError, Observer, Wanted};
 use super::manifest::{Head, Tail};
 use super::watch::watched;
@@ -21,6 +21,34 @@ pub struct Found {
     pub member: String,
     /// What is wrong with it.
     pub why: String,
+    /// Of what sort that is.
+    pub sort: Sort,
+}
+
+/// Sorts of what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// It is not what it should be.
+    Damaged,
+    /// Nobody takes it in: a name that leads out, a member that is there twice.
+    Refused,
+    /// It is in a form that Larder does not read.
+    Unsupported,
+    /// It goes beyond a limit.
+    Limit,
+}
+
+impl Sort {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::Unsupported => "unsupported",
+            Self::Limit => "limit",
+        }
+    }
 }
 
 /// A snapshot that a pack holds.
@@ -53,6 +81,8 @@ pub struct Checked {
     pub findings: Vec<Found>,
     /// How much is wrong.
     pub count: u64,
+    /// How much of that is damage.
+    pub damaged: u64,
     /// The archive could not be read to its end: there may be more.
     pub is_cut_short: bool,
     /// What is worth telling of a layout and does no harm.
@@ -66,10 +96,11 @@ impl Checked {
         self.snapshots.is_empty() && self.layout.is_none()
     }
 
-    fn find(&mut self, member: impl Into<String>, why: impl Into<String>) {
+    fn find(&mut self, sort: Sort, member: impl Into<String>, why: impl Into<String>) {
         self.count += 1;
+        self.damaged += u64::from(sort == Sort::Damaged);
         if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(Found { member: member.into(), why: why.into() });
+            self.findings.push(Found { member: member.into(), why: why.into(), sort });
         }
     }
 }
@@ -106,7 +137,8 @@ impl Failure for VerifyError {
     }
 }
 
-/// Reads an archive to its end. `dir`: where what is too much for memory goes, sealed. Damage is told in what is given back.
+/// Reads an archive to its end, past members that are damaged or not let in, as far as it can be told where the next one is. `dir`: where what is too much for memory
+/// goes, sealed. What is wrong is told in what is given back.
 ///
 /// # Errors
 /// If it is no archive, is not of the wanted layout, cannot be read, or the user stops it.
@@ -121,7 +153,9 @@ pub fn check(
     let mut checker = Checker { checked, observer: Observer::new(wanted), current: None, looked_at: (0, 0), progress };
     match audit(opened, limits, dir, &mut checker) {
         Ok(audited) => checker.checked.audited = audited,
-        Err(VerifyError::Audit(e)) if e.kind() == Kind::Damage => {
+        Err(VerifyError::Audit(e))
+            if e.kind() == Kind::Damage || matches!(e, AuditError::Archive(ArchiveError::Limit(_))) =>
+        {
             checker.checked.is_cut_short = true;
             (checker.checked.audited.members, checker.checked.audited.bytes) = checker.looked_at;
             if let (Some((held, _)), Some(last)) = (checker.current.take(), checker.checked.snapshots.last_mut()) {
@@ -132,13 +166,24 @@ pub fn check(
         Err(e) => return Err(e),
     }
     let Checker { mut checked, observer, .. } = checker;
-    let is_foreign = checked.snapshots.is_empty() && !checked.is_cut_short;
-    if let Some(seen) = if is_foreign { observer.finish()? } else { None } {
+    // What was not seen whole cannot be judged as a whole.
+    let is_foreign = checked.snapshots.is_empty() && checked.count == 0;
+    let seen = match observer.finish() {
+        _ if !is_foreign => None,
+        Ok(seen) => seen,
+        Err(LayoutError::Metadata(e)) if e.kind() == Kind::Damage => {
+            checked.layout = Some(Layout::Investigation);
+            checked.find(Sort::Damaged, "", e.to_string());
+            None
+        }
+        Err(e) => return Err(e.into()),
+    };
+    if let Some(seen) = seen {
         checked.layout = Some(seen.layout);
         checked.remarks = seen.remarks;
         let root = if seen.root.is_empty() { String::new() } else { format!("{}/", printable(&seen.root)) };
         for fault in seen.faults {
-            checked.find(format!("{root}{}", fault.path), fault.what);
+            checked.find(Sort::Damaged, format!("{root}{}", fault.path), fault.what);
         }
     }
     Ok(checked)
@@ -156,12 +201,23 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn note(&mut self, error: AuditError) {
-        match error {
-            AuditError::Mismatch { member, why } | AuditError::Archive(ArchiveError::Refused { member, why }) => {
-                self.checked.find(member, why);
+        let (sort, member, why) = match error {
+            AuditError::Mismatch { member, why } => (Sort::Damaged, member, why),
+            AuditError::Archive(ArchiveError::Member { member, why, fault }) => {
+                let sort = match fault {
+                    Fault::Damaged => Sort::Damaged,
+                    Fault::Refused | Fault::Alike => Sort::Refused,
+                    Fault::Unsupported => Sort::Unsupported,
+                };
+                (sort, member, why)
             }
-            other => self.checked.find("", other.to_string()),
-        }
+            AuditError::Manifest { name, source } => {
+                (Sort::Damaged, format!("{name}/manifest.json"), source.to_string())
+            }
+            AuditError::Archive(ArchiveError::Limit(why)) => (Sort::Limit, String::new(), why),
+            other => (Sort::Damaged, String::new(), other.to_string()),
+        };
+        self.checked.find(sort, member, why);
     }
 }
 
@@ -182,23 +238,31 @@ impl Visitor<VerifyError> for Checker<'_> {
     }
 
     fn member(&mut self, member: &Member, _: bool, content: &mut dyn Content) -> Result<(), VerifyError> {
-        if let Some((held, _)) = &mut self.current {
-            held.items += 1;
-            // What is wrong with a content the walk tells by itself.
-            match drain(content, self.progress) {
-                Err(Stopped::Interrupted) => return Err(VerifyError::Interrupted),
-                Err(Stopped::Read(_)) => {}
-                Ok(bytes) => self.looked_at.1 += bytes,
+        let (progress, mut bytes) = (self.progress, 0);
+        let mut step = |len| {
+            progress.advance(0, len);
+            bytes += len;
+            !progress.cancelled()
+        };
+        let read = match &mut self.current {
+            Some((held, _)) => {
+                held.items += 1;
+                drain(content, &mut step)
             }
-        } else {
-            let mut content = watched(&mut self.observer, member, content);
-            self.looked_at.1 += drain(&mut content, self.progress).map_err(|stopped| match stopped {
-                Stopped::Interrupted => VerifyError::Interrupted,
-                Stopped::Read(e) => AuditError::from(ArchiveError::from(e)).into(),
-            })?;
+            None => drain(&mut watched(&mut self.observer, member, content), &mut step),
+        };
+        match read {
+            Ok(()) => {
+                self.looked_at.0 += 1;
+                self.looked_at.1 += bytes;
+            }
+            Err(Stopped::Cancelled) => return Err(VerifyError::Interrupted),
+            // What is wrong with a content of Larder's the walk tells by itself.
+            Err(Stopped::Read(_)) if self.current.is_some() => {}
+            Err(Stopped::Read(error)) if error.is_of_member() => self.note(error.into()),
+            Err(Stopped::Read(error)) => return Err(AuditError::from(error).into()),
         }
-        self.looked_at.0 += 1;
-        self.progress.advance(1, 0);
+        progress.advance(1, 0);
         Ok(())
     }
 
@@ -212,29 +276,5 @@ impl Visitor<VerifyError> for Checker<'_> {
     fn mismatch(&mut self, error: AuditError) -> Result<(), VerifyError> {
         self.note(error);
         Ok(())
-    }
-}
-
-/// Why a content was not read to its end.
-enum Stopped {
-    Interrupted,
-    Read(io::Error),
-}
-
-/// Reads a content to its end; gives its length.
-fn drain(content: &mut dyn Content, progress: &dyn Progress) -> Result<u64, Stopped> {
-    let (mut buffer, mut bytes) = (Vec::new(), 0);
-    loop {
-        buffer.clear();
-        let part = content.next(&mut buffer).map_err(Stopped::Read)?;
-        if progress.cancelled() {
-            return Err(Stopped::Interrupted);
-        }
-        let hole = if let Part::Hole(len) = part { len } else { 0 };
-        progress.advance(0, buffer.len() as u64 + hole);
-        bytes += buffer.len() as u64 + hole;
-        if part == Part::End {
-            return Ok(bytes);
-        }
     }
 }

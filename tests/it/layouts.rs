@@ -188,7 +188,28 @@ fn what_is_not_laid_out_like_an_investigation_is_told() {
     refused(&[("evidence/001-x.json", "{\"content\": 12345678901234567890}")], 2, "beyond");
     refused(&[("evidence/001-x.json", "[1]")], 2, "no object");
     refused(&[FIRST, ("evidence/003-results.json", "[{\"a\": 1}]")], 2, "no place");
-    refused(&[FIRST, ("metadata.json", "{\"status\": \"x\"}")], 13, "investigation_id is missing");
+    refused(&[FIRST, ("metadata.json", "{\"status\": \"x\"}")], 13, "investigation_id and evidence_count are missing");
+}
+
+/// What stands beside it tells that it is meant to be one, whatever the folder around it is called.
+#[test]
+fn metadata_that_say_nothing_are_a_finding() {
+    let sandbox = Sandbox::with_open_store();
+    let folder = sandbox.path("inner/case");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["metadata.json", "lineage.json", "code_changes.json"] {
+        fs::write(folder.join(name), "{}").unwrap();
+    }
+    let pack = sandbox.path("p.tar.gz");
+    Ran::of(Command::new("tar").arg("-czf").arg(&pack).arg("-C").arg(sandbox.path("inner")).arg("case")).done();
+    let missing = "investigation_id, status and evidence_count are missing";
+    let ran = storeless(&sandbox, &["verify", "--json", text(&pack)]).ended(13);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((&report["layout"], &report["damaged"]), (&"investigation".into(), &true.into()), "{report}");
+    assert!(report["findings"][0]["why"].as_str().unwrap().contains(missing), "{report}");
+    sandbox.larder(["import", text(&pack)]).refused(13, missing);
+    storeless(&sandbox, &["unpack", text(&pack), text(&sandbox.path("out"))]).refused(13, missing);
+    storeless(&sandbox, &["verify", text(&pack), "--layout", "none"]).done();
 }
 
 #[test]
@@ -246,20 +267,20 @@ fn a_captured_folder_becomes_a_bundle() {
 #[test]
 fn each_hostile_archive_is_refused_for_its_reason_or_harmless() {
     let refused = [
-        ("absolute", 13, "absolute"),
+        ("absolute", 2, "absolute"),
         ("bitflip", 13, ""),
         ("dotdot-in-filename", 13, "does not list it"),
         ("evidence-array", 13, "no object"),
         ("evidence-results-name", 13, "does not list it"),
         ("fifo", 13, "a pipe has no place"),
-        ("gzip-bomb-200MB", 13, ""),
+        ("gzip-bomb-200MB", 2, "--max-ratio"),
         ("hardlink", 13, "hard link"),
         ("metadata-missing-field", 13, "investigation_id is missing"),
         ("metadata-not-json", 13, "a name in quotes is due"),
         ("metadata-string-count", 13, "evidence_count is 7"),
         ("schema-99", 14, "supported is 1.0"),
         ("schema-number", 14, "supported is 1.0"),
-        ("traversal-inner", 13, ".."),
+        ("traversal-inner", 2, ".."),
         ("truncated", 13, "ends"),
     ];
     // An empty investigation with a member that later versions may have; one that is no gzip; a tar with one file.

@@ -10,6 +10,7 @@
     reason = "a test fails where it stands and tells what it did; its numbers are small"
 )]
 
+mod allowing; // archives as tar makes them when asked to, what --allow lets in, parts of archives
 mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod by_hand; // trees and archives that tests make by hand
 mod capture; // what capture and restore do with things in their way
@@ -24,6 +25,7 @@ mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
+mod folding; // a target that takes names for one that differ in letter case
 mod foreign; // archives as other programs make them, read as they are
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
@@ -43,6 +45,7 @@ mod mount_trouble; // readers and servers of a mount killed, damage beneath it, 
 mod mounting; // where a mount is made, and where it is refused
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
+mod pack_faults; // archives with several things wrong: each named, of its sort, taken by nobody
 mod pack_lies; // packs whose checksums hold and whose parts contradict each other; packs that lie there extracted
 mod packs; // whole packs: stock tools, the same bytes always, what is known of them later
 mod promises; // the eight promises, one test each
@@ -50,8 +53,12 @@ mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod record_library; // records written and read by programs: RecordWriter, RecordReader
 mod record_lines; // records canon, hash and validate: lines in, lines out
+mod record_observations; // observations: each is kept with all that is said of it, none twice
 mod record_packs; // datasets in other forms: packs, tables, mounts; texts that are no records
+mod record_peers; // datasets as the older system, grep, rsync and readers of tables see them
+mod record_secrets; // no secret reaches a file
 mod record_sets; // record datasets: each content once, conflicts, versions, what is written for a change
+mod record_trouble; // imports killed, beside each other, on a full disk, with questions
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere

@@ -1,11 +1,12 @@
 //! Record datasets in other forms: packs in archives, tables, mounts; and texts that are no records.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::record_sets::{counts, get, import, json, record, vectors};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 /// A pack comes in from a folder, a zip and a sealed zip, and by `larder import`; the zip that is written is the folder's.
 #[test]
@@ -116,4 +117,52 @@ fn hostile_lines() {
     let out = sandbox.path("out");
     sandbox.larder(["restore", "pages", out.to_str().unwrap(), "--with-views", "--verify"]).done();
     assert!(out.join("by-key/wiki/page/%2F.json").exists() && !out.join("by-key/wiki/page.json").exists());
+}
+
+/// A dataset whose policy says that its packs are sealed gives no other, and takes the password from where the policy says.
+#[test]
+fn packs_are_sealed_as_the_policy_says() {
+    let sandbox = Sandbox::with_store();
+    let (pack, key) = (sandbox.path("pages"), sandbox.path("key"));
+    fs::create_dir_all(pack.join("records/2024/2024-01-01")).unwrap();
+    fs::write(pack.join("records/2024/2024-01-01/chunk-0001.ndjson"), record("a", "1", "2024-01-01T00:00:00Z"))
+        .unwrap();
+    fs::write(&key, "geheim\n").unwrap();
+    let zip = |name: &str| sandbox.path(format!("{name}.zip.enc")).to_str().unwrap().to_owned();
+    let sources = [
+        ("variable", "\"env\", \"key_env_var\": \"PAGES_KEY\"".to_owned()),
+        ("file", format!("\"file\", \"key_file_path\": {:?}", key.to_str().unwrap())),
+        ("nowhere", "\"file\"".to_owned()),
+    ];
+    let larder = |words: &[&str], key: &str| {
+        let mut command = sandbox.client().larder(&sandbox.store());
+        Ran::of(command.args(words).env("PAGES_KEY", key).env("SNAPSHOT_ENCRYPTION_KEY", "another"))
+    };
+    for (name, source) in &sources {
+        let text = format!(
+            r#"{{"dataset_name": "{name}", "exchange_type": "http", "source_system": "wiki", "entity_type": "page", "encryption_policy": {{"enabled": true, "key_source": {source}}}}}"#
+        );
+        fs::write(pack.join("manifest.json"), text).unwrap();
+        sandbox.larder(["records", "import", pack.to_str().unwrap()]).done();
+        let plain = sandbox.path("plain.zip");
+        let plain = plain.to_str().unwrap();
+        larder(&["records", "export", name, "-o", plain], "geheim").refused(2, "sealed");
+        larder(&["export", name, "--bare", "--accept-loss", "-o", plain], "geheim").refused(2, "sealed");
+        assert!(!Path::new(plain).exists());
+        let sealed = zip(name);
+        let export = larder(&["records", "export", name, "-o", &sealed], "geheim");
+        if *name == "nowhere" {
+            export.refused(2, "--key-file");
+            let file = key.to_str().unwrap();
+            larder(&["records", "export", name, "-o", &sealed, "--key-file", file], "").done();
+        } else {
+            export.done();
+            // The same password opens it for the dataset that is there; no other does, though it be where passwords usually are.
+            larder(&["records", "import", &sealed, "-d", name], "geheim").done();
+        }
+        let new = format!("{name}-new");
+        larder(&["records", "import", &sealed, "-d", &new], "geheim").refused(12, "does not open it");
+        larder(&["records", "import", &sealed, "-d", &new, "--key-file", key.to_str().unwrap()], "").done();
+        sandbox.larder(["records", "export", name, "-o", sandbox.path(name).to_str().unwrap()]).done();
+    }
 }

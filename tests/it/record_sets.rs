@@ -33,7 +33,9 @@ pub(crate) fn json(ran: &Ran) -> Value {
 
 /// The counts of a report, in their order: inserted, updated, skipped, conflicts, redacted, invalid.
 pub(crate) fn counts(ran: &Ran) -> [u64; 6] {
-    let report = json(ran);
+    let mut report = json(ran);
+    // Told where there are some.
+    report.as_object_mut().unwrap().remove("redacted_before");
     let members: Vec<_> = report.as_object().unwrap().keys().map(String::as_str).collect();
     let mut wanted = ["inserted", "updated", "skipped", "conflicts", "redacted", "invalid", "duration"];
     wanted.sort_unstable();
@@ -41,7 +43,7 @@ pub(crate) fn counts(ran: &Ran) -> [u64; 6] {
     ["inserted", "updated", "skipped", "conflicts", "redacted", "invalid"].map(|name| report[name].as_u64().unwrap())
 }
 
-fn count(sandbox: &Sandbox) -> [u64; 3] {
+pub(crate) fn count(sandbox: &Sandbox) -> [u64; 3] {
     let ran = sandbox.larder(["records", "count", "pages", "--json"]).ended(0);
     let counts = json(&ran);
     assert_eq!(counts["dataset"], "pages");
@@ -180,11 +182,15 @@ fn a_dataset_says_what_holds_for_it() {
             "--redact",
             "--redact-pattern",
             "n=number-[0-9]+",
+            "--retention-class",
+            "short",
         ]))
         .done();
     sandbox.larder(init).refused(2, "already");
     let manifest = json(&sandbox.larder(["cat", "pages:manifest.json"]).ended(0));
     assert_eq!((&manifest["owner"], &manifest["chunk_size"]), (&"ann".into(), &2.into()));
+    let class = || sandbox.larder(["show", "pages", "--json"]).json()["retention_class"].clone();
+    assert_eq!((&manifest["retention_class"], class()), (&"short".into(), "short".into()));
     assert_eq!(count(&sandbox), [0, 0, 0]);
     let lines =
         [("a", "\"number-7\""), ("b", "1"), ("c", "1"), ("a", "2")].map(|(k, v)| record(k, v, "2024-01-01T00:00:00Z"));
@@ -192,6 +198,7 @@ fn a_dataset_says_what_holds_for_it() {
     assert_eq!(counts(&ran), [3, 0, 0, 1, 1, 0]);
     let kept = get(&sandbox, &["a"]);
     assert!(!kept["response"].as_str().unwrap().contains("number-7"), "{kept}");
+    assert_eq!(class(), "short", "each import obeys it");
     let listed = sandbox.larder(["ls", "-R", "pages:records"]).ended(0);
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert_eq!(listed.matches("chunk-").count(), 2, "{listed}");

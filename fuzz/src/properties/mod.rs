@@ -44,6 +44,7 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("log_entry", stored::log_entry),
     ("manifest", stored::manifest),
     ("mounts", files::mounts),
+    ("pack", packs::pack),
     ("pack_manifest", packs::manifest),
     ("page_of_chunks", stored::page_of_chunks),
     ("page_of_entries", stored::page_of_entries),

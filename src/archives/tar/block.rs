@@ -98,13 +98,13 @@ impl<'a> Header<'a> {
 
     /// A number; nothing if the field is empty.
     pub(super) fn number(self, field: Field, what: &str) -> Result<Option<i64>, ArchiveError> {
-        number(&self.0[field]).map_err(|()| ArchiveError::refused(&self.name(), format!("its {what} is no number")))
+        number(&self.0[field]).map_err(|()| ArchiveError::spoiled(&self.name(), format!("its {what} is no number")))
     }
 
     /// A number that cannot be negative; 0 if the field is empty.
     pub(super) fn count(self, field: Field, what: &str) -> Result<u64, ArchiveError> {
         let number = self.number(field, what)?.unwrap_or(0);
-        u64::try_from(number).map_err(|_| ArchiveError::refused(&self.name(), format!("its {what} is negative")))
+        u64::try_from(number).map_err(|_| ArchiveError::spoiled(&self.name(), format!("its {what} is negative")))
     }
 }
 

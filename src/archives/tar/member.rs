@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::super::error::{ArchiveError, Wrong, printable};
+use super::super::error::{ArchiveError, Fault, Wrong, printable};
 use super::super::member::{Member, MemberKind};
 use super::super::path::clean;
 use super::acl;
@@ -31,34 +31,43 @@ impl<R: Read> Members<R> {
         let raw = said.name();
         self.name.clone_from(&raw);
         let refused = |why: &str| ArchiveError::refused(&raw, why);
-        let (path, slash) = clean(&raw).map_err(refused)?;
+        let spoiled = |why: &str| ArchiveError::spoiled(&raw, why);
+        // First: then whatever else is wrong with it, the next member is found.
+        let stored = said.size().map_err(ArchiveError::last)?;
+        (self.left, self.padding) = (stored, padding(stored));
+        if header.kind() == b'1' && stored > 0 && !self.is_pax {
+            self.look_behind_link(stored)?;
+        }
+        let (path, slash) = clean(&raw, self.limits.absolute).map_err(|why| match header.kind() {
+            // More blocks of its map stand in front of its data.
+            b'S' if header.0[IS_EXTENDED] != 0 => refused(why).last(),
+            _ => refused(why),
+        })?;
         match said.text("hdrcharset") {
             None | Some(b"" | b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => {}
-            Some(_) => return Err(refused("its name is in a set of characters that Larder does not know")),
+            Some(_) => {
+                let why = "its name is in a set of characters that Larder does not know";
+                return Err(ArchiveError::unsupported(&raw, why));
+            }
         }
-        let stored = said.size()?;
-        (self.left, self.padding) = (stored, padding(stored));
         let is_file = matches!(header.kind(), 0 | b'0' | b'7');
         let kind = match header.kind() {
             // The seventh edition's tar had no other way to say it.
             _ if is_file && slash && !said.is_sparse() => self.empty(MemberKind::Folder, &raw)?,
             _ if is_file => self.file(said, stored).map_err(|why| why.named(&raw))?,
             _ if slash && !matches!(header.kind(), b'5' | b'D') => {
-                return Err(refused("a slash stands behind its name, and it is no folder"));
+                return Err(spoiled("a slash stands behind its name, and it is no folder"));
             }
             b'S' => self.old_sparse(header, stored).map_err(|why| why.named(&raw))?,
             b'1' => {
-                let (first, _) =
-                    clean(&said.link()).map_err(|why| refused(&format!("it is a link, and of its target {why}")))?;
-                if stored > 0 && !self.is_pax {
-                    self.look_behind_link(stored)?;
-                }
+                let (first, _) = clean(&said.link(), self.limits.absolute)
+                    .map_err(|why| refused(&format!("it is a link, and of its target {why}")))?;
                 MemberKind::HardLink(first)
             }
             b'2' => {
                 let target = said.link();
                 if target.is_empty() || target.contains(&0) || target.len() > TARGET_MAX {
-                    return Err(refused(
+                    return Err(spoiled(
                         "it is a symlink whose target is empty, holds a zero byte or is longer than 4095 bytes",
                     ));
                 }
@@ -70,11 +79,14 @@ impl<R: Read> Members<R> {
             b'6' => self.empty(MemberKind::Fifo, &raw)?,
             // A folder of an incremental backup; behind it stands a list of what was in it.
             b'D' => MemberKind::Folder,
-            b'M' => return Err(refused("it is the second part of a file that begins in another volume")),
-            b'N' => return Err(refused("it is a list of names in a form that GNU tar has given up")),
             other => {
                 let sort = char::from(other).escape_default();
-                return Err(refused(&format!("it is of a sort that Larder does not know: `{sort}`")));
+                let why = match other {
+                    b'M' => "it is the second part of a file that begins in another volume".to_owned(),
+                    b'N' => "it is a list of names in a form that GNU tar has given up".to_owned(),
+                    _ => format!("it is of a sort that Larder does not know: `{sort}`"),
+                };
+                return Err(ArchiveError::unsupported(&raw, why));
             }
         };
         if let MemberKind::File { size } = kind {
@@ -123,7 +135,7 @@ impl<R: Read> Members<R> {
                 self.stretches = Stretches::whole(stored);
                 return Ok(MemberKind::File { size: stored });
             }
-            _ => return Err("it has holes in a form that Larder does not know".into()),
+            _ => return Err(Wrong::Member(Fault::Unsupported, "it has holes in a form that Larder does not know")),
         };
         self.stretches = Stretches::new(data, size, self.left)?;
         Ok(MemberKind::File { size })
@@ -146,19 +158,22 @@ impl<R: Read> Members<R> {
     /// GNU's old form: four stretches in the header, more in blocks behind it.
     fn old_sparse(&mut self, header: Header, stored: u64) -> Result<MemberKind, Wrong> {
         if header.dialect() != Dialect::Gnu {
-            return Err("it has holes in the form of star, which Larder does not know".into());
+            // What stands between its header and its data is not known either.
+            let why = "it has holes in the form of star, which Larder does not know";
+            return Err(ArchiveError::unsupported(&header.name(), why).last().into());
         }
-        let size = header.count(REAL_SIZE, "size")?;
         let mut data = Vec::new();
         let mut more = header.0[IS_EXTENDED] != 0;
-        take_stretches(&header.0[STRETCHES], &mut data)?;
+        let mut taken = take_stretches(&header.0[STRETCHES], &mut data);
         while more {
             let Some(block) = self.block()? else {
                 return Err(ArchiveError::damaged(format!("it ends within {}", printable(&self.name))).into());
             };
-            take_stretches(&block[..504], &mut data)?;
+            taken = taken.and_then(|()| take_stretches(&block[..504], &mut data));
             more = block[504] != 0;
         }
+        taken?;
+        let size = header.count(REAL_SIZE, "size")?;
         self.stretches = Stretches::new(data, size, stored)?;
         Ok(MemberKind::File { size })
     }
@@ -176,7 +191,7 @@ impl<R: Read> Members<R> {
         member.group = said.text("gname").unwrap_or(header.group()).into();
         member.mtime = match said.text("mtime") {
             Some(b"") => None,
-            Some(text) => Some(pax::time(text).ok_or_else(|| said.refused("its time is no number"))?),
+            Some(text) => Some(pax::time(text).ok_or_else(|| said.spoiled("its time is no number"))?),
             None => header.number(MTIME, "time")?.map(|seconds| Timestamp { seconds, nanos: 0 }),
         };
         member.btime = said.text("LIBARCHIVE.creationtime").and_then(pax::time);
@@ -201,7 +216,7 @@ impl<R: Read> Members<R> {
             self.remarks.lose("ACLs in the form of NFSv4 are passed over");
         }
         if member.xattrs.iter().any(|(name, _)| name.is_empty() || name.len() > 255 || name.contains(&0)) {
-            return Err(said.refused("the name of an attribute is empty, too long or holds a zero byte"));
+            return Err(said.spoiled("the name of an attribute is empty, too long or holds a zero byte"));
         }
         Ok(member)
     }
@@ -228,7 +243,7 @@ fn take_stretches(bytes: &[u8], data: &mut Vec<(u64, u64)>) -> Result<(), Wrong>
         let (Some(offset), Some(len)) = (offset, len) else { break };
         let pair = u64::try_from(offset).ok().zip(u64::try_from(len).ok()).ok_or(BAD_MAP)?;
         if data.len() == STRETCHES_MAX {
-            return Err("it has more than 4194304 stretches of data".into());
+            return Err(Wrong::Member(Fault::Refused, "it has more than 4194304 stretches of data"));
         }
         data.push(pair);
     }
@@ -260,18 +275,18 @@ impl Said<'_> {
         self.text("GNU.sparse.major").is_some() || self.text("GNU.sparse.size").is_some()
     }
 
-    fn refused(&self, why: &str) -> ArchiveError {
-        ArchiveError::refused(&self.name(), why)
+    fn spoiled(&self, why: &str) -> ArchiveError {
+        ArchiveError::spoiled(&self.name(), why)
     }
 
     /// Bytes that are stored.
     fn size(&self) -> Result<u64, ArchiveError> {
         let size = match self.text("size") {
             None => self.header.count(SIZE, "size")?,
-            Some(text) => pax::number(text).ok_or_else(|| self.refused("its size is no number"))?,
+            Some(text) => pax::number(text).ok_or_else(|| self.spoiled("its size is no number"))?,
         };
         // So that sums of sizes and offsets stay numbers.
-        if size > i64::MAX.unsigned_abs() { Err(self.refused("its size is no number")) } else { Ok(size) }
+        if size > i64::MAX.unsigned_abs() { Err(self.spoiled("its size is no number")) } else { Ok(size) }
     }
 
     /// The number of a user or group. Negative ones, which some write for numbers near the end of 32 bits, are taken as those.
@@ -280,13 +295,13 @@ impl Said<'_> {
             Some(b"") => None,
             Some(text) => {
                 let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
-                Some(parsed.ok_or_else(|| self.refused(&format!("its {key} is no number")))?)
+                Some(parsed.ok_or_else(|| self.spoiled(&format!("its {key} is no number")))?)
             }
             None => self.header.number(field, key)?,
         };
         let Some(number) = number else { return Ok(None) };
         let short = u32::try_from(number).ok().or_else(|| i32::try_from(number).ok().map(i32::cast_unsigned));
-        short.map(Some).ok_or_else(|| self.refused(&format!("its {key} has more than 32 bits")))
+        short.map(Some).ok_or_else(|| self.spoiled(&format!("its {key} has more than 32 bits")))
     }
 
     fn device(&self, kind: fn(u32, u32) -> MemberKind) -> Result<MemberKind, ArchiveError> {
@@ -296,7 +311,7 @@ impl Said<'_> {
                 None => Some(self.header.count(field, "device number")?),
             };
             let number = number.and_then(|n| u32::try_from(n).ok());
-            number.ok_or_else(|| self.refused("its device number makes no sense"))
+            number.ok_or_else(|| self.spoiled("its device number makes no sense"))
         };
         Ok(kind(number("SCHILY.devmajor", MAJOR)?, number("SCHILY.devminor", MINOR)?))
     }

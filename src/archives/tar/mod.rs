@@ -120,12 +120,12 @@ impl<R: Read> Members<R> {
                     if kind == b'A' {
                         self.remarks.lose("ACLs in the form of Solaris are passed over");
                     }
-                    self.pass_body(header.count(SIZE, "size")?)?;
+                    self.pass_body(length(header)?)?;
                 }
                 // A file of attributes, as Solaris has them; what stands in front is about it.
                 b'E' => {
                     self.remarks.lose("extended attributes in the form of Solaris are passed over");
-                    self.pass_body(header.count(SIZE, "size")?)?;
+                    self.pass_body(length(header)?)?;
                     front = Front::default();
                 }
                 _ => return self.start(header, &front).map(Some),
@@ -148,7 +148,7 @@ impl<R: Read> Members<R> {
     }
 
     fn read_pax(&mut self, header: Header, front: &mut Front) -> Result<(), ArchiveError> {
-        let size = header.count(SIZE, "size")?;
+        let size = length(header)?;
         let body = self.body(size)?;
         self.is_pax = true;
         let added = if header.kind() == b'g' {
@@ -163,7 +163,7 @@ impl<R: Read> Members<R> {
     /// A name that is too long for its field.
     fn read_long(&mut self, header: Header, any: &mut bool) -> Result<Vec<u8>, ArchiveError> {
         *any = true;
-        let mut name = self.body(header.count(SIZE, "size")?)?;
+        let mut name = self.body(length(header)?)?;
         // It ends with a zero byte, as in memory; another one in it is for whoever looks at the name.
         if name.last() == Some(&0) {
             name.pop();
@@ -270,6 +270,11 @@ impl<R: Read> Content for Members<R> {
         self.left -= got;
         Ok(Part::Data)
     }
+}
+
+/// Bytes that stand behind the header of what is no member. If that is no number, nobody knows where the next header is.
+fn length(header: Header) -> Result<u64, ArchiveError> {
+    header.count(SIZE, "size").map_err(ArchiveError::last)
 }
 
 /// What fills the last block of so many bytes.

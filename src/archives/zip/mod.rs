@@ -15,7 +15,7 @@ use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
 use super::content::{Content, Part};
-use super::error::{ArchiveError, Wrong, printable};
+use super::error::{ArchiveError, Fault, Wrong, printable};
 use super::limits::Limits;
 use super::member::{Member, MemberKind};
 use super::open::ReadSeek;
@@ -93,7 +93,10 @@ impl Members {
                 let text = format!("the zip has more than {} members (--max-members)", self.limits.members);
                 return Err(ArchiveError::Limit(text));
             }
-            self.starts.push(record.offset.saturating_add(self.place.front));
+            // What makes no sense is told when it is its turn.
+            if let Ok(record) = record {
+                self.starts.push(record.offset.saturating_add(self.place.front));
+            }
         }
         if count != self.place.count && !(self.place.is_short && count & 0xffff == self.place.count) {
             let text = format!("the zip's directory has {count} members, its end says {}", self.place.count);
@@ -104,8 +107,8 @@ impl Members {
         Ok(())
     }
 
-    /// The directory's next record.
-    fn record(&mut self) -> Result<Option<Central>, ArchiveError> {
+    /// The directory's next record, or what is wrong with it alone.
+    fn record(&mut self) -> Result<Option<Result<Central, ArchiveError>>, ArchiveError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -117,7 +120,7 @@ impl Members {
         for field in [&mut name, &mut extra, &mut comment] {
             self.take(field)?;
         }
-        Central::parse(&fixed, &name, &extra).map(Some).map_err(|why| ArchiveError::refused(&name, why))
+        Ok(Some(Central::parse(&fixed, &name, &extra).map_err(|why| ArchiveError::spoiled(&name, why))))
     }
 
     fn take(&mut self, bytes: &mut [u8]) -> Result<(), ArchiveError> {
@@ -131,18 +134,21 @@ impl Members {
     pub(super) fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
         self.current = None;
         let Some(central) = self.record()? else { return Ok(None) };
+        let central = central?;
         let raw = self.decoded_name(&central);
         let refused = |why: &str| ArchiveError::refused(&raw, why);
-        let (path, slash) = clean(&raw).map_err(refused)?;
+        let (path, slash) = clean(&raw, self.limits.absolute).map_err(refused)?;
         if let Some(why) = central.refusal() {
-            return Err(refused(&why));
+            return Err(ArchiveError::unsupported(&raw, why));
         }
         let (local, window) = self.local(&central).map_err(|e| e.named(&raw))?;
         self.weigh(&central, &raw)?;
         let extra = central.extra.clone().or(local.extra.clone());
         let (start, end) = window;
         let decoder = Decoder::new(central.method, Window::new(&self.from, start, end)).map_err(|e| match e {
-            ArchiveError::Unknown(why) => refused(&format!("{why}, which Larder does not read: extract it with 7-Zip")),
+            ArchiveError::Unknown(why) => {
+                ArchiveError::unsupported(&raw, format!("{why}, which Larder does not read: extract it with 7-Zip"))
+            }
             e => e,
         })?;
         let next = self.starts.partition_point(|at| *at < start);
@@ -179,30 +185,32 @@ impl Members {
 
     /// What the member is. A symlink's target is its content.
     fn kind(&mut self, mode: Option<u16>, slash: bool, size: u64, raw: &[u8]) -> Result<MemberKind, ArchiveError> {
-        let refused = |why: &str| Err(ArchiveError::refused(raw, why));
+        let spoiled = |why: &str| Err(ArchiveError::spoiled(raw, why));
         let empty = |kind: MemberKind| match size {
             0 => Ok(kind),
-            _ => refused("it is no file and has a content"),
+            _ => spoiled("it is no file and has a content"),
         };
         let sort = mode.unwrap_or(0) & 0o170_000;
         match sort {
             0o040_000 => empty(MemberKind::Folder),
             _ if slash && matches!(sort, 0 | 0o100_000) => empty(MemberKind::Folder),
-            _ if slash => refused("a slash stands behind its name, and it is no folder"),
+            _ if slash => spoiled("a slash stands behind its name, and it is no folder"),
             0 | 0o100_000 => Ok(MemberKind::File { size }),
-            0o120_000 if size > TARGET_MAX => refused("it is a symlink whose target is longer than 4095 bytes"),
+            0o120_000 if size > TARGET_MAX => spoiled("it is a symlink whose target is longer than 4095 bytes"),
             0o120_000 => {
                 let mut target = Vec::new();
                 while self.next(&mut target)? != Part::End {}
                 if target.is_empty() || target.contains(&0) {
-                    return refused("it is a symlink whose target is empty or holds a zero byte");
+                    return spoiled("it is a symlink whose target is empty or holds a zero byte");
                 }
                 Ok(MemberKind::Symlink(target.into()))
             }
             0o010_000 => empty(MemberKind::Fifo),
             0o140_000 => empty(MemberKind::Socket),
-            0o020_000 | 0o060_000 => refused("it is a device, of which zips do not have the number"),
-            _ => refused("it is of a sort that Larder does not know"),
+            0o020_000 | 0o060_000 => {
+                Err(ArchiveError::unsupported(raw, "it is a device, of which zips do not have the number"))
+            }
+            _ => Err(ArchiveError::unsupported(raw, "it is of a sort that Larder does not know")),
         }
     }
 
@@ -212,7 +220,7 @@ impl Members {
         // Of two members at one place the second one's record would be in the first.
         let next = self.starts.partition_point(|start| *start <= at);
         if next > 1 && self.starts[next - 2] == at {
-            return Err(OVERLAP.into());
+            return Err(OVERLAP);
         }
         let limit = self.starts.get(next).copied().unwrap_or(self.place.start).min(self.place.start);
         let fits = |end: Option<u64>| end.filter(|end| *end <= limit).ok_or(OVERLAP);
@@ -232,7 +240,7 @@ impl Members {
     /// Holds what is stored against what comes out of it.
     fn weigh(&mut self, central: &Central, raw: &[u8]) -> Result<(), ArchiveError> {
         if central.method == 0 && central.size != central.stored {
-            return Err(ArchiveError::refused(raw, "it is not compressed, and has two sizes"));
+            return Err(ArchiveError::spoiled(raw, "it is not compressed, and has two sizes"));
         }
         self.given = self.given.saturating_add(central.size);
         self.stored = self.stored.saturating_add(central.stored);
@@ -249,20 +257,21 @@ impl Members {
     fn finish(&mut self) -> Result<(), ArchiveError> {
         let Some(current) = self.current.take() else { return Ok(()) };
         let Current { central, raw, decoder, end, next, streamed } = current;
-        let refused = |why: &str| ArchiveError::refused(&raw, why);
-        decoder.finish(central.crc, central.size, central.stored).map_err(refused)?;
+        let spoiled = |why: &str| ArchiveError::spoiled(&raw, why);
+        decoder.finish(central.crc, central.size, central.stored).map_err(spoiled)?;
         let Some(is_told) = streamed else { return Ok(()) };
         let room = next.saturating_sub(end).min(24);
         let behind = Window::exact(&self.from, end, usize::try_from(room).unwrap_or(0))?;
         let is_empty = central.size == 0 && central.stored == 0;
         if record::trailer(&behind, &central).is_none() && !is_told && !is_empty {
-            return Err(refused("what stands behind its content says otherwise than the directory"));
+            return Err(spoiled("what stands behind its content says otherwise than the directory"));
         }
         Ok(())
     }
 }
 
-const OVERLAP: &str = "it shares bytes with another member or with the directory, as in bombs";
+const OVERLAP: Wrong =
+    Wrong::Member(Fault::Refused, "it shares bytes with another member or with the directory, as in bombs");
 
 fn directory(from: &Shared, place: &end::Place) -> BufReader<Window> {
     let window = Window::new(from, place.start, place.start + place.size);
@@ -279,7 +288,7 @@ impl Content for Members {
     fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Part> {
         let Some(current) = &mut self.current else { return Ok(Part::End) };
         let read = current.decoder.read(buffer).map_err(|e| match ArchiveError::from(e) {
-            ArchiveError::Damaged(why) => ArchiveError::refused(&current.raw, why),
+            ArchiveError::Damaged(why) => ArchiveError::spoiled(&current.raw, why),
             e => e,
         })?;
         if read > 0 {

@@ -15,7 +15,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Kind, Progress, Role, SnapshotId};
+use crate::ops::records::Dataset;
 use crate::packs::{Compression, Format, Loss, Options, Packing, Seal, Subject};
+use crate::records::EncryptionPolicy;
 use crate::store::Store;
 
 use super::context;
@@ -62,6 +64,9 @@ pub(super) struct ExportArgs {
     /// Only the tree, at the archive's root, without a manifest around it
     #[arg(long)]
     bare: bool,
+    /// Write views too: folders whose content stands elsewhere in the snapshot, as by-key does in a dataset of records
+    #[arg(long, requires = "bare")]
+    with_views: bool,
     /// Write the folder as another system's archive, so that its tools take it; what such a folder lacks is computed
     #[arg(long, value_enum, value_name = "LAYOUT", conflicts_with = "bare")]
     layout: Option<layout::LayoutName>,
@@ -86,7 +91,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_parser = accepted(), value_name = "SORT", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all")]
     accept_loss: Vec<Accepted>,
     /// Write nothing: tell which snapshots this pack (- for standard input) is of, and whether its bytes are those that were written
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "output", "bare", "with_views", "layout", "format", "compression", "level", "max_size", "no_validate", "accept_loss"], value_hint = ValueHint::FilePath)]
     check: Option<PathBuf>,
 }
 
@@ -157,7 +162,15 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     let Settled { options, is_enc, says_age } = settled?;
     let to_stdout = output == Path::new("-");
     refuse_stdout(to_stdout, options.format, out)?;
-    let seal = args.seal.seal(is_enc, global)?;
+    let store = context::open_for_stream(Role::Owner, "exporting", global)?;
+    let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
+    let policy = if args.bare { policy_of(&found)? } else { None };
+    let seal = args.seal.seal(is_enc, policy.as_ref(), global)?;
+    if policy.is_some_and(|policy| policy.enabled) && seal.is_none() && options.format != Format::Dir {
+        let message =
+            "the dataset's policy says that its packs are sealed, and this one would not be; nothing was written";
+        return Err(CliError::new(Kind::Usage, message).hint("name it .zip.enc, or recipients with -r or -R"));
+    }
     if seal.is_some() && options.format == Format::Dir {
         return Err(CliError::new(Kind::Usage, "a folder cannot be sealed").hint("choose another --format"));
     }
@@ -165,9 +178,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         let message = format!("the name {} says that the pack is sealed, and for nobody", output.display());
         return Err(CliError::new(Kind::Usage, message).hint("name recipients with -r or -R, or ask for --passphrase"));
     }
-    let store = context::open_for_stream(Role::Owner, "exporting", global)?;
-    let found = places.iter().map(|p| p.find(&store)).collect::<Result<Vec<_>, _>>()?;
-    let subjects = subjects(&found);
+    let subjects = subjects(&found, args.with_views);
     if args.bare && subjects.len() > 1 {
         return Err(CliError::new(Kind::Usage, "a bare pack holds parts of one snapshot")
             .hint("without --bare each snapshot has a folder of its own"));
@@ -204,6 +215,13 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     Ok(outcome(args, &written.packing))
 }
 
+/// How packs of a dataset of records are to be sealed, if that is what is packed.
+fn policy_of(found: &[Found]) -> Result<Option<EncryptionPolicy>, CliError> {
+    let Some(first) = found.first() else { return Ok(None) };
+    let Some(dataset) = Dataset::of(&first.pages, &first.manifest)? else { return Ok(None) };
+    Ok(Some(dataset.manifest()?.encryption_policy))
+}
+
 fn refuse_stdout(to_stdout: bool, format: Format, out: &Output) -> Result<(), CliError> {
     if !to_stdout {
         return Ok(());
@@ -224,7 +242,7 @@ fn refuse_stdout(to_stdout: bool, format: Format, out: &Output) -> Result<(), Cl
 }
 
 /// Each snapshot once, in the order in which they were named, with all that is wanted of it.
-fn subjects(found: &[Found]) -> Vec<Subject> {
+fn subjects(found: &[Found], views: bool) -> Vec<Subject> {
     let mut ids: Vec<SnapshotId> = Vec::new();
     for one in found {
         if !ids.contains(&one.id) {
@@ -234,7 +252,8 @@ fn subjects(found: &[Found]) -> Vec<Subject> {
     let subject = |id: &SnapshotId| {
         let own = || found.iter().filter(|f| f.id == *id);
         let starts = own().map(|f| (f.path.clone().into(), f.entry.clone())).collect();
-        own().next().map(|first| Subject::new(&first.pages, *id, &first.manifest, starts))
+        let subject = own().next().map(|first| Subject::new(&first.pages, *id, &first.manifest, starts));
+        subject.map(|subject| if views { subject.with_views() } else { subject })
     };
     ids.iter().filter_map(subject).collect()
 }

@@ -1,5 +1,6 @@
 //! `larder records export`
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -7,15 +8,17 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::model::{Kind, Role};
-use crate::ops::records::{Dataset, JsonPath, Query, checked, text_of};
+use crate::ops::records::{Dataset, JsonPath, Query, checked};
 use crate::packs::TableWriter;
 use crate::records::RecordParser;
-use crate::records::json::{Json, parse};
+use crate::records::tape::{Limits, Sort, Tape, Value};
+use crate::store::StoreError;
 
 use super::super::context;
 use super::super::error::CliError;
 use super::super::output::{Output, counted, stdout_unbuffered};
 use super::super::pack_file::PackFile;
+use super::super::pack_keys::PasswordArgs;
 use super::super::{Global, Outcome};
 use super::find::QueryArgs;
 
@@ -49,9 +52,14 @@ pub(super) struct ExportArgs {
     /// Only what stands under its key, in the order of the keys
     #[arg(long)]
     current: bool,
+    /// Of a pack: with its view by-key
+    #[arg(long)]
+    with_views: bool,
     /// A field of a table (can be repeated)
     #[arg(long, value_name = "FIELD|NAME=$.PATH")]
     field: Vec<String>,
+    #[command(flatten)]
+    password: PasswordArgs,
     #[command(flatten)]
     query: QueryArgs,
 }
@@ -99,11 +107,12 @@ impl Field {
         Ok(Self { name: name.to_owned(), path })
     }
 
-    fn value(&self, record: &Json) -> Option<String> {
-        match self.path.first(record)? {
-            Json::Null => None,
-            Json::Text(text) => Some(text.clone().into_owned()),
-            other => Some(text_of(other)),
+    fn value(&self, record: Value<'_, '_>) -> Option<String> {
+        let value = self.path.first(record)?;
+        match value.sort() {
+            Sort::Null => None,
+            Sort::Text => value.text().map(Cow::into_owned),
+            _ => Some(value.raw().to_owned()),
         }
     }
 }
@@ -114,6 +123,12 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
     let is_table = matches!(format, FormatArg::Csv | FormatArg::Parquet);
     if !is_table && !args.field.is_empty() {
         return Err(CliError::new(Kind::Usage, "fields are those of a table: --format csv or parquet"));
+    }
+    if args.password.key_file().is_some() && format != FormatArg::Pack {
+        return Err(CliError::new(Kind::Usage, "a key file seals a pack: name it .zip.enc"));
+    }
+    if args.with_views && format != FormatArg::Pack {
+        return Err(CliError::new(Kind::Usage, "views are those of a pack: --format pack"));
     }
     if format == FormatArg::Pack {
         if args.current || query.is_some() {
@@ -153,6 +168,8 @@ fn pack(args: &ExportArgs, global: &Global, out: &Output) -> Result<Outcome, Cli
     };
     let mut words: Vec<OsString> =
         ["larder", "export", "--bare", "--accept-loss", "--format", format].map(OsString::from).to_vec();
+    words.extend(args.with_views.then(|| OsString::from("--with-views")));
+    words.extend(args.password.key_file().into_iter().flat_map(|file| ["--key-file".into(), file.into()]));
     words.extend([OsString::from("-o"), args.output.clone().into(), "--".into(), args.dataset.clone().into()]);
     super::super::again(words, global, out)
 }
@@ -172,10 +189,7 @@ impl Job {
         let count = if self.format == FormatArg::Parquet {
             let names: Vec<&str> = self.fields.iter().map(|field| field.name.as_str()).collect();
             let mut table = TableWriter::new(&mut to, &names).map_err(failed)?;
-            let count = self.each(|line| {
-                let json = parsed(line)?;
-                table.push(self.fields.iter().map(|field| field.value(&json)).collect()).map_err(failed)
-            })?;
+            let count = self.each(|line| table.push(self.cells(line)?).map_err(failed))?;
             table.finish().map_err(failed)?;
             count
         } else {
@@ -201,10 +215,7 @@ impl Job {
         let mut first = true;
         let count = self.each(|line| {
             let written = match self.format {
-                FormatArg::Csv => {
-                    let json = parsed(line)?;
-                    row(to, &mut self.fields.iter().map(|field| field.value(&json)))
-                }
+                FormatArg::Csv => row(to, &mut self.cells(line)?.into_iter()),
                 FormatArg::Json => {
                     let between: &[u8] = if first { b"\n" } else { b",\n" };
                     to.write_all(between).and_then(|()| to.write_all(line))
@@ -218,6 +229,14 @@ impl Job {
             to.write_all(b"\n]\n").map_err(failed)?;
         }
         Ok(count)
+    }
+
+    /// A record as a row.
+    fn cells(&self, line: &[u8]) -> Result<Vec<Option<String>>, CliError> {
+        let mut tape = Tape::default();
+        let damaged = |e| StoreError::damage("a record", e);
+        let root = tape.read(line, &Limits::NONE).map_err(damaged)?;
+        Ok(self.fields.iter().map(|field| field.value(root)).collect())
     }
 
     /// Gives each record that is asked for, its hash checked.
@@ -234,10 +253,6 @@ impl Job {
         }
         Ok(count)
     }
-}
-
-fn parsed(line: &[u8]) -> Result<Json<'_>, CliError> {
-    parse(line).map_err(|e| crate::ops::records::RecordsError::Refused(format!("a record cannot be a row: {e}")).into())
 }
 
 /// A cell as RFC 4180 has it.

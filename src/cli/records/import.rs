@@ -1,30 +1,29 @@
 //! `larder records import`
 
-use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::archives::{self, Input, Opened};
 use crate::model::{DatasetName, Kind, Role};
 use crate::ops::records::{
-    Files, ImportOptions, RawRecord, RecordsError, Report, Source, Stream, holds_dataset, import_records, pack_lines,
-    rehearse_records,
+    Dataset, Files, ImportOptions, RawRecord, RecordsError, Report, SeenAgain, Source, Stream, holds_dataset,
+    import_records, pack_lines, rehearse_records,
 };
 use crate::records::tape::Limits;
 use crate::records::{ConflictStrategy, DatasetManifest};
-use crate::store::Waiting;
+use crate::store::{Store, Waiting};
 
 use super::super::context;
 use super::super::error::CliError;
 use super::super::output::{Output, counted, short_id};
 use super::super::pack_input;
-use super::super::pack_keys::{PackKeys, PasswordArgs};
+use super::super::pack_keys::PasswordArgs;
 use super::super::progress::Bar;
 use super::super::store_args::who;
-use super::super::stream::StandardInput;
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
 
@@ -86,7 +85,7 @@ pub(super) fn strategy(text: &str) -> Result<ConflictStrategy, String> {
         .ok_or_else(|| "it is none of prefer_newest, prefer_incoming, prefer_existing, fail".to_owned())
 }
 
-/// What `larder records import` prints: these members and nothing else.
+/// What `larder records import` prints.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::cli) struct ImportReportJson {
     /// Records whose content was new, under a new key or none.
@@ -99,6 +98,9 @@ pub(in crate::cli) struct ImportReportJson {
     conflicts: u64,
     /// Records in which something was redacted.
     redacted: u64,
+    /// Records that said, as they came, that something had been redacted in them; left out if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted_before: Option<u64>,
     /// Lines that are no records.
     invalid: u64,
     /// How long it took, in seconds.
@@ -108,8 +110,19 @@ pub(in crate::cli) struct ImportReportJson {
 pub(super) fn run(args: &ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Owner, "importing records", global)?;
     let bar = Bar::start(out, "import");
+    let given = open(args, &store, global, &bar)?;
+    import(args, given, &store, &bar, out)
+}
+
+/// What is imported: the texts, and the manifest that lies beside them.
+struct Given {
+    source: Box<dyn Source>,
+    manifest: Option<DatasetManifest>,
+}
+
+fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
     let begun = std::time::Instant::now();
-    let (mut source, found) = open(args, global, &bar)?;
+    let Given { mut source, manifest: found } = given;
     let dataset = match (&args.dataset, &found) {
         (Some(name), _) => name.clone(),
         (None, Some(manifest)) => DatasetName::coerce(&manifest.dataset_name, "records"),
@@ -136,11 +149,11 @@ pub(super) fn run(args: &ImportArgs, global: &Global, out: &Output) -> Result<Ou
         sources: if args.from == Path::new("-") { Vec::new() } else { vec![path_bytes(&args.from)] },
     };
     let done = if args.dry_run {
-        let newest = super::newest(&store, &dataset)?;
+        let newest = super::newest(store, &dataset)?;
         let tmp = std::env::temp_dir();
-        rehearse_records(&store, newest.as_ref(), &mut peeked, &options, &tmp, &bar, context::now())
+        rehearse_records(store, newest.as_ref(), &mut peeked, &options, &tmp, bar, context::now())
     } else {
-        import_records(&store, &mut peeked, options, &bar, &context::now)
+        import_records(store, &mut peeked, options, bar, &context::now)
     };
     bar.finish();
     tell(&done?, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), out)
@@ -151,105 +164,162 @@ fn path_bytes(path: &Path) -> Vec<u8> {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_bytes().to_vec()
 }
 
-/// The texts that are to be imported, and the manifest that lies beside them.
-fn open(args: &ImportArgs, global: &Global, bar: &Bar) -> Result<(Box<dyn Source>, Option<DatasetManifest>), CliError> {
+/// Opens what the user named.
+fn open(args: &ImportArgs, store: &Store, global: &Global, bar: &Bar) -> Result<Given, CliError> {
     let path = &args.from;
-    let failed = |what: &str, e: io::Error| {
-        let kind = if e.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-        CliError::new(kind, format!("cannot read {what}: {e}"))
-    };
-    if path == Path::new("-") {
-        if io::stdin().is_terminal() {
-            return Err(CliError::new(Kind::Usage, "standard input is a terminal; records come through a pipe"));
+    if path.is_dir() {
+        return folder(path);
+    }
+    if path == Path::new("-") && io::stdin().is_terminal() {
+        return Err(CliError::new(Kind::Usage, "standard input is a terminal; records come through a pipe"));
+    }
+    let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let failed = |e: io::Error| unreadable(&shown, &e);
+    let (mut input, mut start) = (pack_input::input(path, bar)?, Vec::new());
+    match &mut input {
+        Input::Seekable(from) => {
+            from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?;
+            from.rewind().map_err(failed)?;
         }
-        let input = StandardInput::new(bar.stop()).map_err(|e| failed("standard input", e))?;
-        return Ok((Box::new(Stream::new(input, "", "standard input")), None));
+        Input::Stream(from) => _ = from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?,
     }
-    let shown = path.display().to_string();
-    if path.is_dir() {
-        let manifest = match std::fs::read(path.join("manifest.json")) {
-            Ok(bytes) => {
-                let parsed = DatasetManifest::parse(&bytes);
-                Some(parsed.map_err(|e| CliError::new(Kind::Usage, format!("{shown}/manifest.json: {e}")))?)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(failed(&format!("{shown}/manifest.json"), e)),
+    let is_sealed = path.extension().is_some_and(|end| end == "enc");
+    let is_text = !is_sealed && is_text(&start);
+    let input = match input {
+        Input::Stream(rest) => Input::Stream(Box::new(io::Cursor::new(start).chain(rest))),
+        whole @ Input::Seekable(_) => whole,
+    };
+    if is_text {
+        let text: Box<dyn Read + Send> = match input {
+            Input::Seekable(from) => Box::new(from),
+            Input::Stream(from) => from,
         };
-        return Ok((Box::new(Files::of(path)?), manifest));
+        return Ok(Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None });
     }
-    let mut file = File::open(path).map_err(|e| failed(&shown, e))?;
-    if is_archive(path, &mut file).map_err(|e| failed(&shown, e))? {
-        let limits = crate::archives::Limits::default();
-        let archive = pack_input::open(path, &args.password.keys(global), &limits, bar)?;
-        let (lines, manifest) =
-            pack_lines(archive.opened, &limits, &std::env::temp_dir()).map_err(|e| pack_input::failed(path, e))?;
-        let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
-        let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{shown}: manifest.json: {e}")))?;
-        return Ok((Box::new(lines), manifest));
-    }
-    Ok((Box::new(Stream::new(file, "", &shown)), None))
+    let limits = limits_of_packs(archives::Limits::default());
+    let keys = password(args, store)?.keys(global);
+    let archive = archives::open(input, &keys, &limits, bar);
+    pack(path, archive.map_err(|e| pack_input::failed(path, e))?.opened, &limits)
 }
 
-/// True of what is no text: a pack as a zip, a `.zip.enc`, or anything around one.
-fn is_archive(path: &Path, file: &mut File) -> io::Result<bool> {
-    if path.extension().is_some_and(|end| end == "enc") {
-        return Ok(true);
+/// Where the password is: as the user says, else as the dataset does if it is there already.
+fn password(args: &ImportArgs, store: &Store) -> Result<PasswordArgs, CliError> {
+    let newest = args.dataset.as_ref().map_or(Ok(None), |name| super::newest(store, name))?;
+    let dataset = newest.map_or(Ok(None), |manifest| Dataset::of(&context::pages(store), &manifest))?;
+    match dataset {
+        Some(dataset) if args.password.key_file().is_none() => {
+            args.password.by_policy(&dataset.manifest()?.encryption_policy)
+        }
+        _ => Ok(args.password.clone()),
     }
-    let mut start = [0; 4];
-    let got = io::Read::read(file, &mut start)?;
-    io::Seek::rewind(file)?;
-    let is_text = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~') || *b >= 0xc2;
-    let zip = start.starts_with(b"PK") || start.starts_with(b"age-") || start.starts_with(b"BZh");
-    Ok(zip || !start[..got].iter().all(is_text) && !start.starts_with(b"\xef\xbb\xbf"))
 }
 
-/// Members of an archive that are looked at to tell what it is.
-const LOOKED_AT: usize = 64;
-
-/// True of a pack of records: a folder, or an archive by its name a zip or zip.enc, among whose first members is the manifest of a dataset.
-pub(in crate::cli) fn is_pack(path: &Path, keys: &PackKeys) -> Result<bool, CliError> {
-    if path.is_dir() {
-        let manifest = std::fs::read(path.join("manifest.json"));
-        let is_one = manifest.is_ok_and(|bytes| DatasetManifest::parse(&bytes).is_ok());
-        return Ok(is_one && path.join("records").is_dir());
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_zip =
-        name.rsplit_once('.').is_some_and(|(front, end)| end == "zip" || end == "enc" && front.ends_with("zip"));
-    if !is_zip || !path.is_file() {
-        return Ok(false);
-    }
-    let limits = crate::archives::Limits::default();
-    let bar = Bar::start(&Output::new(false, true), "import");
-    let archive = pack_input::open(path, keys, &limits, &bar)?;
-    // Whatever is wrong with it is told by the import.
-    Ok(holds_dataset(archive.opened, &limits, LOOKED_AT))
+fn unreadable(what: &str, error: &io::Error) -> CliError {
+    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+    CliError::new(kind, format!("cannot read {what}: {error}"))
 }
 
-/// Imports a pack of records that was given to `larder import`.
+fn folder(path: &Path) -> Result<Given, CliError> {
+    let beside = path.join("manifest.json");
+    let manifest = match std::fs::read(&beside) {
+        Ok(bytes) => {
+            let parsed = DatasetManifest::parse(&bytes);
+            Some(parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: {e}", beside.display())))?)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(unreadable(&beside.display().to_string(), &e)),
+    };
+    let files = Files::of(path)?;
+    let seen_again = files.has_sightings();
+    Ok(Given { source: with_sightings(files, seen_again), manifest })
+}
+
+/// The lines of a pack that was opened.
+fn pack(path: &Path, opened: Opened, limits: &archives::Limits) -> Result<Given, CliError> {
+    let (lines, manifest) =
+        pack_lines(opened, limits, &std::env::temp_dir()).map_err(|e| pack_input::failed(path, e))?;
+    let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
+    let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: manifest.json: {e}", path.display())))?;
+    let seen_again = lines.has_sightings();
+    Ok(Given { source: with_sightings(lines, seen_again), manifest })
+}
+
+fn with_sightings(source: impl Source + 'static, has_some: bool) -> Box<dyn Source> {
+    if has_some { Box::new(SeenAgain::new(source, &std::env::temp_dir())) } else { Box::new(source) }
+}
+
+/// Names in the view of a pack may differ in letter case alone: nobody makes files of them.
+fn limits_of_packs(limits: archives::Limits) -> archives::Limits {
+    archives::Limits { alike: archives::Alike::Tell, ..limits }
+}
+
+/// Bytes that are looked at to tell what a file is.
+const LOOKED_AT: u64 = 64;
+
+/// False of what begins as no text does: an archive, a seal, a compression. Lines that are no records are told one by one, so what begins like JSON
+/// is text though a byte be wrong.
+fn is_text(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    let wraps = [&b"PK"[..], b"age-encryption.org/", b"-----BEGIN AGE", b"BZh"];
+    let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
+    let is_plain = !start.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r'));
+    let begins_json = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+    !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_utf8 && is_plain || begins_json && (is_utf8 || is_plain))
+}
+
+/// Members of an archive that are looked at to tell whether it is a pack of records.
+const MEMBERS_LOOKED_AT: usize = 64;
+
+/// True of a folder that is a pack of records.
+pub(in crate::cli) fn is_pack_folder(path: &Path) -> bool {
+    let manifest = std::fs::read(path.join("manifest.json"));
+    manifest.is_ok_and(|bytes| DatasetManifest::parse(&bytes).is_ok()) && path.join("records").is_dir()
+}
+
+/// Tells whether a zip is a pack of records, by its first members; what is wrong with it is told by whoever reads it then. Gives it back as it was.
+pub(in crate::cli) fn look_for_pack(opened: Opened, limits: &archives::Limits) -> (Opened, bool) {
+    // What is declared here is declared again by whoever reads it.
+    let limits = archives::Limits { declared: archives::Declared::default(), ..limits_of_packs(limits.clone()) };
+    holds_dataset(opened, &limits, MEMBERS_LOOKED_AT)
+}
+
+/// What `larder import` was told that matters for a pack of records.
+pub(in crate::cli) struct PackImport {
+    pub(in crate::cli) from: PathBuf,
+    pub(in crate::cli) dataset: Option<DatasetName>,
+    pub(in crate::cli) dry_run: bool,
+    pub(in crate::cli) reason: Option<String>,
+    /// Limits of archives.
+    pub(in crate::cli) limits: archives::Limits,
+}
+
+/// Imports a pack of records that was given to `larder import`, and opened there unless it is a folder.
 pub(in crate::cli) fn import_pack(
-    from: PathBuf,
-    dataset: Option<DatasetName>,
-    dry_run: bool,
-    password: PasswordArgs,
-    reason: Option<String>,
-    global: &Global,
+    told: PackImport,
+    opened: Option<Opened>,
+    store: &Store,
+    bar: &Bar,
     out: &Output,
 ) -> Result<Outcome, CliError> {
+    store.require(Role::Owner, "importing records")?;
+    let given = match opened {
+        Some(opened) => pack(&told.from, opened, &limits_of_packs(told.limits))?,
+        None => folder(&told.from)?,
+    };
     let args = ImportArgs {
-        from,
-        dataset,
-        dry_run,
+        from: told.from,
+        dataset: told.dataset,
+        dry_run: told.dry_run,
         conflict: None,
         strict: false,
         redact: false,
         no_redact: false,
         max_depth: Limits::default().depth,
-        password,
-        reason,
+        password: PasswordArgs::default(),
+        reason: told.reason,
         no_wait: false,
     };
-    run(&args, global, out)
+    import(&args, given, store, bar, out)
 }
 
 /// A source whose first text was looked at.
@@ -303,6 +373,7 @@ fn tell(
             skipped: report.skipped,
             conflicts: report.conflicts,
             redacted: report.redacted,
+            redacted_before: (report.redacted_before > 0).then_some(report.redacted_before),
             invalid: report.invalid,
             duration,
         }))?;
@@ -327,6 +398,9 @@ fn tell(
         ] {
             out.line(&format!("{name:10} {count}"))?;
         }
+        if report.redacted_before > 0 {
+            out.line(&format!("redacted before {}", report.redacted_before))?;
+        }
         out.line(&format!("{:10} {duration:.3} s", "duration"))?;
     }
     match &report.snapshot {
@@ -338,4 +412,32 @@ fn tell(
         None => out.remark(&format!("{dataset} has all of it; no snapshot was made")),
     }
     Ok(if report.invalid > 0 { Outcome::Partial } else { Outcome::Done })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_told_from_what_lies_around_an_archive() {
+        let long = "é".repeat(40);
+        for (start, wanted) in [
+            (&b""[..], true),
+            (b"{\"a\": 1}", true),
+            (b"\xef\xbb\xbf  [", true),
+            (b"{\"a\": \"\xff\"}", true),
+            (b"{\"a\": \"\x01\"}", true),
+            (b"rubbish\r\n", true),
+            // A character that is cut.
+            (&long.as_bytes()[..63], true),
+            (b"PK\x03\x04", false),
+            (b"age-encryption.org/v1\n", false),
+            (b"\x1f\x8b\x08", false),
+            (b"{\x00\xff", false),
+            (b"\xff\xfe{\x00", false),
+            (b"BZh91AY", false),
+        ] {
+            assert_eq!(is_text(start), wanted, "{start:?}");
+        }
+    }
 }

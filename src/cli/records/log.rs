@@ -4,6 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::codec::line_members;
 use crate::model::Role;
 use crate::records::{ObservedAt, Record};
 
@@ -46,6 +47,8 @@ pub(in crate::cli) struct VersionJson {
     exchange_id: String,
     /// Who observed it.
     provenance: serde_json::Value,
+    /// What ties it to the content that was redacted, if it was.
+    original_commitment: Option<String>,
     /// Further observations of the same content, in the order in which they came.
     sightings: Vec<SightingJson>,
 }
@@ -62,6 +65,8 @@ pub(in crate::cli) struct SightingJson {
     natural_key: Option<String>,
     /// Who observed it.
     provenance: serde_json::Value,
+    /// What ties it to the content that was redacted, if it was.
+    original_commitment: Option<String>,
 }
 
 pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -82,6 +87,7 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
             observed_at_utc: record.observed_at.as_ref().map(|time| time.as_str().to_owned()),
             exchange_id: record.exchange_id.clone(),
             provenance: serde_json::from_str(record.provenance.as_str()).unwrap_or_default(),
+            original_commitment: record.original_commitment.clone(),
             sightings,
         };
         shown.push((instant, version));
@@ -106,13 +112,20 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
 }
 
 fn sighting(line: &[u8]) -> Result<SightingJson, CliError> {
-    let value: serde_json::Value = serde_json::from_slice(line)
-        .map_err(|e| crate::store::StoreError::damage("a line of sightings.ndjson", e.to_string()))?;
-    let text = |name: &str| value.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    let names = ["observed_at_utc", "exchange_id", "natural_key", "provenance", "original_commitment"];
+    let damage =
+        || crate::store::StoreError::damage("a line of sightings.ndjson", "it is not as such lines are written");
+    // What else there is may be deeper, or hold other numbers, than serde_json reads.
+    let [time, id, key, provenance, commitment] = line_members(line, names).ok_or_else(damage)?;
+    let text = |value: Option<&[u8]>| -> Result<Option<String>, CliError> {
+        let text = value.map(serde_json::from_slice::<Option<String>>).transpose();
+        Ok(text.map_err(|_| damage())?.flatten())
+    };
     Ok(SightingJson {
-        observed_at_utc: text("observed_at_utc"),
-        exchange_id: text("exchange_id").unwrap_or_default(),
-        natural_key: text("natural_key"),
-        provenance: value.get("provenance").cloned().unwrap_or_default(),
+        observed_at_utc: text(time)?,
+        exchange_id: text(id)?.unwrap_or_default(),
+        natural_key: text(key)?,
+        provenance: provenance.and_then(|value| serde_json::from_slice(value).ok()).unwrap_or_default(),
+        original_commitment: text(commitment)?,
     })
 }

@@ -124,4 +124,4 @@ fn dataset(store: &Store, name: &SnapshotName, shown: &str) -> Result<Dataset, C
     Ok(found.ok_or_else(|| RecordsError::NotRecords(shown.to_owned()))?)
 }
 
-pub(super) use import::{import_pack, is_pack};
+pub(super) use import::{PackImport, import_pack, is_pack_folder, look_for_pack};

@@ -73,12 +73,11 @@ impl Failure for CaptureError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing(_) | Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
-            Self::Pattern { .. } | Self::InStore(_) => Kind::Usage,
+            Self::Pattern { .. } | Self::InStore(_) | Self::Refused { .. } => Kind::Usage,
             Self::Content(e) => {
                 let archive = e.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());
                 archive.map_or(Kind::Failed, Failure::kind)
             }
-            Self::Refused { .. } => Kind::Damage,
             Self::Interrupted => Kind::Interrupted,
             Self::Store(e) => e.kind(),
         }

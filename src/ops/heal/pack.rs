@@ -13,7 +13,7 @@ use super::cut::{Stopped, cut};
 pub(super) fn look(path: &Path, keys: &dyn Keys, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
     match members(path, keys, finder, progress) {
         // Any other file was looked at as a whole already.
-        Ok(()) | Err(Stopped::Read(ArchiveError::Unknown(_))) => Ok(()),
+        Ok(()) | Err(Stopped::Read(ArchiveError::Unknown(_) | ArchiveError::Opaque(_))) => Ok(()),
         Err(Stopped::Read(ArchiveError::Interrupted)) => Err(QueryError::Interrupted),
         Err(Stopped::Read(e)) => {
             super::folder::unreadable(path, &e, progress);

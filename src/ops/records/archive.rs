@@ -1,13 +1,16 @@
 //! A pack in an archive: its manifest, and its lines in the order of the paths of their files, whatever the order of the members.
 
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::archives::{ArchiveError, Content, Cursor, Limits, Member, MemberKind, Opened, Part, Sorter, Spill, read};
+use crate::archives::{
+    ArchiveError, Content, Cursor, Limits, Member, MemberKind, Opened, Part, ReadSeek, Sorter, Spill, read,
+};
 use crate::model::{Failure, Kind};
 use crate::records::DatasetManifest;
 
-use super::dataset::{MANIFEST, RECORDS};
+use super::dataset::{MANIFEST, RECORDS, SIGHTINGS};
 use super::error::RecordsError;
 use super::source::{RawRecord, Source};
 use super::stage::SORT_MEMORY;
@@ -53,6 +56,7 @@ impl Failure for PackError {
 #[derive(Debug)]
 pub struct PackLines {
     lines: Spill,
+    seen_again: bool,
     cursor: Cursor,
     file: Arc<str>,
 }
@@ -63,12 +67,17 @@ pub struct PackLines {
 /// If the archive is damaged or hostile, or no pack.
 pub fn pack_lines(opened: Opened, limits: &Limits, tmp: &Path) -> Result<(PackLines, Option<Vec<u8>>), PackError> {
     let mut sorter = Sorter::with_memory(tmp, SORT_MEMORY);
-    let (mut manifest, mut found) = (None, false);
+    let (mut manifest, mut found, mut seen_again) = (None, false, false);
     read::<PackError>(opened, limits, &mut |member, content| {
         match what(&member) {
             Some(What::Manifest) if manifest.is_none() => manifest = Some(whole(content)?),
             Some(What::Lines) => {
                 found = true;
+                lines(&member.path, content, &mut sorter)?;
+            }
+            // Its path comes behind those of the records.
+            Some(What::Sightings) => {
+                seen_again = true;
                 lines(&member.path, content, &mut sorter)?;
             }
             _ => {}
@@ -85,12 +94,52 @@ pub fn pack_lines(opened: Opened, limits: &Limits, tmp: &Path) -> Result<(PackLi
         let len = u32::try_from(key.len()).unwrap_or(u32::MAX).to_le_bytes();
         spill.push(&[&len[..], &key, &line].concat()).map_err(RecordsError::temporary)?;
     }
-    Ok((PackLines { lines: spill, cursor: Cursor::default(), file: "".into() }, manifest))
+    Ok((PackLines { lines: spill, seen_again, cursor: Cursor::default(), file: "".into() }, manifest))
 }
 
-/// True if the manifest of a dataset is among the first members of an archive. What is wrong with the archive is not told.
+impl PackLines {
+    /// True if its last lines are sightings: [`super::SeenAgain`] makes records of them.
+    #[must_use]
+    pub fn has_sightings(&self) -> bool {
+        self.seen_again
+    }
+}
+
+/// A zip that is lent to who looks into it.
+struct Lent(Arc<Mutex<Box<dyn ReadSeek>>>);
+
+impl Lent {
+    fn zip(&self) -> MutexGuard<'_, Box<dyn ReadSeek>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for Lent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.zip().read(buffer)
+    }
+}
+
+impl Seek for Lent {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.zip().seek(to)
+    }
+}
+
+/// Tells whether the manifest of a dataset is among the first members of a zip, which it gives back. Other archives, which can be read once, are
+/// not looked at; what is wrong with a zip is not told.
 #[must_use]
-pub fn holds_dataset(opened: Opened, limits: &Limits, members: usize) -> bool {
+pub fn holds_dataset(opened: Opened, limits: &Limits, members: usize) -> (Opened, bool) {
+    let Opened::Zip(zip) = opened else { return (opened, false) };
+    let zip = Arc::new(Mutex::new(zip));
+    let found = has_manifest(Opened::Zip(Box::new(Lent(zip.clone()))), limits, members);
+    let mut zip = Lent(zip);
+    // If it cannot be read from its start again, reading it tells.
+    let _ = zip.rewind();
+    (Opened::Zip(Box::new(zip)), found)
+}
+
+fn has_manifest(opened: Opened, limits: &Limits, members: usize) -> bool {
     let (mut seen, mut found) = (0, false);
     let _stopped = read::<PackError>(opened, limits, &mut |member, content| {
         seen += 1;
@@ -106,6 +155,7 @@ pub fn holds_dataset(opened: Opened, limits: &Limits, members: usize) -> bool {
 enum What {
     Manifest,
     Lines,
+    Sightings,
 }
 
 /// What a member is in a pack, which may be in a folder of its own.
@@ -118,6 +168,7 @@ fn what(member: &Member) -> Option<What> {
     match (at, names.last()) {
         (Some(0 | 1), Some(last)) if last.ends_with(b".ndjson") => Some(What::Lines),
         (_, Some(last)) if *last == MANIFEST.as_bytes() && names.len() <= 2 => Some(What::Manifest),
+        (_, Some(last)) if *last == SIGHTINGS.as_bytes() && names.len() <= 2 => Some(What::Sightings),
         _ => None,
     }
 }
@@ -146,28 +197,32 @@ fn whole(content: &mut dyn Content) -> Result<Vec<u8>, PackError> {
 }
 
 fn lines(path: &[u8], content: &mut dyn Content, sorter: &mut Sorter) -> Result<(), PackError> {
-    let (mut buffer, mut number) = (Vec::new(), 0u64);
-    let mut take = |line: &[u8]| {
+    let (mut buffer, mut number, mut is_long) = (Vec::new(), 0u64, false);
+    let mut take = |line: &[u8], is_long: bool| {
         number += 1;
-        if line.trim_ascii().is_empty() {
+        let line = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
+        if line.trim_ascii().is_empty() && !is_long {
             return Ok(());
         }
         let key = [path, &[0], &number.to_be_bytes()].concat();
-        sorter.push(&key, line).map_err(RecordsError::temporary)
+        // Of what is too long nothing is kept but that it was there.
+        sorter.push(&key, if is_long { b"" } else { line }).map_err(RecordsError::temporary)
     };
     loop {
+        let mut searched = buffer.len();
         let more = next(content, &mut buffer)?;
         let mut at = 0;
-        while let Some(end) = buffer[at..].iter().position(|b| *b == b'\n') {
-            take(&buffer[at..at + end])?;
-            at += end + 1;
+        while let Some(end) = buffer[searched..].iter().position(|b| *b == b'\n').map(|end| searched + end) {
+            take(&buffer[at..end], is_long || end - at > LINE_MAX)?;
+            (at, searched, is_long) = (end + 1, end + 1, false);
         }
         buffer.drain(..at);
         if !more {
-            return Ok(take(&buffer)?);
+            return if buffer.is_empty() && !is_long { Ok(()) } else { Ok(take(&buffer, is_long)?) };
         }
         if buffer.len() > LINE_MAX {
-            return Err(RecordsError::Refused("a line in it is longer than 64 MiB".to_owned()).into());
+            is_long = true;
+            buffer.clear();
         }
     }
 }
@@ -184,13 +239,47 @@ impl Source for PackLines {
         if self.file.as_bytes() != path {
             self.file = String::from_utf8_lossy(path).into();
         }
-        Ok(Some(RawRecord { text: Some(text.to_vec()), file: self.file.clone(), line }))
+        let text = (!text.is_empty()).then(|| text.to_vec());
+        Ok(Some(RawRecord { text, file: self.file.clone(), line }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Parts of a content, one after the other.
+    struct Parts(Vec<Vec<u8>>);
+
+    impl Content for Parts {
+        fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Part, io::Error> {
+            if self.0.is_empty() {
+                return Ok(Part::End);
+            }
+            buffer.extend(self.0.remove(0));
+            Ok(Part::Data)
+        }
+    }
+
+    #[test]
+    fn lines_of_a_member() {
+        let read = |parts: &[&[u8]]| {
+            let mut sorter = Sorter::with_memory(Path::new("/tmp"), 1 << 20);
+            lines(b"f", &mut Parts(parts.iter().map(|part| part.to_vec()).collect()), &mut sorter).unwrap();
+            let sorted = sorter.sorted();
+            let (mut merge, mut found) = (sorted.read().unwrap(), Vec::new());
+            while let Some((key, line)) = merge.next().unwrap() {
+                found.push((key[key.len() - 1], String::from_utf8(line.to_vec()).unwrap()));
+            }
+            found
+        };
+        let wanted = |list: &[(u8, &str)]| list.iter().map(|(n, line)| (*n, (*line).to_owned())).collect::<Vec<_>>();
+        assert_eq!(read(&[b"\xef\xbb\xbfa\r\n\nb", b"c\n", b" \nd"]), wanted(&[(1, "a\r"), (3, "bc"), (5, "d")]));
+        assert_eq!(read(&[b"", b"a\n"]), wanted(&[(1, "a")]));
+        let long = vec![b'x'; LINE_MAX - 1];
+        assert_eq!(read(&[b"a\n", &long, b"xxx", b"y\nb\n"]), wanted(&[(1, "a"), (2, ""), (3, "b")]));
+        assert_eq!(read(&[&long, b"xxx"]), wanted(&[(1, "")]));
+    }
 
     #[test]
     fn what_a_pack_has() {
@@ -200,6 +289,7 @@ mod tests {
             match what(&member) {
                 Some(What::Lines) => "lines",
                 Some(What::Manifest) => "manifest",
+                Some(What::Sightings) => "sightings",
                 None => "",
             }
         };
@@ -210,7 +300,9 @@ mod tests {
             ("records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
             ("pages/records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
             ("index.jsonl", ""),
-            ("sightings.ndjson", ""),
+            ("sightings.ndjson", "sightings"),
+            ("pages/sightings.ndjson", "sightings"),
+            ("a/b/sightings.ndjson", ""),
             ("records/x.txt", ""),
             ("_pack_meta.json", ""),
         ] {

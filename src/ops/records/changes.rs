@@ -182,8 +182,7 @@ fn compare(before: &Json, after: &Json, path: String, changes: &mut Vec<JsonChan
 }
 
 /// A value as JSON, its numbers as they were written.
-#[must_use]
-pub fn text_of(json: &Json) -> String {
+fn text_of(json: &Json) -> String {
     let mut out = String::new();
     write(json, &mut out);
     out

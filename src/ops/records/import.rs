@@ -78,6 +78,8 @@ pub struct Report {
     pub conflicts: u64,
     /// Records in which something was redacted.
     pub redacted: u64,
+    /// Records that said, as they came, that something had been redacted in them.
+    pub redacted_before: u64,
     /// Lines that are no records.
     pub invalid: u64,
     /// Further observations that were kept.
@@ -131,7 +133,7 @@ pub fn import_records(
             return Ok((report, None));
         }
         let applied = job.apply(&writer, &stage, plan, &manifest, &tmp, progress)?;
-        Ok((report, Some(applied)))
+        Ok((report, Some((applied, manifest.retention_class))))
     });
     let (mut report, applied) = match outcome {
         Ok(done) => done,
@@ -139,11 +141,12 @@ pub fn import_records(
         Err(RecordsError::Store(e)) => return Err(writer.failure().unwrap_or(e).into()),
         Err(e) => return Err(e),
     };
-    let Some(applied) = applied else { return Ok(report) };
+    let Some((applied, class)) = applied else { return Ok(report) };
     if progress.cancelled() {
         return Err(RecordsError::Interrupted);
     }
-    let new = job.snapshot(applied, options, newest.map(|(_, manifest)| manifest));
+    let evidence = Evidence { retention_class: class, ..Evidence::default() };
+    let new = job.snapshot(applied, evidence, options, newest.map(|(_, manifest)| manifest));
     let info = writer.commit(new, clock())?;
     report.snapshot = Some((info.id, info.manifest));
     Ok(report)
@@ -175,6 +178,7 @@ fn report(plan: &Plan, stage: &mut super::stage::Stage) -> Report {
         skipped: plan.skipped,
         conflicts: plan.conflicts,
         redacted: stage.redacted,
+        redacted_before: stage.redacted_before,
         invalid: stage.invalid,
         sightings: plan.sightings,
         bad: std::mem::take(&mut stage.bad),
@@ -292,6 +296,7 @@ impl<'a> Job<'a> {
     fn snapshot(
         &self,
         applied: super::apply::Applied,
+        evidence: Evidence,
         options: ImportOptions,
         before: Option<Manifest>,
     ) -> NewSnapshot {
@@ -318,7 +323,7 @@ impl<'a> Job<'a> {
             reason: options.reason,
             labels: Vec::new(),
             references: Vec::new(),
-            evidence: Evidence::default(),
+            evidence,
             origin: None,
             records: Some(applied.records),
         }

@@ -1,6 +1,6 @@
 //! Finding records by what they say.
 
-use crate::records::json::{Json, parse};
+use crate::records::tape::{Limits, Sort, Tape, Value};
 use crate::records::{ObservedAt, Record};
 
 /// What is looked for; what is absent does not matter.
@@ -43,21 +43,20 @@ impl Query {
         if self.tags.is_empty() {
             return true;
         }
-        let tags = parse(record.tags.as_str().as_bytes()).unwrap_or(Json::Null);
-        let has = |wanted: &String| {
-            let tags = tags.list().unwrap_or_default();
-            tags.iter().any(|tag| tag.text() == Some(wanted))
-        };
-        self.tags.iter().all(has)
+        let mut tape = Tape::default();
+        let Ok(list) = tape.read(record.tags.as_str().as_bytes(), &Limits::NONE) else { return false };
+        let tags: Vec<_> = list.items().filter_map(|tag| tag.text()).collect();
+        self.tags.iter().all(|wanted| tags.iter().any(|tag| tag == wanted))
     }
 
     fn has_paths(&self, record: &Record) -> bool {
         if self.paths.is_empty() {
             return true;
         }
-        let line = record.line();
-        let Ok(json) = parse(line.as_bytes()) else { return false };
-        self.paths.iter().all(|path| path.found(&json))
+        let (line, mut tape) = (record.line(), Tape::default());
+        // However deep it is: a record that was let in is found.
+        let Ok(root) = tape.read(line.as_bytes(), &Limits::NONE) else { return false };
+        self.paths.iter().all(|path| path.found(root))
     }
 }
 
@@ -124,47 +123,41 @@ impl JsonPath {
 
     /// True if it is in a value.
     #[must_use]
-    pub fn found(&self, json: &Json) -> bool {
-        walk(&self.steps, json, &|found| match (&self.value, found) {
+    pub fn found(&self, json: Value<'_, '_>) -> bool {
+        let fits = |found: Value<'_, '_>| match (&self.value, found.sort()) {
             (None, _) => true,
-            (Some(wanted), Json::Text(text)) => text == wanted,
-            (Some(wanted), Json::Number(text)) => text == wanted,
-            (Some(wanted), Json::Bool(value)) => wanted == if *value { "true" } else { "false" },
-            (Some(wanted), Json::Null) => wanted == "null",
-            (Some(_), Json::List(_) | Json::Object(_)) => false,
-        })
+            (Some(wanted), Sort::Text) => found.text().is_some_and(|text| text == *wanted),
+            (Some(_), Sort::List | Sort::Object) => false,
+            (Some(wanted), _) => wanted == found.raw(),
+        };
+        walk(&self.steps, json, &mut |found| fits(found).then_some(found)).is_some()
     }
 
     /// What stands there, the first of several.
     #[must_use]
-    pub fn first<'a, 'j>(&self, json: &'a Json<'j>) -> Option<&'a Json<'j>> {
-        first(&self.steps, json)
+    pub fn first<'t, 'n>(&self, json: Value<'t, 'n>) -> Option<Value<'t, 'n>> {
+        walk(&self.steps, json, &mut Some)
     }
 }
 
-fn walk(steps: &[Step], json: &Json, fits: &dyn Fn(&Json) -> bool) -> bool {
-    let Some((step, rest)) = steps.split_first() else { return fits(json) };
+/// The first that is wanted of what stands where steps lead to.
+fn walk<'t, 'n>(
+    steps: &[Step],
+    json: Value<'t, 'n>,
+    wanted: &mut dyn FnMut(Value<'t, 'n>) -> Option<Value<'t, 'n>>,
+) -> Option<Value<'t, 'n>> {
+    let Some((step, rest)) = steps.split_first() else { return wanted(json) };
+    let (is_list, is_object) = (json.sort() == Sort::List, json.sort() == Sort::Object);
     match step {
-        Step::Name(name) => json.get(name).is_some_and(|below| walk(rest, below, fits)),
-        Step::At(at) => json.list().and_then(|list| list.get(*at)).is_some_and(|below| walk(rest, below, fits)),
-        Step::Any => {
-            let listed = json.list().unwrap_or_default().iter();
-            let named = json.members().unwrap_or_default().iter().map(|(_, value)| value);
-            listed.chain(named).any(|below| walk(rest, below, fits))
+        // Of several of one name the last, as for Python.
+        Step::Name(name) if is_object => {
+            let named = json.members().filter(|(n, _)| n.text().is_some_and(|text| text == *name)).last();
+            walk(rest, named?.1, wanted)
         }
-    }
-}
-
-fn first<'a, 'j>(steps: &[Step], json: &'a Json<'j>) -> Option<&'a Json<'j>> {
-    let Some((step, rest)) = steps.split_first() else { return Some(json) };
-    match step {
-        Step::Name(name) => first(rest, json.get(name)?),
-        Step::At(at) => first(rest, json.list()?.get(*at)?),
-        Step::Any => {
-            let listed = json.list().unwrap_or_default().iter();
-            let named = json.members().unwrap_or_default().iter().map(|(_, value)| value);
-            listed.chain(named).find_map(|below| first(rest, below))
-        }
+        Step::At(at) if is_list => walk(rest, json.items().nth(*at)?, wanted),
+        Step::Any if is_list => json.items().find_map(|below| walk(rest, below, wanted)),
+        Step::Any if is_object => json.members().find_map(|(_, below)| walk(rest, below, wanted)),
+        Step::Name(_) | Step::At(_) | Step::Any => None,
     }
 }
 
@@ -174,9 +167,9 @@ mod tests {
 
     #[test]
     fn paths_find_what_they_name() {
-        let json =
-            parse(br#"{"response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": true, "no": null}}"#)
-                .unwrap();
+        let mut tape = Tape::default();
+        let text = br#"{"ok": 1, "response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": false, "ok": true, "no": null}}"#;
+        let json = tape.read(text, &Limits::NONE).unwrap();
         for (path, wanted) in [
             ("$", true),
             ("$.response.ok=true", true),
@@ -190,11 +183,13 @@ mod tests {
             ("$.response.items[2]", false),
             ("$.response.items=x", false),
         ] {
-            assert_eq!(JsonPath::parse(path).unwrap().found(&json), wanted, "{path}");
+            assert_eq!(JsonPath::parse(path).unwrap().found(json), wanted, "{path}");
         }
         for bad in ["response", "$response", "$.", "$..a", "$[x]", "$[1", "$['a]"] {
             assert!(JsonPath::parse(bad).is_err(), "{bad}");
         }
-        assert_eq!(JsonPath::parse("$.response.items[*].id").unwrap().first(&json), Some(&Json::Number("7".into())));
+        let first = |path: &str| JsonPath::parse(path).unwrap().first(json).map(|value| value.raw());
+        assert_eq!(first("$.response.items[*].id"), Some("7"));
+        assert_eq!(first("$.response.items[*].none"), None);
     }
 }

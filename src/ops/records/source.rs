@@ -252,10 +252,11 @@ pub struct Files {
     open: Option<Stream>,
     /// All have a record a line.
     lines: bool,
+    seen_again: bool,
 }
 
 impl Files {
-    /// The files of a folder that may hold records. Of a pack, a folder with `records` in it, those alone.
+    /// The files of a folder that may hold records. Of a pack, a folder with `records` in it, those alone, and behind them its sightings.
     ///
     /// # Errors
     /// If a folder cannot be read.
@@ -267,7 +268,16 @@ impl Files {
         collect(if is_pack { &records } else { folder }, folder, ends, &mut files)?;
         // As their paths sort, part by part.
         files.sort();
-        Ok(Self { files: files.into_iter(), open: None, lines: is_pack })
+        let sightings = folder.join(super::dataset::SIGHTINGS);
+        let seen_again = is_pack && sightings.is_file();
+        files.extend(seen_again.then(|| (sightings, super::dataset::SIGHTINGS.to_owned())));
+        Ok(Self { files: files.into_iter(), open: None, lines: is_pack, seen_again })
+    }
+
+    /// True if its last lines are sightings: [`super::SeenAgain`] makes records of them.
+    #[must_use]
+    pub fn has_sightings(&self) -> bool {
+        self.seen_again
     }
 }
 

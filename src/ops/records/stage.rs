@@ -17,7 +17,7 @@ use super::dataset::{Dataset, days_of, sort};
 use super::error::RecordsError;
 use super::follow::Follower;
 use super::key::KeyPath;
-use super::sighting::{Observation, observation};
+use super::sighting::{Observation, observation, says_redacted};
 use super::source::{RawRecord, Source};
 
 /// Bytes of texts that are read together.
@@ -81,6 +81,8 @@ pub(super) struct Stage {
     /// Lines that the dataset has, byte for byte, and that are not staged.
     pub(super) known: u64,
     pub(super) redacted: u64,
+    /// Records that say, as they come, that something was redacted in them.
+    pub(super) redacted_before: u64,
     pub(super) redactions: Vec<RedactedPlace>,
     pub(super) invalid: u64,
     pub(super) bad: Vec<BadLine>,
@@ -118,6 +120,7 @@ struct Read {
     /// Path and time, if it has a key.
     key: Option<(KeyPath, Instant)>,
     replaced: Vec<RedactedPlace>,
+    redacted_before: bool,
 }
 
 enum Outcome {
@@ -146,19 +149,22 @@ impl Reading<'_> {
                 keeping.join().map_err(|_| RecordsError::Died("keeping records"))?;
             // If keeping failed that is the cause; the reading found only that nobody listens.
             let mut kept = kept?;
-            kept.known = read?;
+            let (known, redacted_before) = read?;
+            kept.known = known;
+            kept.redacted_before += redacted_before;
             Ok(kept)
         })
     }
 
+    /// Gives how many lines were known, and in how many of them something had been redacted.
     fn read_all(
         &self,
         source: &mut dyn Source,
         batches: &crossbeam_channel::Sender<Vec<Outcome>>,
-    ) -> Result<u64, RecordsError> {
+    ) -> Result<(u64, u64), RecordsError> {
         let mut ended = false;
         let mut follower = self.dataset.map(Follower::new);
-        let mut known = 0;
+        let (mut known, mut redacted_before) = (0, 0);
         while !ended {
             if self.progress.cancelled() {
                 return Err(RecordsError::Interrupted);
@@ -171,8 +177,13 @@ impl Reading<'_> {
                 };
                 let text = raw.text.as_deref().unwrap_or_default();
                 bytes += text.len();
-                if follower.as_mut().is_some_and(|follower| follower.knows(text.trim_ascii())) {
+                // What is stored with secrets in it, from a time without redaction, is not what would be stored now.
+                let may_change = |line: &[u8]| self.redact.is_some_and(|redact| redact.may_find(line));
+                if follower.as_mut().is_some_and(|follower| follower.knows(text.trim_ascii()))
+                    && !may_change(text.trim_ascii())
+                {
                     known += 1;
+                    redacted_before += u64::from(says_redacted(text.trim_ascii()));
                 } else {
                     batch.push(raw);
                 }
@@ -187,7 +198,7 @@ impl Reading<'_> {
                 return Err(RecordsError::Died("keeping records"));
             }
         }
-        Ok(known)
+        Ok((known, redacted_before))
     }
 
     fn read(&self, parser: &mut RecordParser, raw: RawRecord) -> Outcome {
@@ -199,6 +210,7 @@ impl Reading<'_> {
             Ok(record) => record,
             Err(e) => return bad(e.to_string()),
         };
+        let redacted_before = record.redactions_applied.as_str() != "[]";
         let mut replaced = Vec::new();
         if let Some(redact) = self.redact {
             match redact.apply(&record, parser) {
@@ -239,6 +251,7 @@ impl Reading<'_> {
             observation: observation(record.sighting().as_bytes()),
             key: record.key().is_some().then(|| (path, instant_of(&record))),
             replaced,
+            redacted_before,
         }))
     }
 }
@@ -266,6 +279,7 @@ impl Stage {
             count: 0,
             known: 0,
             redacted: 0,
+            redacted_before: 0,
             redactions: Vec::new(),
             invalid: 0,
             bad: Vec::new(),
@@ -295,6 +309,7 @@ impl Stage {
         self.records.push(&read.packed).map_err(RecordsError::temporary)?;
         self.count += 1;
         self.redacted += u64::from(!read.replaced.is_empty());
+        self.redacted_before += u64::from(read.redacted_before);
         if self.redactions.len() < BAD_MAX {
             self.redactions.append(&mut read.replaced);
         }

@@ -32,15 +32,18 @@ pub struct Lines {
 #[derive(Debug)]
 enum From {
     /// Files, group by group.
-    Files {
-        dataset: Dataset,
-        walk: Option<Walk>,
-        file: Option<ContentPieces>,
-        /// Groups that were given before, if none is to be given twice.
-        seen: Option<HashSet<ChunkId>>,
-    },
+    Files(Box<InFiles>),
     /// Single lines by the places where they are stored.
-    Places(Spill, Cursor),
+    Places(Box<(Spill, Cursor)>),
+}
+
+#[derive(Debug)]
+struct InFiles {
+    dataset: Dataset,
+    walk: Option<Walk>,
+    file: Option<ContentPieces>,
+    /// Groups that were given before, if none is to be given twice.
+    seen: Option<HashSet<ChunkId>>,
 }
 
 impl Dataset {
@@ -50,8 +53,8 @@ impl Dataset {
     /// If the store cannot be read.
     pub fn lines(&self) -> Result<Lines, StoreError> {
         let walk = self.walk(RECORDS)?;
-        let from = From::Files { dataset: self.clone(), walk, file: None, seen: None };
-        Ok(self.lines_from(from))
+        let files = InFiles { dataset: self.clone(), walk, file: None, seen: None };
+        Ok(self.lines_from(From::Files(Box::new(files))))
     }
 
     /// Those that stand under their keys, in the order in which they are stored; that is found by sorting, beyond some memory in a sealed
@@ -87,7 +90,7 @@ impl Dataset {
         while let Some((key, len)) = merge.next().map_err(RecordsError::temporary)? {
             places.push(&[&key[..], &len].concat()).map_err(RecordsError::temporary)?;
         }
-        Ok(self.lines_from(From::Places(places, Cursor::default())))
+        Ok(self.lines_from(From::Places(Box::new((places, Cursor::default())))))
     }
 
     fn walk(&self, folder: &str) -> Result<Option<Walk>, StoreError> {
@@ -105,8 +108,8 @@ impl Lines {
     /// The same without groups of lines that were given before; what is given is added to them ([`Lines::seen`]).
     #[must_use]
     pub fn without(mut self, given: HashSet<ChunkId>) -> Self {
-        if let From::Files { seen, .. } = &mut self.from {
-            *seen = Some(given);
+        if let From::Files(files) = &mut self.from {
+            files.seen = Some(given);
         }
         self
     }
@@ -115,7 +118,7 @@ impl Lines {
     #[must_use]
     pub fn seen(self) -> HashSet<ChunkId> {
         match self.from {
-            From::Files { seen, .. } => seen.unwrap_or_default(),
+            From::Files(files) => files.seen.unwrap_or_default(),
             From::Places(..) => HashSet::new(),
         }
     }
@@ -147,9 +150,10 @@ impl Lines {
 
     /// Tells what is wanted behind all that was told; false at the end.
     fn tell(&mut self) -> Result<bool, StoreError> {
-        let (dataset, walk, file, seen) = match &mut self.from {
-            From::Files { dataset, walk, file, seen } => (dataset, walk, file, seen),
-            From::Places(places, cursor) => {
+        let InFiles { dataset, walk, file, seen } = match &mut self.from {
+            From::Files(files) => &mut **files,
+            From::Places(places) => {
+                let (places, cursor) = &mut **places;
                 let lost = |e: std::io::Error| StoreError::Database(format!("a temporary file: {e}"));
                 let Some(place) = places.next(cursor).map_err(lost)? else { return Ok(false) };
                 let (block, chunk, range) = place_of(place).ok_or_else(|| lost(std::io::Error::other("cut short")))?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::archives::ArchiveError;
+use crate::archives::{ArchiveError, Fault};
 use crate::model::{Failure, Kind};
 use crate::packs::manifest::ManifestError;
 
@@ -38,6 +38,24 @@ impl AuditError {
     /// A member that is not what it should be.
     pub(super) fn mismatch(member: &[u8], why: impl Into<String>) -> Self {
         Self::Mismatch { member: String::from_utf8_lossy(member).into_owned(), why: why.into() }
+    }
+
+    /// What is wrong with a member of a pack of Larder's: there nothing is that Larder would refuse or not read.
+    pub(super) fn of_own(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Member { member, why, fault } if fault != Fault::Alike => Self::Mismatch { member, why },
+            other => Self::Archive(other),
+        }
+    }
+
+    /// True if it is one member's fault, and those behind it can be read.
+    pub(super) fn is_of_member(&self) -> bool {
+        matches!(self, Self::Archive(error) if error.is_of_member())
+    }
+
+    /// True for a manifest that is none, of whatever version.
+    pub(super) fn is_malformed(&self) -> bool {
+        matches!(self, Self::Manifest { source: ManifestError::Malformed(_), .. })
     }
 }
 

@@ -122,6 +122,7 @@ pub(super) fn understand(item: &Item, form: Form) -> Result<Understood, AuditErr
             btime: item.btime.map(|time| time.0),
             xattrs,
             is_alike: false,
+            replaces: false,
         },
     })
 }

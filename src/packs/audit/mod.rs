@@ -16,7 +16,9 @@ mod sums;
 
 use std::path::Path;
 
-use crate::archives::{Alike, ArchiveError, Content, Limits, Member, MemberKind, Opened, Part, Remarks, Tally};
+use crate::archives::{
+    Alike, ArchiveError, Content, Limits, Member, MemberKind, Opened, Part, Receiver, Remarks, Tally, read_on,
+};
 
 use super::manifest::{Head, Tail};
 use claims::Carried;
@@ -51,7 +53,8 @@ pub trait Visitor<E: From<AuditError>> {
     /// Ends the audit.
     fn end(&mut self, tail: &Tail) -> Result<(), E>;
 
-    /// Something is not as the manifest or the checksums say, and the walk could go on.
+    /// Something is not as the manifest or the checksums say, or a member cannot be read or is not let in; and the walk can go on. Whoever is given the fault of a
+    /// member as an error of its content is not told of it again.
     ///
     /// # Errors
     /// Ends the audit. That is what happens unless someone wants to know more.
@@ -118,7 +121,7 @@ pub fn audit<E: From<AuditError>>(
         audited: Audited::default(),
         drifts: Drifts::default(),
     };
-    let read = crate::archives::read(opened, limits, &mut |member, content| walk.member(&member, content));
+    let read = read_on(opened, limits, &mut walk);
     match read.and_then(|tally| walk.end().map(|()| tally)) {
         Ok(Tally { remarks, alike, alike_examples, .. }) => {
             // What is strange about somebody else's archive is none of what Larder writes.
@@ -142,6 +145,8 @@ enum State {
     Own(Box<Own>),
     /// Between the folders of two snapshots; a folder came, perhaps.
     Between(Option<Member>),
+    /// Behind a manifest that cannot be read: members are read, and there is nothing to hold them against.
+    Lost,
 }
 
 struct Walk<'a, E> {
@@ -158,8 +163,28 @@ struct Walk<'a, E> {
     drifts: Drifts,
 }
 
+impl<E: From<AuditError>> Receiver<Stop<E>> for Walk<'_, E> {
+    fn member(&mut self, member: Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
+        self.take(&member, content)
+    }
+
+    fn fault(&mut self, error: ArchiveError) -> Result<(), Stop<E>> {
+        let error = match &mut self.state {
+            State::Own(own) => {
+                if let ArchiveError::Member { member, .. } = &error {
+                    own.was_told(member);
+                }
+                AuditError::of_own(error)
+            }
+            State::Between(_) | State::Lost => AuditError::of_own(error),
+            State::Begin(_) | State::Foreign => error.into(),
+        };
+        report(self.visitor, error)
+    }
+}
+
 impl<E: From<AuditError>> Walk<'_, E> {
-    fn member(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
+    fn take(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
         self.audited.members += 1;
         if let MemberKind::File { size } = member.kind {
             self.audited.bytes = self.audited.bytes.saturating_add(size);
@@ -196,6 +221,10 @@ impl<E: From<AuditError>> Walk<'_, E> {
                 Err(AuditError::mismatch(&member.path, "it stands behind checksums.sha256, where nothing belongs")
                     .into())
             }
+            State::Lost => {
+                self.state = State::Lost;
+                Ok(())
+            }
         }
     }
 
@@ -206,7 +235,7 @@ impl<E: From<AuditError>> Walk<'_, E> {
             self.show(&folder, &mut content::Nothing)?;
             return self.foreign(member, content);
         }
-        let front = front(content)?;
+        let Some(front) = self.front(content)? else { return self.show(&folder, &mut content::Nothing) };
         let ours = is_ours(&front);
         let mut whole = Replayed { front, rest: content };
         if ours {
@@ -217,8 +246,20 @@ impl<E: From<AuditError>> Walk<'_, E> {
     }
 
     fn begin(&mut self, folder: &Member, manifest: &mut dyn Content) -> Result<(), Stop<E>> {
+        let own = match Own::begin(&folder.path, self.carried, manifest, self.limits, self.dir) {
+            Ok(own) => own,
+            Err(error) if error.is_of_member() || error.is_malformed() => {
+                self.state = State::Lost;
+                // Where the archive itself finds it wrong, the rest follows from that.
+                return match content::Summed::new(manifest).drain().map_err(ArchiveError::from) {
+                    Ok(()) => report(self.visitor, error),
+                    Err(e) if e.is_of_member() => report(self.visitor, AuditError::of_own(e)),
+                    Err(e) => Err(e.into()),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.audited.snapshots += 1;
-        let own = Own::begin(&folder.path, self.carried, manifest, self.limits, self.dir)?;
         self.visitor.begin(own.head()).map_err(Stop::Visitor)?;
         own.compare_head(self.visitor)?;
         self.state = State::Own(Box::new(own));
@@ -230,13 +271,22 @@ impl<E: From<AuditError>> Walk<'_, E> {
         if !is_manifest_of(&self.top, member) && *member.path != *b"manifest.json" {
             return self.show(member, content);
         }
-        let front = front(content)?;
+        let Some(front) = self.front(content)? else { return Ok(()) };
         if is_ours(&front) {
             let why = "it is the manifest of a pack of Larder's, and does not come right behind its folder: \
                        unpack this archive with the program that made it, and name the folder that has the manifest";
             return Err(AuditError::mismatch(&member.path, why).into());
         }
         self.show(member, &mut Replayed { front, rest: content })
+    }
+
+    /// Reads as much of a content as tells whose manifest it is. Nothing if it cannot be read: that was told.
+    fn front(&mut self, content: &mut dyn Content) -> Result<Option<Vec<u8>>, Stop<E>> {
+        match front(content) {
+            Ok(front) => Ok(Some(front)),
+            Err(error) if error.is_of_member() => report(self.visitor, error.into()).map(|()| None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn show(&mut self, member: &Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
@@ -251,9 +301,14 @@ impl<E: From<AuditError>> Walk<'_, E> {
             State::Between(Some(folder)) => {
                 Err(AuditError::mismatch(&folder.path, "it is a folder without a manifest.json").into())
             }
-            State::Begin(None) | State::Foreign | State::Between(None) => Ok(()),
+            State::Begin(None) | State::Foreign | State::Between(None) | State::Lost => Ok(()),
         }
     }
+}
+
+/// Tells the visitor of something wrong.
+fn report<E: From<AuditError>>(visitor: &mut dyn Visitor<E>, error: AuditError) -> Result<(), Stop<E>> {
+    visitor.mismatch(error).map_err(Stop::Visitor)
 }
 
 fn is_top_folder(member: &Member) -> bool {

@@ -1,5 +1,6 @@
 //! A snapshot's folder in a pack of Larder's: manifest, README, content and checksums, in this order, and nothing else.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::archives::{ArchiveError, Content, Cursor, Limits, Member, MemberKind, Spill, printable};
@@ -13,13 +14,15 @@ use super::error::AuditError;
 use super::items::{Understood, difference, drifts, understand};
 use super::order::{Firsts, Order};
 use super::path::comes_before;
-use super::sums::compare_sums;
-use super::{Stop, Visitor};
+use super::sums::{UNREAD, compare_sums};
+use super::{Stop, Visitor, report};
 
 /// What a member takes beside its content, at the most where it has no long name and no attributes.
 const MEMBER_BYTES: u64 = 4 << 10;
 /// Bytes of an inventory, and of SHA-256s, that stay in memory.
 const MEMORY: usize = 4 << 20;
+/// Names of members with faults that are kept.
+const TOLD_MAX: usize = 1000;
 
 /// How far the snapshot's folder was read, and what is to come.
 pub(super) struct Own {
@@ -46,6 +49,8 @@ pub(super) struct Own {
     special: u64,
     /// What of an extracted pack's metadata is not as it was.
     pub(super) drifts: Drifts,
+    /// Members that the archive itself found wrong, made printable: the first few.
+    told: HashSet<String>,
 }
 
 impl Own {
@@ -112,6 +117,7 @@ impl Own {
             totals: Totals::default(),
             special: 0,
             drifts: Drifts::default(),
+            told: HashSet::new(),
         };
         own.add_sum(&summed.sum(), b"manifest.json")?;
         Ok(own)
@@ -135,6 +141,13 @@ impl Own {
     /// The archive ends, and the checksums have not come.
     pub(super) fn cut_short(&self) -> AuditError {
         AuditError::mismatch(&self.pack, "the archive ends before its checksums.sha256: it was cut short")
+    }
+
+    /// It was told what is wrong with a member that did not come.
+    pub(super) fn was_told(&mut self, member: &str) {
+        if self.told.len() < TOLD_MAX {
+            self.told.insert(member.trim_end_matches('/').to_owned());
+        }
     }
 
     fn add_sum(&mut self, sha256: &[u8; 32], name: &[u8]) -> Result<(), AuditError> {
@@ -176,7 +189,7 @@ impl Own {
         if self.peek()?.is_none_or(|item| item.name.as_deref() != Some(inside)) {
             let why = "it is not in the inventory, or stands elsewhere in it";
             report(visitor, AuditError::mismatch(&member.path, why))?;
-            self.pass(inside, member, content)?;
+            self.pass(inside, member, content, visitor)?;
             return Ok(false);
         }
         let Some(item) = self.take(visitor)? else { return Ok(false) };
@@ -230,15 +243,21 @@ impl Own {
         if let Some(why) = why {
             report(visitor, AuditError::mismatch(&member.path, why))?;
         }
-        Ok(self.pass(inside, member, content)?)
+        self.pass(inside, member, content, visitor)
     }
 
     /// Takes the sum of a file that is not shown.
-    fn pass(&mut self, inside: &[u8], member: &Member, content: &mut dyn Content) -> Result<(), AuditError> {
+    fn pass<E: From<AuditError>>(
+        &mut self,
+        inside: &[u8],
+        member: &Member,
+        content: &mut dyn Content,
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<(), Stop<E>> {
         if matches!(member.kind, MemberKind::File { .. }) {
             let mut summed = Summed::new(content);
-            summed.drain().map_err(ArchiveError::from)?;
-            let sum = summed.sum();
+            let read = summed.drain().map(|()| summed.sum());
+            let sum = sum_or_told(read, visitor)?;
             self.add_sum(&sum, inside)?;
         }
         Ok(())
@@ -258,9 +277,8 @@ impl Own {
         if !matches!(member.kind, MemberKind::File { .. }) {
             let Some(first) = item.further_of() else { return Ok(()) };
             // If the first name was not read, that was told.
-            if let Some(sum) = self.firsts.sha256(first) {
-                self.add_sum(&sum, name)?;
-            }
+            let sum = self.firsts.sha256(first).unwrap_or(UNREAD);
+            self.add_sum(&sum, name)?;
             return visitor.member(&item.member, item.linked, &mut Nothing).map_err(Stop::Visitor);
         }
         let mut checked = Checked::new(content, expected);
@@ -271,11 +289,15 @@ impl Own {
         };
         let read = if shown.is_ok() { checked.finish() } else { Ok([0; 32]) };
         let sum = if let Some(why) = checked.wrong() {
-            report(visitor, AuditError::mismatch(&member.path, why))?;
-            checked.drain().map_err(ArchiveError::from)?
+            let read = checked.drain();
+            // Where the archive itself finds it wrong, the rest follows from that.
+            if !is_fault(&read) {
+                report(visitor, AuditError::mismatch(&member.path, why))?;
+            }
+            sum_or_told(read, visitor)?
         } else {
             shown.map_err(Stop::Visitor)?;
-            read.map_err(ArchiveError::from)?
+            sum_or_told(read, visitor)?
         };
         self.add_sum(&sum, name)?;
         if item.linked {
@@ -306,7 +328,12 @@ impl Own {
                 }
                 Some(name) => {
                     let path = [&self.pack, &b"/"[..], &name].concat();
-                    report(visitor, AuditError::mismatch(&path, "it is in the inventory and not in the archive"))?;
+                    if !self.told.contains(&printable(&path)) {
+                        report(visitor, AuditError::mismatch(&path, "it is in the inventory and not in the archive"))?;
+                    }
+                    if item.kind == ItemKind::File {
+                        self.add_sum(&UNREAD, &name)?;
+                    }
                     continue;
                 }
                 // A form may leave out what it cannot hold, but no content.
@@ -358,13 +385,19 @@ impl Own {
     ) -> Result<(), Stop<E>> {
         self.absent(None, visitor)?;
         for (is_there, name) in [(self.has_readme, &b"/README.txt"[..]), (self.has_content, b"/content")] {
-            if !is_there {
-                let path = [&self.pack, name].concat();
+            let path = [&self.pack, name].concat();
+            if !is_there && !self.told.contains(&printable(&path)) {
                 report(visitor, AuditError::mismatch(&path, "it is not there, and belongs into the folder of a pack"))?;
             }
         }
-        let wrong = compare_sums(member, content, &self.sums).map_err(Stop::Audit)?;
-        wrong.into_iter().try_for_each(|why| report(visitor, AuditError::mismatch(&member.path, why)))?;
+        let compared = compare_sums(member, content, &self.sums);
+        let mut rest = Summed::new(content);
+        let read = rest.drain().map(|()| rest.sum());
+        if !is_fault(&read) {
+            let wrong = compared.map_err(Stop::Audit)?;
+            wrong.into_iter().try_for_each(|why| report(visitor, AuditError::mismatch(&member.path, why)))?;
+        }
+        sum_or_told(read, visitor)?;
         if let Some(path) = self.order.lacks() {
             let why = format!("{} should be in its inventory, and is not", printable(&path));
             report(visitor, self.in_manifest(why))?;
@@ -375,7 +408,20 @@ impl Own {
     }
 }
 
-/// Tells the visitor of something wrong.
-fn report<E: From<AuditError>>(visitor: &mut dyn Visitor<E>, error: AuditError) -> Result<(), Stop<E>> {
-    visitor.mismatch(error).map_err(Stop::Visitor)
+/// True if the archive itself finds a content wrong, and can be read on.
+fn is_fault<T>(read: &std::io::Result<T>) -> bool {
+    let error = read.as_ref().err().and_then(|e| e.get_ref()).and_then(|inner| inner.downcast_ref::<ArchiveError>());
+    error.is_some_and(ArchiveError::is_of_member)
+}
+
+/// The SHA-256 of a content that was read. What kept it from being read to its end is told, if what stands behind it can be read.
+fn sum_or_told<E: From<AuditError>>(
+    read: std::io::Result<[u8; 32]>,
+    visitor: &mut dyn Visitor<E>,
+) -> Result<[u8; 32], Stop<E>> {
+    match read.map_err(ArchiveError::from) {
+        Ok(sum) => Ok(sum),
+        Err(error) if error.is_of_member() => report(visitor, AuditError::of_own(error)).map(|()| UNREAD),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -33,7 +33,9 @@ pub(super) fn is_one(members: &Members, root: &[u8]) -> bool {
         }
         _ => false,
     };
-    named || has_evidence || says_so()
+    // What the older system always writes beside it.
+    let has_both = ["lineage.json", "code_changes.json"].iter().all(|name| members.file(root, name).is_some());
+    named || has_evidence || has_both || says_so()
 }
 
 /// Judges one.

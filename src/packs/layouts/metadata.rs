@@ -7,6 +7,8 @@ use super::shown::short;
 
 /// The versions that are read.
 pub const SUPPORTED: &[&str] = &[super::INVESTIGATION_VERSION];
+/// What it must say.
+const REQUIRED: [&str; 3] = ["investigation_id", "status", "evidence_count"];
 /// Bytes that a text in it may have.
 const MAX_TEXT: usize = 4096;
 
@@ -52,9 +54,9 @@ pub enum MetadataError {
         /// The version, as it is written.
         found: String,
     },
-    /// A member is not there.
-    #[error("metadata.json: {0} is missing")]
-    Missing(&'static str),
+    /// Members are not there that must be.
+    #[error("metadata.json: {} missing", listed(.0))]
+    Missing(Vec<&'static str>),
     /// A member is of a wrong sort.
     #[error("metadata.json: {field} is not {wanted}")]
     WrongType {
@@ -63,6 +65,15 @@ pub enum MetadataError {
         /// What it should be.
         wanted: &'static str,
     },
+}
+
+/// `a is`, `a and b are`, `a, b and c are`.
+fn listed(fields: &[&str]) -> String {
+    match fields {
+        [one] => format!("{one} is"),
+        [all @ .., last] => format!("{} and {last} are", all.join(", ")),
+        [] => String::new(),
+    }
 }
 
 impl Failure for MetadataError {
@@ -93,7 +104,11 @@ impl Metadata {
             }
             Some(_) => return Err(MetadataError::WrongType { field: "schema_version", wanted: "text" }),
         };
-        let required = |field| text(&json, field)?.ok_or(MetadataError::Missing(field));
+        let missing: Vec<_> = REQUIRED.iter().copied().filter(|field| json.get(field).is_none()).collect();
+        if !missing.is_empty() {
+            return Err(MetadataError::Missing(missing));
+        }
+        let required = |field| text(&json, field)?.ok_or_else(|| MetadataError::Missing(vec![field]));
         let created_at = text(&json, "created_at")?;
         if created_at.as_ref().is_some_and(|text| !is_time(text)) {
             return Err(MetadataError::WrongType { field: "created_at", wanted: "a time" });
@@ -106,7 +121,8 @@ impl Metadata {
             source_instance: text(&json, "source_instance")?,
             tenant_id: text(&json, "tenant_id")?,
             status: required("status")?,
-            evidence_count: count(&json, "evidence_count")?.ok_or(MetadataError::Missing("evidence_count"))?,
+            evidence_count: count(&json, "evidence_count")?
+                .ok_or_else(|| MetadataError::Missing(vec!["evidence_count"]))?,
             root_hash: text(&json, "root_hash")?.filter(|hash| !hash.is_empty()),
             chain: chain(&json)?,
             files: files(&json)?,
@@ -213,7 +229,9 @@ mod tests {
         assert_eq!(Metadata::read(b"[]"), Err(MetadataError::NotAnObject));
         assert!(matches!(Metadata::read(b"{not json"), Err(MetadataError::NotJson(_))));
         let missing = Metadata::read(br#"{"status": "complete", "evidence_count": 5}"#);
-        assert_eq!(missing, Err(MetadataError::Missing("investigation_id")));
+        assert_eq!(missing, Err(MetadataError::Missing(vec!["investigation_id"])));
+        let empty = Metadata::read(b"{}").unwrap_err().to_string();
+        assert_eq!(empty, "metadata.json: investigation_id, status and evidence_count are missing");
         assert_eq!(read(r#", "schema_version": "2.0""#).unwrap_err().kind(), Kind::Newer);
         let text = read(r#", "schema_version": "99.0""#).unwrap_err().to_string();
         assert_eq!(text, "metadata.json: schema_version \"99.0\" is not supported; supported is 1.0");

@@ -28,13 +28,13 @@ use crate::tree::{Flow, Node, Pages, Visit, WholeCheck, in_order};
 use super::PackError;
 use super::archive::{Archive, Extent, Tree, Witness, WriteFile};
 use super::loss::{Loss, Losses};
-use super::manifest::ItemKind;
 use super::sums::{Sums, Told};
 pub(super) use alike::Alike;
 use headers::{Member, NOTHING, Written, end, is_cut};
 use long::Long;
 use member::{Own, Prepared, SHORT, Setting, Short, Step, checked_crc, prepare};
-use name::member_name;
+pub(super) use name::name_of;
+use name::{NAME_MAX, member_name};
 
 /// Levels of deflate.
 pub(super) const LEVELS: RangeInclusive<i32> = 1..=9;
@@ -45,8 +45,6 @@ pub(super) const DEFAULT_LEVEL: i32 = 3;
 const MEMORY: usize = 32 << 20;
 /// Bytes of it that are written at a time.
 const GATHERED: usize = 1 << 20;
-/// Longest name from the root: headers hold it with the pack's own folders and a few fields in 64 KiB.
-const NAME_MAX: usize = 65_000;
 
 /// How the contents of a zip are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +62,6 @@ impl Method {
             Self::Zstd(_) => 93,
         }
     }
-}
-
-/// What something of this sort and path is called in a zip, from the snapshot's root, a folder without its slash; nothing if it is not in it.
-pub(super) fn name_of(kind: ItemKind, path: &[u8]) -> Option<String> {
-    if !matches!(kind, ItemKind::File | ItemKind::Folder | ItemKind::Symlink) {
-        return None;
-    }
-    Some(member_name(path, false).0).filter(|name| name.len() <= NAME_MAX)
 }
 
 /// Counts what a zip does not carry of an entry. `further`: it is another name of a file that came before.

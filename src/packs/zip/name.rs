@@ -1,7 +1,19 @@
 //! Names of members: UTF-8, and nothing that an extractor could take for a way out of its folder.
 
+use crate::packs::manifest::ItemKind;
+
+/// Longest name from the root: headers hold it with the pack's own folders and a few fields in 64 KiB.
+pub(super) const NAME_MAX: usize = 65_000;
 /// Stands in front of the two hex digits of a byte that cannot be written as it is.
 const MARK: char = char::REPLACEMENT_CHARACTER;
+
+/// What something of this sort and path is called in a zip, from the snapshot's root, a folder without its slash; nothing if it is not in it.
+pub(in crate::packs) fn name_of(kind: ItemKind, path: &[u8]) -> Option<String> {
+    if !matches!(kind, ItemKind::File | ItemKind::Folder | ItemKind::Symlink) {
+        return None;
+    }
+    Some(member_name(path, false).0).filter(|name| name.len() <= NAME_MAX)
+}
 
 /// The name of a member, and whether it is written otherwise than it is.
 ///

@@ -180,16 +180,18 @@ impl Redactor {
             self.json(name, &format!("/{name}"), part, &mut clock, &mut applied)?;
         }
         let texts = [
-            ("natural_key", "natural_key", &mut left.natural_key),
-            ("response_ref", "metadata", &mut left.response_ref),
+            ("natural_key", "natural_key", left.natural_key.as_mut()),
+            ("response_ref", "metadata", left.response_ref.as_mut()),
+            ("exchange_id", "metadata", Some(&mut left.exchange_id)),
+            ("exchange_type", "metadata", Some(&mut left.exchange_type)),
+            ("source_system", "metadata", Some(&mut left.source_system)),
+            ("entity_type", "metadata", Some(&mut left.entity_type)),
         ];
         for (field, part, text) in texts {
-            let Some(found) = text.as_deref().map(|text| self.patterns.scrub(text, &mut clock)).transpose()?.flatten()
-            else {
-                continue;
-            };
-            applied.add(part, &format!("/{field}"), &[Found::pattern(String::new(), found.1)], &self.patterns);
-            *text = Some(found.0);
+            let Some(text) = text else { continue };
+            let Some((scrubbed, rule)) = self.patterns.scrub(text, &mut clock)? else { continue };
+            applied.add(part, &format!("/{field}"), &[Found::pattern(String::new(), rule)], &self.patterns);
+            *text = scrubbed;
         }
         for (name, part) in [("provenance", &mut left.provenance), ("tags", &mut left.tags)] {
             self.json("metadata", &format!("/{name}"), part, &mut clock, &mut applied)?;
@@ -206,11 +208,19 @@ impl Redactor {
         Ok(Some(Redacted { record, places: applied.places, count: applied.count }))
     }
 
+    /// False of the line of a record, as records are written, that [`Redactor::apply`] would leave as it is: told by a look from afar.
+    #[must_use]
+    pub fn may_find(&self, line: &[u8]) -> bool {
+        self.patterns.has_own() || !std::str::from_utf8(line).is_ok_and(|line| !self.patterns.may_hold(line))
+    }
+
     /// True if a look from afar tells that nothing is to be replaced.
     fn is_clean(&self, record: &Record) -> bool {
         let Record { request, response, provenance, tags, .. } = record;
         let parts = [request, response, provenance, tags].map(JsonText::as_str).into_iter();
-        let mut all = parts.chain(record.natural_key.as_deref()).chain(record.response_ref.as_deref());
+        let names = [&record.exchange_id, &record.exchange_type, &record.source_system, &record.entity_type];
+        let texts = [&record.natural_key, &record.response_ref].into_iter().flatten().chain(names);
+        let mut all = parts.chain(texts.map(String::as_str));
         !self.patterns.has_own() && record.others.is_empty() && !all.any(|text| self.patterns.may_hold(text))
     }
 

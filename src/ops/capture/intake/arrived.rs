@@ -13,6 +13,8 @@ pub(super) struct Arrived {
     pub(super) target: Option<Box<[u8]>>,
     /// It has or had further names.
     pub(super) linked: bool,
+    /// It takes the place of what came with its path before.
+    pub(super) replaces: bool,
 }
 
 /// Refuses something that no snapshot can hold.
@@ -24,21 +26,30 @@ pub(super) fn refused(path: &[u8], why: impl Into<String>) -> CaptureError {
 /// What is kept of an item until the tree is built.
 #[derive(Debug)]
 pub(super) enum Kept {
-    /// An entry; true if it has or had further names.
-    Entry(Box<Entry>, bool),
+    /// An entry.
+    Entry(Box<Entry>, Marks),
     /// What stands at this path has further names: this is their group.
     Group(LinkGroup),
 }
 
+/// What is known of an entry beside it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marks {
+    /// It has or had further names.
+    pub(super) linked: bool,
+    /// It takes the place of what came with its path before.
+    pub(super) replaces: bool,
+}
+
 impl Kept {
     /// Of an entry.
-    pub(super) fn bytes_of(entry: &Entry, linked: bool) -> Vec<u8> {
-        [&[u8::from(linked)], &to_bytes(entry)[..]].concat()
+    pub(super) fn bytes_of(entry: &Entry, marks: Marks) -> Vec<u8> {
+        [&[u8::from(marks.linked) | u8::from(marks.replaces) << 2], &to_bytes(entry)[..]].concat()
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Entry(entry, linked) => Self::bytes_of(entry, *linked),
+            Self::Entry(entry, marks) => Self::bytes_of(entry, *marks),
             Self::Group(group) => [&[2], &group.as_bytes()[..]].concat(),
         }
     }
@@ -46,7 +57,10 @@ impl Kept {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (2, group) => Some(Self::Group(LinkGroup::from_slice(group)?)),
-            (linked, rest) => Some(Self::Entry(Box::new(from_bytes(rest, "entry").ok()?), *linked == 1)),
+            (marks, rest) => {
+                let marks = Marks { linked: marks & 1 != 0, replaces: marks & 4 != 0 };
+                Some(Self::Entry(Box::new(from_bytes(rest, "entry").ok()?), marks))
+            }
         }
     }
 }

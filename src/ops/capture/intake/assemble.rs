@@ -46,17 +46,22 @@ impl Items<'_> {
     fn item(&mut self, group: Option<LinkGroup>) -> Result<Option<Item>, CaptureError> {
         loop {
             let Some((key, kept)) = self.items.next()? else { return Ok(None) };
-            let Some(Kept::Entry(mut entry, linked)) = Kept::from_bytes(&kept) else { return Err(cut_short()) };
+            let Some(Kept::Entry(mut entry, marks)) = Kept::from_bytes(&kept) else { return Err(cut_short()) };
             if self.items.peek()?.is_some_and(|(next, _)| *next == key) {
-                // Of a folder that is told of twice the last word counts.
+                // Of a folder that is told of twice the last word counts, and of anything else if it says so.
                 let next = self.items.peek()?.and_then(|(_, kept)| Kept::from_bytes(kept));
-                let both = matches!(&next, Some(Kept::Entry(next, _)) if next.folder().is_some());
-                if entry.folder().is_some() && both {
+                let last_counts = match &next {
+                    Some(Kept::Entry(next, marks)) => {
+                        marks.replaces || (entry.folder().is_some() && next.folder().is_some())
+                    }
+                    _ => false,
+                };
+                if last_counts {
                     continue;
                 }
                 return Err(twice(&key));
             }
-            entry.link = group.or_else(|| linked.then(|| self.ids.link_group(&path_of(&key))));
+            entry.link = group.or_else(|| marks.linked.then(|| self.ids.link_group(&path_of(&key))));
             return Ok(Some(Item { key, entry: *entry }));
         }
     }

@@ -13,7 +13,7 @@ use crate::ops::capture::{CaptureError, Outcomes, Pipeline, Setting};
 use crate::ops::member_entry::{Importer, key_of};
 
 use super::About;
-use super::arrived::{Arrived, Kept};
+use super::arrived::{Arrived, Kept, Marks, refused};
 use super::assemble::assemble;
 use super::links::Names;
 
@@ -84,10 +84,16 @@ impl<'a> Collector<'a> {
     fn add(&mut self, arrived: &Arrived) -> Result<(), CaptureError> {
         let size = arrived.entry.file().map_or(0, |file| file.size);
         self.pipeline.setting.progress.advance(1, size);
+        if arrived.replaces && (arrived.target.is_some() || self.names.knows(&arrived.path)) {
+            let why = "it takes the place of an earlier member, and one of the two has further names: which belong to which an import cannot tell; \
+                       unpack it, and capture the folder";
+            return Err(refused(&arrived.path, why));
+        }
         if let Some(target) = &arrived.target {
             return self.names.push(&arrived.path, target);
         }
-        let kept = Kept::bytes_of(&arrived.entry, arrived.linked);
+        let marks = Marks { linked: arrived.linked, replaces: arrived.replaces };
+        let kept = Kept::bytes_of(&arrived.entry, marks);
         Ok(self.items.push(&key_of(&arrived.path), &kept)?)
     }
 

@@ -10,7 +10,7 @@ use crate::model::{Digest, Entry};
 use crate::ops::capture::CaptureError;
 use crate::ops::member_entry::{key_of, last_name};
 
-use super::arrived::{Kept, refused};
+use super::arrived::{Kept, Marks, refused};
 
 /// Further names as they come. Memory: for each a hash, and once for all names of a file the path of what they are names of.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ impl Names {
     /// True if there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.sorter.is_empty()
+    }
+
+    /// True if a path is a further name, or has some.
+    pub(super) fn knows(&self, path: &[u8]) -> bool {
+        self.targets.contains_key(&digest(path))
     }
 
     /// Takes a further name of `target`. A name of a name is one of what that is a name of.
@@ -52,8 +57,12 @@ impl Names {
             while items.peek()?.is_some_and(|(item, _)| *item < key) {
                 items.next()?;
             }
-            let found = items.peek()?.filter(|(item, _)| *item == key);
-            let Some(Kept::Entry(entry, _)) = found.and_then(|(_, kept)| Kept::from_bytes(kept)) else {
+            // Of several the last counts.
+            let mut found = None;
+            while items.peek()?.is_some_and(|(item, _)| *item == key) {
+                found = items.next()?;
+            }
+            let Some(Kept::Entry(entry, _)) = found.and_then(|(_, kept)| Kept::from_bytes(&kept)) else {
                 let why = format!("it is a further name of {}, which is not there", String::from_utf8_lossy(target));
                 return Err(refused(first, why));
             };
@@ -65,7 +74,7 @@ impl Names {
             let mut add = |path: &[u8]| -> Result<(), CaptureError> {
                 let name = last_name(path).map_err(|e| refused(path, e.to_string()))?;
                 let entry = Entry { name, link: Some(group), ..(*entry).clone() };
-                Ok(joined.push(&key_of(path), &Kept::bytes_of(&entry, true))?)
+                Ok(joined.push(&key_of(path), &Kept::bytes_of(&entry, Marks { linked: true, replaces: false }))?)
             };
             add(first)?;
             while let Some((_, next)) = names.peek()? {

@@ -195,7 +195,8 @@ impl Intake<'_, '_> {
         }
         let entry = self.importer.entry(member).map_err(|why| refused(&member.path, why))?;
         let target = if let MemberKind::HardLink(target) = &member.kind { Some(target.clone()) } else { None };
-        let mut arrived = Box::new(Arrived { path: member.path.clone(), entry, target, linked });
+        let mut arrived =
+            Box::new(Arrived { path: member.path.clone(), entry, target, linked, replaces: member.replaces });
         if arrived.target.is_none() && !member.xattrs.is_empty() {
             let list: XattrList = member.xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             check_xattrs(&member.path, &list)?;

@@ -24,6 +24,14 @@ pub enum ExtractError {
         /// What lets it in, if anything does.
         hint: Option<&'static str>,
     },
+    /// A name that the file system of the target does not hold, or takes for another's.
+    #[error("{path}: {why}; nothing was extracted")]
+    Name {
+        /// The path, made printable.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// The target cannot be used.
     #[error("cannot extract into {}: {why}", path.display())]
     Target {
@@ -61,6 +69,11 @@ impl ExtractError {
         Self::Refused { path: shown(path), why: why.into(), hint: None }
     }
 
+    /// A name that the file system of the target does not hold.
+    pub(super) fn not_held(path: &[u8]) -> Self {
+        Self::Name { path: shown(path), why: "this file system cannot hold such a name".to_owned() }
+    }
+
     /// A call failed for a member.
     pub(super) fn write(path: &[u8], errno: Errno) -> Self {
         Self::Write { path: shown(path), source: errno.into() }
@@ -76,9 +89,10 @@ impl Failure for ExtractError {
     fn kind(&self) -> Kind {
         match self {
             Self::Archive(e) => e.kind(),
-            Self::Refused { .. } => Kind::Damage,
-            Self::Target { .. } | Self::Room(_) | Self::Write { .. } | Self::Temporary(_) => Kind::Failed,
-            Self::NotEmpty(_) => Kind::Usage,
+            Self::NotEmpty(_) | Self::Refused { .. } => Kind::Usage,
+            Self::Name { .. } | Self::Target { .. } | Self::Room(_) | Self::Write { .. } | Self::Temporary(_) => {
+                Kind::Failed
+            }
             Self::Interrupted => Kind::Interrupted,
         }
     }
@@ -90,6 +104,7 @@ impl Failure for ExtractError {
             Self::Room(_) => {
                 Some("a twentieth of what is free is left for others; --max-total SIZE sets another bound".to_owned())
             }
+            Self::Name { .. } => Some("unpack it onto a file system that tells all its names apart".to_owned()),
             Self::NotEmpty(_) => Some("name a folder that is empty or does not exist".to_owned()),
             Self::Target { .. } | Self::Write { .. } | Self::Temporary(_) | Self::Interrupted => None,
         }

@@ -1,13 +1,14 @@
 //! The folders that an extraction has made.
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::archives::Sorter;
+use crate::archives::{Sorter, fold};
 use crate::codec::digest;
 use crate::format::{decode_xattrs, encode_xattrs, from_bytes, to_bytes};
 use crate::model::Entry;
@@ -16,7 +17,7 @@ use crate::ops::restore::folders::{ACCESS_ACL, DEFAULT_ACL, Folder, Origin};
 use crate::ops::restore::place::parted;
 
 use super::Open;
-use super::error::ExtractError;
+use super::error::{ExtractError, shown};
 
 /// What folders are made with: the umask takes off what it does.
 const MODE: Mode = Mode::from_raw_mode(0o777);
@@ -106,13 +107,8 @@ impl Made {
                     self.known.insert(half_hash(path));
                     self.count += 1;
                 }
-                Err(Errno::EXIST) => {
-                    let why = "something that is no folder stands in its place, or one under a name that is the same to this file system";
-                    return Err(ExtractError::refused(path, why));
-                }
-                Err(Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ) => {
-                    return Err(ExtractError::refused(path, "this file system cannot hold such a name"));
-                }
+                Err(Errno::EXIST) => return Err(taken(above, path)),
+                Err(Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ) => return Err(ExtractError::not_held(path)),
                 Err(e) => return Err(ExtractError::write(path, e)),
             }
         }
@@ -153,6 +149,32 @@ impl Made {
             close(done)?;
         }
         Ok(())
+    }
+}
+
+/// Why something at `path`, of which an earlier member's name is not that, cannot be made in its folder: what stands there already.
+pub(super) fn taken(above: &Folder, path: &[u8]) -> ExtractError {
+    let name = parted(path).1;
+    let inode = |name: &CStr| rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_ino);
+    let own = rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_ino);
+    let (mut folded, mut same) = (None, None);
+    for item in Dir::read_from(above).into_iter().flatten().flatten() {
+        let found = item.file_name();
+        if matches!(found.to_bytes(), b"." | b"..") || found.to_bytes() == name {
+            continue;
+        }
+        if fold(found.to_bytes()) == fold(name) {
+            folded = Some(found.to_bytes().to_vec());
+        } else if own.is_some() && inode(found) == own {
+            same = Some(found.to_bytes().to_vec());
+        }
+    }
+    match folded.or(same) {
+        Some(other) => {
+            let why = format!("to this file system its name is that of {}, which came before", shown(&other));
+            ExtractError::Name { path: shown(path), why }
+        }
+        None => ExtractError::refused(path, "it stands in the archive twice"),
     }
 }
 

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::archives::{ArchiveError, Content, Member, MemberKind, Part};
@@ -25,7 +25,7 @@ use super::metadata::{Before, Carrier, On};
 use super::report::Restored;
 pub use error::ExtractError;
 use error::shown;
-use folders::Made;
+use folders::{Made, taken};
 pub use target::Target;
 
 /// What is let in that is not by itself.
@@ -91,6 +91,9 @@ impl<'a> Extraction<'a> {
         let entry = self.importer.entry(member).map_err(|why| ExtractError::refused(path, why))?;
         let xattrs: Vec<_> = member.xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
         let mut bytes = 0;
+        if member.replaces {
+            self.remove(path)?;
+        }
         match &member.kind {
             MemberKind::Folder => {
                 self.made.folder(path, &entry, &xattrs)?;
@@ -139,7 +142,7 @@ impl<'a> Extraction<'a> {
         entry.body = Body::File(FileBody::empty());
         let (mode, before) = self.carrier.new_item(&entry, &folder, !xattrs.is_empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&*folder, name, flags, mode).map_err(|e| not_made(path, e))?;
+        let file = rustix::fs::openat(&*folder, name, flags, mode).map_err(|e| not_made(&folder, path, e))?;
         let fail = |e| ExtractError::write(path, e);
         let (mut buffer, mut at, mut ends_in_hole) = (Vec::new(), 0_u64, false);
         loop {
@@ -191,7 +194,7 @@ impl<'a> Extraction<'a> {
                 self.progress.notice(Notice::NotCarried { path: shown(path), what });
                 return Ok(());
             }
-            Err(e) => return Err(not_made(path, e)),
+            Err(e) => return Err(not_made(&folder, path, e)),
         }
         let lost = self.carrier.put(On::Named(&folder, name), entry, xattrs, before);
         self.done.others += 1;
@@ -211,7 +214,7 @@ impl<'a> Extraction<'a> {
                 let why = format!("it is a further name of {}, which is not there", shown(first));
                 Err(ExtractError::refused(path, why))
             }
-            Err(Errno::EXIST) => Err(not_made(path, Errno::EXIST)),
+            Err(Errno::EXIST) => Err(not_made(&folder, path, Errno::EXIST)),
             Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS)) => Err(ExtractError::write(path, e)),
             Err(e) => {
                 self.done.failed += 1;
@@ -220,6 +223,27 @@ impl<'a> Extraction<'a> {
                 Ok(false)
             }
         }
+    }
+
+    /// Removes what an earlier member has left at a path, as if it had not come.
+    fn remove(&mut self, path: &[u8]) -> Result<(), ExtractError> {
+        let (folder, name) = self.made.find(path)?;
+        let stat = match rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // It was left out, or could not be made.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(e) => return Err(ExtractError::write(path, e)),
+        };
+        rustix::fs::unlinkat(&*folder, name, AtFlags::empty()).map_err(|e| ExtractError::write(path, e))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            self.done.others = self.done.others.saturating_sub(1);
+            return Ok(());
+        }
+        self.done.files = self.done.files.saturating_sub(1);
+        if stat.st_nlink == 1 {
+            self.done.bytes = self.done.bytes.saturating_sub(u64::try_from(stat.st_size).unwrap_or(0));
+        }
+        Ok(())
     }
 
     fn tell(&mut self, path: &[u8], lost: Vec<String>) {
@@ -256,15 +280,10 @@ fn tell(done: &mut Restored, progress: &dyn Progress, path: &[u8], lost: Vec<Str
 }
 
 /// Why a member could not be made.
-fn not_made(path: &[u8], error: Errno) -> ExtractError {
+fn not_made(folder: &Folder, path: &[u8], error: Errno) -> ExtractError {
     match error {
-        Errno::EXIST => ExtractError::refused(
-            path,
-            "it stands in the archive twice, or under a name that is the same to this file system",
-        ),
-        Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => {
-            ExtractError::refused(path, "this file system cannot hold such a name")
-        }
+        Errno::EXIST => taken(folder, path),
+        Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => ExtractError::not_held(path),
         e => ExtractError::write(path, e),
     }
 }

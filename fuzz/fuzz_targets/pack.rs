@@ -1,0 +1,3 @@
+#![no_main]
+
+larder_fuzz::target!("pack");

@@ -1,0 +1,247 @@
+//! Archives with several things wrong: each is named by `verify`, of its sort; whoever takes archives tells the first and takes nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::by_hand::{names, python, storeless, tar, text};
+use crate::sandbox::{Ran, Sandbox, noise};
+
+/// What Python scripts begin with: `z` is the zip at the first argument, read; `hurt(end)` changes a byte in the middle of what is stored of the member whose name ends so.
+const ZIP: &str = "
+import struct, sys, zipfile
+path = sys.argv[1]
+z = zipfile.ZipFile(path)
+data = bytearray(open(path, 'rb').read())
+def info(end): return next(i for i in z.infolist() if i.filename.endswith(end))
+def hurt(end):
+    i = info(end)
+    name, extra = struct.unpack('<HH', data[i.header_offset + 26:i.header_offset + 30])
+    data[i.header_offset + 30 + name + extra + i.compress_size // 2] ^= 0x55
+";
+
+fn hurt(zip: &Path, statements: &str) {
+    python(&format!("{ZIP}\n{statements}\nopen(path, 'wb').write(data)\n"), &[zip]);
+}
+
+/// Makes a zip with Python's zipfile, of which `z` is one.
+fn zip(sandbox: &Sandbox, name: &str, statements: &str) -> PathBuf {
+    let path = sandbox.path(name);
+    let front = "import sys, warnings, zipfile\nwarnings.simplefilter('ignore')\nz = zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED)";
+    python(&format!("{front}\n{statements}\nz.close()\n"), &[&path]);
+    path
+}
+
+/// What `verify` finds: member, sort and reason of each.
+fn found(ran: &Ran) -> Vec<(String, String, String)> {
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let word = |f: &serde_json::Value, key: &str| f[key].as_str().unwrap_or("-").to_owned();
+    let list = report["findings"].as_array().unwrap();
+    list.iter().map(|f| (word(f, "member"), word(f, "sort"), word(f, "why"))).collect()
+}
+
+fn verified(sandbox: &Sandbox, pack: &Path, status: i32) -> (Vec<(String, String, String)>, serde_json::Value) {
+    let ran = storeless(sandbox, &["verify", "--json", text(pack)]).ended(status);
+    (found(&ran), serde_json::from_slice(&ran.stdout).unwrap())
+}
+
+/// Neither way in takes it, and what is told names what is wrong first.
+fn taken_by_nobody(sandbox: &Sandbox, pack: &Path, status: i32, word: &str) {
+    let place = sandbox.path("place");
+    fs::create_dir_all(&place).unwrap();
+    storeless(sandbox, &["unpack", text(pack), text(&place.join("out"))]).refused(status, word);
+    assert_eq!(names(&place), [""; 0]);
+    let before = sandbox.larder(["list", "--json"]).ids();
+    sandbox.larder(["import", text(pack), "-d", "bad"]).refused(status, word);
+    sandbox.larder(["import", "-n", text(pack), "-d", "bad"]).refused(status, word);
+    assert_eq!(sandbox.larder(["list", "--json"]).ids(), before);
+}
+
+#[test]
+fn every_damaged_member_of_a_pack_is_named() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir_all(source.join("folder")).unwrap();
+    for (name, seed) in [("a", 1), ("b", 2), ("folder/c", 3), ("folder/d", 4), ("z", 5)] {
+        fs::write(source.join(name), [&noise(seed, 50_000)[..], &vec![u8::try_from(seed).unwrap(); 50_000]].concat())
+            .unwrap();
+    }
+    sandbox.snapshot(&source, "tree").done();
+    let whole = sandbox.path("whole.zip");
+    sandbox.larder(["export", "tree", "-o", text(&whole), "--accept-loss"]).done();
+    let pack = sandbox.path("t.zip");
+    for (statements, named) in [
+        ("hurt('/a'); hurt('/c'); hurt('/z')", &["/content/a", "/content/folder/c", "/content/z"][..]),
+        ("hurt('README.txt'); hurt('/d')", &["/README.txt", "/content/folder/d"]),
+        ("hurt('checksums.sha256'); hurt('/b')", &["/content/b", "/checksums.sha256"]),
+        // In front of a content another name, and another method.
+        (
+            "i = info('/b').header_offset; data[i + 8] ^= 1; i = info('/d').header_offset; data[i + 31] ^= 1",
+            &["/content/b", "/content/folder/d"],
+        ),
+        // Without a manifest nothing can be held against it, but for the sums of the zip.
+        ("hurt('manifest.json'); hurt('/c')", &["/manifest.json", "/content/folder/c"]),
+    ] {
+        fs::copy(&whole, &pack).unwrap();
+        hurt(&pack, statements);
+        let (found, report) = verified(&sandbox, &pack, 13);
+        let ends: Vec<_> = found.iter().map(|(member, ..)| member.split_once('/').unwrap().1).collect();
+        assert_eq!(ends, named.iter().map(|name| &name[1..]).collect::<Vec<_>>(), "{statements}: {found:?}");
+        assert!(found.iter().all(|(_, sort, _)| sort == "damaged"), "{statements}: {found:?}");
+        assert_eq!((&report["damaged"], &report["cut_short"]), (&true.into(), &false.into()), "{statements}");
+        taken_by_nobody(&sandbox, &pack, 13, named[0]);
+    }
+    // What is not damaged was compared all the same.
+    fs::copy(&whole, &pack).unwrap();
+    hurt(&pack, "hurt('/a'); i = info('checksums.sha256'); hurt('/d')");
+    let (_, report) = verified(&sandbox, &pack, 13);
+    assert_eq!((&report["snapshots"][0]["items"], &report["snapshots"][0]["whole"]), (&7.into(), &false.into()));
+}
+
+#[test]
+fn every_member_of_a_zip_that_is_wrong_is_named_with_its_sort() {
+    let sandbox = Sandbox::with_open_store();
+    let members = "
+for n in range(6): z.writestr('f%d' % n, ('line %d\\n' % n) * 1000)
+z.writestr('../up', 'x')
+z.writestr('/etc/absolute', 'x')
+z.writestr('f0', 'again')
+z.writestr('strong', 'x', compress_type=zipfile.ZIP_LZMA)
+z.writestr('last', 'x' * 1000)
+";
+    let pack = zip(&sandbox, "t.zip", members);
+    let refused = [("../up", "refused", "`..`"), ("/etc/absolute", "refused", "--allow absolute")];
+    let rest = [("f0", "refused", "--allow duplicates"), ("strong", "unsupported", "LZMA")];
+    let expected: Vec<_> = refused.into_iter().chain(rest).collect();
+    let check = |expected: &[(&str, &str, &str)], status| {
+        let (found, report) = verified(&sandbox, &pack, status);
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for ((member, sort, why), wanted) in found.iter().zip(expected) {
+            assert!(member == wanted.0 && sort == wanted.1 && why.contains(wanted.2), "{found:?}");
+        }
+        assert_eq!((&report["damaged"], &report["cut_short"]), (&(status == 13).into(), &false.into()));
+    };
+    check(&expected, 2);
+    taken_by_nobody(&sandbox, &pack, 2, "../up");
+    // In words, each is called what it is.
+    let told = storeless(&sandbox, &["verify", text(&pack)]).ended(2);
+    let lines = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(lines.contains("refused: ../up") && lines.contains("unsupported: strong"), "{lines}");
+    assert!(told.stderr.contains("not taken: 4 things"), "{}", told.stderr);
+    // With damage among them it is damage.
+    hurt(&pack, "hurt('f1'); hurt('last')");
+    let damaged = [&[("f1", "damaged", "")], &expected[..], &[("last", "damaged", "")]].concat();
+    check(&damaged, 13);
+    taken_by_nobody(&sandbox, &pack, 13, "f1");
+}
+
+#[test]
+fn every_member_of_a_tar_that_is_not_let_in_is_named() {
+    let sandbox = Sandbox::with_open_store();
+    let members = "
+add('good', data=b'1' * 1000)
+add('../up', data=b'2' * 1000)
+add('/absolute', data=b'3' * 1000)
+add('good', data=b'4' * 1000)
+add('odd', kind=b'Q', data=b'5' * 1000)
+add('l', tarfile.SYMTYPE, link='good')
+add('l/below', data=b'6' * 1000)
+add('h', tarfile.LNKTYPE, link='nowhere')
+add('last', data=b'7' * 1000)
+";
+    let pack = tar(&sandbox, "t.tar", members);
+    let (found, report) = verified(&sandbox, &pack, 2);
+    let named: Vec<_> = found.iter().map(|(member, sort, _)| (&**member, &**sort)).collect();
+    let wanted = ["../up", "/absolute", "good", "odd", "l/below", "h"];
+    let wanted = wanted.map(|name| (name, if name == "odd" { "unsupported" } else { "refused" }));
+    assert_eq!(named, wanted, "{found:?}");
+    assert_eq!((&report["members"], &report["cut_short"]), (&3.into(), &false.into()));
+    taken_by_nobody(&sandbox, &pack, 2, "../up");
+    // Behind a header with a wrong sum nobody knows where the next one is.
+    let mut bytes = fs::read(&pack).unwrap();
+    let at = bytes.windows(4).position(|w| w == b"last").unwrap();
+    bytes[at] = b'L';
+    fs::write(&pack, bytes).unwrap();
+    let (found, report) = verified(&sandbox, &pack, 13);
+    assert_eq!((found.len(), &report["cut_short"]), (7, &true.into()), "{found:?}");
+}
+
+/// Each refusal has the exit status of its sort, and what is told says what to do about it.
+#[test]
+fn what_is_not_taken_is_no_damage_and_says_what_helps() {
+    let sandbox = Sandbox::with_open_store();
+    let many = tar(&sandbox, "many.tar", "for n in range(20): add('a/b/c/d/f%d' % n, data=b'x' * 100)");
+    let device = tar(&sandbox, "device.tar", "add('zero', tarfile.CHRTYPE, devmajor=1, devminor=5)");
+    let link = tar(&sandbox, "link.tar", "add('l', tarfile.SYMTYPE, link='/etc')");
+    let locked = zip(&sandbox, "locked.zip", "z.writestr('secret', 'x' * 100)");
+    hurt(&locked, "i = info('secret'); data[i.header_offset + 6] |= 1; data[z.start_dir + 8] |= 1");
+    let nested = sandbox.path("nested.gz");
+    Ran::of(Command::new("sh").args(["-c", "gzip -c \"$0\" | gzip -c > \"$1\""]).arg(&many).arg(&nested)).done();
+    let out = sandbox.path("out");
+    let unpack =
+        |pack: &Path, more: &[&str]| storeless(&sandbox, &[&["unpack", text(pack), text(&out)][..], more].concat());
+    for (pack, more, word) in [
+        (&many, &["--max-members=10"][..], "--max-members"),
+        (&many, &["--max-total=1K"], "--max-total"),
+        (&many, &["--max-depth=3"], "--max-depth"),
+        (&nested, &["--max-nesting=1"], "--max-nesting"),
+        (&device, &[], "--allow devices"),
+        (&link, &[], "--allow links"),
+        (&locked, &[], "encrypted with zip's own means"),
+    ] {
+        unpack(pack, more).refused(2, word);
+        if more.is_empty() {
+            continue;
+        }
+        for verb in ["verify", "import"] {
+            let ran = sandbox.larder([&[verb, text(pack)][..], more].concat()).ended(2);
+            let told = String::from_utf8_lossy(&ran.stdout).into_owned() + &ran.stderr;
+            assert!(told.contains(word), "{verb} {word}: {told}");
+        }
+    }
+    assert!(!out.exists());
+    assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
+    // A key that cannot be had is no wrong key.
+    let enc = sandbox.path("none.zip.enc");
+    fs::write(&enc, noise(3, 5000)).unwrap();
+    let ran = storeless(&sandbox, &["verify", text(&enc)]).ended(2);
+    for word in ["SNAPSHOT_ENCRYPTION_KEY", "--key-file", "asked for"] {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
+    storeless(&sandbox, &["verify", text(&enc), "--key-file", "/nonexistent"]).refused(2, "cannot read the key file");
+    fs::write(sandbox.path("word"), "secret").unwrap();
+    storeless(&sandbox, &["verify", text(&enc), "--key-file", text(&sandbox.path("word"))]).refused(12, "--key-file");
+    fs::write(&enc, "A text that is none, and is not sealed.\n".repeat(50)).unwrap();
+    let ran = storeless(&sandbox, &["verify", text(&enc)]).ended(2);
+    assert!(!ran.stderr.contains("--key-file"), "{}", ran.stderr);
+    let (_, public) = larder::codec::generate_identity();
+    let sealed = sandbox.path("s.age");
+    Ran::of(Command::new("age").args(["-r", &public, "-o"]).arg(&sealed).arg(&many)).done();
+    storeless(&sandbox, &["verify", text(&sealed)]).refused(12, "-i FILE");
+    storeless(&sandbox, &["-i", "/nonexistent", "verify", text(&sealed)]).refused(2, "/nonexistent");
+}
+
+#[test]
+fn several_packs_in_one_call() {
+    let sandbox = Sandbox::new();
+    let good = tar(&sandbox, "good.tar", "add('a', data=b'1')");
+    let refused = tar(&sandbox, "refused.tar", "add('../a', data=b'1')");
+    let cut = sandbox.path("cut.tar");
+    fs::write(&cut, &fs::read(&good).unwrap()[..700]).unwrap();
+    let none = sandbox.path("none.tar");
+    let [good, refused, cut, none] = [&good, &refused, &cut, &none].map(|path| text(path));
+    storeless(&sandbox, &["verify", good, good]).done();
+    let ran = storeless(&sandbox, &["verify", good, refused, none]).ended(10);
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(told.contains(good) && told.contains("no damage: 1 member"), "{told}");
+    assert!(told.contains("refused: ../a"), "{told}");
+    assert!(ran.stderr.contains("2 of 3 packs"), "{}", ran.stderr);
+    storeless(&sandbox, &["verify", good, refused]).refused(2, "1 of 2 packs");
+    let ran = storeless(&sandbox, &["verify", "--json", refused, cut, none, good]).ended(13);
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&ran.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let packs: Vec<_> = lines.iter().map(|line| line["pack"].as_str().unwrap()).collect();
+    assert_eq!(packs, [refused, cut, none, good]);
+    assert_eq!((&lines[1]["damaged"], &lines[2]["error"]["kind"]), (&true.into(), &"not_found".into()));
+    storeless(&sandbox, &["verify", "-", "-"]).refused(2, "standard input");
+}
