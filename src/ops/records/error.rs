@@ -96,6 +96,12 @@ impl Failure for RecordsError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(e) => e.hint(),
+            Self::Io { error, .. }
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                let hint = "make room (`df` and `df -i` tell of what): temporary files are in the store's folder, those of a rehearsal where TMPDIR says";
+                Some(hint.to_owned())
+            }
             _ => None,
         }
     }
