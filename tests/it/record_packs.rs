@@ -39,6 +39,25 @@ fn packs_in_archives() {
     sandbox.larder(export).done();
     sandbox.larder(["import", sealed, "--dataset", "sealed", "--key-file", key]).done();
     assert_eq!(lines("sealed"), wanted);
+    // A pack of Larder's has the dataset in it: imported it is the same tree, and as records it is the dataset again.
+    for name in ["whole.tar.zst", "whole.zip"] {
+        let whole = sandbox.path(name);
+        let whole = whole.to_str().unwrap();
+        sandbox.larder(["export", "pages", "--accept-loss", "-o", whole]).done();
+        sandbox.larder(["records", "import", whole, "--dataset", name]).done();
+        assert_eq!(lines(name), wanted, "{name}");
+        let tree = format!("tree-{name}");
+        sandbox.larder(["import", whole, "--dataset", &tree]).done();
+        sandbox.larder(["records", "count", &tree]).refused(10, "no record dataset");
+    }
+    // The manifest may stand behind however many files, as the other system's programs put them.
+    let late = sandbox.path("late.zip");
+    let script = "import sys, zipfile\nold, new = zipfile.ZipFile(sys.argv[1]), zipfile.ZipFile(sys.argv[2], 'w')\n\
+                  for n in range(200): new.writestr(f'records/2024/2024-01-01/chunk-{n + 100:04}.ndjson', '\\n')\n\
+                  for i in sorted(old.infolist(), key=lambda i: i.filename == 'manifest.json'): new.writestr(i, old.read(i))\nnew.close()";
+    Ran::of(sandbox.client().command("python3").args(["-c", script, zip]).arg(&late)).done();
+    sandbox.larder(["import", late.to_str().unwrap(), "--dataset", "late"]).done();
+    assert_eq!(lines("late"), wanted);
     // A folder like any other, if that is wanted.
     sandbox.larder(["import", zip, "--dataset", "plain", "--layout", "none"]).done();
     sandbox.larder(["records", "count", "plain"]).refused(10, "no record dataset");

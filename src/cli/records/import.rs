@@ -183,8 +183,11 @@ fn open(args: &ImportArgs, store: &Store, global: &Global, bar: &Bar) -> Result<
         }
         Input::Stream(from) => _ = from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?,
     }
-    let is_sealed = path.extension().is_some_and(|end| end == "enc");
-    let is_text = !is_sealed && is_text(&start);
+    let is_text = match path.extension().and_then(|end| end.to_str()) {
+        Some("enc") => false,
+        Some("ndjson" | "jsonl" | "json") => true,
+        _ => is_text(&start),
+    };
     let input = match input {
         Input::Stream(rest) => Input::Stream(Box::new(io::Cursor::new(start).chain(rest))),
         whole @ Input::Seekable(_) => whole,
@@ -254,7 +257,7 @@ fn limits_of_packs(limits: archives::Limits) -> archives::Limits {
 }
 
 /// Bytes that are looked at to tell what a file is.
-const LOOKED_AT: u64 = 64;
+const LOOKED_AT: u64 = 256;
 
 /// False of what begins as no text does: an archive, a seal, a compression. Lines that are no records are told one by one, so what begins like JSON
 /// is text though a byte be wrong.
@@ -264,7 +267,9 @@ fn is_text(start: &[u8]) -> bool {
     let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
     let is_plain = !start.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r'));
     let begins_json = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
-    !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_utf8 && is_plain || begins_json && (is_utf8 || is_plain))
+    let is_like_text = is_utf8 && is_plain || begins_json && (is_utf8 || is_plain);
+    let has_line = start.windows(3).any(|three| three == b"\n{\"");
+    !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_like_text || has_line)
 }
 
 /// Members of an archive that are looked at to tell whether it is a pack of records.
@@ -428,6 +433,7 @@ mod tests {
             (b"{\"a\": \"\xff\"}", true),
             (b"{\"a\": \"\x01\"}", true),
             (b"rubbish\r\n", true),
+            (b"\xff\x00rubbish\n{\"a\": 1}", true),
             // A character that is cut.
             (&long.as_bytes()[..63], true),
             (b"PK\x03\x04", false),

@@ -70,7 +70,10 @@ pub fn pack_lines(opened: Opened, limits: &Limits, tmp: &Path) -> Result<(PackLi
     let (mut manifest, mut found, mut seen_again) = (None, false, false);
     read::<PackError>(opened, limits, &mut |member, content| {
         match what(&member) {
-            Some(What::Manifest) if manifest.is_none() => manifest = Some(whole(content)?),
+            // A pack of Larder's has one of its own in front.
+            Some(What::Manifest) if !manifest.as_deref().is_some_and(is_dataset) => {
+                manifest = whole(content)?.or(manifest.take());
+            }
             Some(What::Lines) => {
                 found = true;
                 lines(&member.path, content, &mut sorter)?;
@@ -126,7 +129,7 @@ impl Seek for Lent {
     }
 }
 
-/// Tells whether the manifest of a dataset is among the first members of a zip, which it gives back. Other archives, which can be read once, are
+/// Tells whether the manifest of a dataset is among the first members of a zip, or behind others of a pack. Gives the zip back. Other archives, which can be read once, are
 /// not looked at; what is wrong with a zip is not told.
 #[must_use]
 pub fn holds_dataset(opened: Opened, limits: &Limits, members: usize) -> (Opened, bool) {
@@ -143,11 +146,14 @@ fn has_manifest(opened: Opened, limits: &Limits, members: usize) -> bool {
     let (mut seen, mut found) = (0, false);
     let _stopped = read::<PackError>(opened, limits, &mut |member, content| {
         seen += 1;
-        if let Some(What::Manifest) = what(&member) {
-            found = DatasetManifest::parse(&whole(content)?).is_ok();
+        // In a pack of Larder's it stands deeper: that one is proved as a whole by whoever imports it.
+        let is_near = member.path.split(|b| *b == b'/').count() <= 2;
+        if let (true, Some(What::Manifest)) = (is_near, what(&member)) {
+            found = whole(content)?.is_some_and(|bytes| is_dataset(&bytes));
         }
-        // To end here is to end with an error.
-        if found || seen >= members { Err(PackError::NoPack) } else { Ok(()) }
+        // Files of a pack may stand in front of its manifest, however many they are. To end here is to end with an error.
+        let may_come = seen < members || is_of_pack(&member);
+        if found || !may_come { Err(PackError::NoPack) } else { Ok(()) }
     });
     found
 }
@@ -158,12 +164,26 @@ enum What {
     Sightings,
 }
 
-/// What a member is in a pack, which may be in a folder of its own.
+/// True of what a pack has beside its manifest.
+fn is_of_pack(member: &Member) -> bool {
+    let name = member.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let is_folder = !matches!(member.kind, MemberKind::File { .. });
+    is_folder || what(member).is_some() || [&b"index.jsonl"[..], b"_pack_meta.json"].contains(&name)
+}
+
+fn is_dataset(manifest: &[u8]) -> bool {
+    DatasetManifest::parse(manifest).is_ok()
+}
+
+/// What a member is in a pack, which may be in a folder of its own, or in one of Larder's.
 fn what(member: &Member) -> Option<What> {
     if !matches!(member.kind, MemberKind::File { .. }) {
         return None;
     }
-    let names: Vec<&[u8]> = member.path.split(|b| *b == b'/').collect();
+    let mut names: Vec<&[u8]> = member.path.split(|b| *b == b'/').collect();
+    if names.len() > 2 && names[1] == b"content" {
+        names.remove(1);
+    }
     let at = names.iter().position(|name| *name == RECORDS.as_bytes());
     match (at, names.last()) {
         (Some(0 | 1), Some(last)) if last.ends_with(b".ndjson") => Some(What::Lines),
@@ -186,14 +206,15 @@ fn next(content: &mut dyn Content, buffer: &mut Vec<u8>) -> Result<bool, PackErr
     }
 }
 
-fn whole(content: &mut dyn Content) -> Result<Vec<u8>, PackError> {
+/// The bytes of a manifest; nothing of one that is longer than one of a dataset can be.
+fn whole(content: &mut dyn Content) -> Result<Option<Vec<u8>>, PackError> {
     let mut bytes = Vec::new();
     while next(content, &mut bytes)? {
         if bytes.len() > MANIFEST_MAX {
-            return Err(RecordsError::Refused("its manifest.json is longer than 16 MiB".to_owned()).into());
+            return Ok(None);
         }
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 fn lines(path: &[u8], content: &mut dyn Content, sorter: &mut Sorter) -> Result<(), PackError> {
@@ -297,6 +318,10 @@ mod tests {
             ("manifest.json", "manifest"),
             ("pages/manifest.json", "manifest"),
             ("a/b/manifest.json", ""),
+            ("pages-x/content/manifest.json", "manifest"),
+            ("pages-x/content/records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
+            ("pages-x/content/sightings.ndjson", "sightings"),
+            ("a/b/records/x.ndjson", ""),
             ("records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
             ("pages/records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
             ("index.jsonl", ""),

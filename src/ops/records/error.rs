@@ -37,14 +37,6 @@ pub enum RecordsError {
     /// The policy of redaction.
     #[error("the dataset's policy of redaction: {0}")]
     Policy(#[from] RedactError),
-    /// A redaction could not be done.
-    #[error("line {line}: {why}; nothing was imported")]
-    Redaction {
-        /// Which line of what.
-        line: String,
-        /// Why.
-        why: String,
-    },
     /// A file or stream.
     #[error("{what}: {error}")]
     Io {
@@ -84,7 +76,7 @@ impl Failure for RecordsError {
         match self {
             Self::NotRecords(_) | Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) | Self::Refused(_) | Self::Manifest(_) | Self::Policy(_) => Kind::Usage,
-            Self::Conflict { .. } | Self::Redaction { .. } | Self::Name(_) | Self::Died(_) => Kind::Failed,
+            Self::Conflict { .. } | Self::Name(_) | Self::Died(_) => Kind::Failed,
             Self::Strict(_) => Kind::Partial,
             Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } => Kind::Failed,

@@ -123,24 +123,42 @@ impl Stream {
         }
     }
 
-    /// Tells the form by the first line that is not blank: a record a line, unless a list begins there, or an object that does not end there.
+    /// True if the first that is not blank is the beginning of a list, which is passed then: all of it may stand in one line, longer than a line may be.
+    fn begins_list(&mut self) -> Result<bool, RecordsError> {
+        if self.buffer()?.starts_with(b"\xef\xbb\xbf") {
+            self.reader.consume(3);
+        }
+        loop {
+            let Some(byte) = self.buffer()?.first().copied() else { return Ok(false) };
+            if !byte.is_ascii_whitespace() && byte != b'[' {
+                return Ok(false);
+            }
+            self.line += u64::from(byte == b'\n');
+            self.reader.consume(1);
+            if byte == b'[' {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Tells the form by what is not blank first: a record a line, unless a list begins there, or an object that does not end in its line.
     fn begin(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        if self.begins_list()? {
+            self.form = Form::List;
+            return self.value();
+        }
         let Some(Text(line)) = self.line()? else { return Ok(None) };
         let first = line.as_deref().unwrap_or_default().trim_ascii();
         let mut scan = Scan::default();
         let whole = first.iter().any(|b| scan.take(*b));
-        self.form = match first.first() {
-            Some(b'[') => Form::List,
-            Some(b'{') if !whole => Form::Values,
-            _ => {
-                self.form = Form::Lines;
-                return Ok(Some(self.raw(line, self.line)));
-            }
-        };
+        if first.first() != Some(&b'{') || whole {
+            self.form = Form::Lines;
+            return Ok(Some(self.raw(line, self.line)));
+        }
+        self.form = Form::Values;
         // Read again, as the beginning of values.
         self.line -= 1;
-        let from = usize::from(self.form == Form::List);
-        let again = [&first[from..], b"\n"].concat();
+        let again = [first, b"\n"].concat();
         let rest = std::mem::replace(&mut self.reader, BufReader::new(Box::new(io::empty())));
         self.reader = BufReader::with_capacity(BUFFER, Box::new(io::Cursor::new(again).chain(rest)));
         self.value()
@@ -156,7 +174,7 @@ impl Stream {
                 // What breaks off is no record, nor is a list that has no end.
                 return Ok(match begun {
                     Some(line) => Some(self.raw(Some(value), line)),
-                    None => open.then(|| self.raw(Some(b"[".to_vec()), self.line)),
+                    None => open.then(|| self.raw(Some(b"[".to_vec()), self.line.max(1))),
                 });
             };
             let line = self.line + 1;
@@ -346,11 +364,25 @@ mod tests {
         );
         gives("[]", &[]);
         gives("\n[ ]\n \n", &[]);
+        gives("\u{feff} \n [{}\n,{}]", &[("{}", 2), ("{}", 3)]);
         gives("[1, \"x\", {}]", &[("1", 1), ("\"x\"", 1), ("{}", 1)]);
         gives("[{}", &[("{}", 1), ("[", 1)]);
         gives("[{}]\n{}\n", &[("{}", 1), ("]{}", 2)]);
         gives("{\"a\": 1", &[("{\"a\": 1", 1)]);
         gives("{}{}", &[("{}{}", 1)]);
+    }
+
+    /// A list may be longer than a record, though it be one line; what is too long in it is told, and the rest goes on.
+    #[test]
+    fn a_long_list_in_one_line() {
+        let long = format!("\"{}\"", "x".repeat(MAX_RECORD));
+        let text = format!("[{{\"a\": 1}}, {{\"b\": {long}}}, {{\"c\": 2}}]");
+        let mut stream = Stream::new(io::Cursor::new(text.into_bytes()), "", "test");
+        let mut found = Vec::new();
+        while let Some(raw) = stream.next().unwrap() {
+            found.push(raw.text.map(|text| String::from_utf8(text).unwrap()));
+        }
+        assert_eq!(found, [Some("{\"a\": 1}".to_owned()), None, Some("{\"c\": 2}".to_owned())]);
     }
 
     #[test]

@@ -226,12 +226,8 @@ impl Reading<'_> {
                     });
                     replaced = told.collect();
                 }
-                Err(e) => {
-                    let why = e.to_string();
-                    let line =
-                        if raw.file.is_empty() { raw.line.to_string() } else { format!("{}:{}", raw.file, raw.line) };
-                    return Outcome::Failed(RecordsError::Redaction { line, why });
-                }
+                // It is not stored with its secrets.
+                Err(e) => return bad(format!("it cannot be redacted: {e}")),
             }
         }
         if record.exchange_id.is_empty() {
