@@ -126,7 +126,6 @@ struct Read {
 enum Outcome {
     Record(Box<Read>),
     Bad(BadLine),
-    Failed(RecordsError),
 }
 
 impl Reading<'_> {
@@ -292,7 +291,6 @@ impl Stage {
                 }
                 return Ok(());
             }
-            Outcome::Failed(e) => return Err(e),
         };
         let number = self.count.to_be_bytes();
         let hash = read.hash.as_bytes();
