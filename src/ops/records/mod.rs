@@ -21,6 +21,7 @@ mod seen_again;
 mod sighting;
 mod source;
 mod stage;
+mod sync;
 mod walk;
 
 pub use archive::{PackError, PackLines, holds_dataset, pack_lines};
@@ -34,4 +35,5 @@ pub use query::{JsonPath, NoPath, Query};
 pub use seen_again::SeenAgain;
 pub use source::{Files, RawRecord, Source, Stream};
 pub use stage::{BadLine, RedactedPlace};
+pub use sync::{Direction, Preference, Resolution, SyncConflict, SyncOptions, SyncReport, Tally, synchronise};
 pub use walk::Lines;
