@@ -88,7 +88,9 @@ fn blocks(c: &mut Criterion) {
     let (open, page, chunk) = (DataKey::none(), DataKey::new(&[2; 32]), DataKey::new(&[3; 32]));
     let block = |keys: (&DataKey, &DataKey), bytes: &[u8]| {
         let items = vec![u32::try_from(bytes.len()).expect("a block is small")];
-        seal_block(BlockKind::Data, epoch, keys, bytes, items, Effort::USUAL, false).expect("a block can be made").bytes
+        seal_block(BlockKind::Data, epoch, keys, bytes, (items, &[]), Effort::USUAL, false)
+            .expect("a block can be made")
+            .bytes
     };
     let mut group = c.benchmark_group("block");
     group.throughput(Throughput::Bytes(SIZE as u64));

@@ -231,7 +231,7 @@ fn structures() -> Vec<(&'static str, Vec<u8>)> {
     let epoch = EpochId::from_bytes([3; 16]);
     let content = b"hello hello hello hello hello hello hello hello".repeat(4);
     let lengths = vec![100, u32::try_from(content.len()).expect("short") - 100];
-    let block = seal_block(BlockKind::Tree, epoch, (&none, &none), &content, lengths, Effort::USUAL, true);
+    let block = seal_block(BlockKind::Tree, epoch, (&none, &none), &content, (lengths, &[]), Effort::USUAL, true);
     let recipient = crate::codec::recipient_of(IDENTITY).expect("a good identity");
     let object = wrap_to_store(&record.to_bytes(), &recipient).expect("age wraps");
     let mut all = vec![

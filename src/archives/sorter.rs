@@ -8,7 +8,7 @@ use super::{Records, Spill};
 /// Bytes of records that are sorted in memory at a time.
 const RUN_BYTES: usize = 32 << 20;
 /// What a record takes in memory beside its bytes.
-const OVERHEAD: usize = 64;
+const OVERHEAD: usize = size_of::<Slot>();
 /// Runs that are merged at once.
 const RUNS: usize = 48;
 
@@ -20,16 +20,69 @@ pub type Pair = (Box<[u8]>, Box<[u8]>);
 pub struct Sorter {
     dir: PathBuf,
     limit: usize,
-    open: Vec<Pair>,
-    bytes: usize,
+    open: Open,
     runs: Vec<Spill>,
+}
+
+/// Pairs in memory: their bytes one behind the other, and where each is, in their order.
+#[derive(Debug, Default)]
+struct Open {
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// The first bytes of the key, so that most comparisons need look no further.
+    begin: u64,
+    from: usize,
+    key: u32,
+    value: u32,
+}
+
+impl Open {
+    fn push(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let mut begin = [0; 8];
+        let known = key.len().min(8);
+        begin[..known].copy_from_slice(&key[..known]);
+        let short = |len: usize| u32::try_from(len).map_err(io::Error::other);
+        let (begin, from) = (u64::from_be_bytes(begin), self.bytes.len());
+        self.slots.push(Slot { begin, from, key: short(key.len())?, value: short(value.len())? });
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len() + self.slots.len() * OVERHEAD
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.slots.clear();
+    }
+
+    fn pair(&self, slot: &Slot) -> (&[u8], &[u8]) {
+        let (from, key) = (slot.from, slot.key as usize);
+        self.bytes[from..from + key + slot.value as usize].split_at(key)
+    }
+
+    fn sort(&mut self) {
+        let Self { bytes, slots } = self;
+        let key = |slot: &Slot| &bytes[slot.from..slot.from + slot.key as usize];
+        let order = |a: &Slot, b: &Slot| a.begin.cmp(&b.begin).then_with(|| key(a).cmp(key(b)));
+        // Most archives are in order already.
+        if !slots.is_sorted_by(|a, b| order(a, b).is_le()) {
+            slots.sort_by(order);
+        }
+    }
 }
 
 impl Sorter {
     /// What is more than a run goes to files in `dir`, sealed.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), limit: RUN_BYTES, open: Vec::new(), bytes: 0, runs: Vec::new() }
+        Self { dir: dir.to_owned(), limit: RUN_BYTES, open: Open::default(), runs: Vec::new() }
     }
 
     /// The same with runs of so many bytes.
@@ -43,26 +96,31 @@ impl Sorter {
     /// # Errors
     /// If a file cannot be written.
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        self.bytes += key.len() + value.len() + OVERHEAD;
-        self.open.push((key.into(), value.into()));
-        if self.bytes < self.limit {
+        self.open.push(key, value)?;
+        if self.open.size() < self.limit {
             return Ok(());
         }
-        self.sort_open();
-        let mut run = Spill::new(&self.dir, 0);
-        for pair in self.open.drain(..) {
-            run.push(&packed(&pair)?)?;
+        self.open.sort();
+        let (mut run, mut packed) = (Spill::new(&self.dir, 0), Vec::new());
+        for slot in &self.open.slots {
+            let (key, value) = self.open.pair(slot);
+            pack(key, value, &mut packed)?;
+            run.push(&packed)?;
         }
-        self.bytes = 0;
+        self.open.clear();
+        run.end()?;
         self.runs.push(run);
         if self.runs.len() < RUNS {
             return Ok(());
         }
         let mut whole = Spill::new(&self.dir, 0);
-        let mut merge = Merge::new(&self.runs, &[])?;
-        while let Some(pair) = merge.next()? {
-            whole.push(&packed(&pair)?)?;
+        // Sorted just now, and empty.
+        let mut merge = Merge::new(&self.runs, &self.open)?;
+        while let Some((key, value)) = merge.next()? {
+            pack(&key, &value, &mut packed)?;
+            whole.push(&packed)?;
         }
+        whole.end()?;
         self.runs = vec![whole];
         Ok(())
     }
@@ -70,20 +128,13 @@ impl Sorter {
     /// True if nothing was taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.runs.is_empty()
-    }
-
-    fn sort_open(&mut self) {
-        // Most archives are in order already.
-        if !self.open.is_sorted_by(|a, b| a.0 <= b.0) {
-            self.open.sort_by(|a, b| a.0.cmp(&b.0));
-        }
+        self.open.slots.is_empty() && self.runs.is_empty()
     }
 
     /// All pairs, in order of their keys.
     #[must_use]
     pub fn sorted(mut self) -> Sorted {
-        self.sort_open();
+        self.open.sort();
         Sorted { open: self.open, runs: self.runs }
     }
 }
@@ -91,7 +142,7 @@ impl Sorter {
 /// Sorted pairs.
 #[derive(Debug)]
 pub struct Sorted {
-    open: Vec<Pair>,
+    open: Open,
     runs: Vec<Spill>,
 }
 
@@ -110,18 +161,19 @@ impl Sorted {
 pub struct Merge<'a> {
     /// In the order in which they were made, those in memory last.
     runs: Vec<(Option<Pair>, Records<'a>)>,
-    open: std::slice::Iter<'a, Pair>,
+    open: &'a Open,
+    slots: std::slice::Iter<'a, Slot>,
     peeked: Option<Pair>,
 }
 
 impl<'a> Merge<'a> {
-    fn new(runs: &'a [Spill], open: &'a [Pair]) -> io::Result<Self> {
+    fn new(runs: &'a [Spill], open: &'a Open) -> io::Result<Self> {
         let begin = |run: &'a Spill| {
             let mut records = run.read();
             Ok((next_of(&mut records)?, records))
         };
         let runs = runs.iter().map(begin).collect::<io::Result<_>>()?;
-        Ok(Self { runs, open: open.iter(), peeked: None })
+        Ok(Self { runs, open, slots: open.slots.iter(), peeked: None })
     }
 
     /// The next pair.
@@ -135,12 +187,16 @@ impl<'a> Merge<'a> {
         let heads = self.runs.iter().enumerate().filter_map(|(at, (head, _))| Some((at, &head.as_ref()?.0)));
         // Of equal keys the first run's.
         let least = heads.min_by(|a, b| a.1.cmp(b.1));
-        match (least, self.open.as_slice().first()) {
-            (Some((at, key)), open) if open.is_none_or(|pair| *key <= pair.0) => {
+        let open = self.slots.as_slice().first().map(|slot| self.open.pair(slot));
+        match (least, open) {
+            (Some((at, key)), open) if open.is_none_or(|open| **key <= *open.0) => {
                 let (head, records) = &mut self.runs[at];
                 Ok(std::mem::replace(head, next_of(records)?))
             }
-            _ => Ok(self.open.next().cloned()),
+            (_, open) => {
+                self.slots.next();
+                Ok(open.map(|(key, value)| (key.into(), value.into())))
+            }
         }
     }
 
@@ -156,9 +212,13 @@ impl<'a> Merge<'a> {
     }
 }
 
-fn packed((key, value): &Pair) -> io::Result<Vec<u8>> {
+fn pack(key: &[u8], value: &[u8], packed: &mut Vec<u8>) -> io::Result<()> {
     let len = u32::try_from(key.len()).map_err(io::Error::other)?;
-    Ok([&len.to_le_bytes()[..], key, value].concat())
+    packed.clear();
+    packed.extend_from_slice(&len.to_le_bytes());
+    packed.extend_from_slice(key);
+    packed.extend_from_slice(value);
+    Ok(())
 }
 
 fn next_of(records: &mut Records) -> io::Result<Option<Pair>> {

@@ -45,6 +45,9 @@ impl Spill {
     /// If the file cannot be written.
     pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
         let len = u32::try_from(record.len()).map_err(io::Error::other)?;
+        if self.open.capacity() == 0 {
+            self.open.reserve(SEGMENT + SEGMENT / 8);
+        }
         self.open.extend_from_slice(&len.to_le_bytes());
         self.open.extend_from_slice(record);
         self.records += 1;
@@ -64,10 +67,9 @@ impl Spill {
     }
 
     fn close(&mut self) -> io::Result<()> {
-        let plain = std::mem::take(&mut self.open);
-        if let Some(room) = self.room.checked_sub(plain.len()) {
+        if let Some(room) = self.room.checked_sub(self.open.len()) {
             self.room = room;
-            self.segments.push(Segment::Memory(Arc::new(plain)));
+            self.segments.push(Segment::Memory(Arc::new(std::mem::take(&mut self.open))));
             return Ok(());
         }
         self.room = 0;
@@ -76,10 +78,26 @@ impl Spill {
             self.file = Some((unnamed(&self.dir)?, key, 0));
         }
         let Some((file, key, end)) = &mut self.file else { return Ok(()) };
-        let sealed = key.seal(self.segments.len() as u64, &plain).map_err(io::Error::other)?;
+        let sealed = key.seal(self.segments.len() as u64, &self.open).map_err(io::Error::other)?;
         file.write_all_at(&sealed, *end)?;
-        self.segments.push(Segment::File { at: *end, sealed: sealed.len(), plain: plain.len() });
+        self.segments.push(Segment::File { at: *end, sealed: sealed.len(), plain: self.open.len() });
         *end += sealed.len() as u64;
+        self.open.clear();
+        if self.open.capacity() > 4 * SEGMENT {
+            self.open = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes: what waits for a whole segment need not stay in memory.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn end(&mut self) -> io::Result<()> {
+        if !self.open.is_empty() {
+            self.close()?;
+        }
+        self.open = Vec::new();
         Ok(())
     }
 

@@ -89,7 +89,8 @@ fn content_class(kind: BlockKind) -> Class {
 
 /// Compresses and seals items into a block. With `check`, opens it again and compares.
 ///
-/// `content` holds the items one behind the other, `items` their lengths; `page` and `chunk` are the epoch's keys.
+/// `content` holds the items one behind the other, `items` their lengths; `page` and `chunk` are the epoch's keys. `derived`: which items are
+/// known to be the index of the lines before them.
 ///
 /// # Errors
 /// If zstd fails or the check does.
@@ -98,12 +99,12 @@ pub fn seal_block(
     epoch: EpochId,
     (page, chunk): (&DataKey, &DataKey),
     content: &[u8],
-    items: Vec<u32>,
+    (items, derived): (Vec<u32>, &[u32]),
     effort: Effort,
     check: bool,
 ) -> Result<SealedBlock, BlockError> {
     let of_lines =
-        if kind == BlockKind::Data && lines::is_lines(content) { lines::pack(content, &items)? } else { None };
+        if kind == BlockKind::Data && lines::is_lines(content) { lines::pack(content, &items, derived)? } else { None };
     let (codec, packed) = match of_lines {
         Some(packed) => (Codec::Lines, packed),
         None => (Codec::Zstd, compress(content, effort)?),
@@ -256,7 +257,7 @@ mod tests {
         let content = b"hello hello hello hello hello hello hello!".repeat(3);
         for kind in [BlockKind::Data, BlockKind::Tree] {
             let items = vec![6, u32::try_from(content.len()).unwrap() - 6];
-            let block = seal_block(kind, epoch, (&page, &chunk), &content, items, Effort::USUAL, true).unwrap();
+            let block = seal_block(kind, epoch, (&page, &chunk), &content, (items, &[]), Effort::USUAL, true).unwrap();
             let key = if kind == BlockKind::Data { &chunk } else { &page };
             let open = open_block(&block.bytes, Some(&page), Some(key)).unwrap();
             assert_eq!(open.item(0), Some(&b"hello "[..]));
@@ -282,7 +283,7 @@ mod tests {
             EpochId::from_bytes([0; 16]),
             (&page, &chunk),
             b"content",
-            vec![7],
+            (vec![7], &[]),
             Effort::USUAL,
             false,
         )

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::format::{DecodeError, LinesHead};
 
 use super::compress::{CompressError, Effort, compress, decompress};
+use super::scan::{ONES, find, nested_len, string_end, zeros};
 
 /// Why a block of lines does not unpack.
 #[derive(Debug)]
@@ -48,16 +49,21 @@ pub(super) fn is_lines(content: &[u8]) -> bool {
     content.starts_with(LINE) || content.starts_with(INDEX)
 }
 
-/// Packs items that are mostly lines of records. Nothing if they do not let themselves be packed so.
-pub(super) fn pack(content: &[u8], items: &[u32]) -> Result<Option<Vec<u8>>, CompressError> {
+/// Packs items that are mostly lines of records. Nothing if they do not let themselves be packed so. `known`: items that the caller has made
+/// with [`index_lines`] of those before them, in their order.
+pub(super) fn pack(content: &[u8], items: &[u32], known: &[u32]) -> Result<Option<Vec<u8>>, CompressError> {
     let (mut text, mut digits, mut derived) = (Vec::with_capacity(content.len()), Vec::new(), Vec::new());
     let (mut at, mut before) = (0usize, &content[..0]);
     let mut seen = Seen::default();
     for (ordinal, len) in items.iter().enumerate() {
         let Some(item) = content.get(at..at + *len as usize) else { return Ok(None) };
         at += item.len();
-        if let Some(file) = derived_from(before, item) {
-            derived.push((u32::try_from(ordinal).unwrap_or(u32::MAX), file.to_vec()));
+        let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
+        let file = file_of(before, item);
+        let follows =
+            |file: &&[u8]| known.binary_search(&ordinal).is_ok() || index_lines(before, file).as_deref() == Some(item);
+        if let Some(file) = file.filter(follows) {
+            derived.push((ordinal, file.to_vec()));
         } else if has_marks(item) {
             return Ok(None);
         } else {
@@ -158,27 +164,6 @@ fn has_marks(item: &[u8]) -> bool {
     item.iter().fold(false, |found, b| found | (b.wrapping_sub(*MARKS.start()) < 4))
 }
 
-/// A one in each byte.
-const ONES: u64 = 0x0101_0101_0101_0101;
-
-/// The high bit of each byte that is zero, and maybe of bytes above one.
-const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & (ONES << 7)
-}
-
-/// Where the first byte is, from `at` on, for which `sought` sets the high bit: eight bytes are looked at together. Source: the search for a
-/// zero byte in a word, as in Warren, "Hacker's Delight".
-fn find(bytes: &[u8], mut at: usize, sought: impl Fn(u64) -> u64) -> Option<usize> {
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let found = sought(u64::from_le_bytes(*eight));
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    (at..bytes.len()).find(|at| sought(u64::from(bytes[*at]) | ONES << 8 & !0xff) & 0x80 != 0)
-}
-
 /// The mark and length of what stands at the beginning, if it is one of the strings that are taken out, up to its quote.
 fn token(bytes: &[u8]) -> Option<(u8, usize)> {
     let run = bytes.iter().take(65).take_while(|b| nibble(**b).is_some()).count();
@@ -249,16 +234,15 @@ const HEX: [[u8; 2]; 256] = {
     table
 };
 
-/// The file that an item names, if it is the index of the lines before it.
-fn derived_from<'a>(lines: &[u8], item: &'a [u8]) -> Option<&'a [u8]> {
+/// The file that an item names, if it may be the index of the lines before it.
+fn file_of<'a>(lines: &[u8], item: &'a [u8]) -> Option<&'a [u8]> {
     if !item.starts_with(INDEX) || !lines.starts_with(LINE) {
         return None;
     }
     let first = &item[..item.iter().position(|b| *b == b'\n')?];
     let file = first.strip_suffix(b"\"}")?;
     let from = file.iter().rposition(|b| *b == b'"')? + 1;
-    let file = &file[from..];
-    (index_lines(lines, file)? == item).then_some(file)
+    Some(&file[from..])
 }
 
 /// The index of lines of records, in the form of the packs: a line for each, with its hash, key, id, time and the file that it stands in.
@@ -363,40 +347,11 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Bytes of the JSON value at the beginning.
 fn value_len(bytes: &[u8]) -> Option<usize> {
-    let (mut at, mut depth) = (0usize, 0usize);
-    loop {
-        match bytes.get(at)? {
-            b'"' => {
-                at += 1;
-                loop {
-                    at = find(bytes, at, |word| zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)))?;
-                    if bytes[at] == b'"' {
-                        break;
-                    }
-                    at += 2;
-                }
-                at += 1;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                at += 1;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ if depth > 0 => at += 1,
-            _ => {
-                let end = bytes[at..].iter().position(|b| matches!(b, b',' | b'}' | b']'));
-                return end.map(|end| at + end);
-            }
-        }
+    match bytes.first()? {
+        b'"' => string_end(bytes, 1),
+        b'{' | b'[' => nested_len(bytes),
+        b'}' | b']' => None,
+        _ => bytes.iter().position(|b| matches!(b, b',' | b'}' | b']')),
     }
 }
 
@@ -443,7 +398,8 @@ mod tests {
         let content = items.concat();
         let lens: Vec<u32> = items.iter().map(|i| u32::try_from(i.len()).unwrap()).collect();
         assert!(is_lines(&content));
-        let packed = pack(&content, &lens).unwrap().unwrap();
+        let packed = pack(&content, &lens, &[]).unwrap().unwrap();
+        assert_eq!(pack(&content, &lens, &[1, 3]).unwrap().unwrap(), packed);
         let plain = compress(&content, Effort::LINES).unwrap();
         assert!(packed.len() < plain.len(), "{} {}", packed.len(), plain.len());
         let mut out = Vec::new();
@@ -459,32 +415,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_found_wherever_they_are() {
-        for len in 0..40 {
-            for at in 0..len {
-                for (byte, before) in [(b'"', b'!'), (b'\\', b'['), (b'"', b'#'), (b'"', 0xa2)] {
-                    let mut bytes = vec![before; len];
-                    bytes[at] = byte;
-                    let sought = |word: u64| zeros(word ^ (ONES * u64::from(byte)));
-                    for from in 0..=len {
-                        assert_eq!(
-                            find(&bytes, from, sought),
-                            (from <= at).then_some(at),
-                            "{len} {at} {from} {before}"
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
     fn content_with_marks_is_left_alone() {
         for mark in MARKS {
             let mut content = line(1, "null").into_bytes();
             content.push(mark);
             let len = u32::try_from(content.len()).unwrap();
-            assert!(pack(&content, &[len]).unwrap().is_none());
+            assert!(pack(&content, &[len], &[]).unwrap().is_none());
         }
     }
 }

@@ -14,6 +14,7 @@ mod legacy;
 mod lines;
 mod parts;
 mod password;
+mod scan;
 mod seal;
 mod sealed_stream;
 mod sha256;

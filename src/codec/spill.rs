@@ -26,7 +26,7 @@ impl SpillKey {
     /// # Errors
     /// If it cannot be compressed.
     pub fn seal(&self, number: u64, plain: &[u8]) -> Result<Vec<u8>, BlockError> {
-        let mut bytes = compress(plain, Effort::level(1))?;
+        let mut bytes = compress(plain, Effort::FLEETING)?;
         self.0.seal(number, BOUND, &mut bytes);
         Ok(bytes)
     }

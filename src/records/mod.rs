@@ -18,5 +18,6 @@ pub use dataset_manifest::{
 };
 pub use lines::{Line, Lines};
 pub use observed::ObservedAt;
+pub(crate) use record::USUAL_END;
 pub use record::{JsonText, NotAHash, Record, RecordError, RecordHash, RecordParser, Verified};
 pub use redact::{MARK, Place, RedactError, Redacted, Redactor};

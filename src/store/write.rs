@@ -228,6 +228,15 @@ impl Writer {
         self.put(Sort::Chunk, content, chunks.iter().map(|(id, len)| (*id.as_bytes(), *len)))
     }
 
+    /// The same where some chunks, by their places, were made with [`crate::codec::index_lines`] of those before them.
+    ///
+    /// # Errors
+    /// If it cannot be built or an earlier block could not be written.
+    pub fn put_lines(&self, content: &[u8], chunks: &[(ChunkId, u32)], derived: &[u32]) -> Result<(), StoreError> {
+        let items = chunks.iter().map(|(id, len)| (*id.as_bytes(), *len));
+        self.put_with(Sort::Chunk, content, items, None, derived)
+    }
+
     /// The same for pages.
     ///
     /// # Errors
@@ -241,7 +250,7 @@ impl Writer {
     /// # Errors
     /// If it cannot be built or an earlier block could not be written.
     pub fn put_pages_with(&self, content: &[u8], pages: &[(PageId, u32)], effort: Effort) -> Result<(), StoreError> {
-        self.put_with(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)), Some(effort))
+        self.put_with(Sort::Page, content, pages.iter().map(|(id, len)| (*id.as_bytes(), *len)), Some(effort), &[])
     }
 
     pub(super) fn put(
@@ -250,7 +259,7 @@ impl Writer {
         content: &[u8],
         items: impl Iterator<Item = ([u8; 32], u32)>,
     ) -> Result<(), StoreError> {
-        self.put_with(sort, content, items, None)
+        self.put_with(sort, content, items, None, &[])
     }
 
     fn put_with(
@@ -259,6 +268,7 @@ impl Writer {
         content: &[u8],
         items: impl Iterator<Item = ([u8; 32], u32)>,
         effort: Option<Effort>,
+        derived: &[u32],
     ) -> Result<(), StoreError> {
         let (ids, lens): (Vec<_>, Vec<_>) = items.unzip();
         if ids.is_empty() {
@@ -268,7 +278,8 @@ impl Writer {
         let kind = if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree };
         let tiny = sort == Sort::Chunk && (content.len() as u64) < lens.len() as u64 * TINY_CHUNK;
         let effort = effort.unwrap_or(if tiny { Effort::TINY } else { Effort::USUAL });
-        let block = seal_block(kind, epoch.id, (&epoch.page, &epoch.chunk), content, lens, effort, self.check)?;
+        let keys = (&epoch.page, &epoch.chunk);
+        let block = seal_block(kind, epoch.id, keys, content, (lens, derived), effort, self.check)?;
         self.shared.new_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
         self.shared.stored_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
         let sender = self.to_ingest.as_ref().filter(|_| !self.shared.failed.load(Ordering::SeqCst));

@@ -3,7 +3,7 @@
 //! Source: prolly trees as in Noms and Dolt (boundaries by a hash of the key), with a keyed hash, so that nobody can
 //! choose names that make bad pages.
 
-use crate::codec::{Effort, IdKeys};
+use crate::codec::IdKeys;
 use crate::format::{Child, MAX_LEVEL, MAX_PAGE_ITEMS_BYTES, Page, PageItem, PageItems, to_bytes};
 use crate::model::PageId;
 use crate::store::{StoreError, Writer};
@@ -22,28 +22,36 @@ pub struct Shape<'a> {
     pub min: u32,
 }
 
+/// What is done with a block that is full: its pages' bytes one behind the other, and each one's id and length.
+pub type PageSink<'a> = dyn Fn(Vec<u8>, Vec<(PageId, u32)>) -> Result<(), StoreError> + Sync + 'a;
+
 /// Gathers pages into blocks.
-#[derive(Debug)]
 pub struct PageWriter<'a> {
     writer: &'a Writer,
     block_bytes: usize,
-    effort: Effort,
+    sink: Option<&'a PageSink<'a>>,
     content: Vec<u8>,
     pages: Vec<(PageId, u32)>,
+}
+
+impl std::fmt::Debug for PageWriter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PageWriter({} pages)", self.pages.len())
+    }
 }
 
 impl<'a> PageWriter<'a> {
     /// Pages go to this writer.
     #[must_use]
     pub fn new(writer: &'a Writer) -> Self {
-        Self { writer, block_bytes: BLOCK_BYTES, effort: Effort::USUAL, content: Vec::new(), pages: Vec::new() }
+        Self { writer, block_bytes: BLOCK_BYTES, sink: None, content: Vec::new(), pages: Vec::new() }
     }
 
-    /// Closes blocks at so many bytes instead of the usual, and compresses them with this effort: pages that are much alike take less room
-    /// together.
+    /// Closes blocks at so many bytes instead of the usual (pages that are much alike take less room together), and gives them to `sink`
+    /// instead of compressing and sealing them on this thread.
     #[must_use]
-    pub fn with_blocks(self, block_bytes: usize, effort: Effort) -> Self {
-        Self { block_bytes, effort, ..self }
+    pub fn with_blocks(self, block_bytes: usize, sink: &'a PageSink<'a>) -> Self {
+        Self { block_bytes, sink: Some(sink), ..self }
     }
 
     /// Where the pages go.
@@ -80,7 +88,13 @@ impl<'a> PageWriter<'a> {
     /// # Errors
     /// If the store fails.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.writer.put_pages_with(&self.content, &self.pages, self.effort)?;
+        match self.sink {
+            Some(sink) if !self.pages.is_empty() => {
+                sink(std::mem::take(&mut self.content), std::mem::take(&mut self.pages))?;
+            }
+            Some(_) => {}
+            None => self.writer.put_pages(&self.content, &self.pages)?,
+        }
         self.content.clear();
         self.pages.clear();
         Ok(())

@@ -17,7 +17,7 @@ mod pages;
 pub(crate) mod samples;
 
 pub use ahead::{LongCheck, Stretch, WholeCheck};
-pub use build::{MapBuilder, PageWriter, Shape};
+pub use build::{MapBuilder, PageSink, PageWriter, Shape};
 pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_at};
 pub use diff::{Difference, TreeDiff, same_but_for_below};
 pub use edit::MapEditor;

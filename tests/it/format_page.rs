@@ -268,7 +268,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let dataset = ids.dataset(&"home".parse().unwrap());
     let keys = || (DataKey::new(&[1; 32]), DataKey::new(&[2; 32]));
     let block = |keys: (DataKey, DataKey)| {
-        seal_block(BlockKind::Data, epoch, (&keys.0, &keys.1), b"hello world", vec![5, 6], Effort::USUAL, true)
+        seal_block(BlockKind::Data, epoch, (&keys.0, &keys.1), b"hello world", (vec![5, 6], &[]), Effort::USUAL, true)
             .unwrap()
             .bytes
     };

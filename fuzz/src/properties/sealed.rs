@@ -42,7 +42,8 @@ pub(super) fn block(bytes: &[u8]) -> bool {
     if open.content.len() <= SHORT {
         let lengths = table.items.clone();
         let effort = Effort::level(1);
-        let again = crate::codec::seal_block(header.kind, EPOCH, (&none, &none), &open.content, lengths, effort, true);
+        let again =
+            crate::codec::seal_block(header.kind, EPOCH, (&none, &none), &open.content, (lengths, &[]), effort, true);
         let again = again.expect("what was opened can be sealed").bytes;
         let again = open_block(&again, Some(&none), Some(&none)).expect("what was sealed can be opened");
         assert_eq!(self::items(&again), items);
@@ -73,7 +74,8 @@ pub(super) fn seal_block(bytes: &[u8]) -> bool {
     let pieces: Vec<&[u8]> = content.chunks(usize::from(step) + 1).collect();
     let lengths = pieces.iter().map(|piece| u32::try_from(piece.len()).expect("a piece is short")).collect();
     let (page, chunk) = keys();
-    let sealed = crate::codec::seal_block(kind, EPOCH, (&page, &chunk), content, lengths, Effort::level(1), true);
+    let sealed =
+        crate::codec::seal_block(kind, EPOCH, (&page, &chunk), content, (lengths, &[]), Effort::level(1), true);
     let sealed = sealed.expect("short content can be sealed").bytes;
     let key = if kind == BlockKind::Data { &chunk } else { &page };
     let open = open_block(&sealed, Some(&page), Some(key)).expect("what was sealed can be opened");

@@ -241,7 +241,8 @@ impl Job {
 
     /// Gives each record that is asked for, its hash checked.
     fn each(&self, mut to: impl FnMut(&[u8]) -> Result<(), CliError>) -> Result<u64, CliError> {
-        let mut lines = if self.current { self.dataset.current_lines()? } else { self.dataset.lines()? };
+        let tmp = std::env::temp_dir();
+        let mut lines = if self.current { self.dataset.current_lines(&tmp)? } else { self.dataset.lines()? };
         let (mut parser, mut count) = (RecordParser::of_stored(), 0);
         while let Some(line) = lines.next()? {
             let record = checked(&mut parser, &line)?;

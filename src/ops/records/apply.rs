@@ -10,13 +10,14 @@ use crate::model::{
     Timestamp, TreeRef, Xattrs,
 };
 use crate::store::{StoreError, Writer};
-use crate::tree::{FolderEditor, MapEditor, PageWriter, Pages};
+use crate::tree::{FolderEditor, MapEditor, PageSink, PageWriter, Pages};
 
 use super::dataset::{Dataset, INDEX, MANIFEST, RECORDS, SIGHTINGS, file_names};
 use super::error::RecordsError;
 use super::groups::{Blocks, Groups, RecordFile, line_body};
 use super::key::{BY_KEY, KeyPath};
 use super::plan::{Plan, flag, place_from};
+use super::sealing::Sealing;
 use super::sighting::sighting_line;
 use super::stage::Stage;
 
@@ -93,58 +94,63 @@ struct Written {
 
 impl Applier<'_> {
     pub(super) fn apply(&self, stage: &Stage, mut plan: Plan) -> Result<Applied, RecordsError> {
-        let written = self.write(stage, &mut plan)?;
-        let before = self.dataset.map(Dataset::counts);
-        let mut out = PageWriter::new(self.writer).with_blocks(TREE_BLOCK_BYTES, Effort::LINES);
-        let (root, grown) = self.tree(&mut out, &written)?;
-        let records = self.index(&mut out, &mut plan)?;
-        out.flush()?;
-        let new = plan.inserted + plan.conflicts;
-        let records = RecordsRef {
-            page: records.0,
-            counts: records.1,
-            files: written.number,
-            records: before.map_or(0, |b| b.records) + new,
-            keys: before.map_or(0, |b| b.keys) + plan.keys,
-            sightings: before.map_or(0, |b| b.sightings) + plan.sightings,
-        };
-        Ok(Applied { root, records, grown })
+        let failed = Mutex::new(None);
+        let applied = rayon::in_place_scope(|tasks| {
+            let sealing = Sealing::new(self.writer, tasks, &failed);
+            let written = self.write(&sealing, stage, &mut plan)?;
+            let sink = |content: Vec<u8>, pages: Vec<(PageId, u32)>| {
+                sealing.begin(move |writer| writer.put_pages_with(&content, &pages, Effort::LINES))
+            };
+            let lines = std::mem::replace(&mut plan.index, Sorter::with_memory(self.tmp, 0));
+            // The tree and the index know nothing of each other.
+            let (tree, index) = rayon::join(|| self.tree(&sink, &written), || self.index(&sink, lines));
+            let ((root, grown), (page, counts)) = (tree?, index?);
+            let before = self.dataset.map(Dataset::counts);
+            let new = plan.inserted + plan.conflicts;
+            let records = RecordsRef {
+                page,
+                counts,
+                files: written.number,
+                records: before.map_or(0, |b| b.records) + new,
+                keys: before.map_or(0, |b| b.keys) + plan.keys,
+                sightings: before.map_or(0, |b| b.sightings) + plan.sightings,
+            };
+            Ok(Applied { root, records, grown })
+        });
+        // Who fills blocks may have met the failure of a task, or what came of it.
+        match failed.into_inner().unwrap_or_default() {
+            Some(e) => Err(e.into()),
+            None => applied,
+        }
     }
 
     /// Writes what is new, in the order in which it came.
-    fn write(&self, stage: &Stage, plan: &mut Plan) -> Result<Written, RecordsError> {
+    fn write(&self, sealing: &Sealing, stage: &Stage, plan: &mut Plan) -> Result<Written, RecordsError> {
         let number = self.dataset.map_or(0, |dataset| dataset.counts().files);
         let sightings = self.old(SIGHTINGS)?.map_or(Ok(0), |entry| chunk_count(&entry))?;
-        let failed = Mutex::new(None);
-        let written = rayon::in_place_scope(|tasks| {
-            let mut blocks = Blocks::new(self.writer, tasks, &failed);
-            let mut groups = Groups::new(self.writer, self.tmp, self.chunk_size, number, sightings);
-            let mut records = stage.read();
-            let mut at = 0;
-            while let Some(staged) = records.next()? {
-                if self.progress.cancelled() {
-                    return Err(RecordsError::Interrupted);
-                }
-                let flags = plan.flags.get(at).copied().unwrap_or_default();
-                at += 1;
-                if flags & flag::NEW != 0 {
-                    groups.add(&mut blocks, plan, staged, flags)?;
-                } else if flags & flag::SIGHTING != 0 {
-                    let line = sighting_line(staged.line.trim_ascii_end()).ok_or(RecordsError::Died("a sighting"))?;
-                    groups.add_sighting(&mut blocks, plan, staged.hash, &line)?;
-                }
+        let mut blocks = Blocks::new(sealing);
+        let mut groups = Groups::new(self.writer, self.tmp, self.chunk_size, number, sightings);
+        let mut records = stage.read();
+        let mut at = 0;
+        while let Some(staged) = records.next()? {
+            if self.progress.cancelled() {
+                return Err(RecordsError::Interrupted);
             }
-            groups.finish(&mut blocks, plan)?;
-            let manifest = blocks.put(self.manifest.as_bytes())?;
-            blocks.flush()?;
-            let number = groups.number();
-            let Groups { files, index, sightings, current, .. } = groups;
-            Ok(Written { files, index, sightings, manifest, current: current.sorted(), number })
-        })?;
-        match failed.into_inner().unwrap_or_default() {
-            Some(e) => Err(e.into()),
-            None => Ok(written),
+            let flags = plan.flags.get(at).copied().unwrap_or_default();
+            at += 1;
+            if flags & flag::NEW != 0 {
+                groups.add(&mut blocks, plan, staged, flags)?;
+            } else if flags & flag::SIGHTING != 0 {
+                let line = sighting_line(staged.line.trim_ascii_end()).ok_or(RecordsError::Died("a sighting"))?;
+                groups.add_sighting(&mut blocks, plan, staged.hash, &line)?;
+            }
         }
+        groups.finish(&mut blocks, plan)?;
+        let manifest = blocks.put(self.manifest.as_bytes())?;
+        blocks.flush()?;
+        let number = groups.number();
+        let Groups { files, index, sightings, current, .. } = groups;
+        Ok(Written { files, index, sightings, manifest, current: current.sorted(), number })
     }
 
     /// What stands in the root under a name.
@@ -154,7 +160,8 @@ impl Applier<'_> {
     }
 
     /// Changes the folders.
-    fn tree(&self, out: &mut PageWriter, written: &Written) -> Result<(Entry, (u64, u64, i128)), RecordsError> {
+    fn tree(&self, sink: &PageSink, written: &Written) -> Result<(Entry, (u64, u64, i128)), RecordsError> {
+        let out = &mut PageWriter::new(self.writer).with_blocks(TREE_BLOCK_BYTES, sink);
         let look = &self.look;
         let make = |depth: usize, name: &Name| {
             let mut entry = look.folder(name.clone());
@@ -192,7 +199,9 @@ impl Applier<'_> {
             editor.put(out, &folders, entry, &make)?;
         }
         self.put_appended(out, &mut editor, SIGHTINGS, &written.sightings, &make)?;
-        Ok(editor.finish(out)?)
+        let done = editor.finish(out)?;
+        out.flush()?;
+        Ok(done)
     }
 
     /// Puts a file with chunks at its end that it did not have.
@@ -245,14 +254,11 @@ impl Applier<'_> {
     }
 
     /// Changes the index.
-    fn index(
-        &self,
-        out: &mut PageWriter,
-        plan: &mut Plan,
-    ) -> Result<(PageId, crate::model::RecordCounts), RecordsError> {
+    fn index(&self, sink: &PageSink, lines: Sorter) -> Result<(PageId, crate::model::RecordCounts), RecordsError> {
+        let out = &mut PageWriter::new(self.writer).with_blocks(TREE_BLOCK_BYTES, sink);
         let old = self.dataset.map(|dataset| (dataset.counts().page, dataset.counts().counts));
         let mut editor = MapEditor::<RecordItem>::new(self.pages, old)?;
-        let lines = std::mem::replace(&mut plan.index, Sorter::with_memory(self.tmp, 0)).sorted();
+        let lines = lines.sorted();
         let mut merge = lines.read().map_err(RecordsError::temporary)?;
         let mut last = None;
         while let Some((key, _)) = merge.next().map_err(RecordsError::temporary)? {
@@ -266,7 +272,9 @@ impl Applier<'_> {
                 last = Some(item);
             }
         }
-        Ok(editor.finish(out)?)
+        let done = editor.finish(out)?;
+        out.flush()?;
+        Ok(done)
     }
 }
 

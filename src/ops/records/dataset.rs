@@ -292,15 +292,15 @@ pub(super) fn places_of(index: &mut Lookup<RecordItem>, hash: [u8; 6]) -> Result
 
 /// Where the lines of a group are, without their ends.
 pub(super) fn line_ranges(lines: &[u8]) -> Vec<std::ops::Range<usize>> {
-    let mut at = 0;
-    lines
-        .split_inclusive(|b| *b == b'\n')
-        .map(|line| {
-            let range = at..at + line.len() - usize::from(line.ends_with(b"\n"));
-            at += line.len();
-            range
-        })
-        .collect()
+    let (mut at, mut ranges) = (0, Vec::with_capacity(lines.len() / 256));
+    for end in memchr::memchr_iter(b'\n', lines) {
+        ranges.push(at..end);
+        at = end + 1;
+    }
+    if at < lines.len() {
+        ranges.push(at..lines.len());
+    }
+    ranges
 }
 
 /// The path of a file of records, or of the sightings.

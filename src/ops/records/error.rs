@@ -94,6 +94,12 @@ impl Failure for RecordsError {
         match self {
             Self::Sql(e) => e.hint(),
             Self::Store(e) => e.hint(),
+            Self::Io { error, .. }
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                let hint = "make room (`df` and `df -i` tell of what): temporary files are in the store's folder, those of a rehearsal where TMPDIR says";
+                Some(hint.to_owned())
+            }
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ use crate::model::Digest;
 use crate::store::{Item, StoreError};
 use crate::tree::{ContentPiece, Step, content_pieces};
 
+use super::ahead::Ahead;
 use super::dataset::{Dataset, RECORDS, days_of, file_path, line_ranges};
 
 /// Groups that are decoded ahead.
@@ -76,18 +77,26 @@ impl Follower {
 /// Gives the groups of all files, in the order in which they were written.
 fn decode(dataset: &Dataset, to_follow: &Sender<Here>) -> Result<(), StoreError> {
     let pages = dataset.pages();
+    let mut ahead = Ahead::new(pages.store());
+    let send = |ahead: &mut Ahead| -> Result<bool, StoreError> {
+        let Some(lines) = ahead.pop()? else { return Ok(false) };
+        let ranges = line_ranges(&lines);
+        Ok(to_follow.send(Here { lines, ranges, at: 0, places: None }).is_ok())
+    };
     for (number, day) in files(dataset)? {
         let Some(found) = pages.resolve(dataset.root(), &file_path(number, day))? else { continue };
         let Some(file) = found.entry.file() else { continue };
         let mut pieces = content_pieces(pages, file)?;
-        while let Some(ContentPiece::Data { chunk, .. }) = pieces.next()? {
-            let lines = pages.store().chunk(&chunk.id)?;
-            let ranges = line_ranges(&lines);
-            if to_follow.send(Here { lines, ranges, at: 0, places: None }).is_err() {
-                return Ok(());
+        while let Some(ContentPiece::Data { chunk, skip, len }) = pieces.next()? {
+            ahead.push(chunk.id, skip as usize..skip as usize + len as usize);
+            while !ahead.has_room() {
+                if !send(&mut ahead)? {
+                    return Ok(());
+                }
             }
         }
     }
+    while send(&mut ahead)? {}
     Ok(())
 }
 

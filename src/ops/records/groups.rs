@@ -1,9 +1,4 @@
-//! Lines on their way into the store: gathered into groups, a chunk each, with the index of each group behind it; groups into blocks, which rayon
-//! tasks compress and seal.
-
-use std::sync::{Mutex, PoisonError};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
+//! Lines on their way into the store: gathered into groups, a chunk each, with the index of each group behind it; groups into blocks.
 
 use crate::archives::Sorter;
 use crate::codec::index_lines;
@@ -15,6 +10,7 @@ use crate::store::{StoreError, Writer};
 use super::dataset::{file_path, sort};
 use super::error::RecordsError;
 use super::plan::{Plan, flag};
+use super::sealing::Sealing;
 use super::stage::{SORT_MEMORY, Staged};
 
 /// Bytes of lines that are a chunk together. Each of them costs three ids in the store; whoever reads a record hashes the whole.
@@ -22,8 +18,6 @@ const GROUP_BYTES: usize = 128 << 10;
 /// Bytes of a block of such chunks, their index among them. Of 63,681 package records 1 MiB more makes the store 0.5 % smaller, and the first look into a
 /// block a millisecond longer.
 const BLOCK_BYTES: usize = 5 << 19;
-/// Blocks under way.
-const BLOCKS: usize = 4;
 
 /// A file of records that is complete.
 #[derive(Debug)]
@@ -33,19 +27,18 @@ pub(super) struct RecordFile {
     pub(super) body: FileBody,
 }
 
-/// Compresses and seals blocks beside the one who fills them.
-pub(super) struct Blocks<'t, 's> {
-    writer: &'s Writer,
-    tasks: &'t rayon::Scope<'s>,
-    failed: &'s Mutex<Option<StoreError>>,
-    tokens: (Sender<()>, Receiver<()>),
+/// Fills blocks of chunks.
+pub(super) struct Blocks<'a, 's> {
+    sealing: &'a Sealing<'a, 's>,
     content: Vec<u8>,
     chunks: Vec<(ChunkId, u32)>,
+    /// Which of them follow from those before.
+    derived: Vec<u32>,
 }
 
-impl<'t, 's> Blocks<'t, 's> {
-    pub(super) fn new(writer: &'s Writer, tasks: &'t rayon::Scope<'s>, failed: &'s Mutex<Option<StoreError>>) -> Self {
-        Self { writer, tasks, failed, tokens: bounded(BLOCKS), content: Vec::new(), chunks: Vec::new() }
+impl<'a, 's> Blocks<'a, 's> {
+    pub(super) fn new(sealing: &'a Sealing<'a, 's>) -> Self {
+        Self { sealing, content: Vec::new(), chunks: Vec::new(), derived: Vec::new() }
     }
 
     /// Ends the block if so much more does not fit into it.
@@ -56,14 +49,20 @@ impl<'t, 's> Blocks<'t, 's> {
     /// Takes lines and their index, which follow each other in one block: so the index takes no room there.
     fn put_group(&mut self, lines: &[u8], index: &[u8]) -> Result<(ChunkRef, ChunkRef), RecordsError> {
         self.make_room(lines.len() + index.len())?;
-        Ok((self.put(lines)?, self.put(index)?))
+        let before = self.chunks.len();
+        let refs = (self.put(lines)?, self.put(index)?);
+        // If the store has neither.
+        if self.chunks.len() == before + 2 {
+            self.derived.extend(u32::try_from(before + 1));
+        }
+        Ok(refs)
     }
 
     /// Takes a chunk; stores it unless the store has it.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<ChunkRef, RecordsError> {
-        let id = self.writer.store().keyring().ids().chunk(bytes);
+        let id = self.sealing.writer().store().keyring().ids().chunk(bytes);
         let len = u32::try_from(bytes.len()).map_err(|_| RecordsError::Refused("a record is too long".to_owned()))?;
-        if self.writer.claim_chunk(&id)? {
+        if self.sealing.writer().claim_chunk(&id)? {
             self.content.extend_from_slice(bytes);
             self.chunks.push((id, len));
         }
@@ -73,25 +72,10 @@ impl<'t, 's> Blocks<'t, 's> {
     /// Sends what is gathered on its way.
     pub(super) fn flush(&mut self) -> Result<(), RecordsError> {
         let (content, chunks) = (std::mem::take(&mut self.content), std::mem::take(&mut self.chunks));
-        if let Some(e) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(e.into());
+        let derived = std::mem::take(&mut self.derived);
+        if !chunks.is_empty() {
+            self.sealing.begin(move |writer| writer.put_lines(&content, &chunks, &derived))?;
         }
-        if chunks.is_empty() {
-            return Ok(());
-        }
-        // Whoever waits helps: this thread may be the only one that rayon has.
-        while self.tokens.0.try_send(()).is_err() {
-            if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                std::thread::yield_now();
-            }
-        }
-        let (writer, failed, done) = (self.writer, self.failed, self.tokens.1.clone());
-        self.tasks.spawn(move |_| {
-            if let Err(e) = writer.put_chunks(&content, &chunks) {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
-            }
-            let _ = done.try_recv();
-        });
         Ok(())
     }
 }

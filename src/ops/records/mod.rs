@@ -3,6 +3,7 @@
 //! An import goes through its input once (`stage`), decides what becomes of each record (`plan`), and only then writes (`groups`, `apply`): a
 //! dry run makes the same plan and stops there. What is staged is sorted with what fits into memory, the rest in sealed files without a name.
 
+mod ahead;
 mod apply;
 mod archive;
 mod changes;
@@ -15,6 +16,7 @@ mod key;
 mod library;
 mod plan;
 mod query;
+mod sealing;
 mod seen_again;
 mod sighting;
 mod source;

@@ -384,13 +384,15 @@ impl Plan {
 
     /// One content that nobody has: the first is stored, of the others what they observed beside it.
     fn is_new(&mut self, pairs: &[Pair]) {
-        let mut seen: HashSet<&[u8]> = HashSet::new();
-        for (at, (key, observed)) in pairs.iter().enumerate() {
-            let is_further = seen.insert(observed);
-            match at {
-                0 => self.set(number_of(key), flag::NEW),
-                _ if is_further => self.set(number_of(key), flag::SIGHTING),
-                _ => {}
+        let Some(((first, observed), others)) = pairs.split_first() else { return };
+        self.set(number_of(first), flag::NEW);
+        if others.is_empty() {
+            return;
+        }
+        let mut seen: HashSet<&[u8]> = HashSet::from([&observed[..]]);
+        for (key, observed) in others {
+            if seen.insert(observed) {
+                self.set(number_of(key), flag::SIGHTING);
             }
         }
     }

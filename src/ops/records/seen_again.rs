@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::archives::{Cursor, Sorter, Spill};
 use crate::codec::{behind_member, line_members};
+use crate::records::USUAL_END;
 
 use super::dataset::SIGHTINGS;
 use super::error::RecordsError;
-use super::sighting::{USUAL_END, stated_hash};
+use super::sighting::stated_hash;
 use super::source::{RawRecord, Source};
 use super::stage::SORT_MEMORY;
 
@@ -122,7 +123,7 @@ fn seen_again(record: &[u8], sighting: &[u8]) -> Option<Vec<u8>> {
         line.extend_from_slice(value?);
     }
     let behind = behind_member(sighting, "provenance")?;
-    line.extend_from_slice(if behind == b"}" { USUAL_END } else { behind });
+    line.extend_from_slice(if behind == b"}" { USUAL_END.as_bytes() } else { behind });
     Some(line)
 }
 

@@ -1,11 +1,7 @@
 //! Sightings: what is kept of a further observation of a content that is known.
 
 use crate::codec::{behind_member, digest, line_members};
-use crate::records::RecordHash;
-
-/// How a record ends that says nothing behind its hash.
-pub(super) const USUAL_END: &[u8] =
-    b", \"schema_version\": 1, \"tags\": [], \"redactions_applied\": [], \"response_ref\": null}";
+use crate::records::{RecordHash, USUAL_END};
 
 /// A line of `sightings.ndjson`, without its end: the hash of the content, and all of the envelope that is not content. What stands behind the
 /// hash in a record is left out where it is what stands there usually. Nothing if the record's line is not as lines are written.
@@ -25,7 +21,7 @@ pub(super) fn sighting_line(record: &[u8]) -> Option<Vec<u8>> {
         b", \"provenance\": ",
         provenance?,
         // The object itself ends with its last brace alone: nothing within it, and no text, ends so.
-        if record.ends_with(USUAL_END) { b"}" } else { behind_member(record, "content_sha256")? },
+        if record.ends_with(USUAL_END.as_bytes()) { b"}" } else { behind_member(record, "content_sha256")? },
     ] {
         line.extend_from_slice(part);
     }
@@ -34,7 +30,7 @@ pub(super) fn sighting_line(record: &[u8]) -> Option<Vec<u8>> {
 
 /// True if a line of a record says that something was redacted in it.
 pub(super) fn says_redacted(record: &[u8]) -> bool {
-    if record.ends_with(USUAL_END) {
+    if record.ends_with(USUAL_END.as_bytes()) {
         return false;
     }
     let list = line_members(record, ["redactions_applied"]).and_then(|[list]| list);
@@ -72,6 +68,24 @@ pub(super) fn stated_hash(line: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::records::Record;
+
+    #[test]
+    fn a_sighting_is_the_same_from_a_record_and_from_its_line() {
+        let begin = r#"{"exchange_type": "http", "source_system": "s", "entity_type": "e", "response": {"x": "}\\\"", "y": [1]}"#;
+        for rest in [
+            "}",
+            r#", "natural_key": "a \"quoted\" \\ k\u00e9y\n", "exchange_id": "1\t2"}"#,
+            r#", "observed_at_utc": "2024-01-15T10:30:00.5Z", "provenance": {"host": "h\"{", "more": [1.50, null]}, "tags": ["}"], "other": 1}"#,
+            r#", "response_ref": "r", "schema_version": 2}"#,
+            r#", "other": {"schema_version": 1, "tags": [], "redactions_applied": [], "response_ref": null}}"#,
+        ] {
+            let record = Record::parse(format!("{begin}{rest}").as_bytes()).unwrap();
+            let line = record.line();
+            assert_eq!(sighting_line(line.as_bytes()).unwrap(), record.sighting().as_bytes(), "{line}");
+            let (hash, seen) = observed(line.as_bytes()).unwrap();
+            assert_eq!((hash, seen), (*record.content_sha256.as_bytes(), observation(record.sighting().as_bytes())));
+        }
+    }
 
     /// Of a record with these fields behind the others; the sighting without its beginning, and whether it says that something was redacted.
     #[track_caller]

@@ -99,7 +99,7 @@ impl Stream {
                 if buffer.is_empty() {
                     break;
                 }
-                let end = buffer.iter().position(|b| *b == b'\n');
+                let end = memchr::memchr(b'\n', buffer);
                 let used = end.map_or(buffer.len(), |end| end + 1);
                 long |= line.len() + used > MAX_RECORD;
                 if long {

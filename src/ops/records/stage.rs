@@ -17,7 +17,7 @@ use super::dataset::{Dataset, days_of, sort};
 use super::error::RecordsError;
 use super::follow::Follower;
 use super::key::KeyPath;
-use super::sighting::{Observation, observation, says_redacted, sighting_line};
+use super::sighting::{Observation, observation, says_redacted};
 use super::source::{RawRecord, Source};
 
 /// Bytes of texts that are read together.
@@ -130,7 +130,6 @@ struct Read {
 enum Outcome {
     Record(Box<Read>),
     Bad(BadLine),
-    Failed(RecordsError),
 }
 
 impl Reading<'_> {
@@ -242,16 +241,13 @@ impl Reading<'_> {
         if line.len() > MAX_CHUNK {
             return bad(format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20));
         }
-        let Some(sighting) = sighting_line(line.trim_end_matches('\n').as_bytes()) else {
-            return Outcome::Failed(RecordsError::Died("writing a line"));
-        };
         let path = KeyPath::of(&record);
         let day = record.observed_at.as_ref().map_or(self.today, |observed| days_of(observed.day()));
         let staged = Staged { hash: record.content_sha256, day, path: path.as_bytes(), line: line.as_bytes() };
         Outcome::Record(Box::new(Read {
             packed: staged.pack(),
             hash: record.content_sha256,
-            observation: observation(&sighting),
+            observation: observation(record.sighting().as_bytes()),
             key: record.key().is_some().then(|| (path, instant_of(&record))),
             replaced,
             redacted_before,
@@ -299,7 +295,6 @@ impl Stage {
                 }
                 return Ok(());
             }
-            Outcome::Failed(e) => return Err(e),
         };
         let number = self.count.to_be_bytes();
         let hash = read.hash.as_bytes();

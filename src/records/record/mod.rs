@@ -70,6 +70,10 @@ impl Default for JsonText {
     }
 }
 
+/// How a line ends that says nothing behind its hash.
+pub(crate) const USUAL_END: &str =
+    ", \"schema_version\": 1, \"tags\": [], \"redactions_applied\": [], \"response_ref\": null}";
+
 /// What the hash in a line was worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -222,6 +226,31 @@ impl Record {
         self.write(true, out);
     }
 
+    /// What tells this observation of the content from others, without its end: a line of `sightings.ndjson`.
+    #[must_use]
+    pub fn sighting(&self) -> String {
+        let mut out = String::with_capacity(320 + self.provenance.0.len());
+        out.push_str("{\"content_sha256\": ");
+        push_quoted(&self.content_sha256.to_string(), &mut out);
+        out.push_str(", \"exchange_id\": ");
+        push_quoted(&self.exchange_id, &mut out);
+        for (name, value) in [
+            (", \"observed_at_utc\": ", self.observed_at.as_ref().map(ObservedAt::as_str)),
+            (", \"natural_key\": ", self.natural_key.as_deref()),
+        ] {
+            push_text_or_null(name, value, &mut out);
+        }
+        out.push_str(", \"provenance\": ");
+        out.push_str(&self.provenance.0);
+        let end = out.len();
+        self.write_behind_hash(&mut out);
+        if &out[end..] == USUAL_END {
+            out.truncate(end);
+            out.push('}');
+        }
+        out
+    }
+
     /// The line without a hash: what is read of it gets one.
     pub(super) fn without_hash(&self) -> String {
         let mut line = String::new();
@@ -234,14 +263,6 @@ impl Record {
             out.push_str(name);
             push_quoted(text, out);
         };
-        let maybe = |name: &str, value: Option<&str>, out: &mut String| {
-            if let Some(value) = value {
-                text(name, value, out);
-            } else {
-                out.push_str(name);
-                out.push_str("null");
-            }
-        };
         let json = |name: &str, json: &JsonText, out: &mut String| {
             out.push_str(name);
             out.push_str(&json.0);
@@ -250,21 +271,30 @@ impl Record {
         text(", \"exchange_type\": ", &self.exchange_type, out);
         text(", \"source_system\": ", &self.source_system, out);
         text(", \"entity_type\": ", &self.entity_type, out);
-        maybe(", \"natural_key\": ", self.natural_key.as_deref(), out);
+        push_text_or_null(", \"natural_key\": ", self.natural_key.as_deref(), out);
         json(", \"request\": ", &self.request, out);
         json(", \"response\": ", &self.response, out);
-        maybe(", \"observed_at_utc\": ", self.observed_at.as_ref().map(ObservedAt::as_str), out);
+        push_text_or_null(", \"observed_at_utc\": ", self.observed_at.as_ref().map(ObservedAt::as_str), out);
         json(", \"provenance\": ", &self.provenance, out);
         if hashed {
             text(", \"content_sha256\": ", &self.content_sha256.to_string(), out);
         }
+        self.write_behind_hash(out);
+    }
+
+    /// Appends what stands behind the hash.
+    fn write_behind_hash(&self, out: &mut String) {
+        let json = |name: &str, json: &JsonText, out: &mut String| {
+            out.push_str(name);
+            out.push_str(&json.0);
+        };
         out.push_str(", \"schema_version\": ");
         out.push_str(&self.schema_version);
         json(", \"tags\": ", &self.tags, out);
         json(", \"redactions_applied\": ", &self.redactions_applied, out);
-        maybe(", \"response_ref\": ", self.response_ref.as_deref(), out);
+        push_text_or_null(", \"response_ref\": ", self.response_ref.as_deref(), out);
         if let Some(commitment) = &self.original_commitment {
-            text(", \"original_commitment\": ", commitment, out);
+            push_text_or_null(", \"original_commitment\": ", Some(commitment), out);
         }
         for (name, value) in &self.others {
             out.push_str(", ");
@@ -272,6 +302,14 @@ impl Record {
             json(": ", value, out);
         }
         out.push('}');
+    }
+}
+
+fn push_text_or_null(name: &str, text: Option<&str>, out: &mut String) {
+    out.push_str(name);
+    match text {
+        Some(text) => push_quoted(text, out),
+        None => out.push_str("null"),
     }
 }
 
