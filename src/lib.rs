@@ -9,6 +9,7 @@
 //! | [`mount`] | FUSE |
 //! | [`packs`] | what a pack is; one archive format a folder: tar, zip |
 //! | [`ops`] | one verb a file: capture, restore, verify … |
+//! | [`sql`] | databases that mirror records: statements, streams of rows, transactions |
 //! | [`archives`] | archives as bytes: members, limits |
 //! | [`view`] | a read-only file system over trees |
 //! | [`records`] | JSON of other systems without loss, canonical forms, the evidence chain, exchange records, redaction |
@@ -43,6 +44,7 @@ pub mod ops;
 pub mod packs;
 pub mod records;
 pub mod snapshots;
+pub mod sql;
 pub mod store;
 pub mod tree;
 pub mod view;

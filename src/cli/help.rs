@@ -21,7 +21,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Compare", &["diff", "find", "history", "stats", "why-big", "why-new"]),
     ("Give back", &["restore", "mount", "unmount", "export", "import", "unpack"]),
     ("Keep", &["forget", "hold", "release", "policy"]),
-    ("Records", &["records"]),
+    ("Records", &["records", "sync"]),
     ("Care", &["verify", "gc", "repair", "heal", "key"]),
     ("Other", &["config", "schema", "completions", "man", "help"]),
 ];
@@ -46,6 +46,7 @@ const STATUSES: &[(&str, &[u8])] = &[
     ("repair", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("key", &[0, 1, 2, 10, 11, 12, 13, 14, 130]),
     ("records", &[0, 1, 2, 3, 10]),
+    ("sync", &[0, 1, 2, 3, 10, 11, 12, 13, 14, 130]),
     ("config", &[0, 1, 2]),
     ("schema", &[0, 1, 2]),
     ("completions", &[0, 1, 2]),

@@ -64,6 +64,7 @@ mod stats;
 mod stderr;
 mod store_args;
 mod stream;
+mod sync;
 mod unpack;
 mod verdicts;
 mod verify;
@@ -174,6 +175,7 @@ enum Command {
     Heal(heal::HealArgs),
     Key(key::KeyArgs),
     Records(records::RecordsArgs),
+    Sync(sync::SyncArgs),
     Config(show_config::ConfigArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -211,6 +213,7 @@ impl Command {
             Self::Heal(args) => heal::run(&args, global, out),
             Self::Key(args) => key::run(&args, global, out),
             Self::Records(args) => records::run(&args, global, out),
+            Self::Sync(args) => sync::run(&args, global, out),
             Self::Config(args) => show_config::run(&args, global, out),
             Self::Schema(args) => schema::run(&args, out),
             Self::Completions(args) => completions::run(&args, definition(), out),

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::snapshot_json::SnapshotJson;
 use super::{
     Outcome, changes, diff, export, find, gc, heal, history, hold, import, init, key, list, ls, mount, policy, records,
-    repair, show_config, snapshot_json, stats, unpack, verdicts, verify_pack, why,
+    repair, show_config, snapshot_json, stats, sync, unpack, verdicts, verify_pack, why,
 };
 
 /// Print the JSON Schema of what a command prints under --json
@@ -64,6 +64,7 @@ pub(super) const SCHEMAS: &[Named] = &[
     ("heal", schema_of::<heal::HealJson>),
     ("key", schema_of::<key::KeyReportJson>),
     ("records", schema_of::<records::RecordsReportJson>),
+    ("sync", schema_of::<sync::SyncJson>),
     ("config", schema_of::<show_config::ConfigJson>),
     ("pack", schema_of::<PackManifest>),
     ("schema", schema_of::<Vec<String>>),

@@ -340,6 +340,16 @@ fn each_member<'a>(line: &'a [u8], mut to: impl FnMut(&'a [u8], &'a [u8], &'a [u
     }
 }
 
+/// The text of a member that is a string; nothing of any other.
+#[must_use]
+pub fn member_text(value: &[u8]) -> Option<String> {
+    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if inner.contains(&b'\\') {
+        return serde_json::from_slice(value).ok();
+    }
+    std::str::from_utf8(inner).ok().map(str::to_owned)
+}
+
 /// What stands between the quotes of a string; nothing between those of `null`.
 fn inner(value: &[u8]) -> Option<&[u8]> {
     if value == b"null" { Some(b"") } else { value.strip_prefix(b"\"")?.strip_suffix(b"\"") }

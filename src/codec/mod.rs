@@ -34,7 +34,7 @@ pub use hash::{
 };
 pub use identity::{Identity, generate_identity, parse_identities, recipient_of, unwrap};
 pub use legacy::{Bzip2Reader, XzReader};
-pub use lines::{behind_member, index_lines, line_members};
+pub use lines::{behind_member, index_lines, line_members, member_text};
 pub use password::{Password, PasswordError, PasswordReader, PasswordWriter};
 pub use seal::{Class, DataKey, ScratchKey, SealError, random_bytes};
 pub use sealed_stream::{AgeForm, SealReader, SealWriter, Sealed, age_form, unarmoured_stream};

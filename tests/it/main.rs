@@ -21,6 +21,7 @@ mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
 mod damage_table; // each kind of file × each kind of damage × commands
+mod databases; // SQLite and a PostgreSQL server for tests
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
@@ -79,6 +80,8 @@ mod serving; // mounts in the background, within a deadline, asked once; leases 
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random
 mod streams; // standard input, what commands print, and captures that are stopped
+mod sync_sql; // a dataset and a table, each direction, each conflict, each strange record: the same in both databases
+mod sync_trouble; // servers that refuse, hang, are full or killed; syncs that are killed, and beside each other
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time
 mod unchanged; // no snapshot where none is needed: --skip-if-unchanged, --dry-run
 mod unmatched; // patterns of a restore that fit nothing

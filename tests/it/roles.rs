@@ -183,6 +183,7 @@ const COMMANDS: &[(May, &str)] = &[
     (May::Owner, "records find d"),
     (May::Owner, "records diff d~1 d"),
     (May::Owner, "records export d -o DEST/out.ndjson"),
+    (May::Owner, "sync d --sql sqlite:DEST/x.db --create"),
     (May::Catalog, "mount -b MNT"),
     (May::Catalog, "mount -b --snapshot d MNT"),
     (May::Catalog, "hold ID --reason x"),

@@ -188,6 +188,28 @@ fn every_output_is_as_its_schema_says() {
 }
 
 #[test]
+fn a_sync_is_as_its_schema_says() {
+    let sandbox = Sandbox::with_store();
+    sandbox.larder(["records", "init", "r", "--source", "wiki", "--entity", "page"]).done();
+    let line = crate::record_sets::record("a", "1", "2024-01-01T00:00:00Z");
+    fs::write(sandbox.path("in.ndjson"), line).unwrap();
+    sandbox
+        .larder([
+            "records".as_ref(),
+            "import".as_ref(),
+            sandbox.path("in.ndjson").as_os_str(),
+            "-d".as_ref(),
+            "r".as_ref(),
+        ])
+        .done();
+    let url = format!("sqlite:{}", sandbox.path("r.db").display());
+    for more in [&["--create"][..], &["-n"], &[]] {
+        let ran = sandbox.larder(["sync", "r", "--sql", &url, "--json"].iter().chain(more)).ended(0);
+        assert_eq!(hold(&sandbox, "sync", &String::from_utf8(ran.stdout).unwrap()), 1);
+    }
+}
+
+#[test]
 fn failures_and_findings_are_as_their_schemas_say() {
     let sandbox = Sandbox::with_store();
     let source = sandbox.path("source");

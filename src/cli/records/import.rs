@@ -140,6 +140,7 @@ fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Outpu
         dataset: dataset.clone(),
         new,
         strategy: args.conflict,
+        losing: std::collections::HashSet::new(),
         strict: args.strict,
         limits: Limits { depth: args.max_depth, ..Limits::default() },
         redact: if args.redact { Some(true) } else { args.no_redact.then_some(false) },

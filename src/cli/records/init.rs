@@ -93,6 +93,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, out: &Output) -> Result<Outc
         dataset: args.dataset.clone(),
         new: Some(manifest),
         strategy: None,
+        losing: std::collections::HashSet::new(),
         strict: false,
         limits: Limits::default(),
         redact: None,

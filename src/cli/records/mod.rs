@@ -105,7 +105,7 @@ pub(super) fn run(args: &RecordsArgs, global: &Global, out: &Output) -> Result<O
 }
 
 /// The newest snapshot of a dataset, if it has one.
-fn newest(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, CliError> {
+pub(super) fn newest(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, CliError> {
     let key = store.keyring().ids().dataset(dataset);
     let mut found = None;
     store.newest_snapshots(|row| {

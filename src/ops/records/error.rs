@@ -4,6 +4,7 @@ use std::io;
 
 use crate::model::{Failure, InvalidName, Kind};
 use crate::records::{ManifestError, RedactError};
+use crate::sql::SqlError;
 use crate::store::StoreError;
 
 /// What stops work on a record dataset.
@@ -54,6 +55,9 @@ pub enum RecordsError {
     /// A part of this program died.
     #[error("a part of the import died: {0}")]
     Died(&'static str),
+    /// The database of a synchronisation.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,12 +85,14 @@ impl Failure for RecordsError {
             Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } => Kind::Failed,
             Self::Interrupted => Kind::Interrupted,
+            Self::Sql(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Sql(e) => e.hint(),
             Self::Store(e) => e.hint(),
             _ => None,
         }

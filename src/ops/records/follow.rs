@@ -92,7 +92,7 @@ fn decode(dataset: &Dataset, to_follow: &Sender<Here>) -> Result<(), StoreError>
 }
 
 /// Number and day of each file of records, in the order of the numbers.
-fn files(dataset: &Dataset) -> Result<Vec<(u64, i32)>, StoreError> {
+pub(super) fn files(dataset: &Dataset) -> Result<Vec<(u64, i32)>, StoreError> {
     let mut files = Vec::new();
     let folder = dataset.pages().resolve(dataset.root(), RECORDS.as_bytes())?;
     let Some(tree) = folder.as_ref().and_then(|found| found.entry.folder()) else { return Ok(files) };

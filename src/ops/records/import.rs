@@ -1,10 +1,12 @@
 //! Importing records: read, plan, apply, commit.
 
+use std::collections::HashSet;
+
 use crate::model::{
     DatasetName, Evidence, Manifest, Notice, Progress, SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
 use crate::records::tape::Limits;
-use crate::records::{ConflictStrategy, DatasetManifest, ObservedAt, Redactor};
+use crate::records::{ConflictStrategy, DatasetManifest, ObservedAt, RecordHash, Redactor};
 use crate::store::{NewSnapshot, Store, Waiting, Writer};
 use crate::tree::Pages;
 
@@ -30,6 +32,8 @@ pub struct ImportOptions {
     pub new: Option<DatasetManifest>,
     /// Instead of what the dataset says.
     pub strategy: Option<ConflictStrategy>,
+    /// Contents that become earlier versions, whatever the strategy says.
+    pub losing: HashSet<RecordHash>,
     /// Import nothing if a line is no record.
     pub strict: bool,
     /// What is read of a record at most.
@@ -54,6 +58,7 @@ impl ImportOptions {
             dataset,
             new: None,
             strategy: None,
+            losing: HashSet::new(),
             strict: false,
             limits: Limits::default(),
             redact: None,
@@ -261,7 +266,8 @@ impl<'a> Job<'a> {
         progress: &dyn Progress,
     ) -> Result<Plan, RecordsError> {
         let strategy = options.strategy.unwrap_or(manifest.sync_policy.conflict_strategy);
-        Planner { dataset: self.dataset.as_ref(), strategy, tmp, progress }.plan(stage)
+        let losing = &options.losing;
+        Planner { dataset: self.dataset.as_ref(), strategy, losing, tmp, progress }.plan(stage)
     }
 
     fn apply(

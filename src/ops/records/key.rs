@@ -36,7 +36,7 @@ impl KeyPath {
     }
 
     /// Of a record without one.
-    fn keyless(source: &str, entity: &str, hash: &RecordHash) -> Self {
+    pub(super) fn keyless(source: &str, entity: &str, hash: &RecordHash) -> Self {
         Self::join(source, entity, &[BY_HASH, format!("{hash}.json").as_bytes()])
     }
 

@@ -19,6 +19,7 @@ mod seen_again;
 mod sighting;
 mod source;
 mod stage;
+mod sync;
 mod walk;
 
 pub use archive::{PackError, PackLines, holds_dataset, pack_lines};
@@ -32,4 +33,5 @@ pub use query::{JsonPath, NoPath, Query};
 pub use seen_again::SeenAgain;
 pub use source::{Files, RawRecord, Source, Stream};
 pub use stage::{BadLine, RedactedPlace};
+pub use sync::{Direction, Preference, Resolution, SyncConflict, SyncOptions, SyncReport, Tally, synchronise};
 pub use walk::Lines;

@@ -71,6 +71,8 @@ pub(super) struct Plan {
 pub(super) struct Planner<'a> {
     pub(super) dataset: Option<&'a Dataset>,
     pub(super) strategy: ConflictStrategy,
+    /// Contents that never win.
+    pub(super) losing: &'a HashSet<RecordHash>,
     pub(super) tmp: &'a Path,
     pub(super) progress: &'a dyn Progress,
 }
@@ -322,6 +324,7 @@ impl Planner<'_> {
     ) -> Result<Version, RecordsError> {
         let shown = String::from_utf8_lossy(&path.path()).into_owned();
         let won = match self.strategy {
+            _ if self.losing.contains(&incoming.hash) => false,
             ConflictStrategy::Newest => incoming.instant >= current.instant,
             ConflictStrategy::Incoming => true,
             ConflictStrategy::Existing => false,

@@ -11,7 +11,7 @@ use crate::codec::IdKeys;
 use crate::format::MAX_CHUNK;
 use crate::model::Progress;
 use crate::records::tape::Limits;
-use crate::records::{Record, RecordHash, RecordParser, Redactor};
+use crate::records::{ObservedAt, Record, RecordHash, RecordParser, Redactor};
 
 use super::dataset::{Dataset, days_of, sort};
 use super::error::RecordsError;
@@ -102,8 +102,12 @@ pub(super) struct Staged<'a> {
 pub(super) type Instant = [u8; 12];
 
 pub(super) fn instant_of(record: &Record) -> Instant {
+    instant_at(record.observed_at.as_ref())
+}
+
+pub(super) fn instant_at(observed: Option<&ObservedAt>) -> Instant {
     let mut bytes = [0; 12];
-    if let Some(observed) = &record.observed_at {
+    if let Some(observed) = observed {
         let (seconds, micros) = observed.instant();
         let shifted = seconds.cast_unsigned() ^ 1 << 63;
         bytes[..8].copy_from_slice(&shifted.to_be_bytes());

@@ -234,6 +234,12 @@ fn normal(text: &str) -> Option<String> {
     Some(text.nfc().collect())
 }
 
+/// A text in NFC, as hashes see it.
+#[must_use]
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    normal(text).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
 fn push_quoted(text: &str, out: &mut String) {
     quoted(text, &mut |piece| out.push_str(piece));
 }

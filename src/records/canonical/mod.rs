@@ -17,5 +17,5 @@ mod exchange;
 mod float;
 mod jcs;
 
-pub use exchange::Exchange;
+pub use exchange::{Exchange, nfc};
 pub use jcs::{CanonicalError, jcs};

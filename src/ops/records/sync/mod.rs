@@ -1,0 +1,363 @@
+//! Synchronising a dataset with a table of a database: both sides are read in one order (`sides`), it is decided what becomes of each record and row
+//! (`decide`), and only then something is changed. What comes from the table is one import, and so one snapshot or none; what goes into it goes in
+//! transactions (`push`). The dataset comes first: what is replaced in the table is in its history by then. Whenever it is stopped both sides are
+//! right, and the next run finds what is left.
+
+mod alike;
+mod decide;
+mod judge;
+mod push;
+mod sides;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::archives::{Records, Sorter, Spill};
+use crate::model::{Notice, Progress, SnapshotId, Timestamp};
+use crate::records::{ConflictStrategy, RecordHash, RecordParser, Redactor};
+use crate::sql::{Database, Payload, Scope};
+use crate::store::Store;
+
+use super::dataset::{Dataset, checked};
+use super::error::RecordsError;
+use super::import::{ImportOptions, import_records};
+use super::source::{RawRecord, Source};
+use decide::{Decider, Dispute, Group, Step};
+use judge::{Judge, Portions, Verdict};
+use sides::Sides;
+
+pub use decide::{Direction, Preference, Resolution, Tally};
+
+/// Groups that are decided together.
+const WINDOW: usize = 2048;
+/// Conflicts and errors that are told one by one.
+const TOLD_MAX: usize = 10_000;
+/// Bytes that steps take in memory.
+const STEPS_MEMORY: usize = 4 << 20;
+
+/// How a dataset is synchronised.
+#[derive(Debug)]
+pub struct SyncOptions {
+    /// Which way.
+    pub direction: Direction,
+    /// Who wins.
+    pub preference: Preference,
+    /// Change nothing, tell what would be changed.
+    pub dry_run: bool,
+    /// Make the table, and the indexes that it lacks.
+    pub create: bool,
+    /// Fill the table from the dataset as it was in a snapshot; it must not have rows that are not in it.
+    pub rebuild: bool,
+    /// How what comes from the table is imported.
+    pub import: ImportOptions,
+}
+
+/// Two contents under one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncConflict {
+    /// The source.
+    pub source: String,
+    /// The entity.
+    pub entity: String,
+    /// The key.
+    pub key: Option<String>,
+    /// The hash of what the dataset has.
+    pub dataset: RecordHash,
+    /// The hash of what the table has.
+    pub sql: RecordHash,
+    /// How it ended.
+    pub resolution: Resolution,
+}
+
+/// What a synchronisation came to, or would come to.
+#[derive(Debug, Default)]
+pub struct SyncReport {
+    /// Counts.
+    pub tally: Tally,
+    /// The first of the conflicts.
+    pub conflicts: Vec<SyncConflict>,
+    /// The first of what could not be carried, and why.
+    pub errors: Vec<String>,
+    /// How many could not.
+    pub error_count: u64,
+    /// There are conflicts, and nobody may win: nothing was changed.
+    pub failed: bool,
+    /// The snapshot of what came from the table.
+    pub snapshot: Option<SnapshotId>,
+}
+
+/// What could not be carried.
+#[derive(Debug, Default)]
+struct Errors {
+    told: Vec<String>,
+    count: u64,
+}
+
+impl Errors {
+    fn tell(&mut self, text: String) {
+        self.count += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(text);
+        }
+    }
+}
+
+/// A record in a message.
+fn shown_key(key: Option<&str>, hash: &RecordHash) -> String {
+    let hash = &hash.to_string()[..16];
+    match key.filter(|key| !key.is_empty()) {
+        Some(key) => {
+            let cut: String = key.chars().take(80).collect();
+            format!("{cut:?}{} ({hash})", if cut.len() < key.len() { "…" } else { "" })
+        }
+        None => hash.to_owned(),
+    }
+}
+
+/// What is to be done.
+struct Plan {
+    /// Numbers of lines that go into the table, with the hashes of the rows that they replace.
+    actions: Sorter,
+    /// Hashes of rows that go into the dataset, in their order.
+    takes: Spill,
+    losing: HashSet<RecordHash>,
+    decider: Decider,
+    conflicts: Vec<SyncConflict>,
+    errors: Errors,
+}
+
+/// Synchronises a dataset, as it is in a snapshot, with a table. What does not fit into memory goes to files in `tmp`.
+///
+/// # Errors
+/// If the store or the database fails, the table is missing, has rows that a rebuilt one must not have, or the user stops it. What was done until
+/// then stays, and is right.
+pub fn synchronise(
+    store: &Store,
+    dataset: &Dataset,
+    database: &mut dyn Database,
+    options: SyncOptions,
+    tmp: &Path,
+    progress: &dyn Progress,
+    clock: &dyn Fn() -> Timestamp,
+) -> Result<SyncReport, RecordsError> {
+    if !database.has_table() {
+        if !options.create {
+            return Err(database.no_table().into());
+        }
+        if !options.dry_run {
+            database.create()?;
+        }
+    } else if database.lacks_index() && !options.create {
+        let text = "the table has no unique index on its hashes: `larder sync --create` makes what it lacks";
+        progress.notice(Notice::Remark(text.to_owned()));
+    }
+    let Plan { actions, takes, losing, decider, conflicts, mut errors } =
+        plan(store, dataset, database, &options, tmp, progress)?;
+    let mut tally = decider.tally;
+    if options.rebuild && tally.strangers > 0 {
+        return Err(RecordsError::Refused(format!(
+            "{} has {} rows of this dataset that are not in the snapshot; nothing was changed: empty the table, then rebuild it",
+            database.shown(),
+            tally.strangers
+        )));
+    }
+    let failed = options.preference == Preference::Fail && tally.conflicts > 0;
+    if failed {
+        let Tally { skipped, known, conflicts, strangers, .. } = tally;
+        let (records, rows) = (tally.records - tally.new_keys, tally.rows - tally.inserted);
+        tally = Tally { skipped, known, conflicts, records, rows, strangers, ..Tally::default() };
+    }
+    let mut snapshot = None;
+    if !failed && !options.dry_run {
+        if !takes.is_empty() {
+            let import = ImportOptions { strategy: Some(ConflictStrategy::Incoming), losing, ..options.import };
+            snapshot = take(store, &takes, database, import, &mut errors, progress, clock)?;
+        }
+        if !actions.is_empty() {
+            push::push(dataset, actions, database, &mut tally, &mut errors, progress)?;
+        }
+        if options.create {
+            database.index()?;
+        }
+    }
+    Ok(SyncReport { tally, conflicts, errors: errors.told, error_count: errors.count, failed, snapshot })
+}
+
+/// Reads both sides and decides.
+fn plan(
+    store: &Store,
+    dataset: &Dataset,
+    database: &mut dyn Database,
+    options: &SyncOptions,
+    tmp: &Path,
+    progress: &dyn Progress,
+) -> Result<Plan, RecordsError> {
+    let manifest = dataset.manifest()?;
+    let about = Scope { source: manifest.source_system.clone(), entity: manifest.entity_type.clone() };
+    let alike = alike::alike(dataset, database, &about, progress)?;
+    let mut plan = Plan {
+        actions: Sorter::with_memory(tmp, STEPS_MEMORY),
+        takes: Spill::new(tmp, STEPS_MEMORY),
+        losing: HashSet::new(),
+        decider: Decider::new(options.direction, options.preference),
+        conflicts: Vec::new(),
+        errors: Errors::default(),
+    };
+    if let Some(records) = alike {
+        plan.decider.all_agree(records);
+        return Ok(plan);
+    }
+    let sides = Sides::read(dataset, database, about, tmp, progress)?;
+    let policy = &manifest.redaction_policy;
+    let redacts = options.import.redact.unwrap_or(policy.enabled);
+    let redactor = redacts.then(|| Redactor::new(policy, store.keyring().ids().redaction())).transpose()?;
+    let mut judge = Judge { dataset, redactor, limits: options.import.limits, portions: Portions::default() };
+    plan.errors = Errors { told: sides.bad.clone(), count: sides.bad_count };
+    plan.decider.tally.strangers = sides.bad_count;
+    let mut groups = sides.groups(dataset)?;
+    let (mut window, mut asked) = (Vec::with_capacity(WINDOW), Vec::new());
+    loop {
+        if progress.cancelled() {
+            return Err(RecordsError::Interrupted);
+        }
+        while window.len() < WINDOW
+            && let Some(group) = groups.next()?
+        {
+            if !options.rebuild {
+                asked.extend(group.unknown(options.direction).map(|row| (row.hash, row.form)));
+            }
+            window.push(group);
+        }
+        if window.is_empty() {
+            return Ok(plan);
+        }
+        let verdicts = if asked.is_empty() { HashMap::new() } else { judge.judge(&asked, database)? };
+        for mut group in window.drain(..) {
+            weigh(&mut group, &verdicts, &mut plan);
+            plan.decider.decide(&group);
+            plan.note(dataset)?;
+        }
+        asked.clear();
+    }
+}
+
+/// Puts into a group what is known of its rows; those that do not hold what they say are told and left out.
+fn weigh(group: &mut Group, verdicts: &HashMap<RecordHash, Verdict>, plan: &mut Plan) {
+    let Group { versions, rows, .. } = group;
+    rows.retain_mut(|row| match verdicts.get(&row.hash) {
+        Some(Verdict::Bad(why)) => {
+            plan.errors.tell(format!("row {}: {why}; it was left as it is", row.hash));
+            plan.decider.tally.rows += 1;
+            false
+        }
+        Some(Verdict::Good { means, instant, known }) => {
+            (row.means, row.instant, row.known) = (*means, *instant, *known);
+            true
+        }
+        None => {
+            if let Some(version) = versions.iter().find(|version| version.hash == row.hash) {
+                row.instant = version.instant;
+            }
+            true
+        }
+    });
+}
+
+impl Plan {
+    /// Keeps what was decided.
+    fn note(&mut self, dataset: &Dataset) -> Result<(), RecordsError> {
+        for step in std::mem::take(&mut self.decider.steps) {
+            match step {
+                Step::Insert(line) => self.actions.push(&line.to_be_bytes(), &[]),
+                Step::Replace(line, row) => self.actions.push(&line.to_be_bytes(), row.as_bytes()),
+                Step::Take(row) => self.takes.push(row.as_bytes()),
+                Step::Keep(row, means) => {
+                    self.losing.insert(means);
+                    self.takes.push(row.as_bytes())
+                }
+            }
+            .map_err(RecordsError::temporary)?;
+        }
+        for dispute in std::mem::take(&mut self.decider.disputes) {
+            if self.conflicts.len() < TOLD_MAX {
+                self.conflicts.push(named(dataset, dispute)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A conflict with the names of what it is about.
+fn named(dataset: &Dataset, dispute: Dispute) -> Result<SyncConflict, RecordsError> {
+    let Dispute { dataset: ours, sql, resolution } = dispute;
+    let missing = || RecordsError::damage("a record", "the index does not have it");
+    let line = dataset.by_hash(&ours)?.ok_or_else(missing)?;
+    let record = checked(&mut RecordParser::of_stored(), &line)?;
+    let (source, entity, key) = (record.source_system, record.entity_type, record.natural_key);
+    Ok(SyncConflict { source, entity, key, dataset: ours, sql, resolution })
+}
+
+/// Imports rows.
+fn take(
+    store: &Store,
+    takes: &Spill,
+    database: &mut dyn Database,
+    import: ImportOptions,
+    errors: &mut Errors,
+    progress: &dyn Progress,
+    clock: &dyn Fn() -> Timestamp,
+) -> Result<Option<SnapshotId>, RecordsError> {
+    let file = Arc::from(database.shown());
+    let mut source = Taken {
+        hashes: takes.read(),
+        database,
+        portions: Portions::default(),
+        file,
+        waiting: Vec::new().into_iter(),
+        number: 0,
+    };
+    let report = import_records(store, &mut source, import, progress, clock)?;
+    for bad in &report.bad {
+        errors.tell(format!("a row was changed meanwhile, or cannot be kept: {}", bad.reason));
+    }
+    errors.count += report.invalid - report.bad.len() as u64;
+    if let Some((id, _)) = &report.snapshot {
+        progress.notice(Notice::Remark(format!("what came from the table is the snapshot {}", &id.to_string()[..16])));
+    }
+    Ok(report.snapshot.map(|(id, _)| id))
+}
+
+/// Rows of a table, as a source of records.
+struct Taken<'a> {
+    hashes: Records<'a>,
+    database: &'a mut dyn Database,
+    portions: Portions,
+    file: Arc<str>,
+    waiting: std::vec::IntoIter<String>,
+    number: u64,
+}
+
+impl Source for Taken<'_> {
+    fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        if self.waiting.len() == 0 {
+            let mut hashes = Vec::new();
+            while hashes.len() < self.portions.rows()
+                && let Some(hash) = self.hashes.next().map_err(RecordsError::temporary)?
+            {
+                let hash = hash.first_chunk::<32>().ok_or(RecordsError::Died("a temporary file"))?;
+                hashes.push(RecordHash::from_bytes(*hash));
+            }
+            let payloads = self.database.payloads(&hashes)?;
+            self.portions.saw(&payloads);
+            let mut by_hash: HashMap<String, String> =
+                payloads.into_iter().map(|Payload { hash, text }| (hash, text)).collect();
+            let texts = hashes.iter().filter_map(|hash| by_hash.remove(&hash.to_string()));
+            self.waiting = texts.collect::<Vec<_>>().into_iter();
+        }
+        let Some(text) = self.waiting.next() else { return Ok(None) };
+        self.number += 1;
+        let text = judge::line_of(&text).into_owned().into_bytes();
+        Ok(Some(RawRecord { text: Some(text), file: self.file.clone(), line: self.number }))
+    }
+}

@@ -1,0 +1,303 @@
+//! `larder sync` in trouble: both sides stay right, it says what is wrong, and the next run goes on. No password is shown.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::databases::{Db, PASSWORD, Server, sync, syncing};
+use crate::mounting::Mount;
+use crate::record_sets::{import, json, record};
+use crate::sandbox::{Ran, Sandbox, noise};
+
+const TIME: &str = "2024-01-01T00:00:00+00:00";
+/// Records that take several transactions.
+const MANY: usize = 6000;
+
+fn store(records: usize, bytes: usize) -> Sandbox {
+    let sandbox = Sandbox::with_open_store();
+    sandbox.larder(["records", "init", "pages", "--source", "wiki", "--entity", "page"]).done();
+    let lines = (0..records).map(|n| {
+        // Nothing that a database would compress.
+        let text: String = noise(n as u64, bytes / 2).iter().map(|b| format!("{b:02x}")).collect();
+        record(&format!("k{n}"), &format!("{{\"v\": \"{n}\", \"t\": \"{text}\"}}"), TIME)
+    });
+    let lines: String = lines.collect();
+    assert_eq!(import(&sandbox, &lines, &[]).status, 0);
+    sandbox
+}
+
+/// A sync that is stopped when it has done a part of its work: its table is locked by the test.
+struct Stopped {
+    child: Child,
+    held: Held,
+}
+
+enum Held {
+    Sqlite(rusqlite::Connection),
+    Postgres(Box<postgres::Client>),
+}
+
+fn rows(db: &Db) -> usize {
+    db.ask("SELECT CAST(count(*) AS text) FROM TABLE_")[0].parse().unwrap()
+}
+
+fn stopped(sandbox: &Sandbox, db: &Db) -> Stopped {
+    sync(sandbox, db, &["--create", "--direction", "export"]).done();
+    let mut command = syncing(sandbox, db, &["--timeout", "100"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    // SQLite's readers are let in between two transactions.
+    while rows(db) == 0 {
+        assert!(Instant::now() < until, "nothing is written");
+        std::thread::yield_now();
+    }
+    let held = match db {
+        Db::Sqlite(path) => {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.busy_timeout(Duration::from_secs(30)).unwrap();
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            Held::Sqlite(connection)
+        }
+        Db::Postgres(..) => {
+            let mut client = db.client();
+            client.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
+            Held::Postgres(Box::new(client))
+        }
+    };
+    let done = rows(db);
+    assert!(done > 0 && done < MANY, "{done}: it was to be stopped half-way");
+    Stopped { child, held }
+}
+
+impl Stopped {
+    /// The test lets it go on.
+    fn go_on(self) -> i32 {
+        let Self { child, held } = self;
+        match held {
+            Held::Sqlite(connection) => connection.execute_batch("ROLLBACK").unwrap(),
+            Held::Postgres(mut client) => client.batch_execute("ROLLBACK").unwrap(),
+        }
+        let output = child.wait_with_output().unwrap();
+        output.status.code().unwrap_or(-1)
+    }
+
+    /// Or kills it first, `timeout` that it runs under, and itself.
+    fn kill(mut self) {
+        let child = self.child.id();
+        let below = std::fs::read_to_string(format!("/proc/{child}/task/{child}/children")).unwrap_or_default();
+        for pid in below.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).chain([child.cast_signed()]) {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        let _killed = self.child.wait();
+        match self.held {
+            Held::Sqlite(connection) => connection.execute_batch("ROLLBACK").unwrap(),
+            Held::Postgres(mut client) => client.batch_execute("ROLLBACK").unwrap(),
+        }
+    }
+}
+
+fn is_whole(sandbox: &Sandbox, db: &Db) {
+    let report = json(&sync(sandbox, db, &["--create", "--json"]).ended(0));
+    assert_eq!((&report["json_record_count"], &report["sql_record_count"]), (&MANY.into(), &MANY.into()), "{report}");
+    assert_eq!(rows(db), MANY);
+    let hashes = db.ask("SELECT CAST(count(DISTINCT content_sha256) AS text) FROM TABLE_");
+    assert_eq!(hashes, [MANY.to_string()]);
+    let again = json(&sync(sandbox, db, &["--json"]).ended(0));
+    assert_eq!(again["json_to_sql"]["skipped"], MANY);
+    sandbox.larder(["verify", "--read-data"]).done();
+}
+
+#[test]
+fn a_killed_sync_is_gone_on_with() {
+    let sandbox = store(MANY, 6000);
+    for db in Db::all(&sandbox) {
+        let stopped = stopped(&sandbox, &db);
+        stopped.kill();
+        let left = rows(&db);
+        assert!(left > 0 && left < MANY, "{left}");
+        is_whole(&sandbox, &db);
+    }
+}
+
+#[test]
+fn a_killed_server_is_told_and_gone_on_with() {
+    let sandbox = store(MANY, 6000);
+    let server = Arc::new(Server::new());
+    let db = Db::on(server.clone());
+    let stopped = stopped(&sandbox, &db);
+    server.kill();
+    let Stopped { child, held } = stopped;
+    drop(held);
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("postgres://snap@127.0.0.1") && !told.contains(PASSWORD), "{told}");
+    let refused = sync(&sandbox, &db, &[]).ended(1);
+    assert!(refused.stderr.contains("cannot connect"), "{}", refused.stderr);
+    server.start();
+    let left = rows(&db);
+    assert!(left > 0 && left < MANY, "what was acknowledged is there: {left}");
+    is_whole(&sandbox, &db);
+}
+
+#[test]
+fn two_at_once() {
+    let sandbox = store(MANY, 6000);
+    for db in Db::all(&sandbox) {
+        let first = stopped(&sandbox, &db);
+        sync(&sandbox, &db, &["--no-wait"]).refused(11, "another larder");
+        let mut second = syncing(&sandbox, &db, &["--json"]);
+        let second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        assert_eq!(first.go_on(), 0);
+        let output = second.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["json_to_sql"]["skipped"], MANY, "the second finds it done: {report}");
+        is_whole(&sandbox, &db);
+    }
+}
+
+#[test]
+fn a_database_that_says_no() {
+    let sandbox = store(3, 1);
+    let db = Db::postgres();
+    // Wrong password, wrong name, nobody there, somebody who says nothing.
+    let wrong = |password: &str, url: &str, more: &[&str]| {
+        let mut command = sandbox.client().larder(&sandbox.store());
+        command.args(["-vv", "sync", "pages", "--timeout", "2", "--sql", url]).args(more);
+        Ran::of(command.env("LARDER_SQL_PASSWORD", password))
+    };
+    let ran = wrong("not-hunter2", &db.url(), &[]).ended(1);
+    assert!(
+        ran.stderr.contains("password authentication failed") && !ran.stderr.contains("not-hunter2"),
+        "{}",
+        ran.stderr
+    );
+    let (front, _) = db.url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    wrong(PASSWORD, &format!("{front}/nowhere"), &[]).refused(1, "does not exist");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    wrong(PASSWORD, &format!("postgres://snap@{closed}/x"), &[]).refused(1, "cannot connect");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    wrong(PASSWORD, &format!("postgres://snap@{}/x", silent.local_addr().unwrap()), &[]).refused(1, "2 seconds");
+    // A password in an argument is seen by all who list processes.
+    let url = format!("{}?password=hunter2", db.url());
+    let refused = wrong(PASSWORD, &url, &[]).ended(2);
+    assert!(
+        refused.stderr.contains("LARDER_SQL_PASSWORD") && !refused.stderr.contains("hunter2"),
+        "{}",
+        refused.stderr
+    );
+    wrong(PASSWORD, "postgres://snap@db.example/x", &[]).refused(2, "TLS");
+    // It stands in a file, or in the environment with the URL.
+    let file = sandbox.path("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    wrong("no", &db.url(), &["--create", "--sql-password-file", file.to_str().unwrap()]).done();
+    let mut command = sandbox.client().larder(&sandbox.store());
+    let encoded: String = PASSWORD.bytes().map(|b| format!("%{b:02X}")).collect();
+    let url = db.url().replacen("snap@", &format!("snap:{encoded}@"), 1);
+    let ran = Ran::of(command.args(["-vv", "sync", "pages", "--json"]).env("LARDER_SQL", &url)).ended(0);
+    assert_eq!(json(&ran)["json_to_sql"]["skipped"], 3);
+    assert!(!ran.stderr.contains(PASSWORD) && !ran.stderr.contains(&encoded));
+    assert!(!String::from_utf8_lossy(&ran.stdout).contains(PASSWORD));
+    let shown = sandbox.larder(["show", "pages"]);
+    assert!(!String::from_utf8_lossy(&shown.stdout).contains(PASSWORD));
+}
+
+#[test]
+fn a_database_without_rights() {
+    let sandbox = store(3, 1);
+    let db = Db::postgres();
+    let Db::Postgres(server, name) = &db else { unreachable!() };
+    let mut owner = server.owner(name);
+    owner
+        .batch_execute(&format!("ALTER DATABASE {name} OWNER TO postgres; REVOKE ALL ON DATABASE {name} FROM snap"))
+        .unwrap();
+    sync(&sandbox, &db, &["--create"]).refused(1, "permission denied");
+    owner.batch_execute("CREATE SCHEMA lake; GRANT USAGE, CREATE ON SCHEMA lake TO snap").unwrap();
+    sync(&sandbox, &db, &["--create"]).done();
+    owner
+        .batch_execute(&format!("ALTER TABLE {} OWNER TO postgres; GRANT SELECT ON {} TO snap", db.table(), db.table()))
+        .unwrap();
+    sync(&sandbox, &db, &[]).done();
+    assert_eq!(import(&sandbox, &record("new", "1", TIME), &[]).status, 0);
+    sync(&sandbox, &db, &[]).refused(1, "permission denied");
+    assert_eq!(rows(&db), 3);
+    sync(&sandbox, &db, &["--direction", "export"]).done();
+}
+
+#[test]
+fn a_table_that_another_program_has_locked() {
+    let sandbox = store(3, 1);
+    for db in Db::all(&sandbox) {
+        sync(&sandbox, &db, &["--create"]).done();
+        assert_eq!(import(&sandbox, &record(&format!("n{}", db.is_sqlite()), "1", TIME), &[]).status, 0);
+        let before = rows(&db);
+        let waited = match &db {
+            Db::Sqlite(path) => {
+                let holder = rusqlite::Connection::open(path).unwrap();
+                holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+                sync(&sandbox, &db, &["--timeout", "1"])
+            }
+            Db::Postgres(..) => {
+                let mut holder = db.client();
+                holder.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
+                sync(&sandbox, &db, &["--timeout", "1"])
+            }
+        };
+        waited.refused(1, "lock");
+        assert_eq!(rows(&db), before);
+        sync(&sandbox, &db, &[]).done();
+        assert!(rows(&db) > before);
+    }
+}
+
+#[test]
+fn a_full_disk() {
+    let sandbox = store(MANY, 6000);
+    let small = |at: &Path| {
+        std::fs::create_dir(at).unwrap();
+        Mount::new(&["-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs"], at.to_owned())
+    };
+    let at = sandbox.path("small");
+    let mount = small(&at);
+    let db = Db::Sqlite(at.join("mirror.db"));
+    sync(&sandbox, &db, &["--create"]).refused(1, "full");
+    assert!(rows(&db) < MANY);
+    drop(mount);
+    // For PostgreSQL a tablespace; it wants a folder of its own, which others than root reach.
+    let folder = tempfile::Builder::new().prefix("larder-space-").tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let at = folder.path().join("space");
+    let mount = small(&at);
+    let server = Arc::new(Server::new());
+    let db = Db::on(server.clone());
+    let Db::Postgres(_, name) = &db else { unreachable!() };
+    if rustix::process::geteuid().is_root() {
+        server.give(&at);
+    }
+    let mut owner = server.owner("postgres");
+    owner.batch_execute(&format!("CREATE TABLESPACE small LOCATION '{}'", at.display())).unwrap();
+    owner
+        .batch_execute(&format!(
+            "GRANT CREATE ON TABLESPACE small TO snap; ALTER DATABASE {name} SET default_tablespace = small"
+        ))
+        .unwrap();
+    sync(&sandbox, &db, &["--create"]).refused(1, "no space");
+    let left = rows(&db);
+    assert!(left < MANY, "{left}");
+    sync(&sandbox, &db, &["--create", "-n"]).done();
+    // Room is made.
+    owner.batch_execute(&format!("ALTER DATABASE {name} RESET default_tablespace")).unwrap();
+    let mut table = server.owner(name);
+    table.batch_execute(&format!("ALTER TABLE {} SET TABLESPACE pg_default", db.table())).unwrap();
+    table.batch_execute("ALTER INDEX ALL IN TABLESPACE small SET TABLESPACE pg_default").unwrap();
+    is_whole(&sandbox, &db);
+    drop(table);
+    drop(owner);
+    drop(db);
+    drop(server);
+    drop(mount);
+}
