@@ -120,6 +120,23 @@ fn without_room_nothing_is_imported() {
     run(&["verify", "--read-data"]).done();
 }
 
+/// A record on which a pattern works without end is told as a bad line; it is not imported with its secrets, and keeps no other from coming in.
+#[test]
+fn what_a_pattern_takes_too_long_for_is_a_bad_line() {
+    let sandbox = Sandbox::with_store();
+    let init = ["records", "init", "pages", "--source", "wiki", "--entity", "page", "--redact", "--redact-pattern"];
+    sandbox.larder(init.iter().chain(&["slow=a.*b|a"])).done();
+    // As many searches as it has characters, each of them to its end: hours.
+    let slow = record("slow", &format!("\"{}\"", "a".repeat(10_000_000)), TIME);
+    let lines = [record("x", "1", TIME), slow, record("y", "2", TIME)].concat();
+    let ran = import(&sandbox, &lines, &[]).ended(3);
+    assert_eq!(counts(&ran), [2, 0, 0, 0, 0, 1]);
+    assert!(ran.stderr.contains("2: it cannot be redacted: the pattern slow took longer"), "{}", ran.stderr);
+    let ran = import(&sandbox, &lines, &["--strict"]).ended(3);
+    assert!(json(&ran).to_string().contains("nothing was imported"));
+    assert_eq!(count(&sandbox), [2, 2, 0]);
+}
+
 /// Runs a command on a terminal of its own; answers each question once, when it has stood there alone for a while though a bar is running.
 const TERMINAL: &str = "
 import os, pty, select, sys, termios

@@ -32,7 +32,7 @@ const TOLD: usize = 20;
 
 /// Import records into a dataset, each content once
 ///
-/// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack of the system that the form comes from. Of each record it is
+/// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack: of the system that the form comes from, or of Larder's. Of each record it is
 /// decided once what becomes of it: *skipped* if its content is known (the observation is kept, if it is a new one), *inserted* if content and key
 /// are new, a *conflict* if another content stands under its key. The dataset's strategy resolves conflicts, and what wins counts as
 /// *updated*; nothing is lost, what loses is kept as an earlier version. All of it is one snapshot, or none.

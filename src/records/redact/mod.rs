@@ -8,7 +8,7 @@
 //! * in any text: the user's part of a URL, parameters of a query, JWTs and JWEs, keys of clouds, bearer tokens, private keys, what is
 //!   assigned to something that is called like a secret.
 //!
-//! Patterns of the policy come on top: names of patterns that are known (`email`, `ipv4`, `credit_card`, `iban`, `us_ssn`) or regular
+//! Patterns of the policy come on top, but for ids and the names of source, entity and type: names of patterns that are known (`email`, `ipv4`, `credit_card`, `iban`, `us_ssn`) or regular
 //! expressions, letter case not counting. They are compiled to automata: no pattern can take more than linear time for a search, none is
 //! compiled to more than 256 KiB, and one that has worked on a record for longer than its limit makes the record an error. Such a record is
 //! not to be stored.
@@ -180,16 +180,18 @@ impl Redactor {
             self.json(name, &format!("/{name}"), part, &mut clock, &mut applied)?;
         }
         let texts = [
-            ("natural_key", "natural_key", left.natural_key.as_mut()),
-            ("response_ref", "metadata", left.response_ref.as_mut()),
-            ("exchange_id", "metadata", Some(&mut left.exchange_id)),
-            ("exchange_type", "metadata", Some(&mut left.exchange_type)),
-            ("source_system", "metadata", Some(&mut left.source_system)),
-            ("entity_type", "metadata", Some(&mut left.entity_type)),
+            ("natural_key", "natural_key", left.natural_key.as_mut(), false),
+            ("response_ref", "metadata", left.response_ref.as_mut(), false),
+            ("exchange_id", "metadata", Some(&mut left.exchange_id), true),
+            ("exchange_type", "metadata", Some(&mut left.exchange_type), true),
+            ("source_system", "metadata", Some(&mut left.source_system), true),
+            ("entity_type", "metadata", Some(&mut left.entity_type), true),
         ];
-        for (field, part, text) in texts {
+        for (field, part, text, is_name) in texts {
             let Some(text) = text else { continue };
-            let Some((scrubbed, rule)) = self.patterns.scrub(text, &mut clock)? else { continue };
+            let patterns = &self.patterns;
+            let found = if is_name { patterns.scrub_name(text, &mut clock) } else { patterns.scrub(text, &mut clock) };
+            let Some((scrubbed, rule)) = found? else { continue };
             applied.add(part, &format!("/{field}"), &[Found::pattern(String::new(), rule)], &self.patterns);
             *text = scrubbed;
         }

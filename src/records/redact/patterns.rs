@@ -258,13 +258,23 @@ impl Patterns {
 
     /// A text without its secrets, and the first rule that found one; nothing if it holds none.
     pub(super) fn scrub(&self, text: &str, clock: &mut Clock) -> Result<Option<(String, usize)>, RedactError> {
+        self.scrub_by(self.rules.len(), text, clock)
+    }
+
+    /// The same by the rules that always apply: what names a record, or its source, is not for a policy to change.
+    pub(super) fn scrub_name(&self, text: &str, clock: &mut Clock) -> Result<Option<(String, usize)>, RedactError> {
+        self.scrub_by(self.own, text, clock)
+    }
+
+    /// By the first so many rules.
+    fn scrub_by(&self, rules: usize, text: &str, clock: &mut Clock) -> Result<Option<(String, usize)>, RedactError> {
         /// What is left after a pass may look like a secret by what now stands beside it; if there is no end of it, all of it goes.
         const PASSES: usize = 8;
         let from = if self.may_hold(text) { 0 } else { self.own };
         let mut found: Option<(String, usize)> = None;
         for _ in 0..PASSES {
             let before = found.as_ref().map(|(text, _)| text.clone());
-            for (at, rule) in self.rules.iter().enumerate().skip(from) {
+            for (at, rule) in self.rules.iter().enumerate().take(rules).skip(from) {
                 let current = found.as_ref().map_or(text, |(text, _)| text);
                 let mut since = Instant::now();
                 let replaced = rule.replace(current, &mut || clock.tick(at, rule, &mut since))?;

@@ -336,3 +336,21 @@ fn commitments_need_the_key() {
     assert_eq!(again.original_commitment, one.original_commitment);
     assert!(format!("{:?}", other.key).contains("SecretKey") && !format!("{:?}", other.key).contains(char::is_numeric));
 }
+
+/// A policy's patterns do not change what names a record; secrets go from there too.
+#[test]
+fn names_of_records() {
+    let policy = RedactionPolicy {
+        patterns: vec![Pattern { name: None, pattern: "[0-9]+".to_owned() }],
+        ..RedactionPolicy::default()
+    };
+    let redactor = Redactor::new(&policy, [7; 32]).unwrap();
+    let mut parser = RecordParser::default();
+    let line = r#"{"exchange_id": "id-17", "exchange_type": "h2", "source_system": "https://a:b@c4", "entity_type": "e3", "natural_key": "k5"}"#;
+    let record = parser.read(line.as_bytes()).unwrap();
+    let left = redactor.apply(&record, &mut parser).unwrap().unwrap().record;
+    let names = [&left.exchange_id, &left.exchange_type, &left.source_system, &left.entity_type].map(String::as_str);
+    assert_eq!(names, ["id-17", "h2", "https://[REDACTED]@c4", "e3"]);
+    assert_eq!(left.natural_key.as_deref(), Some("k[REDACTED]"));
+    assert_eq!(redactor.apply(&left, &mut parser).unwrap(), None);
+}
