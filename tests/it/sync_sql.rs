@@ -461,6 +461,50 @@ fn names_are_the_policys() {
     }
 }
 
+/// An id that another row has, and one that is no UUID, keep no record out of the table; the payload has the true one.
+#[test]
+fn exchange_ids_that_are_taken() {
+    let template = store();
+    for db in Db::all(&template) {
+        let sandbox = store();
+        let id = "0f0e0d0c-0b0a-4009-8807-060504030201";
+        let with = |line: String| {
+            line.replace("\"exchange_id\": \"id-", &format!("\"exchange_id\": \"{id}\", \"was\": \"id-"))
+        };
+        put(&sandbox, &["a", "b", "c"].map(|key| with(line(key, "1", EARLY))).concat());
+        let report = json(&sync(&sandbox, &db, &["--create", "--json"]).ended(0));
+        assert_eq!(counts(&report)[..3], [3, 0, 0], "{report}");
+        assert_eq!(
+            db.ask(&format!("SELECT natural_key FROM TABLE_ WHERE CAST(exchange_id AS text) = '{id}'")).len(),
+            1
+        );
+        let payloads = db.ask("SELECT CAST(payload_json AS text) FROM TABLE_");
+        assert!(payloads.iter().all(|payload| payload.contains(id)), "{payloads:?}");
+        is_settled(&sandbox, &db, &[]);
+        // The same where a row is replaced.
+        put(&sandbox, &with(line("b", "2", LATE)));
+        let report = json(&sync(&sandbox, &db, &["--json"]).ended(0));
+        assert_eq!(counts(&report)[..3], [0, 1, 2], "{report}");
+        assert_eq!(db.rows(), ["a=1", "b=2", "c=1"]);
+        is_settled(&sandbox, &db, &[]);
+    }
+}
+
+/// A table without a unique index of hashes is told; `--create` makes the index.
+#[test]
+fn an_index_that_is_missing_is_told_and_made() {
+    let sandbox = store();
+    put(&sandbox, &line("a", "1", EARLY));
+    let db = Db::postgres();
+    sync(&sandbox, &db, &["--create"]).done();
+    db.run("DROP INDEX lake.\"RawExchangeRecord_by_hash\"");
+    let told = sync(&sandbox, &db, &[]).ended(0).stderr;
+    assert!(told.contains("no unique index") && told.contains("--create"), "{told}");
+    sync(&sandbox, &db, &["--create"]).done();
+    let told = sync(&sandbox, &db, &[]).ended(0).stderr;
+    assert!(!told.contains("index"), "{told}");
+}
+
 /// Several datasets share a table: each has the rows of its own source and entity.
 #[test]
 fn datasets_share_a_table() {
