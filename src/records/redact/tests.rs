@@ -340,11 +340,7 @@ fn commitments_need_the_key() {
 /// A policy's patterns do not change what names a record; secrets go from there too.
 #[test]
 fn names_of_records() {
-    let policy = RedactionPolicy {
-        patterns: vec![Pattern { name: None, pattern: "[0-9]+".to_owned() }],
-        ..RedactionPolicy::default()
-    };
-    let redactor = Redactor::new(&policy, [7; 32]).unwrap();
+    let redactor = redactor(&[(None, "[0-9]+")], &[]);
     let mut parser = RecordParser::default();
     let line = r#"{"exchange_id": "id-17", "exchange_type": "h2", "source_system": "https://a:b@c4", "entity_type": "e3", "natural_key": "k5"}"#;
     let record = parser.read(line.as_bytes()).unwrap();
