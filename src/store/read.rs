@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::codec::{Class, OpenBlock, open_block};
 use crate::format::{BlockHeader, Family, Place, from_bytes, index_key, number_key};
@@ -72,7 +72,17 @@ pub(super) struct Blocks {
 impl Blocks {
     pub(super) fn new(size: CacheSize) -> Self {
         let estimate = usize::try_from(size.0 / (256 << 10)).unwrap_or(1024).max(16);
-        Self { cache: Cache::with_weighter(estimate, size.0, ByBytes) }
+        // Half of it is for blocks that are new, of which those that were decoded ahead must stay until they are read: the usual small part
+        // of many shards would not hold one block.
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(estimate)
+            .weight_capacity(size.0)
+            .shards(4)
+            .hot_allocation(0.5)
+            .build()
+            .expect("all that is needed is given");
+        let hasher = DefaultHashBuilder::default();
+        Self { cache: Cache::with_options(options, ByBytes, hasher, DefaultLifecycle::default()) }
     }
 }
 
