@@ -273,7 +273,9 @@ fn record_lines() -> Vec<u8> {
             "{{\"exchange_id\": \"{id}\", \"exchange_type\": \"http\", \"source_system\": \"s\", \"entity_type\": \"e\", \"natural_key\": \"k\\\"{n}\", \
              \"request\": null, \"response\": {{\"md5\": \"{}\", \"git\": \"{}\", \"x\": \"{}\"}}, \"observed_at_utc\": null, \
              \"provenance\": null, \"content_sha256\": \"{hash}\", \"again\": \"{hash}\"}}\n",
-            &hash[..32], &hash[..40], &hash[..41]
+            &hash[..32],
+            &hash[..40],
+            &hash[..41]
         )
     };
     (0..4).map(line).collect::<String>().into_bytes()
