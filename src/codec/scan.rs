@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn a_value_ends_with_the_bracket_that_closes_it() {
-        for (value, behind) in
-            [("{}", ", {}"), ("[]", "]"), (r#"{"a\": ["}]"", {"{": 1}]}"#, "}"), ("[{\"\\\\\": 1}]", "]")]
-        {
+        let odd = [r#"{"a\\": ["}]\"", {"{": 1}]}"#, r#"[{"\\\\": "]"}]"#];
+        for value in ["{}", "[]"].into_iter().chain(odd) {
+            let behind = &value[value.len() - 1..];
             assert_eq!(nested_len(format!("{value}{behind}").as_bytes()), Some(value.len()), "{value}");
             (0..value.len()).for_each(|cut| assert_eq!(nested_len(&value.as_bytes()[..cut]), None, "{value} {cut}"));
         }
