@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::archives::{ArchiveError, Content, Limits, Member, Opened};
+use crate::format::records_of;
 use crate::model::{DatasetName, Evidence, Failure, Kind, Notice, Progress, Reference, SnapshotKind, Timestamp};
 use crate::ops::capture::{About, CaptureError, CaptureOptions, Captured, Clock, Intake, intake};
 use crate::store::Store;
@@ -168,8 +169,8 @@ fn judged(audited: &Audited, observer: Observer, progress: &dyn Progress) -> Res
     Ok(seen)
 }
 
-/// The dataset that a snapshot of a pack goes to: the one that the pack names, unless the newest snapshot of that name here was captured. Then what is
-/// captured goes on as it was, and replays have a series beside it, with `.import` behind its name.
+/// The dataset that a snapshot of a pack goes to: the one that the pack names, unless the newest snapshot of that name here was captured, or has records. Then
+/// that goes on as it was, and replays have a series beside it, with `.import` behind its name.
 ///
 /// # Errors
 /// If the pack names one that cannot be.
@@ -178,7 +179,7 @@ pub fn dataset_of(store: &Store, options: &ImportOptions, original: &SnapshotInf
         return Ok(dataset.clone());
     }
     let own: DatasetName = original.dataset.parse().map_err(|_| wrong("the name of its dataset"))?;
-    if !is_captured(store, &own)? {
+    if !goes_on(store, &own)? {
         return Ok(own);
     }
     format!("{own}.import")
@@ -186,8 +187,8 @@ pub fn dataset_of(store: &Store, options: &ImportOptions, original: &SnapshotInf
         .map_err(|_| wrong("the name of its dataset is too long for one behind which stands .import"))
 }
 
-/// True if the newest snapshot of a dataset is there and no replay. Who may not look takes it for one.
-fn is_captured(store: &Store, dataset: &DatasetName) -> Result<bool, ImportError> {
+/// True if the newest snapshot of a dataset is there and no replay, or one of records. Who may not look takes it for one.
+fn goes_on(store: &Store, dataset: &DatasetName) -> Result<bool, ImportError> {
     let (key, mut newest) = (store.keyring().ids().dataset(dataset), None);
     let read = store.newest_snapshots(|row| {
         if row.dataset == key {
@@ -197,7 +198,8 @@ fn is_captured(store: &Store, dataset: &DatasetName) -> Result<bool, ImportError
     });
     read.map_err(CaptureError::from)?;
     let manifest = newest.and_then(|id| store.manifest(&id).ok());
-    Ok(manifest.is_some_and(|manifest| manifest.kind != SnapshotKind::Import))
+    Ok(manifest
+        .is_some_and(|manifest| manifest.kind != SnapshotKind::Import || !matches!(records_of(&manifest), Ok(None))))
 }
 
 fn wrong(what: &str) -> ImportError {

@@ -52,6 +52,7 @@ mod packs; // whole packs: stock tools, the same bytes always, what is known of 
 mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
+mod record_guards; // what record datasets are guarded from: other snapshots, nothing at all, keys that speak to terminals
 mod record_library; // records written and read by programs: RecordWriter, RecordReader
 mod record_lines; // records canon, hash and validate: lines in, lines out
 mod record_observations; // observations: each is kept with all that is said of it, none twice

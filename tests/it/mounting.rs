@@ -86,7 +86,14 @@ impl<'a> Mounted<'a> {
     /// Ends the process that serves it, as a crash would: the mount stays, dead.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        let begun = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            // A thread that was pushing a page, which the kernel keeps for a read that nobody answers any more, ends with the connection.
+            if begun.elapsed() > Duration::from_secs(5) {
+                let _busy = Command::new("umount").arg("-f").arg(&self.point).stderr(Stdio::null()).status();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn end(self) {

@@ -48,26 +48,39 @@ fn stopped(sandbox: &Sandbox, db: &Db) -> Stopped {
     let mut command = syncing(sandbox, db, &["--timeout", "100"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + Duration::from_mins(1);
-    // SQLite's readers are let in between two transactions.
-    while rows(db) == 0 {
+    let wait = || {
         assert!(Instant::now() < until, "nothing is written");
-        std::thread::yield_now();
-    }
-    let held = match db {
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let count = format!("SELECT count(*) FROM {}", db.table());
+    let (held, done) = match db {
         Db::Sqlite(path) => {
             let connection = rusqlite::Connection::open(path).unwrap();
-            connection.busy_timeout(Duration::from_secs(30)).unwrap();
-            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-            Held::Sqlite(connection)
+            connection.busy_timeout(Duration::ZERO).unwrap();
+            // Who reads in the time between two commits keeps the second one waiting.
+            loop {
+                connection.execute_batch("BEGIN").unwrap();
+                // While the other commits it says that it is busy.
+                let rows = connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
+                if rows > 0 {
+                    break (Held::Sqlite(connection), rows);
+                }
+                connection.execute_batch("ROLLBACK").unwrap();
+                wait();
+            }
         }
         Db::Postgres(..) => {
             let mut client = db.client();
+            while client.query_one(&count, &[]).unwrap().get::<_, i64>(0) == 0 {
+                wait();
+            }
             client.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
-            Held::Postgres(Box::new(client))
+            let rows = client.query_one(&count, &[]).unwrap().get(0);
+            (Held::Postgres(Box::new(client)), rows)
         }
     };
-    let done = rows(db);
-    assert!(done > 0 && done < MANY, "{done}: it was to be stopped half-way");
+    let half = done > 0 && usize::try_from(done).is_ok_and(|done| done < MANY);
+    assert!(half, "{done}: it was to be stopped half-way");
     Stopped { child, held }
 }
 

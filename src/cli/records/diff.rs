@@ -9,7 +9,7 @@ use crate::ops::records::{Changed, RecordDiff};
 
 use super::super::context;
 use super::super::error::CliError;
-use super::super::output::Output;
+use super::super::output::{Output, escaped};
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
 
@@ -101,10 +101,11 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
             continue;
         }
         let key = changed.key.as_deref().unwrap_or("-");
-        out.line(&format!("{sign} {}/{}  {key}", changed.source, changed.entity))?;
+        out.line(&escaped(&format!("{sign} {}/{}  {key}", changed.source, changed.entity)))?;
         for change in &changed.changes {
             let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-            out.line(&format!("    {}: {} → {}", change.path, shown(&change.before), shown(&change.after)))?;
+            let line = format!("    {}: {} → {}", change.path, shown(&change.before), shown(&change.after));
+            out.line(&escaped(&line))?;
         }
     }
     if out.json() {

@@ -88,6 +88,17 @@ impl FormatArg {
             _ => Self::Ndjson,
         }
     }
+
+    /// The same; refused if the name promises what is not written.
+    fn promised(path: &Path) -> Result<Self, CliError> {
+        let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if ["tar", "tgz", "gz", "zst", "xz", "bz2", "7z", "age"].contains(&end.as_str()) {
+            let why = format!("records are not written as .{end}");
+            let hint = "`larder export` writes a snapshot as tar, tar.zst or tar.gz; or name a form with --format, `-o -`, and compress what comes";
+            return Err(CliError::new(Kind::Usage, why).hint(hint));
+        }
+        Ok(Self::of(path))
+    }
 }
 
 /// A column.
@@ -118,7 +129,7 @@ impl Field {
 }
 
 pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let format = args.format.unwrap_or_else(|| FormatArg::of(&args.output));
+    let format = args.format.map_or_else(|| FormatArg::promised(&args.output), Ok)?;
     let query = args.query.query()?;
     let is_table = matches!(format, FormatArg::Csv | FormatArg::Parquet);
     if !is_table && !args.field.is_empty() {

@@ -11,7 +11,7 @@ use crate::snapshots::{SnapshotName, When};
 
 use super::super::context;
 use super::super::error::CliError;
-use super::super::output::{Output, counted};
+use super::super::output::{Output, counted, escaped};
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
 
@@ -126,14 +126,14 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
         if out.json() {
             out.print_json(&RecordsReportJson::Found(found))?;
         } else {
-            out.line(&format!(
+            out.line(&escaped(&format!(
                 "{}  {:32}  {}/{}  {}",
                 &found.content_sha256[..16],
                 found.observed_at_utc.as_deref().unwrap_or("-"),
                 found.source_system,
                 found.entity_type,
                 found.natural_key.as_deref().unwrap_or("-"),
-            ))?;
+            )))?;
         }
     }
     if !out.json() {

@@ -19,7 +19,7 @@ use crate::store::{Store, Waiting};
 
 use super::super::context;
 use super::super::error::CliError;
-use super::super::output::{Output, counted, short_id};
+use super::super::output::{Output, counted, escaped, short_id};
 use super::super::pack_input;
 use super::super::pack_keys::PasswordArgs;
 use super::super::progress::Bar;
@@ -129,6 +129,8 @@ fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Outpu
         (None, None) => pack_input::default_dataset(&args.from),
     };
     let mut peeked = Peeked { source: source.as_mut(), first: None };
+    // A pack without records is a dataset all the same.
+    let empty = found.is_some();
     let new = match found {
         Some(mut manifest) => {
             manifest.dataset_name = dataset.to_string();
@@ -141,6 +143,7 @@ fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Outpu
         new,
         strategy: args.conflict,
         losing: std::collections::HashSet::new(),
+        empty,
         strict: args.strict,
         limits: Limits { depth: args.max_depth, ..Limits::default() },
         redact: if args.redact { Some(true) } else { args.no_redact.then_some(false) },
@@ -149,15 +152,27 @@ fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Outpu
         reason: args.reason.clone(),
         sources: if args.from == Path::new("-") { Vec::new() } else { vec![path_bytes(&args.from)] },
     };
+    let newest = super::newest(store, &dataset)?;
+    let redacts = options.redact.or(options.new.as_ref().map(|new| new.redaction_policy.enabled));
     let done = if args.dry_run {
-        let newest = super::newest(store, &dataset)?;
         let tmp = std::env::temp_dir();
         rehearse_records(store, newest.as_ref(), &mut peeked, &options, &tmp, bar, context::now())
     } else {
         import_records(store, &mut peeked, options, bar, &context::now)
     };
     bar.finish();
-    tell(&done?, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), out)
+    let report = done?;
+    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), out)?;
+    if newest.is_none() && (args.dry_run || report.snapshot.is_some()) {
+        let (made, redacts) = (if args.dry_run { "would be" } else { "is" }, redacts.unwrap_or_default());
+        let nothing = if redacts {
+            ""
+        } else {
+            "; nothing is redacted in it (--redact, or `larder records init --redact` before)"
+        };
+        out.remark(&format!("{dataset} {made} a new dataset{nothing}"));
+    }
+    Ok(outcome)
 }
 
 fn path_bytes(path: &Path) -> Vec<u8> {
@@ -367,7 +382,7 @@ fn tell(
 ) -> Result<Outcome, CliError> {
     for bad in &report.bad[..report.bad.len().min(if out.json() { usize::MAX } else { TOLD })] {
         let file = if bad.file.is_empty() { String::new() } else { format!("{}:", bad.file) };
-        out.tell(&format!("larder: {file}{}: {}", bad.line, bad.reason));
+        out.tell(&escaped(&format!("larder: {file}{}: {}", bad.line, bad.reason)));
     }
     if report.bad.len() > TOLD && !out.json() {
         out.tell(&format!("larder: … and {} more", report.invalid - TOLD as u64));
@@ -387,12 +402,19 @@ fn tell(
         if dry_run {
             for place in report.redactions.iter().take(TOLD) {
                 let file = if place.file.is_empty() { String::new() } else { format!("{}:", place.file) };
-                out.line(&format!("{file}{}: {} would be redacted by {}", place.line, place.place, place.rule))?;
+                let line = format!("{file}{}: {} would be redacted by {}", place.line, place.place, place.rule);
+                out.line(&escaped(&line))?;
+            }
+            if report.redactions.len() > TOLD {
+                out.line(&format!("… and {} more places", report.redactions.len() - TOLD))?;
             }
         }
         for conflict in report.told.iter().take(TOLD) {
             let outcome = if conflict.won { "is current now" } else { "is kept as an earlier version" };
-            out.line(&format!("{}: what came {outcome}", conflict.path))?;
+            out.line(&escaped(&format!("{}: what came {outcome}", conflict.path)))?;
+        }
+        if report.told.len() > TOLD {
+            out.line(&format!("… and {} more conflicts", report.told.len() - TOLD))?;
         }
         for (name, count) in [
             ("inserted", report.inserted),
@@ -415,7 +437,8 @@ fn tell(
             out.remark(&format!("{} of {dataset}, {sightings} kept", short_id(*id)));
         }
         None if dry_run => out.remark("nothing was written"),
-        None => out.remark(&format!("{dataset} has all of it; no snapshot was made")),
+        None if report.skipped > 0 => out.remark(&format!("{dataset} has all of it; no snapshot was made")),
+        None => out.remark("nothing was imported; no snapshot was made"),
     }
     Ok(if report.invalid > 0 { Outcome::Partial } else { Outcome::Done })
 }

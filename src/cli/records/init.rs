@@ -47,7 +47,7 @@ pub(super) struct InitArgs {
     /// Redact what comes in: headers, query parameters, tokens and passwords
     #[arg(long)]
     redact: bool,
-    /// A header that is redacted, instead of the usual ones (can be repeated)
+    /// A header that is redacted beside those that always are (can be repeated)
     #[arg(long, value_name = "HEADER", requires = "redact")]
     redact_header: Vec<String>,
     /// A pattern that is redacted (can be repeated)
@@ -94,6 +94,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, out: &Output) -> Result<Outc
         new: Some(manifest),
         strategy: None,
         losing: std::collections::HashSet::new(),
+        empty: true,
         strict: false,
         limits: Limits::default(),
         redact: None,

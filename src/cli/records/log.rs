@@ -10,7 +10,7 @@ use crate::records::{ObservedAt, Record};
 
 use super::super::context;
 use super::super::error::CliError;
-use super::super::output::Output;
+use super::super::output::{Output, escaped};
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
 use super::get::{KeyArgs, one, versions};
@@ -102,10 +102,10 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
     for version in &versions {
         let star = if version.current { '*' } else { ' ' };
         let time = version.observed_at_utc.as_deref().unwrap_or("at a time unknown");
-        out.line(&format!("{star} {}  {time}  {}", &version.content_sha256[..16], version.exchange_id))?;
+        out.line(&escaped(&format!("{star} {}  {time}  {}", &version.content_sha256[..16], version.exchange_id)))?;
         for sighting in &version.sightings {
             let time = sighting.observed_at_utc.as_deref().unwrap_or("at a time unknown");
-            out.line(&format!("    seen again     {time}  {}", sighting.exchange_id))?;
+            out.line(&escaped(&format!("    seen again     {time}  {}", sighting.exchange_id)))?;
         }
     }
     Ok(Outcome::Done)

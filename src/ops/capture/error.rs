@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::archives::ArchiveError;
-use crate::model::{Failure, Kind};
+use crate::model::{DatasetName, Failure, Kind};
 use crate::store::StoreError;
 
 /// What stops a capture. Items that cannot be read do not.
@@ -47,6 +47,9 @@ pub enum CaptureError {
         /// What is wrong with it.
         why: String,
     },
+    /// The dataset is one of records.
+    #[error("{0} is a record dataset: a snapshot of something else would end it")]
+    Records(DatasetName),
     /// The user stopped it.
     #[error("interrupted; no snapshot was made")]
     Interrupted,
@@ -73,7 +76,7 @@ impl Failure for CaptureError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing(_) | Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
-            Self::Pattern { .. } | Self::InStore(_) | Self::Refused { .. } => Kind::Usage,
+            Self::Pattern { .. } | Self::InStore(_) | Self::Refused { .. } | Self::Records(_) => Kind::Usage,
             Self::Content(e) => {
                 let archive = e.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());
                 archive.map_or(Kind::Failed, Failure::kind)
@@ -86,6 +89,9 @@ impl Failure for CaptureError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(e) => e.hint(),
+            Self::Records(_) => {
+                Some("name another with --dataset; records come into it with `larder records import`".to_owned())
+            }
             Self::Interrupted => Some("what was stored so far is kept: the next capture finds it again".to_owned()),
             _ => None,
         }

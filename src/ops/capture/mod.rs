@@ -34,7 +34,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::model::{Body, Counts, Manifest, Name, Notice, Progress, Role, SnapshotId, Timestamp, TreeRef};
+use crate::format::records_of;
+use crate::model::{Body, Counts, DatasetName, Manifest, Name, Notice, Progress, Role, SnapshotId, Timestamp, TreeRef};
 use crate::store::{NewSnapshot, Store, StoreError, Writer};
 
 pub use error::CaptureError;
@@ -90,6 +91,7 @@ pub fn capture(
     writer.set_check(options.check_blocks);
     // One that cannot be read is as good as none here; verify tells of it.
     let newest = writer.newest(&options.dataset).ok().flatten();
+    refuse_records(newest.as_ref(), &options.dataset)?;
     if options.skip_if_unchanged && store.keyring().role() == Role::Writer {
         let text = "a writer key cannot read the newest snapshot: one is made whether anything has changed or not";
         progress.notice(Notice::Remark(text.to_owned()));
@@ -161,6 +163,12 @@ fn writer(store: &Store, options: &CaptureOptions, progress: &dyn Progress) -> R
         }
         !progress.cancelled()
     })?)
+}
+
+/// What is captured does not follow upon records: nobody would find them any more.
+fn refuse_records(newest: Option<&(SnapshotId, Manifest)>, dataset: &DatasetName) -> Result<(), CaptureError> {
+    let has_records = newest.is_some_and(|(_, manifest)| !matches!(records_of(manifest), Ok(None)));
+    if has_records { Err(CaptureError::Records(dataset.clone())) } else { Ok(()) }
 }
 
 /// Tells that the dataset's newest snapshot is of another source: two folders of one name make one series by mistake.

@@ -34,6 +34,8 @@ pub struct ImportOptions {
     pub strategy: Option<ConflictStrategy>,
     /// Contents that become earlier versions, whatever the strategy says.
     pub losing: HashSet<RecordHash>,
+    /// Make the dataset though no record comes.
+    pub empty: bool,
     /// Import nothing if a line is no record.
     pub strict: bool,
     /// What is read of a record at most.
@@ -59,6 +61,7 @@ impl ImportOptions {
             new: None,
             strategy: None,
             losing: HashSet::new(),
+            empty: false,
             strict: false,
             limits: Limits::default(),
             redact: None,
@@ -134,7 +137,7 @@ pub fn import_records(
     let outcome = job.read(source, &options, &tmp, progress).and_then(|(mut stage, manifest)| {
         let plan = job.plan(&mut stage, &manifest, &options, &tmp, progress)?;
         let report = report(&plan, &mut stage);
-        if plan.is_empty() && newest.is_some() {
+        if plan.is_empty() && (newest.is_some() || !options.empty) {
             return Ok((report, None));
         }
         let applied = job.apply(&writer, &stage, plan, &manifest, &tmp, progress)?;

@@ -20,7 +20,7 @@ use crate::store::{NewSnapshot, Store};
 
 use super::exclude::Exclude;
 use super::group::{Job, Leftover, Reading, SMALL_FILE};
-use super::{CaptureError, CaptureOptions, Captured, Clock, Pipeline, Setting, unchanged, writer};
+use super::{CaptureError, CaptureOptions, Captured, Clock, Pipeline, Setting, refuse_records, unchanged, writer};
 use arrived::{Arrived, refused};
 use collect::{Built, Collector, Event};
 
@@ -94,7 +94,9 @@ pub fn intake<E: From<CaptureError>>(
     let mut captured: Vec<Option<Captured>> = Vec::new();
     let (mut new, mut before) = (Vec::new(), (0, 0));
     for Built { about, tree, bytes } in built {
-        let newest = if options.skip_if_unchanged { writer.newest(&about.dataset).ok().flatten() } else { None };
+        let newest = writer.newest(&about.dataset).ok().flatten();
+        refuse_records(newest.as_ref(), &about.dataset)?;
+        let newest = newest.filter(|_| options.skip_if_unchanged);
         let newest = newest.map(|newest| unchanged::Newest::new(&writer, newest));
         if let Some(newest) = newest.filter(|n| n.equals(&tree.root, tree.links.as_ref(), &tree.statistics)) {
             captured.push(Some(Captured { id: newest.id, manifest: newest.manifest, unchanged: true, left_out: 0 }));
