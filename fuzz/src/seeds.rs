@@ -287,7 +287,7 @@ fn block_of_lines(epoch: EpochId, none: &DataKey) -> Vec<u8> {
     let index = index_lines(&lines, b"records/2024/2024-01-15/chunk-0001.ndjson").expect("lines have an index");
     let items = [&lines[..], &index, b"{\"h\": \"no index\"}\n"];
     let lengths = items.iter().map(|item| u32::try_from(item.len()).expect("short")).collect();
-    let block = seal_block(BlockKind::Data, epoch, (none, none), &items.concat(), lengths, Effort::LINES, true);
+    let block = seal_block(BlockKind::Data, epoch, (none, none), &items.concat(), (lengths, &[]), Effort::LINES, true);
     block.expect("a block is made").bytes
 }
 
