@@ -38,8 +38,8 @@ def normal(value):
     return value
 
 
-def canonical(text):
-    return json.dumps(normal(json.loads(text)), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def canonical_form(value):
+    return json.dumps(normal(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def character():
@@ -105,8 +105,9 @@ def value(depth):
     return "{" + space + ",".join(name + space + ":" + value(depth - 1) for name in names) + "}"
 
 
-random.seed(int(sys.argv[1]))
-sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-for _ in range(int(sys.argv[2])):
-    document = value(random.randint(0, 4))
-    print(document, canonical(document), sep="\n")
+if __name__ == "__main__":
+    random.seed(int(sys.argv[1]))
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    for _ in range(int(sys.argv[2])):
+        document = value(random.randint(0, 4))
+        print(document, canonical_form(json.loads(document)), sep="\n")

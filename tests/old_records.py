@@ -9,13 +9,13 @@ Larder is in it.
 
 import hashlib
 import json
-import math
 import os
 import sys
-import unicodedata
 import zipfile
 from datetime import datetime
 from pathlib import Path
+
+from canonical import canonical_form
 
 REQUIRED = ("exchange_id", "exchange_type", "source_system", "entity_type", "content_sha256")
 HASHED = ("exchange_type", "source_system", "entity_type", "natural_key", "request", "response")
@@ -31,25 +31,8 @@ def need(condition, what):
         raise Refused(what)
 
 
-def normal(value):
-    if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
-    if isinstance(value, dict):
-        return {normal(name): normal(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [normal(inner) for inner in value]
-    if isinstance(value, float):
-        if math.isnan(value):
-            return "NaN"
-        if math.isinf(value):
-            return "Infinity" if value > 0 else "-Infinity"
-        return float("%.15g" % value) + 0.0
-    return value
-
-
 def content_hash(record):
-    hashed = normal({name: record.get(name) for name in HASHED})
-    form = json.dumps(hashed, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    form = canonical_form({name: record.get(name) for name in HASHED})
     return hashlib.sha256(form.encode()).hexdigest()
 
 
