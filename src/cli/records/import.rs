@@ -143,6 +143,7 @@ fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Outpu
         new,
         strategy: args.conflict,
         losing: std::collections::HashSet::new(),
+        again: std::collections::HashSet::new(),
         empty,
         strict: args.strict,
         limits: Limits { depth: args.max_depth, ..Limits::default() },

@@ -94,6 +94,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, out: &Output) -> Result<Outc
         new: Some(manifest),
         strategy: None,
         losing: std::collections::HashSet::new(),
+        again: std::collections::HashSet::new(),
         empty: true,
         strict: false,
         limits: Limits::default(),
