@@ -490,9 +490,12 @@ fn push_field(field: Option<&str>, out: &mut Vec<u8>) {
     let Some(text) = field else { return out.extend_from_slice(b"\\N") };
     let mut rest = text.as_bytes();
     let has_returns = memchr(b'\r', rest).is_some();
-    let next = |rest: &[u8]| match has_returns {
-        false => memchr3(b'\\', b'\t', b'\n', rest),
-        true => rest.iter().position(|b| matches!(b, b'\\' | b'\t' | b'\n' | b'\r')),
+    let next = |rest: &[u8]| {
+        if has_returns {
+            rest.iter().position(|b| matches!(b, b'\\' | b'\t' | b'\n' | b'\r'))
+        } else {
+            memchr3(b'\\', b'\t', b'\n', rest)
+        }
     };
     while let Some(at) = next(rest) {
         out.extend_from_slice(&rest[..at]);
