@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::model::{DatasetName, Kind, Manifest, Notice, Progress, Role, Timestamp};
 use crate::ops::records::{
-    Dataset, Direction, ImportOptions, Preference, RecordsError, SyncOptions, SyncReport, synchronise,
+    Dataset, Direction, ImportOptions, Preference, RecordsError, SyncOptions, SyncReport, newest_of, synchronise,
 };
 use crate::records::ConflictStrategy;
 use crate::snapshots::{SnapshotName, resolve};
@@ -22,7 +22,7 @@ use super::error::CliError;
 use super::output::{Output, rfc3339, short_id};
 use super::progress::Bar;
 use super::store_args::who;
-use super::{Global, Outcome, context, files, records, secrecy};
+use super::{Global, Outcome, context, files, secrecy};
 
 /// The variable with the URL of the database, which may have a password in it there.
 const URL_VARIABLE: &str = "LARDER_SQL";
@@ -83,7 +83,7 @@ pub(super) struct SyncArgs {
     no_wait: bool,
 }
 
-fn direction(text: &str) -> Result<Direction, String> {
+pub(super) fn direction(text: &str) -> Result<Direction, String> {
     Direction::named(text).ok_or_else(|| "it is none of import, export, both".to_owned())
 }
 
@@ -203,7 +203,7 @@ pub(super) fn run(args: &SyncArgs, global: &Global, out: &Output) -> Result<Outc
 /// The snapshot that is synchronised with.
 fn snapshot(args: &SyncArgs, store: &Store) -> Result<Manifest, CliError> {
     let Some(text) = &args.to_snapshot else {
-        let newest = records::newest(store, &args.dataset)?;
+        let newest = newest_of(store, &args.dataset)?;
         return Ok(newest.ok_or_else(|| RecordsError::NotRecords(args.dataset.to_string()))?);
     };
     let name = text.parse::<SnapshotName>().map_err(|e| CliError::new(Kind::Usage, e.to_string()))?;

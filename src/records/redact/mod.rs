@@ -17,6 +17,7 @@
 //! A text that is JSON itself is gone through as such. Each secret becomes `[REDACTED]`. Doing it twice changes nothing more. Names of members are searched too, since tokens are used as keys;
 //! where two would become equal they are numbered.
 
+mod known;
 mod names;
 mod patterns;
 mod walk;
@@ -28,6 +29,7 @@ use super::json::{Json, parse};
 use super::record::{JsonText, Record, RecordError, RecordParser};
 use super::tape::{JsonError, Limits, Tape};
 use crate::codec::commit_to_record;
+pub use known::{known_patterns, misspelt_pattern};
 use names::Names;
 use patterns::{Clock, Patterns};
 use walk::{Found, Walk};

@@ -95,16 +95,75 @@ const WORDS: [&str; 24] = [
 
 /// What stands in such a member where it tells how something is set or how it went.
 const SETTINGS: [&str; 33] = [
-    "true", "false", "yes", "no", "on", "off", "none", "null", "nil", "undefined", "n/a", "enabled", "disabled", "required",
-    "optional", "ok", "pass", "passed", "fail", "failed", "skip", "skipped", "default", "unknown", "missing", "valid",
-    "invalid", "expired", "always", "never", "include", "omit", "same-origin",
+    "true",
+    "false",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "none",
+    "null",
+    "nil",
+    "undefined",
+    "n/a",
+    "enabled",
+    "disabled",
+    "required",
+    "optional",
+    "ok",
+    "pass",
+    "passed",
+    "fail",
+    "failed",
+    "skip",
+    "skipped",
+    "default",
+    "unknown",
+    "missing",
+    "valid",
+    "invalid",
+    "expired",
+    "always",
+    "never",
+    "include",
+    "omit",
+    "same-origin",
 ];
 
 /// What stands in `auth` where it tells in which way somebody proves who they are.
 const WAYS: [&str; 32] = [
-    "basic", "bearer", "digest", "oauth", "oauth1", "oauth2", "jwt", "apikey", "api_key", "api-key", "token", "session",
-    "cookie", "password", "saml", "oidc", "openid", "ldap", "kerberos", "ntlm", "negotiate", "anonymous", "hmac", "mtls",
-    "iam", "public", "private", "user", "admin", "login", "plain", "starttls",
+    "basic",
+    "bearer",
+    "digest",
+    "oauth",
+    "oauth1",
+    "oauth2",
+    "jwt",
+    "apikey",
+    "api_key",
+    "api-key",
+    "token",
+    "session",
+    "cookie",
+    "password",
+    "saml",
+    "oidc",
+    "openid",
+    "ldap",
+    "kerberos",
+    "ntlm",
+    "negotiate",
+    "anonymous",
+    "hmac",
+    "mtls",
+    "iam",
+    "public",
+    "private",
+    "user",
+    "admin",
+    "login",
+    "plain",
+    "starttls",
 ];
 
 /// Members beside a `token` that is a piece of language.
@@ -232,7 +291,8 @@ impl Names {
             let is_place = text.starts_with('/') || text.starts_with("http://") || text.starts_with("https://");
             is_place || WAYS.contains(&&*text.trim().to_lowercase())
         };
-        !is_setting(text) && !(name == "auth" && tells_a_way())
+        let is_secret = name != "auth" || !tells_a_way();
+        is_secret && !is_setting(text)
     }
 
     /// True if what a member called `token` has may be a secret: language models call words so.

@@ -10,6 +10,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, Span};
 
 use super::super::dataset_manifest::Pattern;
+use super::known::{KNOWN, is_card};
 use super::names::{Names, PARAMETERS, is_setting};
 use super::{MARK, RedactError};
 
@@ -45,15 +46,6 @@ const PROSE: [&str; 24] = [
     "token",
     "tokens",
     "was",
-];
-
-/// Patterns that a policy can name, beside those that always apply.
-const NAMED: [(&str, &str); 5] = [
-    ("email", r"(?-u:\b)[a-z0-9._%+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*\.[a-z]{2,24}(?-u:\b)"),
-    ("ipv4", r"(?-u:\b)(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(?-u:\b)"),
-    ("credit_card", r"(?-u:\b)[0-9](?:[ -]?[0-9]){12,18}(?-u:\b)"),
-    ("iban", r"(?-i)(?-u:\b)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?-u:\b)"),
-    ("us_ssn", r"(?-u:\b)[0-9]{3}-[0-9]{2}-[0-9]{4}(?-u:\b)"),
 ];
 
 /// What of a match is replaced, and where it is looked for.
@@ -270,7 +262,7 @@ impl Patterns {
         let mut rules = always(names);
         let always = rules.len();
         for (n, Pattern { name, pattern }) in own.iter().enumerate() {
-            let known = NAMED.iter().find(|(known, _)| known == pattern);
+            let known = KNOWN.iter().find(|(known, _)| known == pattern);
             let name = match (name, known) {
                 (Some(name), _) => name.clone(),
                 (None, Some((known, _))) => (*known).to_owned(),
@@ -407,12 +399,4 @@ fn why(error: &BuildError) -> String {
         cause = e.source();
     }
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-}
-
-/// The check digit of Luhn.
-fn is_card(text: &str) -> bool {
-    let digits = text.bytes().rev().filter(u8::is_ascii_digit).map(|b| u32::from(b - b'0'));
-    let sum: u32 =
-        digits.enumerate().map(|(n, d)| if n % 2 == 0 { d } else { d * 2 - if d > 4 { 9 } else { 0 } }).sum();
-    sum.is_multiple_of(10)
 }

@@ -38,11 +38,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         r#"{"request": {"url": "https://x/[REDACTED]?a=[REDACTED]"}}"#,
         "what is secret in a text is secret in a URL",
     ),
-    (
-        r#"{"response": {"s": "secret=1234567"}}"#,
-        r#"{"response": {"s": "[REDACTED]"}}"#,
-        "a short password is one too",
-    ),
+    (r#"{"response": {"s": "secret=1234567"}}"#, r#"{"response": {"s": "[REDACTED]"}}"#, "a short password is one too"),
     (r#"{"response": {"JWT": 1}}"#, r#"{"response": {"[REDACTED]": 1}}"#, "tokens are used as names"),
     (
         r#"{"request": {"headers": {"X-Custom-Secret": "a", "Authorization": "b"}}}"#,
@@ -210,9 +206,31 @@ fn names_whose_values_tell() {
         redact(&usual, &before).map_or(before, |redacted| redacted.record).response.as_str().to_owned()
     };
     for name in [
-        "pass", "PASS", "db_pass", "Proxy-Pass", "pw", "auth", "Auth", "jwt", "JWT", "sessionid", "session_id", "Session-ID",
-        "PHPSESSID", "csrf", "_csrf", "XSRF", "csrfmiddlewaretoken", "credentials", "creds", "token", "Token", "PRIVATE-TOKEN",
-        "private_token", "xsrf-token", "api_token",
+        "pass",
+        "PASS",
+        "db_pass",
+        "Proxy-Pass",
+        "pw",
+        "auth",
+        "Auth",
+        "jwt",
+        "JWT",
+        "sessionid",
+        "session_id",
+        "Session-ID",
+        "PHPSESSID",
+        "csrf",
+        "_csrf",
+        "XSRF",
+        "csrfmiddlewaretoken",
+        "credentials",
+        "creds",
+        "token",
+        "Token",
+        "PRIVATE-TOKEN",
+        "private_token",
+        "xsrf-token",
+        "api_token",
     ] {
         for value in ["s3cr3t", "correct-horse"] {
             let given = format!(r#"{{"{name}": "{value}", "n": 1}}"#);
@@ -251,12 +269,17 @@ fn names_whose_values_tell() {
 #[test]
 fn json_within_texts() {
     let usual = redactor(&[], &["X-Mine"]);
-    let deep = |levels: usize, inner: &str| (0..levels).fold(inner.to_owned(), |text, _| walk::in_quotes(&format!("[{text}]")));
+    let deep = |levels: usize, inner: &str| {
+        (0..levels).fold(inner.to_owned(), |text, _| walk::in_quotes(&format!("[{text}]")))
+    };
     for (given, wanted) in [
         (r#"{"password":"x","n":1.50, "u":"\u00e9"}"#, r#"{"password":"[REDACTED]","n":1.50, "u":"\u00e9"}"#),
         (" [{\"headers\":{\"Cookie\":\"a\"}}]\n", " [{\"headers\":{\"Cookie\":\"[REDACTED]\"}}]\n"),
         (r#"{"p\u0061ss":"abc"}"#, r#"{"p\u0061ss":"[REDACTED]"}"#),
-        (r#"{"url":"https://a:b@c/?key=d","x-mine":[1]}"#, r#"{"url":"https://[REDACTED]@c/?key=[REDACTED]","x-mine":"[REDACTED]"}"#),
+        (
+            r#"{"url":"https://a:b@c/?key=d","x-mine":[1]}"#,
+            r#"{"url":"https://[REDACTED]@c/?key=[REDACTED]","x-mine":"[REDACTED]"}"#,
+        ),
         (r#"{"pass": true, "max_tokens": 5}"#, r#"{"pass": true, "max_tokens": 5}"#),
         (r#"{"password": "a b""#, "{[REDACTED]"),
     ] {
@@ -273,10 +296,7 @@ fn json_within_texts() {
     let left = redact(&own, &record(&format!(r#"{{"body": {body}}}"#), "null", "")).unwrap();
     let places: Vec<_> = left.places.iter().map(|place| (&*place.path, &*place.rule)).collect();
     assert_eq!(places, [("/request/body", "header"), ("/request/body", "member"), ("/request/body", "email")]);
-    assert_eq!(
-        left.record.redactions_applied.as_str(),
-        r#"["pattern:email", "request_headers", "request_secrets"]"#
-    );
+    assert_eq!(left.record.redactions_applied.as_str(), r#"["pattern:email", "request_headers", "request_secrets"]"#);
 }
 
 #[test]
@@ -372,7 +392,8 @@ fn what_was_applied() {
     assert_eq!(left.record.key(), Some("https://x/?key=[REDACTED]"));
     assert!(left.record.line().ends_with(r#""mine": {"secret": "[REDACTED]"}, "api_key": "[REDACTED]"}"#));
     // Each rule that found something in a text is told.
-    let several = record("null", r#"["TCK-1 of me@example.com at https://a:b@c"]"#, r#", "natural_key": "a@b.de TCK-2""#);
+    let several =
+        record("null", r#"["TCK-1 of me@example.com at https://a:b@c"]"#, r#", "natural_key": "a@b.de TCK-2""#);
     let left = redact(&own, &several).unwrap();
     let places: Vec<_> = left.places.iter().map(|place| (&*place.path, &*place.rule)).collect();
     assert_eq!(

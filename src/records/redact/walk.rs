@@ -33,7 +33,6 @@ impl Found {
     pub(super) fn pattern(path: String, at: usize) -> Self {
         Self { path, sort: By::Pattern(at) }
     }
-
 }
 
 /// What a list or object is called in what it is in.
