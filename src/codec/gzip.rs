@@ -42,8 +42,8 @@ pub fn deflate_part(before: &[u8], bytes: &[u8], level: u32, last: bool) -> io::
 }
 
 thread_local! {
-    /// The last compressor of this thread and its level: to make one costs more than to deflate a short file.
-    static WHOLE: RefCell<Option<(u32, Compressor)>> = const { RefCell::new(None) };
+    /// The last compressor of this thread, its level, and where it writes: to make them costs more than to deflate a short file.
+    static WHOLE: RefCell<Option<(u32, Compressor, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
 /// Deflates bytes as a stream of their own (raw: nothing in front or behind), in one go. `level`: one of [`GzipWriter::LEVELS`]. The result follows from
@@ -53,16 +53,18 @@ thread_local! {
 /// If there is no such level.
 pub fn deflate_whole(bytes: &[u8], level: u32) -> io::Result<Vec<u8>> {
     WHOLE.with_borrow_mut(|slot| {
-        if slot.as_ref().is_none_or(|(last, _)| *last != level) {
+        if slot.as_ref().is_none_or(|(last, ..)| *last != level) {
             let known = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());
             let known = known.ok_or_else(|| io::Error::other("no such level of deflate"))?;
-            *slot = Some((level, Compressor::new(known)));
+            *slot = Some((level, Compressor::new(known), Vec::new()));
         }
-        let (_, compressor) = slot.as_mut().ok_or_else(|| io::Error::other("no compressor"))?;
-        let mut out = vec![0; compressor.deflate_compress_bound(bytes.len())];
-        let len = compressor.deflate_compress(bytes, &mut out).map_err(io::Error::other)?;
-        out.truncate(len);
-        Ok(out)
+        let (_, compressor, out) = slot.as_mut().ok_or_else(|| io::Error::other("no compressor"))?;
+        let bound = compressor.deflate_compress_bound(bytes.len());
+        if out.len() < bound {
+            out.resize(bound, 0);
+        }
+        let len = compressor.deflate_compress(bytes, out).map_err(io::Error::other)?;
+        Ok(out[..len].to_vec())
     })
 }
 

@@ -1,6 +1,8 @@
 //! What PostgreSQL's jsonb keeps of a line. It reads numbers as decimals without exponents, sorts the members of objects, takes neither U+0000 nor
 //! NaN: of most records the hash stays what it was, and of the others the line goes in as one string.
 
+use memchr::memchr2;
+
 use crate::records::canonical::nfc;
 
 /// Lists and objects in each other that are left to the server's parser, which is recursive.
@@ -15,11 +17,11 @@ pub(super) fn keeps(line: &str) -> bool {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => {
-                let Some(len) = string_len(&bytes[at..]) else { return false };
+                let Some((len, has_zero)) = string_len(&bytes[at..]) else { return false };
                 let text = &line[at..at + len];
                 let is_name = bytes[at + len..].iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':');
                 // Names that are one in NFC count by their order, which jsonb does not keep.
-                if text.contains("\\u0000") || is_name && nfc(text) != text {
+                if has_zero || is_name && nfc(text) != text {
                     return false;
                 }
                 at += len;
@@ -51,15 +53,16 @@ pub(super) fn keeps(line: &str) -> bool {
     true
 }
 
-/// Bytes of the string at the beginning, with its quotes.
-fn string_len(bytes: &[u8]) -> Option<usize> {
-    let mut at = 1;
+/// Bytes of the string at the beginning, with its quotes, and whether it has a zero in it.
+fn string_len(bytes: &[u8]) -> Option<(usize, bool)> {
+    let (mut at, mut has_zero) = (1, false);
     loop {
-        match bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some((at + 1, has_zero));
         }
+        has_zero |= bytes[at..].starts_with(b"\\u0000");
+        at += 2;
     }
 }
 

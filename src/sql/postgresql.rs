@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
+use memchr::{memchr, memchr3};
 use postgres::config::{Host, SslMode};
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
@@ -24,7 +25,7 @@ use super::{Database, Opening};
 /// Between two looks at the lock.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of rows that go to the server at a time.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 128 << 10;
 
 /// Where a server is, and who asks.
 #[derive(Clone)]
@@ -488,7 +489,15 @@ fn send_piece(writer: &mut postgres::CopyInWriter<'_>, buffer: &mut Vec<u8>) {
 fn push_field(field: Option<&str>, out: &mut Vec<u8>) {
     let Some(text) = field else { return out.extend_from_slice(b"\\N") };
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|b| matches!(b, b'\\' | b'\t' | b'\n' | b'\r')) {
+    let has_returns = memchr(b'\r', rest).is_some();
+    let next = |rest: &[u8]| {
+        if has_returns {
+            rest.iter().position(|b| matches!(b, b'\\' | b'\t' | b'\n' | b'\r'))
+        } else {
+            memchr3(b'\\', b'\t', b'\n', rest)
+        }
+    };
+    while let Some(at) = next(rest) {
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(match rest[at] {
             b'\\' => b"\\\\",
