@@ -174,8 +174,9 @@ pub(super) fn run(args: &SyncArgs, global: &Global, out: &Output) -> Result<Outc
     let bar = Bar::start(out, "sync");
     let begun = context::now();
     let manifest = snapshot(args, &store)?;
-    let not_records = || RecordsError::NotRecords(args.dataset.to_string());
-    let dataset = Dataset::of(&context::pages(&store), &manifest)?.ok_or_else(not_records)?;
+    let pages = context::pages(&store);
+    let dataset = Dataset::of(&pages, &manifest)?;
+    let dataset = dataset.ok_or_else(|| Dataset::missing(&pages, &manifest, args.dataset.as_str()))?;
     let policy = dataset.manifest()?;
     let mut import = ImportOptions::new(args.dataset.clone());
     import.waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };

@@ -4,13 +4,13 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Quiet, Role};
+use crate::model::{DatasetName, Manifest, Quiet, Role};
 use crate::ops::records::{Dataset, Direction, ImportOptions, RecordsError, change_dataset, newest_of};
 use crate::records::{
     ConflictStrategy, DatasetManifest, Pattern, RedactionPolicy, Redactor, known_patterns, misspelt_pattern,
 };
 use crate::sql::TableNames;
-use crate::store::Waiting;
+use crate::store::{Store, Waiting};
 
 use super::super::context;
 use super::super::error::CliError;
@@ -199,9 +199,8 @@ pub(super) fn run(args: &PolicyArgs, global: &Global, out: &Output) -> Result<Ou
     options.waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
     options.who = who();
     options.reason.clone_from(&args.reason);
-    let not_records = || RecordsError::NotRecords(args.dataset.to_string());
-    let newest = newest_of(&store, &args.dataset)?.ok_or_else(not_records)?;
-    let before = Dataset::of(&context::pages(&store), &newest)?.ok_or_else(not_records)?.manifest()?;
+    let newest = newest_of(&store, &args.dataset)?.ok_or_else(|| RecordsError::NotRecords(args.dataset.to_string()))?;
+    let before = of(&store, &newest, args)?;
     let mut after = before.clone();
     args.apply(&mut after)?;
     if after == before {
@@ -212,22 +211,28 @@ pub(super) fn run(args: &PolicyArgs, global: &Global, out: &Output) -> Result<Ou
         return Ok(Outcome::Done);
     }
     // Under the lock it is changed as it is then.
-    let mut change = |manifest: &mut DatasetManifest| {
-        args.apply(manifest)?;
-        after = manifest.clone();
-        Ok(())
-    };
-    let report = change_dataset(&store, options, &mut change, &Quiet, &context::now)?;
-    let id = report.snapshot.map(|(id, _)| id);
-    show(&after, id.map(|id| id.to_string()), args, out)?;
+    let report = change_dataset(&store, options, &mut |manifest| args.apply(manifest), &Quiet, &context::now)?;
+    let snapshot = report.snapshot.as_ref();
+    if let Some((_, manifest)) = snapshot {
+        after = of(&store, manifest, args)?;
+    }
+    show(&after, snapshot.map(|(id, _)| id.to_string()), args, out)?;
     args.policies.remark(out);
-    if let Some(id) = id {
-        out.remark(&format!("{} of {}", short_id(id), args.dataset));
+    if let Some((id, _)) = snapshot {
+        out.remark(&format!("{} of {}", short_id(*id), args.dataset));
     }
     if after.redaction_policy != before.redaction_policy {
         out.remark("records that are stored stay as they are; this holds for those that come");
     }
     Ok(Outcome::Done)
+}
+
+/// What a snapshot says of the dataset.
+fn of(store: &Store, snapshot: &Manifest, args: &PolicyArgs) -> Result<DatasetManifest, CliError> {
+    let pages = context::pages(store);
+    let dataset = Dataset::of(&pages, snapshot)?;
+    let dataset = dataset.ok_or_else(|| Dataset::missing(&pages, snapshot, args.dataset.as_str()))?;
+    Ok(dataset.manifest()?)
 }
 
 impl PolicyArgs {

@@ -159,7 +159,7 @@ fn always(names: &Names) -> Vec<Rule> {
             &format!(
                 r#"\\*["']?(?:{secret})\\*["']?{SPACE}*[:=]{SPACE}*(?:\\*"[^"]+"|\\*'[^']+'|["']?([^\s\x1c-\x1f"']{{8,}})["']?)"#
             ),
-            any,
+            |given| !is_setting(given.trim_end_matches([',', ';', '.', ')'])),
         ),
         rule("assignment", Part::All, &format!(r#"(?:{secret}|{pass})["']?={short}"#), is_given),
         rule("assignment", Part::All, &format!(r#"(?:{secret})["']?{SPACE}*[:=]{SPACE}*{short}"#), is_code),

@@ -39,6 +39,16 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "what is secret in a text is secret in a URL",
     ),
     (r#"{"response": {"s": "secret=1234567"}}"#, r#"{"response": {"s": "[REDACTED]"}}"#, "a short password is one too"),
+    (
+        r#"{"response": {"s": "secret=abcd\u001cefghijklm"}}"#,
+        r#"{"response": {"s": "[REDACTED]\u001cefghijklm"}}"#,
+        "a short password is one too",
+    ),
+    (
+        r#"{"response": {"s": "secret=abcd\u000befghijklm"}}"#,
+        r#"{"response": {"s": "[REDACTED]\u000befghijklm"}}"#,
+        "a short password is one too",
+    ),
     (r#"{"response": {"JWT": 1}}"#, r#"{"response": {"[REDACTED]": 1}}"#, "tokens are used as names"),
     (
         r#"{"request": {"headers": {"X-Custom-Secret": "a", "Authorization": "b"}}}"#,
@@ -176,7 +186,7 @@ fn texts() {
         // Short ones, and what is none.
         ("user=ann&password=abc&x=1", "user=ann&password=[REDACTED]&x=1"),
         ("password=abc&x=1 db_pass=hunter2;", "[REDACTED]&x=1 [REDACTED];"),
-        ("password: hunter2, Secret : p@ss, PWD = 1234", "[REDACTED], [REDACTED], [REDACTED]"),
+        ("password: hunt2, Secret : p@ss, PWD = 1234", "[REDACTED], [REDACTED], [REDACTED]"),
         (
             "Forgot password: click here. Password: required; the secret: be kind. password = none",
             "Forgot password: click here. Password: required; the secret: be kind. password = none",
