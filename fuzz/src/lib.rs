@@ -67,9 +67,14 @@ mod packs {
     pub(crate) use loss::Loss;
     pub(crate) mod tar {
         pub(crate) mod acl;
+        pub(crate) mod end;
     }
     mod zip {
+        mod canon;
+        mod headers;
         mod name;
+        pub(super) use canon::{Canon, ends_so};
+        pub(super) use headers::kept_time;
         pub(super) use name::name_of;
     }
 }

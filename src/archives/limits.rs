@@ -26,6 +26,11 @@ pub struct Limits {
     pub absolute: bool,
     /// Of members with one name let the last count, as who extracts has it. Else the second is refused.
     pub duplicates: bool,
+    /// Behind a damaged header of a tar look for the next one, as GNU tar does, and read past damaged frames of a seekable zstd stream. What is found may be in a content: for
+    /// whoever can tell by itself what bytes are worth.
+    pub searches: bool,
+    /// What was in such frames.
+    pub lost: Lost,
 }
 
 /// Bytes that an archive declares; clones have one sum.
@@ -39,6 +44,22 @@ impl Declared {
     }
 
     fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes of a compressed stream that were damaged, and are others now; clones have one sum.
+#[derive(Debug, Clone, Default)]
+pub struct Lost(Arc<AtomicU64>);
+
+impl Lost {
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -79,6 +100,8 @@ impl Default for Limits {
             alike: Alike::Tell,
             absolute: false,
             duplicates: false,
+            searches: false,
+            lost: Lost::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::model::Timestamp;
 
 use super::content::Content;
 use super::error::ArchiveError;
+use super::form::{Ending, ZipRecords};
 use super::remarks::Remarks;
 
 /// A member. What the archive does not say is absent.
@@ -96,4 +97,20 @@ pub trait Members: Content {
 
     /// What was strange so far, and did not stop the reading.
     fn remarks(&mut self) -> Remarks;
+
+    /// The records of the member that came last, of a zip.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn records(&mut self) -> Result<Option<ZipRecords>, ArchiveError> {
+        Ok(None)
+    }
+
+    /// What the archive ends with, of a tar or zip all of whose members came.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn ending(&mut self) -> Result<Option<Ending>, ArchiveError> {
+        Ok(None)
+    }
 }

@@ -5,8 +5,8 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::codec::{
-    AgeForm, Bzip2Reader, FrameReader, GzipReader, Identity, PasswordError, PasswordReader, SealReader, Sealed,
-    WrapError, XzReader, unarmoured_stream,
+    AgeForm, Bzip2Reader, FrameReader, Frames, FramesReader, GzipReader, Identity, PasswordError, PasswordReader,
+    SealReader, Sealed, WrapError, XzReader, unarmoured_stream,
 };
 use crate::model::Progress;
 
@@ -314,8 +314,17 @@ impl Opening<'_> {
         }
     }
 
-    fn decode(&mut self, layer: Layer, source: Source, start: Vec<u8>) -> Result<Step, ArchiveError> {
+    fn decode(&mut self, layer: Layer, mut source: Source, start: Vec<u8>) -> Result<Step, ArchiveError> {
         self.enter(layer)?;
+        if let (Layer::Zstd, Source::Seekable(from)) = (layer, &mut source)
+            && self.limits.searches
+            && let Some(frames) = Frames::of(from)?
+        {
+            let (stream, lost) = (self.stream(source, start), self.limits.lost.clone());
+            let frames = FramesReader::new(stream, frames, move |bytes| lost.add(bytes));
+            let decoded = Decoded::new(frames, layer.described(), &self.meter, self.limits);
+            return Ok(Step::Further(Source::Stream(Box::new(decoded))));
+        }
         let from = BufReader::with_capacity(BUFFER, self.stream(source, start));
         let (what, meter, limits) = (layer.described(), &self.meter, self.limits);
         let decoded: Box<dyn Read + Send> = match layer {

@@ -4,6 +4,7 @@ use std::io;
 
 use super::content::{Content, Part};
 use super::error::{ArchiveError, printable};
+use super::form::{Ending, ZipRecords};
 use super::limits::Limits;
 use super::member::{Member, MemberKind, Members};
 use super::names::Names;
@@ -27,6 +28,8 @@ pub struct Tally {
     pub alike: u64,
     /// The first few of them.
     pub alike_examples: Vec<Box<[u8]>>,
+    /// What a tar or zip ends with.
+    pub ending: Option<Ending>,
 }
 
 /// Who is shown the members of an archive, and what is wrong with single ones.
@@ -36,6 +39,14 @@ pub trait Receiver<E: From<ArchiveError>> {
     /// # Errors
     /// Ends the reading.
     fn member(&mut self, member: Member, content: &mut dyn Content) -> Result<(), E>;
+
+    /// The records of a zip's member, which was shown before and in which nothing is wrong.
+    ///
+    /// # Errors
+    /// Ends the reading.
+    fn records(&mut self, _: &ZipRecords) -> Result<(), E> {
+        Ok(())
+    }
 
     /// A fault of a member that was not shown, or not read to its end.
     ///
@@ -94,6 +105,10 @@ impl<R: io::Read> Members for tar::Members<R> {
     fn remarks(&mut self) -> Remarks {
         std::mem::take(&mut self.remarks)
     }
+
+    fn ending(&mut self) -> Result<Option<Ending>, ArchiveError> {
+        Ok(self.ending.take())
+    }
 }
 
 impl Members for zip::Members {
@@ -103,6 +118,14 @@ impl Members for zip::Members {
 
     fn remarks(&mut self) -> Remarks {
         std::mem::take(&mut self.remarks)
+    }
+
+    fn records(&mut self) -> Result<Option<ZipRecords>, ArchiveError> {
+        self.take_records()
+    }
+
+    fn ending(&mut self) -> Result<Option<Ending>, ArchiveError> {
+        self.read_ending().map(Some)
     }
 }
 
@@ -145,13 +168,17 @@ fn each<E: From<ArchiveError>>(
         receiver.member(member, &mut body)?;
         let is_told = body.failed.is_some();
         match body.drain() {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(records) = from.records()? {
+                    receiver.records(&records)?;
+                }
+            }
             Err(error) if !error.is_of_member() => return Err(error.into()),
             Err(_) if is_told => {}
             Err(error) => receiver.fault(error)?,
         }
     }
-    tally.remarks = from.remarks();
+    (tally.remarks, tally.ending) = (from.remarks(), from.ending()?);
     (tally.alike, tally.alike_examples) = (names.alike, std::mem::take(&mut names.alike_examples));
     Ok(tally)
 }

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::model::{DatasetName, Kind, Manifest, Notice, Progress, Role, Timestamp};
 use crate::ops::records::{
-    Dataset, Direction, ImportOptions, Preference, RecordsError, SyncOptions, SyncReport, newest_of, synchronise,
+    Dataset, Direction, ImportOptions, Preference, RecordsError, Resolution, SyncConflict, SyncOptions, SyncReport,
+    newest_of, synchronise,
 };
 use crate::records::ConflictStrategy;
 use crate::snapshots::{SnapshotName, resolve};
@@ -19,7 +20,7 @@ use crate::sql::{Database, Opening, SqlError, TableNames, Target};
 use crate::store::{Store, Waiting};
 
 use super::error::CliError;
-use super::output::{Output, rfc3339, short_id};
+use super::output::{Output, counted, escaped, rfc3339, short_id};
 use super::progress::Bar;
 use super::store_args::who;
 use super::{Global, Outcome, context, files, secrecy};
@@ -66,6 +67,10 @@ pub(super) struct SyncArgs {
     /// Make the table if it is not there, and the indexes that it lacks
     #[arg(long)]
     create: bool,
+    /// Read the payload of each row, and tell those that have another hash, source, entity or key than their columns say; else that is done for rows alone whose
+    /// hash the dataset does not know
+    #[arg(long)]
+    check_rows: bool,
     /// Fill the table from the dataset as it was then; rows that are not of it are in the way
     #[arg(long, value_name = "SNAP", conflicts_with_all = ["direction", "conflict"])]
     to_snapshot: Option<String>,
@@ -191,21 +196,30 @@ pub(super) fn run(args: &SyncArgs, global: &Global, out: &Output) -> Result<Outc
     } else {
         args.conflict.unwrap_or_else(|| preferred(policy.sync_policy.conflict_strategy))
     };
-    let options = SyncOptions { direction, preference, dry_run: args.dry_run, create: args.create, rebuild, import };
+    let options = SyncOptions {
+        direction,
+        preference,
+        dry_run: args.dry_run,
+        create: args.create,
+        rebuild,
+        check_rows: args.check_rows,
+        import,
+    };
     let mut database = open(args, &target, TableNames::of(&policy.sql_target)?, &bar)?;
     let tmp = if args.dry_run { std::env::temp_dir() } else { store.dir().join("tmp") };
     let done = synchronise(&store, &dataset, database.as_mut(), options, &tmp, &bar, &context::now);
-    let shown = database.shown();
+    let sql = database.shown();
     drop(database);
     bar.finish();
-    tell(args, direction, &shown, &done?, begun, out)
+    let (report, ended) = (&done?, context::now());
+    Told { args, direction, sql: &sql, report, begun, ended }.tell(out)
 }
 
 /// The snapshot that is synchronised with.
 fn snapshot(args: &SyncArgs, store: &Store) -> Result<Manifest, CliError> {
     let Some(text) = &args.to_snapshot else {
         let newest = newest_of(store, &args.dataset)?;
-        return Ok(newest.ok_or_else(|| RecordsError::NotRecords(args.dataset.to_string()))?);
+        return Ok(newest.ok_or_else(|| RecordsError::NoDataset(args.dataset.to_string()))?);
     };
     let name = text.parse::<SnapshotName>().map_err(|e| CliError::new(Kind::Usage, e.to_string()))?;
     let manifest = store.manifest(&resolve(store, &name, context::now())?)?;
@@ -271,105 +285,115 @@ fn open(args: &SyncArgs, target: &Target, names: TableNames, bar: &Bar) -> Resul
     Ok(opened.map_err(|e| if bar.cancelled() { SqlError::Interrupted } else { e })?)
 }
 
-fn tell(
-    args: &SyncArgs,
+/// What is told of a run.
+struct Told<'a> {
+    args: &'a SyncArgs,
     direction: Direction,
-    sql: &str,
-    report: &SyncReport,
+    /// The database and the table.
+    sql: &'a str,
+    report: &'a SyncReport,
     begun: Timestamp,
-    out: &Output,
-) -> Result<Outcome, CliError> {
-    let told = if out.json() { 0 } else { TOLD };
-    for error in report.errors.iter().take(told) {
-        out.tell(&format!("larder: {error}"));
-    }
-    if report.error_count > told as u64 && !out.json() {
-        out.tell(&format!("larder: … and {} more", report.error_count - told as u64));
-    }
-    if out.json() {
-        out.print_json(&json(args, direction, sql, report, begun))?;
-    } else {
-        lines(args, direction, report, begun, out)?;
-    }
-    if report.failed {
-        let keys = if report.tally.conflicts == 1 {
-            "1 conflict".to_owned()
+    ended: Timestamp,
+}
+
+impl Told<'_> {
+    fn tell(&self, out: &Output) -> Result<Outcome, CliError> {
+        let Self { args, report, .. } = self;
+        if out.json() {
+            out.print_json(&self.json())?;
         } else {
-            format!("{} conflicts", report.tally.conflicts)
-        };
-        return Err(CliError::new(Kind::Failed, format!("{keys}, and the strategy is fail; nothing was changed"))
+            self.tell_errors(out);
+            self.lines(out)?;
+        }
+        if report.failed {
+            let conflicts = counted(report.tally.conflicts, "conflict", "conflicts");
+            return Err(CliError::new(
+                Kind::Failed,
+                format!("{conflicts}, and the strategy is fail; nothing was changed"),
+            )
             .hint("say who wins with --conflict")
             .told(out.json()));
+        }
+        match report.snapshot {
+            Some(id) => out.remark(&format!("{} of {}", short_id(id), args.dataset)),
+            None if args.dry_run => out.remark("nothing was changed"),
+            None => {}
+        }
+        Ok(if report.error_count > 0 { Outcome::Partial } else { Outcome::Done })
     }
-    match report.snapshot {
-        Some(id) => out.remark(&format!("{} of {}", short_id(id), args.dataset)),
-        None if args.dry_run => out.remark("nothing was changed"),
-        None => {}
-    }
-    Ok(if report.error_count > 0 { Outcome::Partial } else { Outcome::Done })
-}
 
-fn json(args: &SyncArgs, direction: Direction, sql: &str, report: &SyncReport, begun: Timestamp) -> SyncJson {
-    let tally = &report.tally;
-    let conflict = |conflict: &crate::ops::records::SyncConflict| ConflictJson {
-        natural_key: conflict.key.clone(),
-        source_system: conflict.source.clone(),
-        entity_type: conflict.entity.clone(),
-        json_hash: conflict.dataset.to_string(),
-        sql_hash: conflict.sql.to_string(),
-        resolution: conflict.resolution.name(),
-    };
-    SyncJson {
-        dataset: args.dataset.to_string(),
-        sql: sql.to_owned(),
-        direction: direction.name(),
-        dry_run: args.dry_run,
-        started_at: rfc3339(begun),
-        completed_at: rfc3339(context::now()),
-        json_to_sql: ToSqlJson { inserted: tally.inserted, updated: tally.updated, skipped: tally.skipped },
-        sql_to_json: ToJsonJson { inserted: tally.taken, skipped: tally.known, kept: tally.kept },
-        conflicts: report.conflicts.iter().map(conflict).collect(),
-        conflict_count: tally.conflicts,
-        errors: report.errors.clone(),
-        error_count: report.error_count,
-        json_record_count: tally.records,
-        sql_record_count: tally.rows,
-        snapshot: report.snapshot.map(|id| id.to_string()),
+    fn tell_errors(&self, out: &Output) {
+        let SyncReport { errors, error_count, .. } = self.report;
+        for error in errors.iter().take(TOLD) {
+            out.tell(&format!("larder: {error}"));
+        }
+        if *error_count > TOLD as u64 {
+            out.tell(&format!("larder: … and {} more", error_count - TOLD as u64));
+        }
     }
-}
 
-/// The summary of the other system, and the conflicts.
-fn lines(
-    args: &SyncArgs,
-    direction: Direction,
-    report: &SyncReport,
-    begun: Timestamp,
-    out: &Output,
-) -> Result<(), CliError> {
-    let tally = &report.tally;
-    for conflict in report.conflicts.iter().take(TOLD) {
-        let key = conflict.key.as_deref().unwrap_or_default();
-        let (source, entity) = (&conflict.source, &conflict.entity);
-        out.line(&format!("{source} {entity} {key:?}: {}", conflict.resolution.name()))?;
+    fn json(&self) -> SyncJson {
+        let Self { args, direction, sql, report, begun, ended } = self;
+        let tally = &report.tally;
+        let conflict = |conflict: &SyncConflict| ConflictJson {
+            natural_key: conflict.key.clone(),
+            source_system: conflict.source.clone(),
+            entity_type: conflict.entity.clone(),
+            json_hash: conflict.dataset.to_string(),
+            sql_hash: conflict.sql.to_string(),
+            resolution: conflict.resolution.name(),
+        };
+        SyncJson {
+            dataset: args.dataset.to_string(),
+            sql: (*sql).to_owned(),
+            direction: direction.name(),
+            dry_run: args.dry_run,
+            started_at: rfc3339(*begun),
+            completed_at: rfc3339(*ended),
+            json_to_sql: ToSqlJson { inserted: tally.inserted, updated: tally.updated, skipped: tally.skipped },
+            sql_to_json: ToJsonJson { inserted: tally.taken, skipped: tally.known, kept: tally.kept },
+            conflicts: report.conflicts.iter().map(conflict).collect(),
+            conflict_count: tally.conflicts,
+            errors: report.errors.clone(),
+            error_count: report.error_count,
+            json_record_count: tally.records,
+            sql_record_count: tally.rows,
+            snapshot: report.snapshot.map(|id| id.to_string()),
+        }
     }
-    if report.conflicts.len() > TOLD {
-        out.line(&format!("… and {} more conflicts", tally.conflicts - TOLD as u64))?;
+
+    /// The conflicts and the counts.
+    fn lines(&self, out: &Output) -> Result<(), CliError> {
+        if out.quiet() {
+            return Ok(());
+        }
+        let SyncReport { tally, conflicts, error_count, .. } = self.report;
+        for conflict in conflicts.iter().take(TOLD) {
+            let SyncConflict { source, entity, key, .. } = conflict;
+            let outcome = match conflict.resolution {
+                Resolution::Dataset => "the dataset wins",
+                Resolution::Sql => "the table wins",
+                Resolution::Failed => "nobody wins",
+            };
+            let key = key.as_deref().unwrap_or_default();
+            out.line(&escaped(&format!("{source} {entity} {key:?}: {outcome}")))?;
+        }
+        if tally.conflicts > TOLD as u64 {
+            out.line(&format!("… and {} more conflicts", tally.conflicts - TOLD as u64))?;
+        }
+        let into_table = [(tally.inserted, "inserted"), (tally.updated, "updated"), (tally.skipped, "skipped")];
+        let into_dataset = [(tally.taken, "inserted"), (tally.kept, "kept"), (tally.known, "skipped")];
+        for (name, counts) in [("table", into_table), ("dataset", into_dataset)] {
+            let counts = counts.map(|(count, what)| format!("{count} {what}"));
+            out.line(&format!("{name:10} {}", counts.join(", ")))?;
+        }
+        for (name, count) in
+            [("conflicts", tally.conflicts), ("errors", *error_count), ("records", tally.records), ("rows", tally.rows)]
+        {
+            out.line(&format!("{name:10} {count}"))?;
+        }
+        let nanos = f64::from(self.ended.nanos) - f64::from(self.begun.nanos);
+        let seconds = (self.ended.seconds - self.begun.seconds) as f64 + nanos / 1e9;
+        out.line(&format!("{:10} {seconds:.3} s", "duration"))
     }
-    let now = context::now();
-    let nanos = f64::from(now.nanos) - f64::from(begun.nanos);
-    let seconds = (now.seconds - begun.seconds) as f64 + nanos / 1e9;
-    out.line(&format!("Sync Report ({})", direction.name()))?;
-    out.line(&format!("  Dry run: {}", if args.dry_run { "True" } else { "False" }))?;
-    out.line(&format!("  Duration: {seconds:.1}s"))?;
-    for (title, counts) in [
-        ("JSON → SQL:", &[("Inserted", tally.inserted), ("Updated", tally.updated), ("Skipped", tally.skipped)][..]),
-        ("SQL → JSON:", &[("Inserted", tally.taken), ("Kept", tally.kept), ("Skipped", tally.known)]),
-    ] {
-        out.line(&format!("\n  {title}"))?;
-        counts.iter().try_for_each(|(name, count)| out.line(&format!("    {name}: {count}")))?;
-    }
-    out.line(&format!("\n  Conflicts: {}", tally.conflicts))?;
-    out.line(&format!("  Errors: {}", report.error_count))?;
-    out.line(&format!("\n  JSON records: {}", tally.records))?;
-    out.line(&format!("  SQL records: {}", tally.rows))
 }

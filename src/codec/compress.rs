@@ -113,11 +113,11 @@ pub fn compress_frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
 /// Plain bytes of a frame in a stream. A part of the format: another number gives other bytes.
 const FRAME_BYTES: usize = 4 << 20;
 /// The sort of skippable frame that a seek table has.
-const SEEK_TABLE: u32 = 0x184d_2a5e;
+pub(super) const SEEK_TABLE: u32 = 0x184d_2a5e;
 /// What a seek table ends with.
-const SEEKABLE: u32 = 0x8f92_eab1;
+pub(super) const SEEKABLE: u32 = 0x8f92_eab1;
 /// Each entry of the table has a checksum.
-const WITH_SUMS: u8 = 0x80;
+pub(super) const WITH_SUMS: u8 = 0x80;
 /// Frames that readers of a seek table take.
 const FRAMES_MAX: usize = 0x0800_0000;
 

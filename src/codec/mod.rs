@@ -7,6 +7,7 @@ mod block;
 mod cache;
 mod compress;
 mod cut;
+mod frames;
 mod gzip;
 mod hash;
 mod identity;
@@ -28,6 +29,7 @@ pub use block::{BlockError, OpenBlock, SealedBlock, open_block, open_table, open
 pub use cache::CacheKey;
 pub use compress::{CompressError, Effort, FrameReader, FrameWriter, SeekableWriter, compress_frame};
 pub use cut::Cutter;
+pub use frames::{Frames, FramesReader};
 pub use gzip::{DEFLATE_WINDOW, GzipReader, GzipWriter, deflate_part, deflate_whole};
 pub use hash::{
     Authority, ContentDigest, ContentHash, ContentSum, Crc32, IdKeys, MacLabel, commit_to_record, commitment, digest,

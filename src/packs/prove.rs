@@ -7,7 +7,7 @@ use crate::codec::{Identity, Passphrase, Password};
 use crate::model::Progress;
 
 use super::PackError;
-use super::audit::{Visitor, audit};
+use super::audit::{AuditError, Visitor, audit};
 use super::drain::{Stopped, drain};
 use super::manifest::{Head, Tail};
 use super::seal::Seal;
@@ -69,5 +69,9 @@ impl Visitor<PackError> for Reader<'_> {
 
     fn end(&mut self, _: &Tail) -> Result<(), PackError> {
         Ok(())
+    }
+
+    fn deviation(&mut self, error: AuditError) -> Result<(), PackError> {
+        Err(error.into())
     }
 }

@@ -292,4 +292,9 @@ impl Visitor<VerifyError> for Checker<'_> {
         self.note(error);
         Ok(())
     }
+
+    fn deviation(&mut self, error: AuditError) -> Result<(), VerifyError> {
+        self.note(error);
+        Ok(())
+    }
 }

@@ -46,17 +46,29 @@ pub enum SqlError {
         /// What it said.
         why: String,
     },
+    /// The system does not let the database write, or open, what it must.
+    #[error("{database}: {why}")]
+    Rights {
+        /// Where.
+        database: String,
+        /// What it said.
+        why: String,
+    },
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,
 }
+
+/// What SQLite's files need.
+const RIGHTS: &str = "whoever fills a table of SQLite needs the right to write the file and to make files in its folder; \
+                      one in WAL mode is not even read without";
 
 impl Failure for SqlError {
     fn kind(&self) -> Kind {
         match self {
             Self::Refused(_) => Kind::Usage,
             Self::NoTable { .. } => Kind::NotFound,
-            Self::NoColumn { .. } | Self::Connect { .. } | Self::Failed { .. } => Kind::Failed,
+            Self::NoColumn { .. } | Self::Connect { .. } | Self::Failed { .. } | Self::Rights { .. } => Kind::Failed,
             Self::Locked(_) => Kind::Locked,
             Self::Interrupted => Kind::Interrupted,
         }
@@ -65,6 +77,7 @@ impl Failure for SqlError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoTable { .. } => Some("`larder sync --create` makes it".to_owned()),
+            Self::Rights { .. } => Some(RIGHTS.to_owned()),
             _ => None,
         }
     }

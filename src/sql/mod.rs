@@ -61,6 +61,14 @@ pub trait Database: Send {
     /// If the table cannot be read.
     fn count(&mut self, scope: &Scope) -> Result<u64, SqlError>;
 
+    /// True if the table has no rows, whoever's. In doubt it has some.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    fn is_empty(&mut self) -> Result<bool, SqlError> {
+        Ok(false)
+    }
+
     /// What stands in the rows with these hashes, in any order; of a hash that is there several times, all of it.
     ///
     /// # Errors

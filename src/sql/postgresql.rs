@@ -312,6 +312,12 @@ impl Database for Postgresql {
         Ok(row.get::<_, i64>(0).cast_unsigned())
     }
 
+    fn is_empty(&mut self) -> Result<bool, SqlError> {
+        let ask = say::any(&self.table()?.name);
+        let row = self.client.query_one(&ask, &[]).map_err(|e| self.failed(&e))?;
+        Ok(!row.get::<_, bool>(0))
+    }
+
     fn payloads(&mut self, hashes: &[RecordHash]) -> Result<Vec<Payload>, SqlError> {
         let table = self.table()?;
         let ask = say::payloads(&self.names, &table.name, &table.types[HASH]);

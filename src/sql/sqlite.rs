@@ -1,6 +1,7 @@
 //! SQLite: a file.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +46,10 @@ impl Sqlite {
             OpenOptions::new().read(true).write(opening.create).create(opening.create).truncate(false).open(path);
         let lock = match file {
             Ok(file) => Some(file),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !opening.create => None,
+            Err(e) if e.kind() == ErrorKind::NotFound && !opening.create => None,
+            Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+                return Err(SqlError::Rights { database: shown, why: e.to_string() });
+            }
             Err(e) => return Err(connect(e.to_string())),
         };
         while let Some(lock) = &lock
@@ -77,7 +81,13 @@ impl Sqlite {
     }
 
     fn failed(&self, e: &rusqlite::Error) -> SqlError {
-        SqlError::Failed { database: self.shown.clone(), why: e.to_string() }
+        let (database, why) = (self.shown.clone(), e.to_string());
+        match e.sqlite_error_code() {
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                SqlError::Rights { database, why }
+            }
+            _ => SqlError::Failed { database, why },
+        }
     }
 
     /// Looks for the table and its columns. SQLite's names are the same in whatever case.
@@ -173,6 +183,12 @@ impl Database for Sqlite {
         let count = say::count(self.table()?);
         let counted = self.connection.query_row(&count, [&scope.source, &scope.entity], |row| row.get::<_, i64>(0));
         counted.map(i64::cast_unsigned).map_err(|e| self.failed(&e))
+    }
+
+    fn is_empty(&mut self) -> Result<bool, SqlError> {
+        let ask = say::any(self.table()?);
+        let asked = self.connection.query_row(&ask, [], |row| row.get::<_, bool>(0));
+        asked.map(|any| !any).map_err(|e| self.failed(&e))
     }
 
     fn payloads(&mut self, hashes: &[RecordHash]) -> Result<Vec<Payload>, SqlError> {

@@ -68,6 +68,11 @@ pub(super) mod sqlite {
         format!("SELECT count(*) FROM {} WHERE {OF_SCOPE}", quoted(&names.table))
     }
 
+    /// True if there are any, whatever they are of.
+    pub(crate) fn any(names: &TableNames) -> String {
+        format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(&names.table))
+    }
+
     /// The payload of a hash.
     pub(crate) fn payload(names: &TableNames) -> String {
         let (table, hash) = (quoted(&names.table), quoted(&names.hash));
@@ -146,6 +151,11 @@ pub(super) mod postgresql {
         format!("SELECT count(*) FROM {table} WHERE {OF_SCOPE}")
     }
 
+    /// True if there are any, whatever they are of.
+    pub(crate) fn any(table: &str) -> String {
+        format!("SELECT EXISTS (SELECT 1 FROM {table})")
+    }
+
     /// The payloads of hashes; `of`: the type of their column.
     pub(crate) fn payloads(names: &TableNames, table: &str, of: &str) -> String {
         let hash = quoted(&names.hash);
@@ -200,12 +210,14 @@ mod tests {
             sqlite::create(&names),
             sqlite::scan(&names),
             sqlite::count(&names),
+            sqlite::any(&names),
             sqlite::payload(&names),
             sqlite::insert(&names),
             sqlite::update(&names, true),
             postgresql::create(&names),
             postgresql::scan(&names, table),
             postgresql::count(table),
+            postgresql::any(table),
             postgresql::payloads(&names, table, "text"),
             postgresql::copy(&names, table),
             postgresql::has(&names, table, "text"),

@@ -199,6 +199,73 @@ fn a_database_without_its_lists_of_files_is_put_together_from_the_files() {
     }
 }
 
+/// Every block of contents but its table becomes rubbish, and is set aside.
+fn lose_contents(sandbox: &Sandbox) {
+    for file in fs::read_dir(sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path()) {
+        let mut bytes = fs::read(&file).unwrap_or_default();
+        if bytes.len() > 500_000 {
+            bytes.iter_mut().skip(5000).step_by(3000).for_each(|b| *b ^= 1);
+            fs::write(file, bytes).unwrap();
+        }
+    }
+    let _ran = sandbox.larder(["repair", "--apply"]).ended(13);
+}
+
+#[test]
+fn a_damaged_member_keeps_nothing_else_from_being_used() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for (name, seed, len) in [
+        ("first", 1, 3_000_000),
+        ("second", 2, 300_000),
+        ("third", 3, 400_000),
+        ("z", 4, 5_000_000),
+        ("zz", 5, 200_000),
+    ] {
+        fs::write(source.join(name), noise(seed, len)).unwrap();
+    }
+    sandbox.snapshot(&source, "d").done();
+    let [tar, zip, zst] = ["pack.tar", "pack.zip", "pack.tar.zst"].map(|name| sandbox.path(name));
+    for pack in [&tar, &zip, &zst] {
+        sandbox.larder(["export", "d", "--bare", "--accept-loss", "-o", pack.to_str().unwrap()]).done();
+    }
+    lose_contents(&sandbox);
+    let lost = sandbox.path("lost");
+    copy_tree(&sandbox.store(), &lost);
+    let change = |pack: &Path, mark: &[u8], ahead: usize| {
+        let mut bytes = fs::read(pack).unwrap();
+        let at = if mark.is_empty() { 0 } else { bytes.windows(mark.len()).position(|window| window == mark).unwrap() };
+        bytes[at + ahead] ^= 0x55;
+        fs::write(pack, bytes).unwrap();
+    };
+    // A byte in the middle of a content, of which a zip has a sum; one of a tar's header; one of a frame in the middle of a zstd stream.
+    change(&zip, b"first", 1_500_000);
+    change(&tar, b"./first\0", 100);
+    change(&zst, b"", 6_000_000);
+    for (pack, told, lost_one, others) in [
+        (&zip, "pack.zip, first: ", "first", ["second", "third", "z", "zz"]),
+        (&tar, "the header behind it is damaged", "first", ["second", "third", "z", "zz"]),
+        (&zst, "4194304 bytes of its zstd stream are damaged", "z", ["first", "second", "third", "zz"]),
+    ] {
+        fs::remove_dir_all(sandbox.store()).unwrap();
+        copy_tree(&lost, &sandbox.store());
+        let ran = sandbox.larder(["heal", pack.to_str().unwrap()]).ended(13);
+        assert!(ran.stderr.contains(told) && ran.stderr.matches("cannot read").count() == 1, "{}", ran.stderr);
+        for name in others {
+            let found = sandbox.larder(["cat", &format!("d:{name}")]).ended(0);
+            assert!(found.stdout == fs::read(source.join(name)).unwrap(), "{name} from {}", pack.display());
+        }
+        let _lost = sandbox.larder(["cat", &format!("d:{lost_one}")]).ended(13);
+    }
+    // Of the damaged content the pieces in front of the damage and behind it are used.
+    fs::remove_dir_all(sandbox.store()).unwrap();
+    copy_tree(&lost, &sandbox.store());
+    let told = sandbox.larder(["heal", zip.to_str().unwrap(), "--json"]).ended(13);
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert!((1..=3).contains(&told["chunks_left"].as_u64().unwrap()), "{told}");
+}
+
 #[test]
 fn contents_come_from_packs() {
     let sandbox = Sandbox::with_store();
@@ -221,15 +288,7 @@ fn contents_come_from_packs() {
     }
     let zipped = std::process::Command::new("gzip").arg("-k").arg(sandbox.path("pack.tar")).status();
     assert!(zipped.unwrap().success());
-    // Every block of contents but its table is rubbish now.
-    for file in fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path()) {
-        let mut bytes = fs::read(&file).unwrap_or_default();
-        if bytes.len() > 500_000 {
-            bytes.iter_mut().skip(5000).step_by(3000).for_each(|b| *b ^= 1);
-            fs::write(file, bytes).unwrap();
-        }
-    }
-    let _ran = sandbox.larder(["repair", "--apply"]).ended(13);
+    lose_contents(&sandbox);
     let lost = sandbox.path("lost");
     copy_tree(&store, &lost);
     for pack in ["pack.tar", "pack.tar.zst", "pack.tar.gz", "pack.zip"] {

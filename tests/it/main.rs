@@ -83,6 +83,7 @@ mod serving; // mounts in the background, within a deadline, asked once; leases 
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random
 mod streams; // standard input, what commands print, and captures that are stopped
+mod sync_rows; // rows changed by hand, rows with what was there before; what is told of a sync
 mod sync_sql; // a dataset and a table, each direction, each conflict, each strange record: the same in both databases
 mod sync_trouble; // servers that refuse, hang, are full or killed; syncs that are killed, and beside each other
 mod tidy; // the rules of ARCHITECTURE.md: layers, doors, who prints, exits and knows the time

@@ -283,3 +283,88 @@ fn no_changed_byte_of_a_tar_is_passed_over() {
         assert!(faults(changed) > 0 || (148..156).contains(&(at % 512)), "changed at {at}");
     }
 }
+
+/// Where nothing that anybody takes depends on it, a pack is held against its form by `verify`, and taken all the same.
+#[test]
+fn what_is_not_written_as_its_form_has_it_is_found() {
+    let sandbox = Sandbox::with_open_store();
+    let source = sandbox.path("source");
+    fs::create_dir_all(source.join("folder")).unwrap();
+    fs::write(source.join("folder/a"), "text ".repeat(1000)).unwrap();
+    fs::write(source.join("long"), noise(1, 5 << 20)).unwrap();
+    fs::write(source.join("nié"), "").unwrap();
+    let old = fs::File::create(source.join("old")).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH - std::time::Duration::from_secs(5_000_000_001)).unwrap();
+    std::os::unix::fs::symlink("long", source.join("link")).unwrap();
+    sandbox.snapshot(&source, "tree").done();
+    let [tar, zip, stored] = ["t.tar", "t.zip", "s.zip"].map(|name| sandbox.path(name));
+    sandbox.larder(["export", "tree", "-o", text(&tar)]).done();
+    sandbox.larder(["export", "tree", "-o", text(&zip), "--accept-loss"]).done();
+    sandbox.larder(["export", "tree", "-o", text(&stored), "--accept-loss", "--compression", "stored"]).done();
+    for pack in [&tar, &zip, &stored] {
+        storeless(&sandbox, &["verify", text(pack)]).done();
+    }
+    let changed = sandbox.path("changed");
+    let check = |bytes: &[u8], member: &str, why: &str| {
+        fs::write(&changed, bytes).unwrap();
+        let (found, _) = verified(&sandbox, &changed, 13);
+        assert!(found.len() == 1 && found[0].0.ends_with(member) && found[0].2.contains(why), "{why}: {found:?}");
+        let out = sandbox.path("out");
+        storeless(&sandbox, &["unpack", text(&changed), text(&out)]).done();
+        fs::remove_dir_all(out).unwrap();
+    };
+    // The zeros at the end of a tar: all of them but for those that mark it; more of them fill a tape.
+    let whole = fs::read(&tar).unwrap();
+    let end = whole.iter().rposition(|b| *b != 0).unwrap().next_multiple_of(512);
+    check(&whole[..end + 1024], "", "cut short within the zeros");
+    check(&whole[..whole.len() - 512], "", "cut short within the zeros");
+    fs::write(&changed, [&whole[..], &[0; 512]].concat()).unwrap();
+    storeless(&sandbox, &["verify", text(&changed)]).done();
+    // Half of the mark is a tar that was cut, whoever made it.
+    fs::write(&changed, &whole[..end + 512]).unwrap();
+    let (found, _) = verified(&sandbox, &changed, 13);
+    assert!(found[0].2.contains("one empty block"), "{found:?}");
+    let bare = sandbox.path("bare.tar");
+    sandbox.larder(["export", "tree", "--bare", "-o", text(&bare)]).done();
+    let whole = fs::read(&bare).unwrap();
+    let end = whole.iter().rposition(|b| *b != 0).unwrap().next_multiple_of(512);
+    for (len, told) in [(end + 1024, false), (end + 512, true)] {
+        fs::write(&changed, &whole[..len]).unwrap();
+        let ran = storeless(&sandbox, &["verify", text(&changed)]).ended(0);
+        assert_eq!(ran.stderr.contains("one empty block"), told, "{}", ran.stderr);
+    }
+    // Headers of a zip: the version that is needed, a time of DOS, a mark of text, a comment, an order, a gap.
+    for (statements, member, why) in [
+        ("data[info('/a').header_offset + 4] ^= 1", "folder/a", "written otherwise"),
+        ("data[info('/a').header_offset + 10] ^= 1", "folder/a", "written otherwise"),
+        ("d = data.index(b'PK\\x01\\x02', z.start_dir + 1); data[d + 36] ^= 1", "manifest.json", "written otherwise"),
+        ("d = data.index(b'PK\\x01\\x02', z.start_dir); data[d + 5] ^= 1", "", "written otherwise"),
+        ("data[-2:] = b'\\x02\\0hi'", "", "records at the end"),
+        (
+            "d = data.rindex(b'PK\\x01\\x02', 0, data.index(b'/README.txt', z.start_dir)); data[d + 40] ^= 1",
+            "README.txt",
+            "mode",
+        ),
+    ] {
+        fs::copy(&zip, &changed).unwrap();
+        hurt(&changed, statements);
+        check(&fs::read(&changed).unwrap(), member, why);
+    }
+}
+
+#[test]
+fn no_changed_byte_of_a_zip_is_passed_over() {
+    let faults = |bytes: Vec<u8>| {
+        let opened = Opened::Zip(Box::new(Cursor::new(bytes)));
+        let checked = check(opened, &Limits::default(), Wanted::Any, Path::new("/nonexistent"), &Quiet);
+        checked.map_or(1, |checked| checked.count)
+    };
+    // As it is stored each bit has a meaning; of what is compressed some fill up bytes.
+    let whole = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/pack/seed-stored")).unwrap();
+    assert_eq!(faults(whole.clone()), 0);
+    for at in (0..whole.len()).step_by(3) {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(faults(changed) > 0, "changed at {at}");
+    }
+}

@@ -113,7 +113,7 @@ fn policies_are_shown_and_changed() {
 #[test]
 fn policies_are_those_of_record_datasets() {
     let sandbox = Sandbox::with_store();
-    policy(&sandbox, &["--redact"]).refused(10, "pages is no record dataset");
+    policy(&sandbox, &["--redact"]).refused(10, "there is no dataset pages");
     fs::create_dir(sandbox.path("source")).unwrap();
     sandbox.snapshot(&sandbox.path("source"), "pages").done();
     policy(&sandbox, &[]).refused(10, "pages is no record dataset");

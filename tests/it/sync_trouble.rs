@@ -241,6 +241,71 @@ fn a_database_without_rights() {
     sync(&sandbox, &db, &["--direction", "export"]).done();
 }
 
+/// SQLite's file, its folder, or the disk that both are on, does not let itself be written to.
+#[test]
+fn a_file_without_rights() {
+    let sandbox = store(3, 1);
+    let at = sandbox.path("disk");
+    std::fs::create_dir(&at).unwrap();
+    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=24m", "tmpfs"], at.clone());
+    let db = Db::Sqlite(at.join("mirror.db"));
+    sync(&sandbox, &db, &["--create"]).done();
+    let before = db.dump();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    // Root without its privileges is a user like any other.
+    let bare = |arguments: &[&str]| {
+        let syncing = syncing(&sandbox, &db, arguments);
+        let mut command = sandbox.client().command("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(syncing.get_program()).args(syncing.get_args());
+        Ran::of(&mut command)
+    };
+    let remount = |how: &str| {
+        let mut command = sandbox.client().command("mount");
+        Ran::of(command.args(["-o", &format!("remount,{how}")]).arg(&at)).done();
+    };
+    let nothing_to_do = |sync: &dyn Fn(&[&str]) -> Ran| {
+        assert_eq!(json(&sync(&["--json"]).ended(0))["json_to_sql"]["skipped"], 3);
+        sync(&["--direction", "export"]).done();
+    };
+    let refused = |sync: &dyn Fn(&[&str]) -> Ran, word: &str| {
+        let ran = sync(&["-n"]).ended(0);
+        assert!(String::from_utf8_lossy(&ran.stdout).contains("1 inserted"), "a dry run tells what would be");
+        let ran = sync(&[]).ended(1);
+        assert!(ran.stderr.contains(word) && ran.stderr.contains("the right to write the file"), "{}", ran.stderr);
+        assert_eq!(db.dump(), before);
+    };
+    let file = at.join("mirror.db");
+    mode(&file, 0o444);
+    nothing_to_do(&bare);
+    assert_eq!(import(&sandbox, &record("new", "1", TIME), &[]).status, 0);
+    refused(&bare, "readonly");
+    mode(&at, 0o555);
+    refused(&bare, "readonly");
+    // The file alone is not enough: SQLite keeps a journal beside it.
+    mode(&file, 0o644);
+    refused(&bare, "readonly");
+    mode(&at, 0o755);
+    // In WAL mode it wants more beside it, to be read too.
+    db.run("PRAGMA journal_mode = WAL");
+    mode(&at, 0o555);
+    let ran = bare(&["-n"]).ended(1);
+    assert!(ran.stderr.contains("readonly") && ran.stderr.contains("in WAL mode"), "{}", ran.stderr);
+    mode(&at, 0o755);
+    db.run("PRAGMA journal_mode = DELETE");
+    remount("ro");
+    let by_root = |arguments: &[&str]| sync(&sandbox, &db, arguments);
+    refused(&by_root, "readonly");
+    by_root(&["--create"]).refused(1, "Read-only");
+    let missing = Db::Sqlite(at.join("new.db"));
+    sync(&sandbox, &missing, &["--create"]).refused(1, "Read-only");
+    remount("rw");
+    sync(&sandbox, &db, &[]).done();
+    assert_eq!(rows(&db), 4);
+    drop(mount);
+}
+
 #[test]
 fn a_table_that_another_program_has_locked() {
     let sandbox = store(3, 1);

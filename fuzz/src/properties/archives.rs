@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-use crate::archives::{ArchiveError, Input, Limits, Member, MemberKind, NoKeys, Opened, Part, Tally, open, read};
+use crate::archives::{
+    ArchiveError, Content, Input, Limits, Member, MemberKind, NoKeys, Opened, Part, Receiver, Tally, open, read,
+    read_on,
+};
 use crate::model::Quiet;
 
 /// Less than an honest archive may have: what is tried a thousand times a second must be quick.
@@ -32,7 +35,26 @@ pub(super) fn archive(bytes: &[u8]) -> bool {
         open(input, &NoKeys, &limits(), &Quiet).map(|archive| archive.opened)
     });
     assert!(file || !pipe, "what a pipe gives a file gives too");
+    searched(bytes);
     file
+}
+
+/// Whoever goes on behind damage comes to an end.
+fn searched(bytes: &[u8]) {
+    struct All;
+    impl Receiver<ArchiveError> for All {
+        fn member(&mut self, _: Member, _: &mut dyn Content) -> Result<(), ArchiveError> {
+            Ok(())
+        }
+
+        fn fault(&mut self, error: ArchiveError) -> Result<(), ArchiveError> {
+            if error.is_of_member() { Ok(()) } else { Err(error) }
+        }
+    }
+    let limits = Limits { searches: true, duplicates: true, absolute: true, ..limits() };
+    let input = Input::Seekable(Box::new(Cursor::new(bytes.to_vec())));
+    let Ok(archive) = open(input, &NoKeys, &limits, &Quiet) else { return };
+    let _whole = read_on(archive.opened, &limits, &mut All).is_ok();
 }
 
 /// Whether it is an archive; if so, what all that read members may rely on.

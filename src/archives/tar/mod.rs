@@ -14,6 +14,7 @@ use std::io::{self, Read};
 
 use super::content::{Content, Part};
 use super::error::{ArchiveError, printable};
+use super::form::Ending;
 use super::limits::Limits;
 use super::member::Member;
 use super::remarks::Remarks;
@@ -29,6 +30,9 @@ pub(super) use block::is_header;
 const FRONT_MAX: u64 = 64 << 20;
 /// What has no meaning, and is not as all write it.
 const FILLED: &str = "something else than zeros fills the last block of a member";
+/// What GNU tar warns of too.
+const NO_END: &str = "the tar has no end mark: if it was cut off between two members, nothing in it tells";
+const LONE_END: &str = "the tar ends with one empty block, and two mark the end: it may have been cut";
 /// Bytes read at a time.
 const READ_BYTES: u64 = 1 << 20;
 
@@ -43,7 +47,7 @@ struct Front {
 
 /// The members of a tar.
 pub(super) struct Members<R> {
-    from: R,
+    from: Counted<R>,
     /// A block that was read ahead.
     held: Option<Block>,
     global: Pax,
@@ -63,12 +67,28 @@ pub(super) struct Members<R> {
     given: u64,
     stored: u64,
     pub(super) remarks: Remarks,
+    /// Of a tar that was read to its end.
+    pub(super) ending: Option<Ending>,
+}
+
+/// Counts what was read.
+struct Counted<R> {
+    from: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.from.read(buffer)?;
+        self.bytes += len as u64;
+        Ok(len)
+    }
 }
 
 impl<R: Read> Members<R> {
     pub(super) fn new(from: R, limits: &Limits) -> Self {
         Self {
-            from,
+            from: Counted { from, bytes: 0 },
             held: None,
             global: Pax::default(),
             is_pax: false,
@@ -82,6 +102,7 @@ impl<R: Read> Members<R> {
             given: 0,
             stored: 0,
             remarks: Remarks::default(),
+            ending: None,
         }
     }
 
@@ -94,9 +115,13 @@ impl<R: Read> Members<R> {
                 if front.any {
                     return Err(ArchiveError::damaged("it ends behind an extended header"));
                 }
-                self.remarks.add("the tar has no end mark: if it was cut off between two members, nothing in it tells");
+                self.remarks.add(NO_END);
                 return Ok(None);
             };
+            if self.limits.searches && !self.first && !is_header(&block) && self.search(&block)? {
+                let why = "the header behind it is damaged, and what it is of is passed over";
+                return Err(ArchiveError::spoiled(&self.name, why));
+            }
             if block == [0; BLOCK] {
                 if front.any {
                     return Err(ArchiveError::damaged("an extended header stands at its end"));
@@ -133,6 +158,19 @@ impl<R: Read> Members<R> {
                 _ => return self.start(header, &front).map(Some),
             }
         }
+    }
+
+    /// Reads over blocks up to one that is a header. False if all from this one on are empty: that is the end.
+    fn search(&mut self, block: &Block) -> Result<bool, ArchiveError> {
+        let mut is_end = *block == [0; BLOCK];
+        while let Some(block) = self.block()? {
+            if is_header(&block) {
+                self.held = Some(block);
+                return Ok(true);
+            }
+            is_end &= block == [0; BLOCK];
+        }
+        Ok(!is_end)
     }
 
     /// Counts a content of which so much is stored: what is nearly all holes must not grow beyond all bounds.
@@ -244,6 +282,7 @@ impl<R: Read> Members<R> {
 
     /// Reads what stands behind the first empty block: another one, and zeros up to the end.
     fn read_end(&mut self) -> Result<(), ArchiveError> {
+        let start = self.from.bytes - BLOCK as u64;
         let (mut bytes, mut is_strange) = (vec![0; 1 << 16], false);
         loop {
             let len = match self.from.read(&mut bytes) {
@@ -254,9 +293,13 @@ impl<R: Read> Members<R> {
             };
             is_strange |= bytes[..len].iter().any(|b| *b != 0);
         }
+        let zeros = self.from.bytes - start;
         if is_strange {
             self.remarks.add("something stands behind the end of the tar: it is not read");
+        } else if zeros < 2 * BLOCK as u64 {
+            self.remarks.add(LONE_END);
         }
+        self.ending = Some(Ending::Tar { start, zeros }).filter(|_| !is_strange);
         Ok(())
     }
 

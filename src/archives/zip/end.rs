@@ -21,6 +21,8 @@ pub(super) struct Place {
     pub(super) count: u64,
     /// The count is one of 16 bits, and may have gone round.
     pub(super) is_short: bool,
+    /// Where the last of the records at the end ends, its comment too.
+    pub(super) end: u64,
 }
 
 /// Finds the directory.
@@ -43,6 +45,7 @@ pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
         return Err(ArchiveError::damaged("the zip has two ends, one in the comment of the other"));
     }
     let (record, at) = (&tail[at..], tail_start + at as u64);
+    let last = at + (END + usize::from(u16_at(record, 20))) as u64;
     let short = Short {
         disks: [u16_at(record, 4), u16_at(record, 6)],
         counts: [u16_at(record, 8), u16_at(record, 10)],
@@ -61,7 +64,7 @@ pub(super) fn find(from: &Shared) -> Result<Place, ArchiveError> {
             "the zip's end says that its directory is longer than what stands before it",
         ));
     };
-    Ok(Place { front, start: real, size, count, is_short: long.is_none() })
+    Ok(Place { front, start: real, size, count, is_short: long.is_none(), end: last })
 }
 
 /// How long the file is without zeros at its end, with which some fill up a block of a tape or a pipe.

@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use super::content::{Content, Part};
 use super::error::{ArchiveError, Fault, Wrong, printable};
+use super::form::{Ending, ZipRecords};
 use super::limits::Limits;
 use super::member::{Member, MemberKind};
 use super::open::ReadSeek;
@@ -27,6 +28,8 @@ use window::{Shared, Window};
 
 /// Bytes of a symlink's target, as Linux has it.
 const TARGET_MAX: u64 = 4095;
+/// Bytes that are looked at of what stands behind a content.
+const BEHIND: u64 = 32;
 /// Bytes of the directory that are read at a time.
 const DIRECTORY_BYTES: usize = 64 << 10;
 
@@ -44,6 +47,10 @@ pub(super) struct Members {
     given: u64,
     stored: u64,
     current: Option<Current>,
+    /// Members that were asked for.
+    asked: u64,
+    /// The records of the member that came last, and where its content ends and the next one begins.
+    records: Option<(ZipRecords, u64, u64)>,
     pub(super) remarks: Remarks,
 }
 
@@ -73,6 +80,8 @@ impl Members {
             given: 0,
             stored: 0,
             current: None,
+            asked: 0,
+            records: None,
             remarks: Remarks::default(),
         };
         if place.front > 0 {
@@ -87,7 +96,7 @@ impl Members {
     /// Reads the directory once, for where the members begin.
     fn survey(&mut self) -> Result<(), ArchiveError> {
         let mut count = 0_u64;
-        while let Some(record) = self.record()? {
+        while let Some((_, record)) = self.record()? {
             count += 1;
             if count > self.limits.members {
                 let text = format!("the zip has more than {} members (--max-members)", self.limits.members);
@@ -103,12 +112,13 @@ impl Members {
             return Err(ArchiveError::damaged(text));
         }
         self.starts.sort_unstable();
+        self.place.count = count;
         (self.directory, self.left) = (directory(&self.from, &self.place), self.place.size);
         Ok(())
     }
 
-    /// The directory's next record, or what is wrong with it alone.
-    fn record(&mut self) -> Result<Option<Result<Central, ArchiveError>>, ArchiveError> {
+    /// The directory's next record as it stands there, and what it says or what is wrong with it alone.
+    fn record(&mut self) -> Result<Option<(Vec<u8>, Result<Central, ArchiveError>)>, ArchiveError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -120,7 +130,8 @@ impl Members {
         for field in [&mut name, &mut extra, &mut comment] {
             self.take(field)?;
         }
-        Ok(Some(Central::parse(&fixed, &name, &extra).map_err(|why| ArchiveError::spoiled(&name, why))))
+        let central = Central::parse(&fixed, &name, &extra).map_err(|why| ArchiveError::spoiled(&name, why));
+        Ok(Some(([&fixed, &name[..], &extra, &comment].concat(), central)))
     }
 
     fn take(&mut self, bytes: &mut [u8]) -> Result<(), ArchiveError> {
@@ -132,8 +143,9 @@ impl Members {
 
     /// The next member.
     pub(super) fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
-        self.current = None;
-        let Some(central) = self.record()? else { return Ok(None) };
+        (self.current, self.records) = (None, None);
+        let Some((as_written, central)) = self.record()? else { return Ok(None) };
+        self.asked += 1;
         let central = central?;
         let raw = self.decoded_name(&central);
         let refused = |why: &str| ArchiveError::refused(&raw, why);
@@ -141,7 +153,7 @@ impl Members {
         if let Some(why) = central.refusal() {
             return Err(ArchiveError::unsupported(&raw, why));
         }
-        let (local, window) = self.local(&central).map_err(|e| e.named(&raw))?;
+        let (local, window, in_front) = self.local(&central).map_err(|e| e.named(&raw))?;
         self.weigh(&central, &raw)?;
         let extra = central.extra.clone().or(local.extra.clone());
         let (start, end) = window;
@@ -155,7 +167,23 @@ impl Members {
         let next = self.starts.get(next).copied().unwrap_or(self.place.start);
         let streamed = local.is_streamed().then(|| local.tells(&central));
         let (host, attributes, size) = (central.host, central.attributes, central.size);
-        let time = extra::dos_time(central.time.0, central.time.1);
+        let mtime = extra.mtime.or(extra::dos_time(central.time.0, central.time.1));
+        let records = ZipRecords {
+            number: self.asked - 1,
+            path: path.clone(),
+            name: central.name.clone(),
+            mode: attributes >> 16,
+            mtime,
+            method: central.method,
+            crc: central.crc,
+            size,
+            stored: central.stored,
+            is_streamed: streamed.is_some(),
+            offset: central.offset,
+            local: in_front,
+            behind: Vec::new(),
+            central: as_written,
+        };
         self.current = Some(Current { central, raw: raw.clone(), decoder, end, next, streamed });
         let mode = unix_mode(host, attributes);
         let kind = self.kind(mode, slash, size, &raw)?;
@@ -166,10 +194,27 @@ impl Members {
             None if attributes & 1 != 0 && mode.is_none() => member.mode &= 0o555,
             None => {}
         }
-        member.mtime = extra.mtime.or(time);
+        member.mtime = mtime;
         member.btime = extra.btime;
         (member.uid, member.gid) = extra.owner.map_or((None, None), |(uid, gid)| (Some(uid), Some(gid)));
+        self.records = Some((records, end, next));
         Ok(Some(member))
+    }
+
+    /// The records of the member that came last.
+    pub(super) fn take_records(&mut self) -> Result<Option<ZipRecords>, ArchiveError> {
+        let Some((mut records, end, next)) = self.records.take() else { return Ok(None) };
+        let len = usize::try_from(next.saturating_sub(end).min(BEHIND)).unwrap_or(0);
+        records.behind = Window::exact(&self.from, end, len)?;
+        Ok(Some(records))
+    }
+
+    /// What stands behind the directory.
+    pub(super) fn read_ending(&self) -> Result<Ending, ArchiveError> {
+        let end::Place { front, start, size, count, end, .. } = self.place;
+        let at = start + size;
+        let bytes = Window::exact(&self.from, at, usize::try_from(end.saturating_sub(at)).unwrap_or(0))?;
+        Ok(Ending::Zip { members: count, directory: (start - front, size), bytes })
     }
 
     fn decoded_name(&self, central: &Central) -> Vec<u8> {
@@ -214,8 +259,8 @@ impl Members {
         }
     }
 
-    /// The record in front of the content, compared with the directory's, and where the content stands.
-    fn local(&self, central: &Central) -> Result<(Local, (u64, u64)), Wrong> {
+    /// The record in front of the content, compared with the directory's, where the content stands, and the record as it stands there.
+    fn local(&self, central: &Central) -> Result<(Local, (u64, u64), Vec<u8>), Wrong> {
         let at = central.offset.checked_add(self.place.front).filter(|at| *at < self.place.start);
         let at = at.ok_or("it is said to stand behind the end of what stands in front of the directory")?;
         // Of two members at one place the second one's record would be in the first.
@@ -235,7 +280,7 @@ impl Members {
             return Err(why.into());
         }
         let end = fits(start.checked_add(central.stored))?;
-        Ok((local, (start, end)))
+        Ok((local, (start, end), [fixed, fields].concat()))
     }
 
     /// Holds what is stored against what comes out of it.

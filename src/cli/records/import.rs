@@ -239,6 +239,7 @@ fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out:
         new,
         strategy: args.conflict,
         losing: std::collections::HashSet::new(),
+        again: std::collections::HashSet::new(),
         empty,
         strict: args.strict,
         limits: Limits { depth: args.max_depth, ..Limits::default() },

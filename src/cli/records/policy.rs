@@ -199,7 +199,7 @@ pub(super) fn run(args: &PolicyArgs, global: &Global, out: &Output) -> Result<Ou
     options.waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
     options.who = who();
     options.reason.clone_from(&args.reason);
-    let newest = newest_of(&store, &args.dataset)?.ok_or_else(|| RecordsError::NotRecords(args.dataset.to_string()))?;
+    let newest = newest_of(&store, &args.dataset)?.ok_or_else(|| RecordsError::NoDataset(args.dataset.to_string()))?;
     let before = of(&store, &newest, args)?;
     let mut after = before.clone();
     args.apply(&mut after)?;

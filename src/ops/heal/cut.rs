@@ -18,17 +18,21 @@ impl<E> From<StoreError> for Stopped<E> {
     }
 }
 
-/// Cuts a content, its holes left out, and offers each chunk. `more` adds what comes next to what is there, and says whether there may be more.
+/// Cuts a content, its holes left out, and offers each chunk. `more` adds what comes next to what is there, and says whether there may be more. If it fails, what came before is
+/// cut all the same.
 pub(super) fn cut<E>(
     finder: &Finder,
     progress: &dyn Progress,
     mut more: impl FnMut(&mut Vec<u8>) -> Result<bool, E>,
 ) -> Result<(), Stopped<E>> {
     let cutter = finder.writer.store().cutter();
-    let (mut buffer, mut ended) = (Vec::new(), false);
+    let (mut buffer, mut ended, mut failed) = (Vec::new(), false, None);
     while !ended || !buffer.is_empty() {
         while !ended && buffer.len() < cutter.max() {
-            ended = !more(&mut buffer).map_err(Stopped::Read)?;
+            match more(&mut buffer) {
+                Ok(has_more) => ended = !has_more,
+                Err(error) => (ended, failed) = (true, Some(error)),
+            }
         }
         let mut start = 0;
         while start < buffer.len() && (ended || buffer.len() - start >= cutter.max()) {
@@ -42,5 +46,5 @@ pub(super) fn cut<E>(
         }
         buffer.drain(..start);
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(Stopped::Read(error)))
 }

@@ -146,6 +146,11 @@ impl Applier<'_> {
             }
         }
         groups.finish(&mut blocks, plan)?;
+        for (path, hash) in &plan.again {
+            let missing = || RecordsError::damage("a record", "the index does not have it");
+            let place = self.dataset.map_or(Ok(None), |dataset| dataset.part_of(hash))?.ok_or_else(missing)?;
+            groups.set_current(path.as_bytes(), place)?;
+        }
         let manifest = blocks.put(self.manifest.as_bytes())?;
         blocks.flush()?;
         let number = groups.number();

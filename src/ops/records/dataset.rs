@@ -1,7 +1,7 @@
 //! A record dataset as it is in a snapshot: what stands under a key, under a hash, and what was seen again.
 
 use crate::format::records_of;
-use crate::model::{Chunks, Entry, FileBody, Manifest, RecordItem, RecordPlace, RecordsRef};
+use crate::model::{ChunkRef, Chunks, Entry, FileBody, Manifest, RecordItem, RecordPlace, RecordsRef};
 use crate::records::{DatasetManifest, Record, RecordHash, RecordParser};
 use crate::store::{Item, Store, StoreError};
 use crate::tree::{ContentPiece, Lookup, Pages, content_pieces};
@@ -137,6 +137,10 @@ impl Dataset {
 
     /// The lines at a place.
     pub(super) fn lines_at(&self, place: RecordPlace) -> Result<Item, StoreError> {
+        self.store().chunk(&self.chunk_at(place)?.id)
+    }
+
+    fn chunk_at(&self, place: RecordPlace) -> Result<ChunkRef, StoreError> {
         let path = file_path(place.file, place.day);
         let missing =
             || StoreError::damage(String::from_utf8_lossy(&path).into_owned(), "it has not what the index says");
@@ -150,8 +154,17 @@ impl Dataset {
             }
             Chunks::None | Chunks::Whole | Chunks::Part(..) => None,
         };
-        let item = self.store().chunk(&chunk.ok_or_else(missing)?.id)?;
-        Ok(item)
+        chunk.ok_or_else(missing)
+    }
+
+    /// Where the line of a content is: its chunk, from which byte on, and how long with its end.
+    pub(super) fn part_of(&self, hash: &RecordHash) -> Result<Option<(ChunkRef, u32, u32)>, StoreError> {
+        let Some((place, line)) = self.place_of(hash)? else { return Ok(None) };
+        let (chunk, lines) = (self.chunk_at(place)?, self.lines_at(place)?);
+        let found = line_ranges(&lines).into_iter().find(|range| lines[range.clone()] == line[..]);
+        let short = |n: usize| u32::try_from(n).ok();
+        let part = found.and_then(|range| Some((chunk, short(range.start)?, short(range.len() + 1)?)));
+        Ok(part.filter(|(chunk, from, len)| from + len <= chunk.len))
     }
 
     /// The line of a content.

@@ -12,12 +12,15 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordsError {
-    /// The dataset has no snapshot, or one of something else.
+    /// The dataset is one of something else.
     #[error("{0} is no record dataset")]
     NotRecords(String),
     /// The dataset holds a pack of records as any other files.
     #[error("{0} holds a pack of records as files, and is no record dataset")]
     PackAsFiles(String),
+    /// The dataset has no snapshot.
+    #[error("there is no dataset {0}")]
+    NoDataset(String),
     /// There is such a dataset already.
     #[error("there is a dataset {0} already")]
     Exists(String),
@@ -84,7 +87,7 @@ impl RecordsError {
 impl Failure for RecordsError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotRecords(_) | Self::PackAsFiles(_) | Self::NotFound(_) => Kind::NotFound,
+            Self::NotRecords(_) | Self::PackAsFiles(_) | Self::NoDataset(_) | Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) | Self::Refused(_) | Self::Manifest(_) | Self::Policy(_) => Kind::Usage,
             Self::Conflict { .. } | Self::Name(_) | Self::Died(_) => Kind::Failed,
             Self::Strict(_) => Kind::Partial,
@@ -102,6 +105,10 @@ impl Failure for RecordsError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NoDataset(_) => Some(
+                "`larder stats` shows which there are; `larder records init` and `larder records import` make one"
+                    .to_owned(),
+            ),
             Self::Sql(e) => e.hint(),
             Self::Store(e) => e.hint(),
             Self::PackAsFiles(_) => {

@@ -213,11 +213,20 @@ impl<'a> Groups<'a> {
         for path in open.earlier.drain(..) {
             plan.add_to_index(ids.record(sort::VERSION, &path), place)?;
         }
-        for (path, from, len) in open.current.drain(..) {
-            let value = [&chunk.id.as_bytes()[..], &chunk.len.to_le_bytes(), &from.to_le_bytes(), &len.to_le_bytes()];
-            self.current.push(&path, &value.concat()).map_err(RecordsError::temporary)?;
+        for (path, from, len) in std::mem::take(&mut open.current) {
+            self.set_current(&path, (chunk, from, len))?;
         }
         Ok(())
+    }
+
+    /// Takes a line of a chunk, from a byte on and so long, for the current version of its key.
+    pub(super) fn set_current(
+        &mut self,
+        path: &[u8],
+        (chunk, from, len): (ChunkRef, u32, u32),
+    ) -> Result<(), RecordsError> {
+        let value = [&chunk.id.as_bytes()[..], &chunk.len.to_le_bytes(), &from.to_le_bytes(), &len.to_le_bytes()];
+        self.current.push(path, &value.concat()).map_err(RecordsError::temporary)
     }
 
     fn close_file(&mut self, blocks: &mut Blocks, plan: &mut Plan) -> Result<(), RecordsError> {

@@ -34,6 +34,8 @@ pub struct ImportOptions {
     pub strategy: Option<ConflictStrategy>,
     /// Contents that become earlier versions, whatever the strategy says.
     pub losing: HashSet<RecordHash>,
+    /// Earlier versions that become current again when they come.
+    pub again: HashSet<RecordHash>,
     /// Make the dataset though no record comes.
     pub empty: bool,
     /// Import nothing if a line is no record.
@@ -61,6 +63,7 @@ impl ImportOptions {
             new: None,
             strategy: None,
             losing: HashSet::new(),
+            again: HashSet::new(),
             empty: false,
             strict: false,
             limits: Limits::default(),
@@ -279,7 +282,7 @@ impl<'a> Job<'a> {
         match (&self.dataset, &options.new) {
             (Some(dataset), _) => dataset.manifest(),
             (None, Some(new)) => Ok(new.clone()),
-            (None, None) => Err(RecordsError::NotRecords(options.dataset.to_string())),
+            (None, None) => Err(RecordsError::NoDataset(options.dataset.to_string())),
         }
     }
 
@@ -296,7 +299,10 @@ impl<'a> Job<'a> {
         let redactor = redacts.then(|| Redactor::new(&manifest.redaction_policy, ids.redaction())).transpose()?;
         let redact = redactor.as_ref();
         let dataset = self.dataset.as_ref();
-        let reading = Reading { ids, limits: options.limits, redact, dataset, today: self.today(), tmp, progress };
+        // What is passed over because its line is known does not become current.
+        let known = dataset.filter(|_| options.again.is_empty());
+        let reading =
+            Reading { ids, limits: options.limits, redact, dataset: known, today: self.today(), tmp, progress };
         let stage = reading.stage(source)?;
         if options.strict && stage.invalid > 0 {
             let bad = stage.bad.iter().take(20).map(|bad| {
@@ -322,8 +328,8 @@ impl<'a> Job<'a> {
         progress: &dyn Progress,
     ) -> Result<Plan, RecordsError> {
         let strategy = options.strategy.unwrap_or(manifest.sync_policy.conflict_strategy);
-        let losing = &options.losing;
-        Planner { dataset: self.dataset.as_ref(), strategy, losing, tmp, progress }.plan(stage)
+        let (losing, again) = (&options.losing, &options.again);
+        Planner { dataset: self.dataset.as_ref(), strategy, losing, again, tmp, progress }.plan(stage)
     }
 
     fn apply(

@@ -156,7 +156,7 @@ impl RecordReader {
     /// # Errors
     /// If there is none, it is one of something else, or cannot be read.
     pub fn newest(store: &Store, dataset: &DatasetName) -> Result<Self, RecordsError> {
-        let manifest = newest_of(store, dataset)?.ok_or_else(|| RecordsError::NotRecords(dataset.to_string()))?;
+        let manifest = newest_of(store, dataset)?.ok_or_else(|| RecordsError::NoDataset(dataset.to_string()))?;
         Self::of(store, &manifest)
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Plan {
     pub(super) flags: Vec<u8>,
     /// Lines for the index that follow from the plan.
     pub(super) index: Sorter,
+    /// Keys that have an earlier version again, and its hash.
+    pub(super) again: Vec<(KeyPath, RecordHash)>,
 }
 
 /// Who decides.
@@ -78,6 +80,8 @@ pub(super) struct Planner<'a> {
     pub(super) strategy: ConflictStrategy,
     /// Contents that never win.
     pub(super) losing: &'a HashSet<RecordHash>,
+    /// Earlier versions that become current again.
+    pub(super) again: &'a HashSet<RecordHash>,
     pub(super) tmp: &'a Path,
     pub(super) progress: &'a dyn Progress,
 }
@@ -143,6 +147,7 @@ impl Planner<'_> {
             keys: 0,
             flags: vec![0; count],
             index: self.sorter(),
+            again: Vec::new(),
         };
         let contents = std::mem::replace(&mut stage.contents, self.sorter()).sorted();
         self.contents(&mut plan, &mut contents.read().map_err(RecordsError::temporary)?)?;
@@ -295,7 +300,7 @@ impl Planner<'_> {
             let mut pairs = group(merge, NUMBER)?;
             let Some((key, _)) = pairs.first() else { return Ok(()) };
             let path = KeyPath::from_bytes(&key[..key.len() - NUMBER - 1]);
-            pairs.retain(|(key, _)| plan.has(number_of(key), flag::NEW));
+            pairs.retain(|(key, value)| plan.has(number_of(key), flag::NEW) || self.is_again(value));
             if pairs.is_empty() {
                 continue;
             }
@@ -313,13 +318,23 @@ impl Planner<'_> {
                 let version = version(number_of(key), value)?;
                 current = Some(match current {
                     None => version,
+                    Some(current) if current.hash == version.hash => current,
                     Some(current) => self.resolve(plan, &path, current, version, &stage.files)?,
                 });
             }
-            if let Some(number) = current.and_then(|current| current.number) {
+            let Some(Version { number: Some(number), hash, .. }) = current else { continue };
+            if plan.has(number, flag::NEW) {
                 plan.set(number, flag::CURRENT);
+            } else {
+                plan.again.push((path, hash));
             }
         }
+    }
+
+    /// True if a content, told behind its time, becomes current again.
+    fn is_again(&self, value: &[u8]) -> bool {
+        let hash = value.get(12..).and_then(<[u8]>::first_chunk::<32>);
+        hash.is_some_and(|hash| self.again.contains(&RecordHash::from_bytes(*hash)))
     }
 
     /// The version that is current behind a conflict.
@@ -333,7 +348,9 @@ impl Planner<'_> {
     ) -> Result<Version, RecordsError> {
         let shown = String::from_utf8_lossy(&path.path()).into_owned();
         let (file, line) = incoming.place.shown(files);
+        let is_again = self.again.contains(&incoming.hash);
         let won = match self.strategy {
+            _ if is_again => true,
             _ if self.losing.contains(&incoming.hash) => false,
             ConflictStrategy::Newest => incoming.instant >= current.instant,
             ConflictStrategy::Incoming => true,
@@ -343,7 +360,7 @@ impl Planner<'_> {
                 return Err(RecordsError::Conflict { key: shown, place });
             }
         };
-        plan.conflicts += 1;
+        plan.conflicts += u64::from(!is_again);
         plan.updated += u64::from(won);
         if plan.told.len() < CONFLICTS_MAX {
             let (before, incoming) = (current.hash, incoming.hash);
@@ -422,6 +439,6 @@ impl Plan {
     /// True if the import would change nothing.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
-        self.flags.iter().all(|flags| flags & (flag::NEW | flag::SIGHTING) == 0)
+        self.again.is_empty() && self.flags.iter().all(|flags| flags & (flag::NEW | flag::SIGHTING) == 0)
     }
 }

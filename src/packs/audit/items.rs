@@ -2,9 +2,10 @@
 
 use crate::archives::{Member, MemberKind};
 use crate::codec::digest;
-use crate::model::{Digest, Timestamp};
+use crate::model::Digest;
 use crate::packs::form::Form;
 use crate::packs::manifest::{Item, ItemKind, Text};
+use crate::packs::zip::kept_time;
 
 use super::content::Expected;
 use super::error::AuditError;
@@ -189,6 +190,5 @@ pub(super) fn zip_drift(item: &Understood, found: &Member) -> Option<&'static st
     if said.mode != found.mode {
         return Some("its mode");
     }
-    let seconds = said.mtime.map(|time| time.seconds).filter(|seconds| i32::try_from(*seconds).is_ok())?;
-    (found.mtime != Some(Timestamp { seconds, nanos: 0 })).then_some("its time of change")
+    (found.mtime != said.mtime.map(kept_time)).then_some("its time of change")
 }

@@ -17,8 +17,11 @@ mod sums;
 use std::path::Path;
 
 use crate::archives::{
-    Alike, ArchiveError, Content, Limits, Member, MemberKind, Opened, Part, Receiver, Remarks, Tally, read_on,
+    Alike, ArchiveError, Content, Ending, Limits, Member, MemberKind, Opened, Part, Receiver, Remarks, Tally,
+    ZipRecords, read_on,
 };
+use crate::packs::tar::end::{MARK, zeros};
+use crate::packs::zip::{Canon, ends_so};
 
 use super::manifest::{Head, Tail};
 use claims::Carried;
@@ -60,6 +63,14 @@ pub trait Visitor<E: From<AuditError>> {
     /// Ends the audit. That is what happens unless someone wants to know more.
     fn mismatch(&mut self, error: AuditError) -> Result<(), E> {
         Err(error.into())
+    }
+
+    /// A pack's bytes are not those of its form, where nothing depends on them that anybody takes: headers without meaning, the zeros at the end of a tar.
+    ///
+    /// # Errors
+    /// Ends the audit. Who takes what is in it need not care.
+    fn deviation(&mut self, _: AuditError) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -120,13 +131,18 @@ pub fn audit<E: From<AuditError>>(
         visitor,
         audited: Audited::default(),
         drifts: Drifts::default(),
+        canon: Canon::new(),
+        deviation: None,
     };
     let read = read_on(opened, limits, &mut walk);
     match read.and_then(|tally| walk.end().map(|()| tally)) {
-        Ok(Tally { remarks, alike, alike_examples, .. }) => {
+        Ok(Tally { remarks, alike, alike_examples, ending, .. }) => {
             // What is strange about somebody else's archive is none of what Larder writes.
             for why in remarks.strange.iter().filter(|_| walk.audited.snapshots > 0) {
                 walk.visitor.mismatch(AuditError::mismatch(&walk.top, why.as_str()))?;
+            }
+            if let Some(why) = ending.and_then(of_ending).filter(|_| walk.audited.snapshots > 0) {
+                walk.visitor.deviation(AuditError::mismatch(&walk.top, why))?;
             }
             Ok(Audited { remarks, alike, alike_examples, drifts: walk.drifts.0, ..walk.audited })
         }
@@ -161,11 +177,27 @@ struct Walk<'a, E> {
     visitor: &'a mut dyn Visitor<E>,
     audited: Audited,
     drifts: Drifts,
+    canon: Canon,
+    /// What of the first member is not as Larder writes it: it is not known yet whether it did.
+    deviation: Option<AuditError>,
 }
 
 impl<E: From<AuditError>> Receiver<Stop<E>> for Walk<'_, E> {
     fn member(&mut self, member: Member, content: &mut dyn Content) -> Result<(), Stop<E>> {
         self.take(&member, content)
+    }
+
+    fn records(&mut self, records: &ZipRecords) -> Result<(), Stop<E>> {
+        if matches!(self.state, State::Foreign) {
+            return Ok(());
+        }
+        let Some(why) = self.canon.member(records) else { return Ok(()) };
+        let error = AuditError::mismatch(&records.path, why);
+        if self.audited.snapshots > 0 {
+            return self.visitor.deviation(error).map_err(Stop::Visitor);
+        }
+        self.deviation = Some(error);
+        Ok(())
     }
 
     fn fault(&mut self, error: ArchiveError) -> Result<(), Stop<E>> {
@@ -216,7 +248,9 @@ impl<E: From<AuditError>> Walk<'_, E> {
                 self.state = State::Between(Some(member.clone()));
                 Ok(())
             }
-            State::Between(Some(folder)) if is_manifest_of(&folder.path, member) => self.begin(&folder, content),
+            State::Between(Some(folder)) if is_manifest_of(&folder.path, member) => {
+                self.begin(&folder, member, content)
+            }
             State::Between(_) => {
                 Err(AuditError::mismatch(&member.path, "it stands behind checksums.sha256, where nothing belongs")
                     .into())
@@ -239,13 +273,13 @@ impl<E: From<AuditError>> Walk<'_, E> {
         let ours = is_ours(&front);
         let mut whole = Replayed { front, rest: content };
         if ours {
-            return self.begin(&folder, &mut whole);
+            return self.begin(&folder, member, &mut whole);
         }
         self.show(&folder, &mut content::Nothing)?;
         self.show(member, &mut whole)
     }
 
-    fn begin(&mut self, folder: &Member, manifest: &mut dyn Content) -> Result<(), Stop<E>> {
+    fn begin(&mut self, folder: &Member, member: &Member, manifest: &mut dyn Content) -> Result<(), Stop<E>> {
         let own = match Own::begin(&folder.path, self.carried, manifest, self.limits, self.dir) {
             Ok(own) => own,
             Err(error) if error.is_of_member() || error.is_malformed() => {
@@ -261,6 +295,9 @@ impl<E: From<AuditError>> Walk<'_, E> {
         };
         self.audited.snapshots += 1;
         self.visitor.begin(own.head()).map_err(Stop::Visitor)?;
+        self.deviation.take().map_or(Ok(()), |error| self.visitor.deviation(error)).map_err(Stop::Visitor)?;
+        own.compare_beside(folder, self.visitor)?;
+        own.compare_beside(member, self.visitor)?;
         own.compare_head(self.visitor)?;
         self.state = State::Own(Box::new(own));
         Ok(())
@@ -303,6 +340,19 @@ impl<E: From<AuditError>> Walk<'_, E> {
             }
             State::Begin(None) | State::Foreign | State::Between(None) | State::Lost => Ok(()),
         }
+    }
+}
+
+/// What at the end of an archive is not as Larder writes it. Tapes and pipes are filled up with zeros.
+fn of_ending(ending: Ending) -> Option<&'static str> {
+    match ending {
+        Ending::Tar { start, zeros: found } if (MARK..zeros(start)).contains(&found) => {
+            Some("the tar was cut short within the zeros at its end")
+        }
+        Ending::Zip { members, directory, bytes } if !ends_so(members, directory, &bytes) => {
+            Some("the records at the end of the zip are written otherwise than zip-v1 has them")
+        }
+        Ending::Tar { .. } | Ending::Zip { .. } => None,
     }
 }
 

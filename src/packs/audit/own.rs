@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::archives::{ArchiveError, Content, Cursor, Limits, Member, MemberKind, Spill, printable};
+use crate::model::Timestamp;
 use crate::packs::form::Form;
 use crate::packs::manifest::{Head, Item, ItemKind, ManifestError, Piece, Tail, Text, Totals, read_manifest};
+use crate::packs::zip::kept_time;
 
 use super::claims::{Carried, of_head, of_tail};
 use super::content::{AsReader, Checked, Nothing, Summed};
@@ -134,6 +136,26 @@ impl Own {
         wrong.into_iter().try_for_each(|why| report(visitor, self.in_manifest(why)))
     }
 
+    /// Tells if something that is not in the snapshot has another mode, owner or time than Larder gives it.
+    pub(super) fn compare_beside<E: From<AuditError>>(
+        &self,
+        member: &Member,
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<(), Stop<E>> {
+        let arrival = Timestamp { nanos: 0, ..self.head.snapshot.arrival.0 };
+        let arrival = if self.carried == Carried::Zip { kept_time(arrival) } else { arrival };
+        let is_folder = member.kind == MemberKind::Folder;
+        let wrong = member.mode != if is_folder { 0o755 } else { 0o644 }
+            || member.mtime.is_some_and(|mtime| mtime != arrival)
+            || [member.uid, member.gid].into_iter().flatten().any(|owner| owner != 0)
+            || [&member.user, &member.group].into_iter().any(|name| !name.is_empty());
+        if !wrong || self.carried == Carried::Folder {
+            return Ok(());
+        }
+        let why = "its mode, owner or time is another than a pack has";
+        visitor.deviation(AuditError::mismatch(&member.path, why)).map_err(Stop::Visitor)
+    }
+
     fn in_manifest(&self, why: String) -> AuditError {
         AuditError::mismatch(&[&self.pack, &b"/manifest.json"[..]].concat(), why)
     }
@@ -181,23 +203,22 @@ impl Own {
         {
             // What stands above parts is not of the snapshot.
             if member.kind != MemberKind::Folder {
-                report(visitor, AuditError::mismatch(&member.path, "it is no folder"))?;
+                tell(visitor, &member.path, "it is no folder")?;
             }
+            self.compare_beside(member, visitor)?;
             return Ok(false);
         }
         self.absent(Some(inside), visitor)?;
         if self.peek()?.is_none_or(|item| item.name.as_deref() != Some(inside)) {
             let why = "it is not in the inventory, or stands elsewhere in it";
-            report(visitor, AuditError::mismatch(&member.path, why))?;
+            tell(visitor, &member.path, why)?;
             self.pass(inside, member, content, visitor)?;
             return Ok(false);
         }
         let Some(item) = self.take(visitor)? else { return Ok(false) };
-        if let Some(what) = difference(&item, member, &self.pack) {
-            let why = format!("{what} differs from what the manifest says");
-            report(visitor, AuditError::mismatch(&member.path, why))?;
-        } else {
-            self.compare_metadata(&item, member, visitor)?;
+        match difference(&item, member, &self.pack) {
+            Some(what) => differs(visitor, member, Some(what))?,
+            None => self.compare_metadata(&item, member, visitor)?,
         }
         self.show(&item, member, content, visitor)?;
         Ok(false)
@@ -213,20 +234,14 @@ impl Own {
         if self.form == Form::Zip {
             // Whoever extracts a zip gets little of it.
             let wrong = if self.carried == Carried::Zip { zip_drift(item, member) } else { None };
-            return wrong.map_or(Ok(()), |what| {
-                let why = format!("{what} differs from what the manifest says");
-                report(visitor, AuditError::mismatch(&member.path, why))
-            });
+            return differs(visitor, member, wrong);
         }
         let mut drifts = drifts(item, member);
         if self.carried == Carried::Folder {
             drifts.for_each(|what| self.drifts.note(what, &member.path));
             return Ok(());
         }
-        drifts.next().map_or(Ok(()), |what| {
-            let why = format!("{what} differs from what the manifest says");
-            report(visitor, AuditError::mismatch(&member.path, why))
-        })
+        differs(visitor, member, drifts.next())
     }
 
     /// Something that is not of the snapshot: `README.txt`, or what does not belong there.
@@ -248,8 +263,9 @@ impl Own {
             ),
         };
         self.has_readme |= inside == b"README.txt";
-        if let Some(why) = why {
-            report(visitor, AuditError::mismatch(&member.path, why))?;
+        match why {
+            Some(why) => tell(visitor, &member.path, why)?,
+            None => self.compare_beside(member, visitor)?,
         }
         self.pass(inside, member, content, visitor)
     }
@@ -265,7 +281,7 @@ impl Own {
         if matches!(member.kind, MemberKind::File { .. }) {
             let mut summed = Summed::new(content);
             let read = summed.drain().map(|()| summed.sum());
-            let sum = sum_or_told(read, visitor)?;
+            let sum = sum_or_told(read, [], member, visitor)?;
             self.add_sum(&sum, inside)?;
         }
         Ok(())
@@ -297,15 +313,10 @@ impl Own {
         };
         let read = if shown.is_ok() { checked.finish() } else { Ok([0; 32]) };
         let sum = if let Some(why) = checked.wrong() {
-            let read = checked.drain();
-            // Where the archive itself finds it wrong, the rest follows from that.
-            if !is_fault(&read) {
-                report(visitor, AuditError::mismatch(&member.path, why))?;
-            }
-            sum_or_told(read, visitor)?
+            sum_or_told(checked.drain(), [why], member, visitor)?
         } else {
             shown.map_err(Stop::Visitor)?;
-            sum_or_told(read, visitor)?
+            sum_or_told(read, [], member, visitor)?
         };
         self.add_sum(&sum, name)?;
         if item.linked {
@@ -337,7 +348,7 @@ impl Own {
                 Some(name) => {
                     let path = [&self.pack, &b"/"[..], &name].concat();
                     if !self.told.contains(&printable(&path)) {
-                        report(visitor, AuditError::mismatch(&path, "it is in the inventory and not in the archive"))?;
+                        tell(visitor, &path, "it is in the inventory and not in the archive")?;
                     }
                     if item.kind == ItemKind::File {
                         self.add_sum(&UNREAD, &name)?;
@@ -377,7 +388,7 @@ impl Own {
             return Err(AuditError::mismatch(path, why).into());
         }
         if let Err(why) = self.firsts.take(&item) {
-            report(visitor, AuditError::mismatch(path, why))?;
+            tell(visitor, path, why)?;
         }
         let is_special = !matches!(item.kind, ItemKind::File | ItemKind::Folder | ItemKind::Symlink);
         self.special += u64::from(is_special && item.name.is_none());
@@ -395,17 +406,18 @@ impl Own {
         for (is_there, name) in [(self.has_readme, &b"/README.txt"[..]), (self.has_content, b"/content")] {
             let path = [&self.pack, name].concat();
             if !is_there && !self.told.contains(&printable(&path)) {
-                report(visitor, AuditError::mismatch(&path, "it is not there, and belongs into the folder of a pack"))?;
+                tell(visitor, &path, "it is not there, and belongs into the folder of a pack")?;
             }
         }
-        let compared = compare_sums(member, content, &self.sums);
+        let wrong = match compare_sums(member, content, &self.sums) {
+            // Reading on tells it again.
+            Err(error) if error.is_of_member() => Vec::new(),
+            compared => compared.map_err(Stop::Audit)?,
+        };
         let mut rest = Summed::new(content);
         let read = rest.drain().map(|()| rest.sum());
-        if !is_fault(&read) {
-            let wrong = compared.map_err(Stop::Audit)?;
-            wrong.into_iter().try_for_each(|why| report(visitor, AuditError::mismatch(&member.path, why)))?;
-        }
-        sum_or_told(read, visitor)?;
+        sum_or_told(read, wrong, member, visitor)?;
+        self.compare_beside(member, visitor)?;
         if let Some(path) = self.order.lacks() {
             let why = format!("{} should be in its inventory, and is not", printable(&path));
             report(visitor, self.in_manifest(why))?;
@@ -416,19 +428,30 @@ impl Own {
     }
 }
 
-/// True if the archive itself finds a content wrong, and can be read on.
-fn is_fault<T>(read: &std::io::Result<T>) -> bool {
-    let error = read.as_ref().err().and_then(|e| e.get_ref()).and_then(|inner| inner.downcast_ref::<ArchiveError>());
-    error.is_some_and(ArchiveError::is_of_member)
+/// Tells of a member what is wrong with it.
+fn tell<E: From<AuditError>>(visitor: &mut dyn Visitor<E>, path: &[u8], why: impl Into<String>) -> Result<(), Stop<E>> {
+    report(visitor, AuditError::mismatch(path, why))
 }
 
-/// The SHA-256 of a content that was read. What kept it from being read to its end is told, if what stands behind it can be read.
+/// Tells what of a member is not as the manifest says, if something is not.
+fn differs<E: From<AuditError>>(
+    visitor: &mut dyn Visitor<E>,
+    member: &Member,
+    what: Option<&str>,
+) -> Result<(), Stop<E>> {
+    what.map_or(Ok(()), |what| tell(visitor, &member.path, format!("{what} differs from what the manifest says")))
+}
+
+/// The SHA-256 of a content that was read, after what is wrong with it was told; or what kept it from being read to its end is told instead, from which the rest follows, if what stands behind it
+/// can be read.
 fn sum_or_told<E: From<AuditError>>(
     read: std::io::Result<[u8; 32]>,
+    wrong: impl IntoIterator<Item = String>,
+    member: &Member,
     visitor: &mut dyn Visitor<E>,
 ) -> Result<[u8; 32], Stop<E>> {
     match read.map_err(ArchiveError::from) {
-        Ok(sum) => Ok(sum),
+        Ok(sum) => wrong.into_iter().try_for_each(|why| tell(visitor, &member.path, why)).map(|()| sum),
         Err(error) if error.is_of_member() => report(visitor, AuditError::of_own(error)).map(|()| UNREAD),
         Err(error) => Err(error.into()),
     }

@@ -5,6 +5,7 @@
 //! (`SCHILY.acl.*`, `SCHILY.xattr.*`). `tar --acls --xattrs --xattrs-include='*' -xpf` gives all of it back.
 
 pub(crate) mod acl;
+pub(crate) mod end;
 mod header;
 mod member;
 mod sparse;
@@ -23,9 +24,6 @@ use super::loss::Losses;
 use super::sums::Sums;
 use header::{Member, pad, put_headers};
 use member::{Content, Packed, Setting, pack};
-
-/// A tar file ends at a multiple of this.
-const RECORD: u64 = 10_240;
 
 /// A tar on its way out.
 pub(super) struct Tar<'a> {
@@ -123,8 +121,8 @@ impl Archive for Tar<'_> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Extent, PackError> {
-        let len = 1024 + (RECORD - (self.extent.bytes + 1024) % RECORD) % RECORD;
-        self.write(&vec![0; usize::try_from(len).unwrap_or(1024)])?;
+        let len = end::zeros(self.extent.bytes);
+        self.write(&vec![0; usize::try_from(len).unwrap_or(0)])?;
         self.out.flush().map_err(PackError::Write)?;
         Ok(self.extent)
     }

@@ -4,6 +4,8 @@ use jiff::tz::Offset;
 
 use crate::model::Timestamp;
 
+/// Content up to which a file is compressed in one piece, its sizes in front of it. A part of the form: nothing but the size decides.
+pub(super) const SHORT: u64 = 4 << 20;
 /// Content from which on a member whose compressed size is not known yet has fields of 64 bits: compression may make it a little longer.
 const LARGE: u64 = (4 << 30) - (16 << 20);
 /// What a field of 32 bits holds if the value stands elsewhere.
@@ -207,10 +209,19 @@ pub(super) fn is_cut(time: Timestamp) -> bool {
     time.nanos != 0 || i32::try_from(time.seconds).is_err()
 }
 
+/// The first and the last moment that DOS has.
+const FIRST: i64 = 315_532_800;
+const LAST: i64 = 4_354_819_198;
+
+/// What a zip holds of a time: whole seconds, where they fit into 32 bits; else every second one of DOS's.
+pub(crate) fn kept_time(time: Timestamp) -> Timestamp {
+    let seconds = time.seconds;
+    let seconds = if i32::try_from(seconds).is_ok() { seconds } else { seconds.clamp(FIRST, LAST) / 2 * 2 };
+    Timestamp { seconds, nanos: 0 }
+}
+
 /// Time and date as DOS has them, in UTC; what lies outside 1980 to 2107 becomes the nearest moment inside.
 fn dos_time(seconds: i64) -> (u16, u16) {
-    const FIRST: i64 = 315_532_800;
-    const LAST: i64 = 4_354_819_198;
     let time = jiff::Timestamp::from_second(seconds.clamp(FIRST, LAST)).unwrap_or_default();
     let time = Offset::UTC.to_datetime(time);
     let small = |n: i8| u16::try_from(n).unwrap_or_default();

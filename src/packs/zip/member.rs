@@ -10,11 +10,8 @@ use crate::packs::sums::{Sum, add_stretch};
 use crate::store::StoreError;
 use crate::tree::{Node, Pages, Part, Stretch, Visit, WholeCheck};
 
-use super::headers::{Member, NOTHING, Written};
+use super::headers::{Member, NOTHING, SHORT, Written};
 use super::{Method, name_of};
-
-/// Content up to which a file is compressed in one piece, its sizes in front of it. A part of the form: nothing but the size decides.
-pub(super) const SHORT: u64 = 4 << 20;
 
 /// Where members stand in the archive, and what is asked of them.
 #[derive(Debug, Clone)]

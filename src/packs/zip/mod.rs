@@ -9,6 +9,7 @@
 //! makes of it next year, and one that is written in one pass needs little memory.
 
 mod alike;
+mod canon;
 mod headers;
 mod long;
 mod member;
@@ -30,9 +31,11 @@ use super::archive::{Archive, Extent, Tree, Witness, WriteFile};
 use super::loss::{Loss, Losses};
 use super::sums::{Sums, Told};
 pub(super) use alike::Alike;
-use headers::{Member, NOTHING, Written, end, is_cut};
+pub(super) use canon::{Canon, ends_so};
+pub(super) use headers::kept_time;
+use headers::{Member, NOTHING, SHORT, Written, end, is_cut};
 use long::Long;
-use member::{Own, Prepared, SHORT, Setting, Short, Step, checked_crc, prepare};
+use member::{Own, Prepared, Setting, Short, Step, checked_crc, prepare};
 pub(super) use name::name_of;
 use name::{NAME_MAX, member_name};
 

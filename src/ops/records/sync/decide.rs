@@ -167,6 +167,11 @@ impl Group {
         self.rows.iter().any(|row| row.means == version.hash)
     }
 
+    /// True if a row says what an earlier version of its key says.
+    fn is_earlier(&self, row: &Standing) -> bool {
+        self.versions.iter().any(|version| version.hash == row.means && version.form == row.form && !version.current)
+    }
+
     /// Rows whose content must be looked at before anything is decided: those that the dataset does not know, as far as they matter.
     pub(super) fn unknown(&self, direction: Direction) -> impl Iterator<Item = &Standing> {
         self.rows.iter().filter(move |row| {
@@ -179,10 +184,12 @@ impl Group {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A line becomes a further row.
-    Insert(u64),
-    /// A line takes the place of a row.
-    Replace(u64, RecordHash),
+    /// A line with this hash becomes a further row.
+    Insert(u64, RecordHash),
+    /// A line with this hash takes the place of a row.
+    Replace(u64, RecordHash, RecordHash),
+    /// An earlier version, with this hash in the dataset, is the current one again.
+    Again(RecordHash),
     /// A row goes into the dataset, and is the current version of its key if it is the last of it that is told.
     Take(RecordHash),
     /// A row goes into the dataset as an earlier version; the hash that it has there.
@@ -206,7 +213,7 @@ pub struct Tally {
     pub updated: u64,
     /// Records that the table has, or that lose.
     pub skipped: u64,
-    /// Rows whose content comes into the dataset.
+    /// Rows whose content comes into the dataset, or is the current one there again.
     pub taken: u64,
     /// Rows that are replaced in the table: their content comes into the dataset's history.
     pub kept: u64,
@@ -243,6 +250,8 @@ struct Key<'a> {
     rows: Vec<&'a Standing>,
     /// Those of them that the dataset does not know.
     fresh: Vec<&'a Standing>,
+    /// The last of them says what the dataset had before.
+    rival_is_earlier: bool,
 }
 
 impl Decider {
@@ -281,54 +290,70 @@ impl Decider {
                 }
             }
             let settled = current.is_some_and(|current| group.is_settled(current));
-            self.key(&Key { current, settled, rows, fresh });
+            let rival_is_earlier = rows.last().is_some_and(|row| group.is_earlier(row));
+            self.key(&Key { current, settled, rows, fresh, rival_is_earlier });
         }
     }
 
     fn key(&mut self, key: &Key<'_>) {
-        let (imports, exports) = (self.direction.imports(), self.direction.exports());
         let Some(current) = key.current else {
             // Without a key each row is a record by itself.
-            self.tally.new_keys += u64::from(exports && !key.fresh.is_empty());
-            self.tally.records += u64::from(exports && !key.fresh.is_empty());
+            let is_new = self.direction.exports() && !key.fresh.is_empty();
+            self.tally.new_keys += u64::from(is_new);
+            self.tally.records += u64::from(is_new);
             self.export(key, None);
             return;
         };
-        if key.settled {
-            self.tally.skipped += u64::from(imports);
-            // The table has several rows under the key, one of them with the dataset's content: the newest row is what the table says.
-            let rival = key.fresh.last().filter(|_| exports);
-            let dispute = rival.map(|rival| {
-                let newest_is_ours = self.preference == Preference::Sql && current.instant >= rival.instant;
-                let resolution = if newest_is_ours { Resolution::Dataset } else { self.resolve(current, rival) };
-                self.dispute(current, rival, resolution)
-            });
-            self.export(key, dispute);
-            return;
-        }
-        let Some(rival) = key.rows.last() else {
-            if imports {
-                self.tally.inserted += 1;
-                self.tally.rows += 1;
-                self.steps.push(Step::Insert(current.line));
-            }
-            return;
+        let dispute = if key.settled {
+            self.tally.skipped += u64::from(self.direction.imports());
+            self.beside_its_own(key, current)
+        } else if let Some(rival) = key.rows.last() {
+            self.rivals(key, current, rival)
+        } else {
+            self.insert(current);
+            None
         };
+        self.export(key, dispute);
+    }
+
+    fn insert(&mut self, current: &Version) {
+        if self.direction.imports() {
+            self.tally.inserted += 1;
+            self.tally.rows += 1;
+            self.steps.push(Step::Insert(current.line, current.hash));
+        }
+    }
+
+    /// The table has several rows under the key, one of them with the dataset's content: the newest row is what the table says.
+    fn beside_its_own(&mut self, key: &Key<'_>, current: &Version) -> Option<Dispute> {
+        let rival = key.fresh.last().filter(|_| self.direction.exports())?;
+        let newest_is_ours = self.preference == Preference::Sql && current.instant >= rival.instant;
+        let resolution = if newest_is_ours { Resolution::Dataset } else { self.resolve(current, rival) };
+        Some(self.dispute(current, rival, resolution))
+    }
+
+    /// The table has another content under the key.
+    fn rivals(&mut self, key: &Key<'_>, current: &Version, rival: &Standing) -> Option<Dispute> {
+        let (imports, exports) = (self.direction.imports(), self.direction.exports());
         let is_fresh = key.fresh.iter().any(|row| row.hash == rival.hash);
-        let dispute = (imports || is_fresh).then(|| self.dispute(current, rival, self.resolve(current, rival)));
-        match dispute.map(|dispute| dispute.resolution).filter(|_| imports) {
-            Some(Resolution::Dataset) => {
+        let resolution = self.resolve(current, rival);
+        // What the dataset has, it does not lack.
+        if !(imports || is_fresh || (exports && key.rival_is_earlier && resolution == Resolution::Sql)) {
+            return None;
+        }
+        match resolution {
+            Resolution::Dataset if imports => {
                 self.tally.updated += 1;
                 if is_fresh {
                     self.tally.kept += 1;
                     self.steps.push(Step::Keep(rival.hash, rival.means));
                 }
-                self.steps.push(Step::Replace(current.line, rival.hash));
+                self.steps.push(Step::Replace(current.line, current.hash, rival.hash));
             }
-            Some(Resolution::Sql) => self.tally.skipped += 1,
-            Some(Resolution::Failed) | None => {}
+            Resolution::Sql => self.tally.skipped += u64::from(imports),
+            Resolution::Dataset | Resolution::Failed => {}
         }
-        self.export(key, dispute);
+        Some(self.dispute(current, rival, resolution))
     }
 
     fn resolve(&self, current: &Version, rival: &Standing) -> Resolution {
@@ -351,12 +376,16 @@ impl Decider {
         self.tally.known += if self.direction.exports() { rows as u64 } else { 0 };
     }
 
-    /// What the table has and the dataset has not goes into the dataset, the oldest first.
+    /// What the table has and the dataset has not goes into the dataset, the oldest first. An earlier version that wins is the current one again.
     fn export(&mut self, key: &Key<'_>, dispute: Option<Dispute>) {
         if !self.direction.exports() {
             return;
         }
-        self.known(key.rows.len() - key.fresh.len());
+        let won = |row: &&&Standing| {
+            dispute.is_some_and(|dispute| dispute.sql == row.hash && dispute.resolution == Resolution::Sql)
+        };
+        let again = key.rows.last().filter(|_| key.rival_is_earlier).filter(won);
+        self.known(key.rows.len() - key.fresh.len() - usize::from(again.is_some()));
         for row in &key.fresh {
             let rival = dispute.filter(|dispute| dispute.sql == row.hash);
             let step = match (rival.or(dispute).map(|dispute| dispute.resolution), rival) {
@@ -369,6 +398,10 @@ impl Decider {
             };
             self.tally.taken += 1;
             self.steps.push(step);
+        }
+        if let Some(row) = again {
+            self.tally.taken += 1;
+            self.steps.push(Step::Again(row.means));
         }
     }
 }

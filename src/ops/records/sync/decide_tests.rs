@@ -40,7 +40,7 @@ fn decided(
 
 use Direction::{Both, Export, Import};
 use Preference::{Dataset, Fail, Newest, Sql};
-use Step::{Insert, Keep, Replace, Take};
+use Step::{Again, Insert, Keep, Replace, Take};
 
 /// The decision table of the other system, and what it leaves open. `A` is the dataset's content at line 7, `B` the table's.
 #[test]
@@ -54,13 +54,13 @@ fn one_key() {
         (Both, Fail, a, &[(1, 5)], vec![], vec![], [0, 0, 1, 0, 0, 1]),
         (Export, Newest, a, &[(1, 5)], vec![], vec![], [0, 0, 0, 0, 0, 1]),
         // One side alone.
-        (Import, Fail, a, &[], vec![Insert(7)], vec![], [1, 0, 0, 0, 0, 0]),
+        (Import, Fail, a, &[], vec![Insert(7, hash(1))], vec![], [1, 0, 0, 0, 0, 0]),
         (Export, Fail, a, &[], vec![], vec![], [0; 6]),
         (Import, Fail, &[], &[(2, 1)], vec![], vec![], [0; 6]),
         (Both, Fail, &[], &[(2, 1)], vec![Take(hash(2))], vec![], [0, 0, 0, 1, 0, 0]),
         // Two contents: the later one, of equal times the dataset's, and a time before none.
-        (Import, Newest, a, &[(2, 4)], vec![keep(2), Replace(7, hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
-        (Import, Newest, a, &[(2, 5)], vec![keep(2), Replace(7, hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
+        (Import, Newest, a, &[(2, 4)], vec![keep(2), Replace(7, hash(1), hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
+        (Import, Newest, a, &[(2, 5)], vec![keep(2), Replace(7, hash(1), hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
         (Import, Newest, a, &[(2, 6)], vec![], vec![sql], [0, 0, 1, 0, 0, 0]),
         (Import, Newest, &[(1, 0, 7, true)], &[(2, 1)], vec![], vec![sql], [0, 0, 1, 0, 0, 0]),
         (
@@ -68,24 +68,37 @@ fn one_key() {
             Newest,
             &[(1, 0, 7, true)],
             &[(2, 0)],
-            vec![keep(2), Replace(7, hash(2))],
+            vec![keep(2), Replace(7, hash(1), hash(2))],
             vec![json],
             [0, 1, 0, 0, 1, 0],
         ),
-        (Both, Newest, a, &[(2, 4)], vec![keep(2), Replace(7, hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
+        (Both, Newest, a, &[(2, 4)], vec![keep(2), Replace(7, hash(1), hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
         (Both, Newest, a, &[(2, 6)], vec![Take(hash(2))], vec![sql], [0, 0, 1, 1, 0, 0]),
         (Export, Newest, a, &[(2, 4)], vec![keep(2)], vec![json], [0, 0, 0, 1, 0, 0]),
         (Export, Newest, a, &[(2, 6)], vec![Take(hash(2))], vec![sql], [0, 0, 0, 1, 0, 0]),
         // Preferences.
-        (Import, Dataset, a, &[(2, 6)], vec![keep(2), Replace(7, hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
+        (Import, Dataset, a, &[(2, 6)], vec![keep(2), Replace(7, hash(1), hash(2))], vec![json], [0, 1, 0, 0, 1, 0]),
         (Import, Sql, a, &[(2, 4)], vec![], vec![sql], [0, 0, 1, 0, 0, 0]),
         (Both, Sql, a, &[(2, 4)], vec![Take(hash(2))], vec![sql], [0, 0, 1, 1, 0, 0]),
         (Import, Fail, a, &[(2, 4)], vec![], vec![failed], [0; 6]),
         (Both, Fail, a, &[(2, 4)], vec![], vec![failed], [0; 6]),
         // The table has what the dataset had before.
-        (Import, Newest, old, &[(2, 1)], vec![Replace(7, hash(2))], vec![json], [0, 1, 0, 0, 0, 0]),
+        (Import, Newest, old, &[(2, 1)], vec![Replace(7, hash(1), hash(2))], vec![json], [0, 1, 0, 0, 0, 0]),
         (Export, Newest, old, &[(2, 1)], vec![], vec![], [0, 0, 0, 0, 0, 1]),
-        (Both, Sql, old, &[(2, 1)], vec![], vec![sql], [0, 0, 1, 0, 0, 1]),
+        (Import, Sql, old, &[(2, 1)], vec![], vec![sql], [0, 0, 1, 0, 0, 0]),
+        (Both, Sql, old, &[(2, 1)], vec![Again(hash(2))], vec![sql], [0, 0, 1, 1, 0, 0]),
+        (Export, Sql, old, &[(2, 1)], vec![Again(hash(2))], vec![sql], [0, 0, 0, 1, 0, 0]),
+        (
+            Both,
+            Newest,
+            &[(2, 6, 3, false), (1, 5, 7, true)],
+            &[(2, 6)],
+            vec![Again(hash(2))],
+            vec![sql],
+            [0, 0, 1, 1, 0, 0],
+        ),
+        (Both, Sql, old, &[(2, 1), (3, 0)], vec![keep(3), Again(hash(2))], vec![sql], [0, 0, 1, 2, 0, 0]),
+        (Both, Sql, old, &[(2, 1), (3, 2)], vec![Take(hash(3))], vec![sql], [0, 0, 1, 1, 0, 1]),
         // Two rows under one key: the newer counts, the other is kept as it is.
         (Import, Newest, a, &[(2, 6), (3, 4)], vec![], vec![sql], [0, 0, 1, 0, 0, 0]),
         (Both, Newest, a, &[(2, 6), (3, 4)], vec![keep(3), Take(hash(2))], vec![sql], [0, 0, 1, 2, 0, 0]),
@@ -115,8 +128,22 @@ fn twins() {
     let mut decider = Decider::new(Both, Fail);
     decider.decide(&group);
     decider.steps.sort_by_key(|step| matches!(step, Take(_)));
-    assert_eq!(decider.steps, [Insert(7), Take(hash(2))]);
+    assert_eq!(decider.steps, [Insert(7, hash(1)), Take(hash(2))]);
     assert!(decider.disputes.is_empty());
+}
+
+/// What the dataset had under the other form of a key is no earlier version of this one.
+#[test]
+fn twins_of_earlier_versions() {
+    let mut old = version((2, 9, 3, false));
+    old.form = [1; 8];
+    let mut other = version((3, 1, 4, true));
+    other.form = [1; 8];
+    let versions = vec![version((1, 5, 7, true)), old, other];
+    let group = Group { keyed: true, versions, rows: vec![row((2, 9)), row((3, 1))] };
+    let mut decider = Decider::new(Both, Sql);
+    decider.decide(&group);
+    assert_eq!(decider.steps, []);
 }
 
 /// A row that is redacted on its way into the dataset is what it becomes there.
@@ -158,12 +185,15 @@ fn both_converges() {
                 for step in steps {
                     let taken = |hash: RecordHash| rows.iter().copied().find(|row| row.0 == hash.as_bytes()[0]);
                     match step {
-                        Insert(line) | Replace(line, _) => {
+                        Insert(line, _) | Replace(line, ..) => {
                             let version = versions.iter().find(|version| version.2 == line).copied().unwrap();
-                            if let Replace(_, old) = step {
+                            if let Replace(_, _, old) = step {
                                 rows.retain(|row| row.0 != old.as_bytes()[0]);
                             }
                             rows.push((version.0, version.1));
+                        }
+                        Again(hash) => {
+                            versions.iter_mut().for_each(|version| version.3 = version.0 == hash.as_bytes()[0]);
                         }
                         Take(hash) => {
                             versions.iter_mut().for_each(|version| version.3 = false);
@@ -176,8 +206,8 @@ fn both_converges() {
                         }
                     }
                 }
-                let (steps, _, _) = decided(Both, preference, &versions, &rows);
-                assert_eq!(steps, [], "{preference:?} {versions:?} {rows:?}");
+                let (steps, disputes, _) = decided(Both, preference, &versions, &rows);
+                assert_eq!((steps, disputes), (vec![], vec![]), "{preference:?} {versions:?} {rows:?}");
             }
         }
     }

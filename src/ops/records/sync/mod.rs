@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::archives::{Records, Sorter, Spill};
 use crate::model::{Notice, Progress, SnapshotId, Timestamp};
-use crate::records::{ConflictStrategy, RecordHash, RecordParser, Redactor};
+use crate::records::{ConflictStrategy, Record, RecordHash, RecordParser, Redactor};
 use crate::sql::{Database, Payload, Scope};
 use crate::store::Store;
 
@@ -31,6 +31,8 @@ pub use decide::{Direction, Preference, Resolution, Tally};
 
 /// Groups that are decided together.
 const WINDOW: usize = 2048;
+/// Contents that the table is asked for at a time.
+const ASKED: usize = 8192;
 /// Conflicts and errors that are told one by one.
 const TOLD_MAX: usize = 10_000;
 /// Bytes that steps take in memory.
@@ -49,6 +51,8 @@ pub struct SyncOptions {
     pub create: bool,
     /// Fill the table from the dataset as it was in a snapshot; it must not have rows that are not in it.
     pub rebuild: bool,
+    /// Read all payloads, of rows too whose hashes the dataset knows.
+    pub check_rows: bool,
     /// How what comes from the table is imported.
     pub import: ImportOptions,
 }
@@ -122,9 +126,17 @@ struct Plan {
     /// Hashes of rows that go into the dataset, in their order.
     takes: Spill,
     losing: HashSet<RecordHash>,
+    /// Earlier versions that become current again.
+    again: HashSet<RecordHash>,
     decider: Decider,
     conflicts: Vec<SyncConflict>,
     errors: Errors,
+    /// Lines that are to go into the table, and of which it is not known yet whether their contents stand elsewhere in it.
+    asked: Vec<(Step, RecordHash)>,
+    /// The table has no rows at all.
+    is_empty: bool,
+    /// Contents of which an error tells.
+    bad: HashSet<RecordHash>,
 }
 
 /// Synchronises a dataset, as it is in a snapshot, with a table. What does not fit into memory goes to files in `tmp`.
@@ -152,7 +164,7 @@ pub fn synchronise(
         let text = "the table has no unique index on its hashes: `larder sync --create` makes what it lacks";
         progress.notice(Notice::Remark(text.to_owned()));
     }
-    let Plan { actions, takes, losing, decider, conflicts, mut errors } =
+    let Plan { actions, takes, losing, again, decider, conflicts, mut errors, .. } =
         plan(store, dataset, database, &options, tmp, progress)?;
     let mut tally = decider.tally;
     if options.rebuild && tally.strangers > 0 {
@@ -171,11 +183,17 @@ pub fn synchronise(
     let mut snapshot = None;
     if !failed && !options.dry_run {
         if !takes.is_empty() {
-            let import = ImportOptions { strategy: Some(ConflictStrategy::Incoming), losing, ..options.import };
-            snapshot = take(store, &takes, database, import, &mut errors, progress, clock)?;
+            let strategy = Some(ConflictStrategy::Incoming);
+            let import = ImportOptions { strategy, losing, again, ..options.import };
+            snapshot = take(store, dataset, &takes, database, import, &mut errors, progress, clock)?;
         }
         if !actions.is_empty() {
-            push::push(dataset, actions, database, &mut tally, &mut errors, progress)?;
+            let pushed = push::push(dataset, actions, database, &mut tally, &mut errors, progress);
+            if let (Err(_), Some(id)) = (&pushed, &snapshot) {
+                let text = format!("what came from the table is the snapshot {}", &id.to_string()[..16]);
+                progress.notice(Notice::Remark(text));
+            }
+            pushed?;
         }
         if options.create {
             database.index()?;
@@ -195,14 +213,18 @@ fn plan(
 ) -> Result<Plan, RecordsError> {
     let manifest = dataset.manifest()?;
     let about = Scope { source: manifest.source_system.clone(), entity: manifest.entity_type.clone() };
-    let alike = alike::alike(dataset, database, &about, progress)?;
+    let alike = if options.check_rows { None } else { alike::alike(dataset, database, &about, progress)? };
     let mut plan = Plan {
         actions: Sorter::with_memory(tmp, STEPS_MEMORY),
         takes: Spill::new(tmp, STEPS_MEMORY),
         losing: HashSet::new(),
+        again: HashSet::new(),
         decider: Decider::new(options.direction, options.preference),
         conflicts: Vec::new(),
         errors: Errors::default(),
+        asked: Vec::new(),
+        is_empty: !database.has_table() || database.is_empty()?,
+        bad: HashSet::new(),
     };
     if let Some(records) = alike {
         plan.decider.all_agree(records);
@@ -224,12 +246,15 @@ fn plan(
         while window.len() < WINDOW
             && let Some(group) = groups.next()?
         {
-            if !options.rebuild {
+            if options.check_rows {
+                asked.extend(group.rows.iter().map(|row| (row.hash, row.form)));
+            } else if !options.rebuild {
                 asked.extend(group.unknown(options.direction).map(|row| (row.hash, row.form)));
             }
             window.push(group);
         }
         if window.is_empty() {
+            plan.ask(dataset, database)?;
             return Ok(plan);
         }
         let verdicts = if asked.is_empty() { HashMap::new() } else { judge.judge(&asked, database)? };
@@ -237,6 +262,9 @@ fn plan(
             weigh(&mut group, &verdicts, &mut plan);
             plan.decider.decide(&group);
             plan.note(dataset)?;
+        }
+        if plan.asked.len() >= ASKED {
+            plan.ask(dataset, database)?;
         }
         asked.clear();
     }
@@ -247,7 +275,9 @@ fn weigh(group: &mut Group, verdicts: &HashMap<RecordHash, Verdict>, plan: &mut 
     let Group { versions, rows, .. } = group;
     rows.retain_mut(|row| match verdicts.get(&row.hash) {
         Some(Verdict::Bad(why)) => {
-            plan.errors.tell(format!("row {}: {why}; it was left as it is", row.hash));
+            if plan.bad.insert(row.hash) {
+                plan.errors.tell(format!("row {}: {why}; it was left as it is", row.hash));
+            }
             plan.decider.tally.rows += 1;
             false
         }
@@ -269,15 +299,18 @@ impl Plan {
     fn note(&mut self, dataset: &Dataset) -> Result<(), RecordsError> {
         for step in std::mem::take(&mut self.decider.steps) {
             match step {
-                Step::Insert(line) => self.actions.push(&line.to_be_bytes(), &[]),
-                Step::Replace(line, row) => self.actions.push(&line.to_be_bytes(), row.as_bytes()),
-                Step::Take(row) => self.takes.push(row.as_bytes()),
+                Step::Insert(_, hash) | Step::Replace(_, hash, _) if !self.is_empty => self.asked.push((step, hash)),
+                Step::Insert(..) | Step::Replace(..) => self.act(step)?,
+                Step::Take(row) => self.take(row)?,
                 Step::Keep(row, means) => {
                     self.losing.insert(means);
-                    self.takes.push(row.as_bytes())
+                    self.take(row)?;
+                }
+                Step::Again(means) => {
+                    self.again.insert(means);
+                    self.take(means)?;
                 }
             }
-            .map_err(RecordsError::temporary)?;
         }
         for dispute in std::mem::take(&mut self.decider.disputes) {
             if self.conflicts.len() < TOLD_MAX {
@@ -286,21 +319,70 @@ impl Plan {
         }
         Ok(())
     }
+
+    fn take(&mut self, row: RecordHash) -> Result<(), RecordsError> {
+        self.takes.push(row.as_bytes()).map_err(RecordsError::temporary)
+    }
+
+    fn act(&mut self, step: Step) -> Result<(), RecordsError> {
+        match step {
+            Step::Insert(line, _) => self.actions.push(&line.to_be_bytes(), &[]),
+            Step::Replace(line, _, row) => self.actions.push(&line.to_be_bytes(), row.as_bytes()),
+            Step::Again(_) | Step::Take(_) | Step::Keep(..) => Ok(()),
+        }
+        .map_err(RecordsError::temporary)
+    }
+
+    /// Lets lines go into the table whose contents do not stand elsewhere in it: it has each content once. Of the others it is told.
+    fn ask(&mut self, dataset: &Dataset, database: &mut dyn Database) -> Result<(), RecordsError> {
+        let asked = std::mem::take(&mut self.asked);
+        for asked in asked.chunks(ASKED) {
+            let hashes: Vec<_> = asked.iter().map(|(_, hash)| *hash).collect();
+            let there: HashSet<String> = database.payloads(&hashes)?.into_iter().map(|payload| payload.hash).collect();
+            for (step, hash) in asked {
+                if !there.contains(&hash.to_string()) {
+                    self.act(*step)?;
+                    continue;
+                }
+                let tally = &mut self.decider.tally;
+                if matches!(step, Step::Insert(..)) {
+                    (tally.inserted, tally.rows) = (tally.inserted - 1, tally.rows - 1);
+                } else {
+                    tally.updated -= 1;
+                }
+                if self.bad.insert(*hash) {
+                    let record = stored(dataset, hash)?;
+                    let shown = shown_key(record.natural_key.as_deref(), hash);
+                    self.errors.tell(format!(
+                        "{shown}: the table has this content under another source, entity or key; nothing was changed"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A record that the dataset has.
+fn stored(dataset: &Dataset, hash: &RecordHash) -> Result<Record, RecordsError> {
+    let missing = || RecordsError::damage("a record", "the index does not have it");
+    let line = dataset.by_hash(hash)?.ok_or_else(missing)?;
+    checked(&mut RecordParser::of_stored(), &line)
 }
 
 /// A conflict with the names of what it is about.
 fn named(dataset: &Dataset, dispute: Dispute) -> Result<SyncConflict, RecordsError> {
     let Dispute { dataset: ours, sql, resolution } = dispute;
-    let missing = || RecordsError::damage("a record", "the index does not have it");
-    let line = dataset.by_hash(&ours)?.ok_or_else(missing)?;
-    let record = checked(&mut RecordParser::of_stored(), &line)?;
+    let record = stored(dataset, &ours)?;
     let (source, entity, key) = (record.source_system, record.entity_type, record.natural_key);
     Ok(SyncConflict { source, entity, key, dataset: ours, sql, resolution })
 }
 
 /// Imports rows.
+#[allow(clippy::too_many_arguments, reason = "each is another thing")]
 fn take(
     store: &Store,
+    dataset: &Dataset,
     takes: &Spill,
     database: &mut dyn Database,
     import: ImportOptions,
@@ -308,12 +390,14 @@ fn take(
     progress: &dyn Progress,
     clock: &dyn Fn() -> Timestamp,
 ) -> Result<Option<SnapshotId>, RecordsError> {
-    let file = Arc::from(database.shown());
+    let again = import.again.clone();
     let mut source = Taken {
+        file: Arc::from(database.shown()),
         hashes: takes.read(),
+        dataset,
+        again: &again,
         database,
         portions: Portions::default(),
-        file,
         waiting: Vec::new().into_iter(),
         number: 0,
     };
@@ -322,42 +406,57 @@ fn take(
         errors.tell(format!("a row was changed meanwhile, or cannot be kept: {}", bad.reason));
     }
     errors.count += report.invalid - report.bad.len() as u64;
-    if let Some((id, _)) = &report.snapshot {
-        progress.notice(Notice::Remark(format!("what came from the table is the snapshot {}", &id.to_string()[..16])));
-    }
     Ok(report.snapshot.map(|(id, _)| id))
 }
 
-/// Rows of a table, as a source of records.
+/// Rows of a table, as a source of records; what the dataset has comes from there.
 struct Taken<'a> {
     hashes: Records<'a>,
+    dataset: &'a Dataset,
+    again: &'a HashSet<RecordHash>,
     database: &'a mut dyn Database,
     portions: Portions,
     file: Arc<str>,
-    waiting: std::vec::IntoIter<String>,
+    waiting: std::vec::IntoIter<Vec<u8>>,
     number: u64,
+}
+
+impl Taken<'_> {
+    /// The next lines.
+    fn fill(&mut self) -> Result<(), RecordsError> {
+        let mut hashes = Vec::new();
+        while hashes.len() < self.portions.rows()
+            && let Some(hash) = self.hashes.next().map_err(RecordsError::temporary)?
+        {
+            let hash = hash.first_chunk::<32>().ok_or(RecordsError::Died("a temporary file"))?;
+            hashes.push(RecordHash::from_bytes(*hash));
+        }
+        let of_table: Vec<_> = hashes.iter().filter(|hash| !self.again.contains(hash)).copied().collect();
+        let payloads = self.database.payloads(&of_table)?;
+        self.portions.saw(&payloads);
+        let mut by_hash: HashMap<String, String> =
+            payloads.into_iter().map(|Payload { hash, text }| (hash, text)).collect();
+        let mut lines = Vec::with_capacity(hashes.len());
+        for hash in hashes {
+            if self.again.contains(&hash) {
+                lines.extend(self.dataset.by_hash(&hash)?.map(|line| line.to_vec()));
+            } else {
+                let text = by_hash.remove(&hash.to_string());
+                lines.extend(text.map(|text| judge::line_of(&text).into_owned().into_bytes()));
+            }
+        }
+        self.waiting = lines.into_iter();
+        Ok(())
+    }
 }
 
 impl Source for Taken<'_> {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
         if self.waiting.len() == 0 {
-            let mut hashes = Vec::new();
-            while hashes.len() < self.portions.rows()
-                && let Some(hash) = self.hashes.next().map_err(RecordsError::temporary)?
-            {
-                let hash = hash.first_chunk::<32>().ok_or(RecordsError::Died("a temporary file"))?;
-                hashes.push(RecordHash::from_bytes(*hash));
-            }
-            let payloads = self.database.payloads(&hashes)?;
-            self.portions.saw(&payloads);
-            let mut by_hash: HashMap<String, String> =
-                payloads.into_iter().map(|Payload { hash, text }| (hash, text)).collect();
-            let texts = hashes.iter().filter_map(|hash| by_hash.remove(&hash.to_string()));
-            self.waiting = texts.collect::<Vec<_>>().into_iter();
+            self.fill()?;
         }
         let Some(text) = self.waiting.next() else { return Ok(None) };
         self.number += 1;
-        let text = judge::line_of(&text).into_owned().into_bytes();
         Ok(Some(RawRecord { text: Some(text), file: self.file.clone(), line: self.number }))
     }
 }
