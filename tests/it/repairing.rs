@@ -178,11 +178,16 @@ fn a_hurt_file_takes_no_entry_and_no_manifest_of_another_along() {
             fs::remove_dir_all(&store).unwrap();
             copy_tree(&whole, &store);
             let file = store.join("db").join(name);
-            if removed { fs::remove_file(&file).unwrap() } else { flip(&file, 60) }
+            if removed {
+                fs::remove_file(&file).unwrap()
+            } else {
+                flip(&file, 60)
+            }
             let ran = sandbox.larder(["repair", "--apply"]);
             assert!([0, 13].contains(&ran.status), "{name:?}: {}", ran.stderr);
             let told = stdout(ran);
-            let found: Vec<_> = told.lines().filter(|line| line.starts_with("lost for good")).map(str::to_owned).collect();
+            let found: Vec<_> =
+                told.lines().filter(|line| line.starts_with("lost for good")).map(str::to_owned).collect();
             // Each file has one row of the log or one manifest.
             assert!(found.len() <= 1, "{name:?}: {found:#?}");
             lost.extend(found);
