@@ -179,9 +179,9 @@ fn a_hurt_file_takes_no_entry_and_no_manifest_of_another_along() {
             copy_tree(&whole, &store);
             let file = store.join("db").join(name);
             if removed {
-                fs::remove_file(&file).unwrap()
+                fs::remove_file(&file).unwrap();
             } else {
-                flip(&file, 60)
+                flip(&file, 60);
             }
             let ran = sandbox.larder(["repair", "--apply"]);
             assert!([0, 13].contains(&ran.status), "{name:?}: {}", ran.stderr);
