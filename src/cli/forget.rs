@@ -25,8 +25,11 @@ use super::{Global, Outcome, context, filter};
 /// Immutable and held snapshots stay whatever is asked for, and those of which a writer key asks that they be immutable, until `larder
 /// hold --immutable` grants or `larder release --immutable` denies it; those with a retention class are passed over by rules that
 /// are given here, not by name: policies are for them. What came before a
-/// strange snapshot (far smaller than usual, new from end to end, or one of a flood) stays until `larder release --strange` confirms
+/// strange snapshot (far smaller than usual, new or overwritten from end to end, or one of a flood) stays until `larder release --strange` confirms
 /// that one: exit status 3.
+///
+/// Ages, and holds that end, go by the time that the log bears out: of a stretch in which nothing arrived, longer than is usual in the store (and
+/// than two days), no more counts than that, for a clock may have been ahead. --clock-is-right has all of it count.
 ///
 /// Nothing is removed yet: `larder gc` does that, and gives the room back.
 #[derive(Debug, Args)]
@@ -65,7 +68,8 @@ pub(super) struct ForgetArgs {
     /// Why, for the log
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
-    /// The clock of this machine is right, though entries of the log are from later: other clocks ran ahead
+    /// The clock of this machine is right, though entries of the log are from later (other clocks ran ahead), or long before (the
+    /// store was not used)
     #[arg(long)]
     clock_is_right: bool,
     /// Fail if another larder is writing to the store, instead of waiting
@@ -135,7 +139,7 @@ fn named(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cl
 fn lost(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "forget");
-    let asked = asked(args.reason.as_ref(), args.no_wait);
+    let asked = Asked { sure_of_clock: args.clock_is_right, ..asked(args.reason.as_ref(), args.no_wait) };
     let done = retention::forget_lost(&store, &asked, args.dry_run, &context::now, &bar);
     bar.finish();
     let (lost, held) = done.map_err(|e| {

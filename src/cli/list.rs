@@ -5,13 +5,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Immutable, Manifest, Role, SnapshotKind, Timestamp};
-use crate::snapshots::{Holds, List, Listed, Wanted};
+use crate::snapshots::{Counted, Holds, List, Listed, Wanted};
 
 use super::context;
 use super::error::CliError;
 use super::filter::FilterArgs;
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
 use super::snapshot_json::SnapshotJson;
+use super::writers::Writers;
 use super::{Global, Outcome};
 
 /// List snapshots, oldest arrival first
@@ -67,7 +68,9 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
     let list = List::find(&store, wanted, now)?;
     let mut damage = None;
     let holds = list.holds()?;
-    let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now };
+    let writers = Writers::read(&store);
+    let many = list.has_several_writers();
+    let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now, list: &list, writers, many };
     list.each(args.reverse, |listed| {
         printer.print(&listed)?;
         if let Err(e) = listed.manifest {
@@ -93,6 +96,10 @@ struct Printer<'a> {
     begun: bool,
     holds: &'a Holds,
     now: Timestamp,
+    list: &'a List,
+    writers: Writers,
+    /// Snapshots of several keys are listed.
+    many: bool,
 }
 
 impl Printer<'_> {
@@ -100,7 +107,7 @@ impl Printer<'_> {
         let first = !std::mem::replace(&mut self.begun, true);
         if self.out.json() {
             self.out.raw(if first { b"[" } else { b"," })?;
-            let text = serde_json::to_string(&as_json(listed, self.holds)).map_err(|e| CliError::output(&e.into()))?;
+            let text = serde_json::to_string(&self.as_json(listed)).map_err(|e| CliError::output(&e.into()))?;
             return self.out.raw(text.as_bytes());
         }
         let width = self.width;
@@ -110,7 +117,36 @@ impl Printer<'_> {
                 "ID", "ARRIVED (UTC)", "DATASET", "FILES", "SIZE", "ADDED", "NOTES"
             ))?;
         }
-        self.out.line(&as_text(listed, width, &self.kept(listed)))
+        let marks: Vec<_> = self.whose(listed).into_iter().chain(self.kept(listed)).collect();
+        self.out.line(&as_text(listed, width, self.list.counted(&listed.row), &marks))
+    }
+
+    /// Who wrote it, where that could be several.
+    fn whose(&self, listed: &Listed) -> Option<String> {
+        let by = self.by(listed).filter(|_| self.many)?;
+        Some(escaped(&format!("by {by}")))
+    }
+
+    fn by(&self, listed: &Listed) -> Option<String> {
+        self.writers.label(&listed.row, self.holds.is_vouched(&listed.row.id))
+    }
+
+    fn as_json(&self, listed: &Listed) -> ListedJson {
+        let row = &listed.row;
+        match &listed.manifest {
+            Ok(m) => {
+                let snapshot = SnapshotJson::new(row.id, m, self.holds.on(&row.id));
+                let (by, counted) = (self.by(listed), self.list.counted(row).time);
+                ListedJson::Snapshot(Box::new(snapshot.witnessed(row, by, counted)))
+            }
+            Err(e) => ListedJson::Damaged(DamagedJson {
+                id: row.id.to_string(),
+                sequence: row.sequence,
+                arrival: rfc3339(row.arrival),
+                dataset: listed.dataset.as_ref().map(ToString::to_string),
+                damaged: e.to_string(),
+            }),
+        }
     }
 
     /// What keeps it, in words.
@@ -139,40 +175,28 @@ fn width(list: &List) -> usize {
     list.dataset_labels().map(|label| escaped(&label).chars().count()).max().unwrap_or(0).max(7)
 }
 
-fn as_text(listed: &Listed, width: usize, kept: &[String]) -> String {
+fn as_text(listed: &Listed, width: usize, counted: Counted, marks: &[String]) -> String {
     let row = &listed.row;
     let name = escaped(&listed.dataset_label());
-    let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(row.arrival));
+    let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(counted.time));
+    let claim = counted.moved.then(|| format!("claims {}", short_time(row.arrival)));
+    let marks: Vec<_> = claim.into_iter().chain(marks.iter().cloned()).collect();
     match &listed.manifest {
         Ok(m) => {
             let s = &m.statistics;
             let (size, added) = (human_bytes(s.bytes), human_bytes(s.stored_bytes));
-            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m, kept)).trim_end().to_owned()
+            format!("{front}  {:>10}  {size:>10}  {added:10}  {}", s.files, note(m, &marks)).trim_end().to_owned()
         }
         Err(e) => format!("{front}  {}", escaped(&e.to_string())),
     }
 }
 
-/// What sets a snapshot apart from others: what it lacks, what keeps it, its kind unless it is the usual one, labels, the reason.
-fn note(m: &Manifest, kept: &[String]) -> String {
-    let kept = kept.iter().cloned();
+/// What sets a snapshot apart from others: what it lacks, a time that it only claims, who wrote it, what keeps it, its kind unless it is the usual one, labels, the reason.
+fn note(m: &Manifest, marks: &[String]) -> String {
+    let marks = marks.iter().cloned();
     let lacks = (m.statistics.unreadable > 0).then(|| format!("lacks {} unreadable", m.statistics.unreadable));
     let kind = (m.kind != SnapshotKind::Manual).then(|| m.kind.to_string());
     let labels = m.labels.iter().map(|(key, value)| escaped(&format!("{key}={value}")));
     let reason = m.reason.as_deref().map(escaped);
-    lacks.into_iter().chain(kept).chain(kind).chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
-}
-
-fn as_json(listed: &Listed, holds: &Holds) -> ListedJson {
-    let row = &listed.row;
-    match &listed.manifest {
-        Ok(m) => ListedJson::Snapshot(Box::new(SnapshotJson::new(row.id, m, holds.on(&row.id)))),
-        Err(e) => ListedJson::Damaged(DamagedJson {
-            id: row.id.to_string(),
-            sequence: row.sequence,
-            arrival: rfc3339(row.arrival),
-            dataset: listed.dataset.as_ref().map(ToString::to_string),
-            damaged: e.to_string(),
-        }),
-    }
+    lacks.into_iter().chain(marks).chain(kind).chain(labels).chain(reason).collect::<Vec<_>>().join("  ")
 }

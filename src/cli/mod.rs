@@ -71,6 +71,7 @@ mod verify;
 mod verify_json;
 mod verify_pack;
 mod why;
+mod writers;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ use super::output::{Output, counted, escaped, short_id};
 use super::place::Place;
 use super::progress::Bar;
 use super::store_args::who;
+use super::writers::Writers;
 use super::{Global, Outcome, settings};
 
 /// Write a snapshot, or a part of it, into a folder
@@ -103,6 +104,7 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
     let mut options = options(args, global)?;
     let store = context::open_for(Role::Owner, "restoring", global)?;
     let found = place.find(&store)?;
+    Writers::tell(&store, place.name(), &found.row, out)?;
     if let Some(lacking) = found.lacking() {
         if args.delete && !args.incomplete {
             return Err(CliError::new(Kind::Usage, format!("{lacking}: --delete could remove the only copy"))

@@ -3,13 +3,14 @@
 use clap::Args;
 
 use crate::model::{Immutable, Manifest, Reference, Role};
-use crate::snapshots::{Holds, SnapshotName, resolve};
+use crate::snapshots::{Counted, Holds, SnapshotName, Witnesses, resolve_row};
 
 use super::context;
 use super::error::CliError;
 use super::hold_json;
 use super::output::{Output, escaped, human_bytes, rfc3339};
 use super::snapshot_json::SnapshotJson;
+use super::writers::Writers;
 use super::{Global, Outcome};
 
 /// Show everything that is known of a snapshot
@@ -27,11 +28,15 @@ pub(super) struct ShowArgs {
 pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let name: SnapshotName = args.snapshot.parse()?;
     let store = context::open_for(Role::Catalog, "showing a snapshot", global)?;
-    let id = resolve(&store, &name, context::now())?;
+    let now = context::now();
+    let row = resolve_row(&store, &name, now)?;
+    let id = row.id;
     let manifest = store.manifest(&id)?;
     let holds = Holds::since(&store, manifest.sequence)?;
+    let counted = Witnesses::read(&store, Some(now), row.sequence)?.counted(row.sequence, row.arrival);
+    let by = Writers::read(&store).label(&row, holds.is_vouched(&id));
     if out.json() {
-        out.print_json(&SnapshotJson::new(id, &manifest, holds.on(&id)))?;
+        out.print_json(&SnapshotJson::new(id, &manifest, holds.on(&id)).witnessed(&row, by, counted.time))?;
         return Ok(Outcome::Done);
     }
     let held = holds.on(&id).map(|hold| ("hold", hold_json::text(hold)));
@@ -43,19 +48,20 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
         Immutable::No => manifest.evidence.immutable.then_some("asked for by a writer key, and denied"),
     };
     let immutable = immutable.map(|text| ("immutable", text.to_owned()));
-    for (key, value) in rows(&id.to_string(), &manifest).into_iter().chain(immutable).chain(held) {
+    let by = by.map(|by| ("written by", by));
+    for (key, value) in rows(&id.to_string(), &manifest, counted).into_iter().chain(by).chain(immutable).chain(held) {
         out.line(&format!("{key:14} {}", escaped(&value)))?;
     }
     Ok(Outcome::Done)
 }
 
-fn rows(id: &str, m: &Manifest) -> Vec<(&'static str, String)> {
+fn rows(id: &str, m: &Manifest, counted: Counted) -> Vec<(&'static str, String)> {
     let s = &m.statistics;
     let e = &m.evidence;
     let mut rows = vec![
         ("id", id.to_owned()),
         ("dataset", m.dataset.to_string()),
-        ("arrival", rfc3339(m.arrival)),
+        ("arrival", arrival(m, counted)),
         ("sequence", m.sequence.to_string()),
         ("kind", m.kind.to_string()),
         ("begun", format!("{} on {} by {}", rfc3339(m.client_time), m.host, m.user)),
@@ -90,6 +96,15 @@ fn rows(id: &str, m: &Manifest) -> Vec<(&'static str, String)> {
     rows.extend(m.labels.iter().map(|(k, v)| ("label", format!("{k}={v}"))));
     rows.extend(m.references.iter().map(|r| ("reference", reference(r))));
     rows
+}
+
+/// What it claims is told as such where witnesses do not bear it out.
+fn arrival(m: &Manifest, counted: Counted) -> String {
+    if counted.moved {
+        format!("{} (it claims {}, which nothing bears out)", rfc3339(counted.time), rfc3339(m.arrival))
+    } else {
+        rfc3339(m.arrival)
+    }
 }
 
 fn reference(r: &Reference) -> String {

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{Manifest, SnapshotId};
+use crate::model::{Manifest, SnapshotId, Timestamp};
 use crate::snapshots::Hold;
+use crate::store::SnapshotRow;
 
 use super::hold_json::HoldJson;
 use super::output::rfc3339;
@@ -17,8 +18,14 @@ pub(super) struct SnapshotJson {
     /// Which entry of the arrival log it is.
     sequence: u64,
     dataset: String,
-    /// When the store acknowledged it; RFC 3339, UTC.
+    /// When the store acknowledged it, by the clock of the machine that captured; RFC 3339, UTC.
     arrival: String,
+    /// When it arrived by what catalog and owner keys vouch for; only `list` and `show` tell this and the two below.
+    counted_as: Option<String>,
+    /// The name of the key that wrote it, as `larder key list` has it; nothing in an unencrypted store.
+    writer: Option<String>,
+    /// The label of that key, its name if it has none; in words if the key was removed, or if the name is only claimed.
+    written_by: Option<String>,
     /// manual, scheduled, import, safety, pre or post.
     kind: &'static str,
     /// The id of the snapshot before it in its dataset.
@@ -105,6 +112,9 @@ impl SnapshotJson {
             sequence: m.sequence,
             dataset: m.dataset.to_string(),
             arrival: rfc3339(m.arrival),
+            counted_as: None,
+            writer: None,
+            written_by: None,
             kind: m.kind.as_str(),
             parent: m.parent.map(|p| p.to_string()),
             tree: m.root.folder().map_or_else(String::new, |t| t.page.to_string()),
@@ -148,6 +158,12 @@ impl SnapshotJson {
             origin: json(&m.origin().map(str::to_owned)),
             holds: holds.map(HoldJson::from).collect(),
         }
+    }
+
+    /// The same, with who wrote it and when it arrived, as far as that is borne out.
+    pub(super) fn witnessed(self, row: &SnapshotRow, by: Option<String>, counted: Timestamp) -> Self {
+        let writer = by.is_some().then(|| row.writer.to_string());
+        Self { counted_as: Some(rfc3339(counted)), writer, written_by: by, ..self }
     }
 }
 

@@ -121,6 +121,12 @@ impl Holds {
         }
     }
 
+    /// True if a catalog or owner key vouches for the snapshot's entry.
+    #[must_use]
+    pub fn is_vouched(&self, id: &SnapshotId) -> bool {
+        self.vouched.contains(id)
+    }
+
     /// True if somebody confirmed that the snapshot is as it should be.
     #[must_use]
     pub fn is_confirmed(&self, id: &SnapshotId) -> bool {

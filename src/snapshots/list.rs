@@ -222,6 +222,12 @@ impl List {
         self.names.iter().map(|(key, name)| dataset_label(*key, name.as_ref()))
     }
 
+    /// True if more than one key wrote them.
+    #[must_use]
+    pub fn has_several_writers(&self) -> bool {
+        self.rows.windows(2).any(|two| two[0].writer != two[1].writer)
+    }
+
     /// The holds on snapshots of the list.
     ///
     /// # Errors

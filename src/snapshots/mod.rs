@@ -1,5 +1,6 @@
 //! Snapshots: finding them by what users call them, listing them, what the log says of all of them.
 
+mod elapsed;
 mod holds;
 mod list;
 mod name;
@@ -8,6 +9,7 @@ mod resolve;
 mod when;
 mod witness;
 
+pub use elapsed::Elapsed;
 pub use holds::{Hold, Holds};
 pub use list::{List, Listed, Wanted};
 pub use name::{InvalidSnapshotName, SnapshotName};

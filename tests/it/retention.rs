@@ -4,8 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use larder::format::number_key;
-use larder::model::{Evidence, ForgetCause, ForgetDetail, LogKind, Role};
-use larder::snapshots::{Register, Standing};
+use larder::model::{Evidence, Failure, ForgetCause, ForgetDetail, LogKind, Quiet, Role, Rules};
+use larder::ops::retention::{Asked, Keeping, forget as forget_by, forget_named, hold};
+use larder::snapshots::{Register, SnapshotName, Standing, Wanted};
 use larder::store::{NewEntry, Waiting};
 
 use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
@@ -238,6 +239,31 @@ fn a_snapshot_that_is_new_from_end_to_end_keeps_what_came_before() {
     }
 }
 
+#[test]
+fn a_snapshot_whose_files_are_all_overwritten_keeps_what_came_before() {
+    let sandbox = Sandbox::with_store();
+    let source = folder(&sandbox, "source", 40);
+    let store = opened(&sandbox, sandbox.client());
+    let overwrite = |files: std::ops::Range<usize>, with: &str| {
+        for file in files {
+            let path = source.join(file.to_string());
+            let size = fs::metadata(&path).unwrap().len();
+            fs::write(&path, with.repeat(usize::try_from(size).unwrap())).unwrap();
+        }
+    };
+    let mut ids = Vec::new();
+    for ago in (2..9).rev() {
+        overwrite(0..2, &ago.to_string());
+        ids.push(capture_at(&store, &source, "home", days_ago(ago)));
+    }
+    assert_eq!(forget(&sandbox, &["--keep-last", "1", "-n"]).forgotten.len(), 6, "two a day are its habit");
+    overwrite(0..40, "\0");
+    ids.push(capture_at(&store, &source, "home", days_ago(1)));
+    let told = Told::of(sandbox.larder(["forget", "--keep-last", "1", "--json"]), 3);
+    assert_eq!((&told.kept, told.codes(&ids[0])), (&ids, vec!["strange".to_owned()]));
+    assert!(told.summary["strange"][0]["why"].as_str().unwrap().contains("40 of 40 files"), "{told:?}");
+}
+
 /// What `gc` asks before it removes anything: whatever put the entries there, only what nothing keeps may go.
 #[test]
 fn of_what_was_given_up_only_what_nothing_keeps_may_be_removed() {
@@ -345,6 +371,48 @@ fn a_clock_that_is_behind_forgets_nothing_unless_it_is_said_to_be_right() {
     let told = forget(&sandbox, &["--keep-daily", "3", "--clock-is-right"]);
     assert_eq!(told.kept, [&ids[0], &ids[1], &ahead[1]].map(Clone::clone), "those from the future count as today's");
     assert_eq!(told.summary["moved"], 2);
+}
+
+fn asked(sure_of_clock: bool) -> Asked {
+    Asked { by: "tester@here".to_owned(), reason: None, waiting: Waiting::NoWait, sure_of_clock }
+}
+
+#[test]
+fn a_clock_that_is_ahead_makes_nothing_old() {
+    let (sandbox, ids) = daily(6);
+    let (store, ahead) = (opened(&sandbox, sandbox.client()), days_ago(-365));
+    let late = capture_at(&store, &sandbox.path("source"), "home", ahead);
+    let keeping = Keeping::Rules(Rules { within: 30 * 86_400, ..Rules::default() });
+    let kept = |sure| {
+        let done = forget_by(&store, keeping, &Wanted::default(), &asked(sure), false, &|| ahead, &Quiet).unwrap();
+        let kept = done.plan.verdicts.iter().filter(|v| !v.forget);
+        kept.map(|v| (v.row.id.to_string(), v.reasons[0].to_string())).collect::<Vec<_>>()
+    };
+    let all = kept(false);
+    assert_eq!(all.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [&ids[..], std::slice::from_ref(&late)].concat());
+    assert!(all[0].1.contains("unless a clock was ahead"), "{all:?}");
+    assert_eq!(kept(true).len(), 1, "of a store that was not used for a year, if it is said");
+    assert_eq!(listed(&sandbox), [late]);
+}
+
+#[test]
+fn a_hold_ends_by_time_that_has_passed_and_not_by_a_clock() {
+    let (sandbox, ids) = daily(3);
+    let store = opened(&sandbox, sandbox.client());
+    let (held, day) = ([ids[0].parse::<SnapshotName>().unwrap()], days_ago(0));
+    hold(&store, &held, Some(days_ago(-5)), &asked(false), &|| day, &Quiet).unwrap();
+    store.refresh().unwrap();
+    let forget_at = |ago, sure| forget_named(&store, &held, &asked(sure), true, &|| days_ago(ago), &Quiet);
+    let refused = forget_at(-6, false).unwrap_err();
+    assert!(refused.to_string().contains("nothing but the clock of this machine says"), "{refused}");
+    assert!(refused.hint().unwrap().contains("--clock-is-right"));
+    assert_eq!(forget_at(-6, true).unwrap().len(), 1);
+    assert!(forget_at(-4, true).unwrap_err().to_string().contains("held"), "its time is not over by any clock");
+    for ago in 1..=5 {
+        capture_at(&store, &sandbox.path("source"), "home", days_ago(-ago));
+    }
+    store.refresh().unwrap();
+    assert_eq!(forget_at(-6, false).unwrap().len(), 1, "captures of each day bear it out");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use larder::codec::{MacLabel, digest};
 use larder::format::{Family, join_mac, number_key};
-use larder::model::{DatasetName, Evidence, LogEntry, LogKind, Quiet, Role, Timestamp};
+use larder::model::{DatasetName, Evidence, KeyName, LogEntry, LogKind, Quiet, Role, Timestamp};
 use larder::store::{SnapshotRow, Store};
 use larder::view::View;
 
@@ -65,6 +65,11 @@ fn by_reader(sandbox: &Sandbox) -> Vec<String> {
 
 /// Puts an entry into the log past the program, which refuses a writer; gives its sequence.
 fn forged(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind) -> u64 {
+    forged_by(sandbox, writer, target, kind, writer.keyring().name())
+}
+
+/// The same, under the name of any key.
+fn forged_by(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind, name: KeyName) -> u64 {
     let db = database(sandbox);
     let log = db.cf_handle(Family::Log.name()).unwrap();
     let (last, value) = db.iterator_cf(log, rocksdb::IteratorMode::End).next().unwrap().unwrap();
@@ -76,7 +81,7 @@ fn forged(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind
         dataset: target.dataset,
         manifest: target.id,
         previous: digest(&value),
-        writer: writer.keyring().name(),
+        writer: name,
         ext: Vec::new(),
     }
     .to_bytes();
@@ -137,6 +142,33 @@ fn a_snapshot_is_not_found_at_a_time_that_it_only_claims() {
     assert_eq!((home.id.to_string(), home.time_name), (week.owners[4].clone(), file_name(later(days_ago(3), 60))));
     let latest = catalog.rows().iter().find(|row| row.id.to_string() == broken).unwrap();
     assert_eq!(latest.arrival, later(days_ago(1), 60));
+}
+
+#[test]
+fn whose_a_snapshot_is_and_what_it_only_claims_is_told() {
+    let week = Week::new();
+    let late = week.capture(&week.writing(), days_ago(5));
+    let name = week.writing().keyring().name().to_string();
+    let run = |words: &[&str]| week.sandbox.larder(words);
+    let shown = run(&["show", &late, "--json"]).json();
+    assert_eq!(shown["writer"], name.as_str());
+    assert_eq!(shown["counted_as"], text(later(days_ago(1), 60)));
+    assert_eq!(run(&["show", &week.owners[0], "--json"]).json()["counted_as"], text(later(days_ago(7), 60)));
+    let said = |words: &[&str]| String::from_utf8(run(words).ended(0).stdout).unwrap();
+    assert!(said(&["show", &late]).contains("which nothing bears out") && said(&["show", &late]).contains("written by"));
+    let list = said(&["list"]);
+    let row = |id: &str| list.lines().find(|line| line.starts_with(&id[..16])).unwrap().to_owned();
+    assert!(row(&late).contains("claims ") && row(&late).contains(&format!("by {name}")), "{list}");
+    assert!(!row(&week.owners[0]).contains("claims ") && row(&week.owners[0]).contains("by "), "{list}");
+    assert_eq!(run(&["list", "--json"]).json().as_array().unwrap().last().unwrap()["writer"], name.as_str());
+    let to = week.sandbox.path("to");
+    let restored = run(&["restore", "home", to.to_str().unwrap()]).ended(0).stderr;
+    assert!(restored.contains("of 2 keys") && restored.contains(&name), "{restored}");
+    // Who writes under the name of an owner's key is not taken for the owner.
+    let mut target = owner_row(&week, &late);
+    target.writer = opened(&week.sandbox, week.sandbox.client()).keyring().name();
+    forged_by(&week.sandbox, &week.writing(), &target, LogKind::Snapshot, target.writer);
+    assert!(said(&["list"]).contains("a writer key that claims to be"), "{}", said(&["list"]));
 }
 
 fn text(time: Timestamp) -> String {

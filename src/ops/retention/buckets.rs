@@ -18,19 +18,27 @@ pub struct KeptBy {
     pub oldest: bool,
 }
 
-/// What keeps each of a series' snapshots, given newest first by their times. Nothing keeps those with an empty list.
+/// What keeps each of a series' snapshots, given newest first by their times, each with the seconds that are believed to have passed
+/// until then: ages are told from these, so that no clock makes all others old. Nothing keeps those with an empty list.
 #[must_use]
-pub(super) fn apply(rules: &Rules, newest_first: &[Timestamp]) -> Vec<Vec<KeptBy>> {
+pub(super) fn apply(rules: &Rules, newest_first: &[(Timestamp, i64)]) -> Vec<Vec<KeptBy>> {
     let mut kept = vec![Vec::new(); newest_first.len()];
+    let times: Vec<_> = newest_first.iter().map(|(time, _)| *time).collect();
     for rule in Rule::ALL {
-        keep_by(rule, rules.count(rule), newest_first, &mut kept);
+        keep_by(rule, rules.count(rule), &times, &mut kept);
     }
-    if let (true, Some(newest)) = (rules.within > 0, newest_first.iter().max()) {
+    let newest = newest_first.iter().map(|(time, _)| *time).max().zip(newest_first.iter().map(|(_, passed)| *passed).max());
+    if let (true, Some((newest, passed))) = (rules.within > 0, newest) {
         let within = i64::try_from(rules.within).unwrap_or(i64::MAX);
-        let since = Timestamp { seconds: newest.seconds.saturating_sub(within), ..*newest };
+        let since = Timestamp { seconds: newest.seconds.saturating_sub(within), ..newest };
         let bucket = format!("within {} of the newest", age_text(rules.within));
-        for (_, kept) in newest_first.iter().zip(&mut kept).filter(|(time, _)| **time >= since) {
-            kept.push(KeptBy { rule: None, bucket: bucket.clone(), oldest: false });
+        for ((time, by_then), kept) in newest_first.iter().zip(&mut kept) {
+            if *time >= since {
+                kept.push(KeptBy { rule: None, bucket: bucket.clone(), oldest: false });
+            } else if *by_then >= passed.saturating_sub(within) {
+                let bucket = format!("{bucket}, unless a clock was ahead");
+                kept.push(KeptBy { rule: None, bucket, oldest: false });
+            }
         }
     }
     kept
@@ -86,12 +94,17 @@ mod tests {
         Timestamp { seconds: t.as_second(), nanos: 0 }
     }
 
+    /// With the time that has passed, where no clock is in doubt.
+    fn passing(times: &[Timestamp]) -> Vec<(Timestamp, i64)> {
+        times.iter().map(|time| (*time, time.seconds)).collect()
+    }
+
     /// The snapshots, oldest first, that one rule keeps, with the stretch each is the newest of; `…` marks the oldest.
     fn kept(rule: Rule, count: u32, times: &[&str]) -> Vec<(usize, String)> {
         let mut counts = [0; 7];
         counts[rule as usize] = count;
         let newest_first: Vec<_> = times.iter().rev().map(|t| time(t)).collect();
-        let kept = apply(&Rules { counts, within: 0 }, &newest_first);
+        let kept = apply(&Rules { counts, within: 0 }, &passing(&newest_first));
         let mut found: Vec<_> = kept
             .into_iter()
             .enumerate()
@@ -181,7 +194,7 @@ mod tests {
     fn ages_count_from_the_newest_and_include_the_limit() {
         let times = ["2024-01-01T00:00:00", "2024-01-02T00:00:00", "2024-01-03T00:00:00"].map(time);
         let newest_first: Vec<_> = times.into_iter().rev().collect();
-        let kept = apply(&Rules { counts: [0; 7], within: 86_400 }, &newest_first);
+        let kept = apply(&Rules { counts: [0; 7], within: 86_400 }, &passing(&newest_first));
         assert_eq!(kept.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 0]);
         assert_eq!(kept[0][0].bucket, "within 1d of the newest");
     }
@@ -190,7 +203,7 @@ mod tests {
     fn times_beyond_the_calendar_do_no_harm() {
         let far = [i64::MAX, i64::MAX - 1, i64::MIN].map(|seconds| Timestamp { seconds, nanos: 0 });
         let every = Rules { counts: [1; 7], within: u64::MAX };
-        assert_eq!(apply(&every, &far).len(), 3);
+        assert_eq!(apply(&every, &passing(&far)).len(), 3);
         assert_eq!(apply(&every, &[]).len(), 0);
     }
 }

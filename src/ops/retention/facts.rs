@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::model::{Manifest, Progress};
+use crate::model::{Entry, Manifest, Progress};
 use crate::snapshots::Wanted;
 use crate::store::{SnapshotRow, Store, StoreError};
 
@@ -17,6 +17,8 @@ pub(super) struct Facts {
     pub(super) class: Option<String>,
     /// It is among those that the run is about.
     pub(super) wanted: bool,
+    /// The root of its tree.
+    pub(super) root: Entry,
     /// What can be strange about it.
     pub(super) measure: Measure,
 }
@@ -27,6 +29,7 @@ impl Facts {
             immutable: manifest.evidence.immutable,
             class: manifest.evidence.retention_class.clone(),
             wanted: wanted.fits_manifest(manifest),
+            root: manifest.root.clone(),
             measure: Measure::from(&manifest.statistics),
         }
     }

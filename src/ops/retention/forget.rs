@@ -6,7 +6,7 @@ use crate::store::{LogWriter, NewEntry, SnapshotRow, Store};
 
 use super::error::RetentionError;
 use super::plan::{Keeping, Plan, Reason, own_guards, plan};
-use super::survey::{Subject, Survey};
+use super::survey::{Subject, Survey, elapsed};
 use super::{Asked, Clock, log_writer, may_rule};
 
 /// Entries that are written in one step: so many are in memory at a time.
@@ -102,7 +102,7 @@ pub fn forget_named(
     let named = |subject: &&Subject| rows.iter().any(|row| row.id == subject.row.id);
     let subjects: Vec<_> = survey.subjects.iter().filter(named).collect();
     for subject in &subjects {
-        may_go(subject, &survey, &register, now)?;
+        may_go(subject, &survey, &register)?;
     }
     if let Some(log) = &mut log {
         let entries: Vec<_> = subjects.iter().map(|s| (&s.row, detail(&[], asked))).collect();
@@ -127,11 +127,12 @@ pub fn forget_lost(
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
     let register = whole_register(store)?;
+    let elapsed = elapsed(&register, now, asked.sure_of_clock)?.1;
     let (mut lost, mut held) = (Vec::new(), Vec::new());
     for row in register.living() {
         if store.has_manifest(&row.id)? {
             store.manifest(&row.id)?;
-        } else if register.held(&row.id, now).is_some() {
+        } else if elapsed.held(&register.holds, &row.id).is_some() {
             held.push(row.clone());
         } else {
             lost.push(row.clone());
@@ -145,18 +146,21 @@ pub fn forget_lost(
 }
 
 /// Refuses to give up what must stay, whoever names it.
-fn may_go(subject: &Subject, survey: &Survey, register: &Register, now: Timestamp) -> Result<(), RetentionError> {
+fn may_go(subject: &Subject, survey: &Survey, register: &Register) -> Result<(), RetentionError> {
     let id: SnapshotId = subject.row.id;
     let kept = |why: String, hint| Err(RetentionError::Kept { id, why, hint });
     let facts = match &subject.facts {
         Ok(facts) => facts,
         Err(why) => return kept(format!("whether it is immutable cannot be read: {why}"), None),
     };
-    match own_guards(subject, facts, register, now).next() {
+    match own_guards(subject, facts, register, &survey.elapsed).next() {
         Some(Reason::Immutable) => return kept("it is immutable, and no option changes that".to_owned(), None),
         Some(Reason::ImmutableAsked) => {
             let hint = "`larder hold --immutable` grants it for ever, `larder release --immutable` denies it";
             return kept(Reason::ImmutableAsked.to_string(), Some(hint));
+        }
+        Some(reason @ Reason::HeldInDoubt(_)) => {
+            return kept(reason.to_string(), Some("if the clock is right, say --clock-is-right; `larder release` lifts a hold"));
         }
         Some(reason) => return kept(reason.to_string(), Some("`larder release` lifts a hold")),
         None => {}

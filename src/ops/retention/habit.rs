@@ -10,7 +10,9 @@ const HANDFUL: usize = 5;
 const WINDOW: usize = 10;
 /// Losses below that are none to hold anything for.
 const FEW_FILES: u64 = 5;
-/// The same in bytes.
+/// So many files that are written anew are nothing to hold anything for: in a small folder that is a day's work.
+const FEW_REWRITTEN: u64 = 10;
+/// Lost bytes below that are none.
 const FEW_BYTES: u64 = 1 << 20;
 /// Snapshots a day that are no flood whatever the habit.
 const FEW_A_DAY: u64 = 24;
@@ -24,11 +26,13 @@ pub(super) struct Measure {
     pub(super) bytes: u64,
     /// Bytes that were new to the store.
     pub(super) new_bytes: u64,
+    /// Files of the one before that are not here, or have another content.
+    pub(super) rewritten: u64,
 }
 
 impl From<&Statistics> for Measure {
     fn from(s: &Statistics) -> Self {
-        Self { files: s.files, bytes: s.bytes, new_bytes: s.new_bytes }
+        Self { files: s.files, bytes: s.bytes, new_bytes: s.new_bytes, rewritten: 0 }
     }
 }
 
@@ -59,10 +63,15 @@ pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String>
     if bytes.lost_far(now.bytes, FEW_BYTES) {
         return Some(format!("it has {} bytes where {} are usual", now.bytes, bytes.median));
     }
+    let rewritten = of(|m| m.rewritten);
+    let mostly = now.rewritten > files.median / 2 && now.rewritten >= FEW_REWRITTEN;
+    if mostly && rewritten.exceeded_far(now.rewritten) {
+        let (usual, changed) = (rewritten.median, now.rewritten);
+        return Some(format!("{changed} of {} files are gone or have another content where {usual} are usual", files.median));
+    }
     // A tree that somebody encrypts is new from end to end.
     let mostly_new = now.new_bytes >= now.bytes / 2 && now.new_bytes >= FEW_BYTES;
-    let usual = new.median.saturating_mul(4).max(new.median.saturating_add(6 * new.deviation.min(u64::MAX / 8)));
-    if mostly_new && now.new_bytes > usual && bytes.median >= FEW_BYTES {
+    if mostly_new && new.exceeded_far(now.new_bytes) && bytes.median >= FEW_BYTES {
         return Some(format!("{} of its {} bytes are new where {} are usual", now.new_bytes, now.bytes, new.median));
     }
     None
@@ -88,6 +97,12 @@ impl Spread {
         Self { median, deviation: median_of(numbers.into_iter().map(|n| n.abs_diff(median))) }
     }
 
+    /// True if a number is far more than is usual, and than these numbers wander.
+    fn exceeded_far(&self, number: u64) -> bool {
+        let wandered = self.median.saturating_add(6 * self.deviation.min(u64::MAX / 8));
+        number > self.median.saturating_mul(4).max(wandered)
+    }
+
     /// True if a number is less than half of what is usual, and further from it than these numbers wander.
     fn lost_far(&self, number: u64, few: u64) -> bool {
         let lost = self.median.saturating_sub(number);
@@ -111,7 +126,7 @@ mod tests {
     const MB: u64 = 1 << 20;
 
     fn measure(files: u64, megabytes: u64, new: u64) -> Measure {
-        Measure { files, bytes: megabytes * MB, new_bytes: new * MB }
+        Measure { files, bytes: megabytes * MB, new_bytes: new * MB, rewritten: 0 }
     }
 
     fn strange_at(list: &[Measure], confirmed: Option<usize>) -> Vec<usize> {
@@ -148,6 +163,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_overwritten_from_end_to_end_is_strange_though_nothing_is_new() {
+        let changed = |rewritten| Measure { rewritten, ..measure(40, 1, 0) };
+        let mut list: Vec<_> = (0..8).map(|n| changed(n % 3)).collect();
+        list.extend([changed(15), changed(40), changed(1)]);
+        assert_eq!(strange_at(&list, None), [9]);
+        assert_eq!(strange_at(&[changed(40); 9], None), [0; 0], "that is its habit");
+    }
+
+    #[test]
     fn a_handful_is_needed_and_trifles_do_not_count() {
         let mut list = vec![measure(1000, 100, 1); 4];
         list.push(measure(0, 0, 0));
@@ -178,7 +202,7 @@ mod tests {
 
     #[test]
     fn numbers_at_their_limits_do_no_harm() {
-        let huge = Measure { files: u64::MAX, bytes: u64::MAX, new_bytes: u64::MAX };
+        let huge = Measure { files: u64::MAX, bytes: u64::MAX, new_bytes: u64::MAX, rewritten: u64::MAX };
         assert_eq!(strange_at(&[huge; 9], None), [0; 0]);
     }
 }

@@ -10,6 +10,7 @@ mod habit;
 mod hold;
 mod plan;
 mod policy;
+mod rewritten;
 mod survey;
 
 pub use buckets::KeptBy;

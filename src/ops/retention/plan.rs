@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::model::{DatasetKey, DatasetName, Immutable, Progress, Rules, SnapshotId, Timestamp};
-use crate::snapshots::{Hold, Register, Wanted};
+use crate::snapshots::{Elapsed, Hold, Register, Wanted};
 use crate::store::{SnapshotRow, Store, snapshot_label};
 
 use super::buckets::{KeptBy, apply};
@@ -32,6 +32,8 @@ pub enum Reason {
     ImmutableAsked,
     /// Somebody holds it.
     Held(Hold),
+    /// Somebody held it, and that its time is over only a clock says that may be ahead.
+    HeldInDoubt(Hold),
     /// It names a retention class, and rules were given with the command.
     Class(String),
     /// It is under no policy: its retention class.
@@ -53,7 +55,7 @@ impl Reason {
             Self::Rule(KeptBy { rule: None, .. }) => "within",
             Self::Immutable => "immutable",
             Self::ImmutableAsked => "immutable asked",
-            Self::Held(_) => "held",
+            Self::Held(_) | Self::HeldInDoubt(_) => "held",
             Self::Class(_) => "class",
             Self::NoPolicy(_) => "no policy",
             Self::Unreadable(_) => "unreadable",
@@ -76,6 +78,10 @@ impl fmt::Display for Reason {
             Self::Held(hold) => {
                 let reason = hold.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
                 write!(f, "held{reason}")
+            }
+            Self::HeldInDoubt(hold) => {
+                let reason = hold.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                write!(f, "held{reason}; that its time is over nothing but the clock of this machine says")
             }
             Self::Class(class) => write!(f, "its retention class {class} is for policies to rule"),
             Self::NoPolicy(None) => f.write_str("no policy"),
@@ -171,7 +177,7 @@ pub(super) fn plan(
         };
         // Rules alone would let it go.
         if let (Ok(facts), [Reason::NotKept(..)]) = (&subject.facts, reasons.as_slice()) {
-            let guards = guards(subject, facts, register, keeping, now);
+            let guards = guards(subject, facts, register, keeping, &survey.elapsed);
             let strange = survey.strange_after(subject);
             if let (true, Some(strange)) = (guards.is_empty(), strange) {
                 plan.strange[strange].keeps += 1;
@@ -211,7 +217,11 @@ fn by_rules(survey: &Survey, register: &Register, keeping: Keeping) -> HashMap<u
     }
     let mut found = HashMap::new();
     for (((dataset, _), class), newest_first) in groups {
-        let times: Vec<_> = newest_first.iter().map(|at| survey.subjects[*at].counted.time).collect();
+        let times = |at: &usize| {
+            let subject = &survey.subjects[*at];
+            (subject.counted.time, survey.elapsed.at(subject.row.sequence))
+        };
+        let times: Vec<_> = newest_first.iter().map(times).collect();
         let reasons = match rules(register, keeping, dataset, class) {
             Some((rules, policy)) => of_group(&rules, policy, &times),
             None => vec![vec![Reason::NoPolicy(class.map(str::to_owned))]; times.len()],
@@ -229,7 +239,7 @@ fn rules(register: &Register, keeping: Keeping, dataset: DatasetKey, class: Opti
     }
 }
 
-fn of_group(rules: &Rules, policy: u64, newest_first: &[Timestamp]) -> Vec<Vec<Reason>> {
+fn of_group(rules: &Rules, policy: u64, newest_first: &[(Timestamp, i64)]) -> Vec<Vec<Reason>> {
     let reasons = |kept: Vec<KeptBy>| {
         if kept.is_empty() {
             return vec![Reason::NotKept(*rules, policy)];
@@ -240,9 +250,9 @@ fn of_group(rules: &Rules, policy: u64, newest_first: &[Timestamp]) -> Vec<Vec<R
 }
 
 /// What keeps a snapshot that rules do not keep.
-fn guards(subject: &Subject, facts: &Facts, register: &Register, keeping: Keeping, now: Timestamp) -> Vec<Reason> {
+fn guards(subject: &Subject, facts: &Facts, register: &Register, keeping: Keeping, elapsed: &Elapsed) -> Vec<Reason> {
     let class = facts.class.clone().filter(|_| keeping != Keeping::Policies).map(Reason::Class);
-    own_guards(subject, facts, register, now).chain(class).collect()
+    own_guards(subject, facts, register, elapsed).chain(class).collect()
 }
 
 /// What keeps a snapshot whoever wants it gone.
@@ -250,12 +260,15 @@ pub(super) fn own_guards<'a>(
     subject: &Subject,
     facts: &Facts,
     register: &'a Register,
-    now: Timestamp,
+    elapsed: &Elapsed,
 ) -> impl Iterator<Item = Reason> + use<'a> {
     let immutable = match register.holds.immutable(&subject.row.id, facts.immutable) {
         Immutable::Yes => Some(Reason::Immutable),
         Immutable::Asked => Some(Reason::ImmutableAsked),
         Immutable::No => None,
     };
-    immutable.into_iter().chain(register.held(&subject.row.id, now).cloned().map(Reason::Held))
+    let held = elapsed.held(&register.holds, &subject.row.id).cloned().map(|hold| {
+        if hold.is_in_force(elapsed.now()) { Reason::Held(hold) } else { Reason::HeldInDoubt(hold) }
+    });
+    immutable.into_iter().chain(held)
 }

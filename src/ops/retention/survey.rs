@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{DatasetKey, Immutable, KeyName, Progress, SnapshotId, Timestamp};
-use crate::snapshots::{Counted, Register, Wanted, Witnesses};
+use crate::snapshots::{Counted, Elapsed, Register, Wanted, Witnesses};
 use crate::store::{SnapshotRow, Store};
 
 use super::error::RetentionError;
 use super::facts::{self, Facts};
 use super::habit::{Measure, judge_day, judge_snapshot, strange};
+use super::rewritten;
 
 /// Whose a snapshot is, as far as that can be trusted: one who is trusted pushes out nobody else's, and nobody else his.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub(super) struct Survey {
     pub(super) moved: Vec<Tally>,
     /// A writer key asks that they be immutable, and nobody has decided.
     pub(super) undecided: Vec<Tally>,
+    /// How much time has passed.
+    pub(super) elapsed: Elapsed,
 }
 
 impl Survey {
@@ -82,12 +85,11 @@ impl Survey {
         (now, sure): (Timestamp, bool),
         progress: &dyn Progress,
     ) -> Result<Self, RetentionError> {
-        let witnesses = Witnesses::find(&register.moments, now, sure)
-            .map_err(|e| RetentionError::ClockBehind { now: e.now, witness: e.witness })?;
+        let (witnesses, elapsed) = elapsed(register, now, sure)?;
         let rows = register.living().filter(|row| datasets.is_empty() || datasets.contains(&row.dataset));
         let rows: Vec<_> = rows.cloned().collect();
         let facts = facts::read(store, &rows, wanted, progress)?;
-        let subjects: Vec<_> = rows
+        let mut subjects: Vec<_> = rows
             .into_iter()
             .zip(facts)
             .map(|(row, facts)| Subject {
@@ -97,18 +99,31 @@ impl Survey {
                 facts,
             })
             .collect();
+        rewritten::measure(store, &mut subjects, progress)?;
         let strange = all_strange(register, &witnesses, &subjects);
         let moved = tally(subjects.iter().filter(|s| s.counted.moved));
         let asks = |s: &&Subject| s.facts.as_ref().is_ok_and(|facts| facts.immutable);
         let open = |s: &&Subject| register.holds.immutable(&s.row.id, true) == Immutable::Asked;
         let undecided = tally(subjects.iter().filter(asks).filter(open));
-        Ok(Self { subjects, strange, moved, undecided })
+        Ok(Self { subjects, strange, moved, undecided, elapsed })
     }
 
     /// What keeps a subject because it came before something strange.
     pub(super) fn strange_after(&self, subject: &Subject) -> Option<usize> {
         self.strange.iter().position(|s| s.series == subject.series && subject.row.sequence < s.before)
     }
+}
+
+/// Who is believed about time, and how much of it has passed.
+pub(super) fn elapsed(
+    register: &Register,
+    now: Timestamp,
+    sure: bool,
+) -> Result<(Witnesses, Elapsed), RetentionError> {
+    let witnesses = Witnesses::find(&register.moments, now, sure)
+        .map_err(|e| RetentionError::ClockBehind { now: e.now, witness: e.witness })?;
+    let elapsed = Elapsed::new(&register.moments, &witnesses, now, sure);
+    Ok((witnesses, elapsed))
 }
 
 fn series(register: &Register, row: &SnapshotRow) -> Series {

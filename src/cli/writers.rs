@@ -1,0 +1,53 @@
+//! Whose key wrote a snapshot, in words.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{KeyInfo, KeyName, Role};
+use crate::snapshots::{Holds, SnapshotName};
+use crate::store::{SnapshotRow, Store};
+
+use super::error::CliError;
+use super::output::{Output, escaped, short_id};
+
+/// What the keys of a store are called.
+pub(super) struct Writers {
+    /// None of an unencrypted store, which has no keys, and for a key that may not list them.
+    keys: Option<HashMap<KeyName, Option<KeyInfo>>>,
+}
+
+impl Writers {
+    /// Reads them.
+    pub(super) fn read(store: &Store) -> Self {
+        let keys = store.keys().ok().map(|list| list.keys.into_iter().map(|row| (row.name, row.info)).collect());
+        Self { keys }
+    }
+
+    /// The label of the key that wrote a snapshot, its name if it has none. `vouched`: a catalog or owner key vouches for the entry; of
+    /// others the name is what whoever wrote it says.
+    pub(super) fn label(&self, row: &SnapshotRow, vouched: bool) -> Option<String> {
+        let key = match self.keys.as_ref()?.get(&row.writer) {
+            None => return Some(format!("removed key {}", row.writer)),
+            Some(key) => key,
+        };
+        let label = key.as_ref().map(|info| info.label.clone()).filter(|label| !label.is_empty());
+        let label = label.unwrap_or_else(|| row.writer.to_string());
+        let must_vouch = key.as_ref().is_some_and(|info| info.role >= Role::Catalog);
+        Some(if must_vouch && !vouched { format!("a writer key that claims to be {label}") } else { label })
+    }
+
+    /// Tells whose snapshot it is that stands for its dataset, or for all, where those of several keys could.
+    pub(super) fn tell(store: &Store, name: &SnapshotName, row: &SnapshotRow, out: &Output) -> Result<(), CliError> {
+        if matches!(name, SnapshotName::Prefix(..)) {
+            return Ok(());
+        }
+        let of_it = store.snapshots()?.into_iter().filter(|other| other.dataset == row.dataset);
+        let keys: HashSet<_> = of_it.map(|other| other.writer).collect();
+        if keys.len() > 1 {
+            let vouched = Holds::since(store, row.sequence)?.is_vouched(&row.id);
+            let label = Self::read(store).label(row, vouched).unwrap_or_default();
+            let (id, count) = (short_id(row.id), keys.len());
+            out.remark(&format!("larder: its dataset has snapshots of {count} keys; this one, {id}, is of {}", escaped(&label)));
+        }
+        Ok(())
+    }
+}
