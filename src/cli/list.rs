@@ -70,7 +70,8 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
     let holds = list.holds()?;
     let writers = Writers::read(&store);
     let many = list.has_several_writers();
-    let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now, list: &list, writers, many };
+    let mut printer =
+        Printer { out, width: width(&list), begun: false, holds: &holds, now, list: &list, writers, many };
     list.each(args.reverse, |listed| {
         printer.print(&listed)?;
         if let Err(e) = listed.manifest {

@@ -25,9 +25,8 @@ impl Writers {
     /// The label of the key that wrote a snapshot, its name if it has none. `vouched`: a catalog or owner key vouches for the entry; of
     /// others the name is what whoever wrote it says.
     pub(super) fn label(&self, row: &SnapshotRow, vouched: bool) -> Option<String> {
-        let key = match self.keys.as_ref()?.get(&row.writer) {
-            None => return Some(format!("removed key {}", row.writer)),
-            Some(key) => key,
+        let Some(key) = self.keys.as_ref()?.get(&row.writer) else {
+            return Some(format!("removed key {}", row.writer));
         };
         let label = key.as_ref().map(|info| info.label.clone()).filter(|label| !label.is_empty());
         let label = label.unwrap_or_else(|| row.writer.to_string());
@@ -46,7 +45,10 @@ impl Writers {
             let vouched = Holds::since(store, row.sequence)?.is_vouched(&row.id);
             let label = Self::read(store).label(row, vouched).unwrap_or_default();
             let (id, count) = (short_id(row.id), keys.len());
-            out.remark(&format!("larder: its dataset has snapshots of {count} keys; this one, {id}, is of {}", escaped(&label)));
+            out.remark(&format!(
+                "larder: its dataset has snapshots of {count} keys; this one, {id}, is of {}",
+                escaped(&label)
+            ));
         }
         Ok(())
     }

@@ -389,7 +389,10 @@ fn a_clock_that_is_ahead_makes_nothing_old() {
         kept.map(|v| (v.row.id.to_string(), v.reasons[0].to_string())).collect::<Vec<_>>()
     };
     let all = kept(false);
-    assert_eq!(all.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [&ids[..], std::slice::from_ref(&late)].concat());
+    assert_eq!(
+        all.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(),
+        [&ids[..], std::slice::from_ref(&late)].concat()
+    );
     assert!(all[0].1.contains("unless a clock was ahead"), "{all:?}");
     assert_eq!(kept(true).len(), 1, "of a store that was not used for a year, if it is said");
     assert_eq!(listed(&sandbox), [late]);

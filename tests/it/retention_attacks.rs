@@ -155,7 +155,9 @@ fn whose_a_snapshot_is_and_what_it_only_claims_is_told() {
     assert_eq!(shown["counted_as"], text(later(days_ago(1), 60)));
     assert_eq!(run(&["show", &week.owners[0], "--json"]).json()["counted_as"], text(later(days_ago(7), 60)));
     let said = |words: &[&str]| String::from_utf8(run(words).ended(0).stdout).unwrap();
-    assert!(said(&["show", &late]).contains("which nothing bears out") && said(&["show", &late]).contains("written by"));
+    assert!(
+        said(&["show", &late]).contains("which nothing bears out") && said(&["show", &late]).contains("written by")
+    );
     let list = said(&["list"]);
     let row = |id: &str| list.lines().find(|line| line.starts_with(&id[..16])).unwrap().to_owned();
     assert!(row(&late).contains("claims ") && row(&late).contains(&format!("by {name}")), "{list}");

@@ -27,7 +27,8 @@ pub(super) fn apply(rules: &Rules, newest_first: &[(Timestamp, i64)]) -> Vec<Vec
     for rule in Rule::ALL {
         keep_by(rule, rules.count(rule), &times, &mut kept);
     }
-    let newest = newest_first.iter().map(|(time, _)| *time).max().zip(newest_first.iter().map(|(_, passed)| *passed).max());
+    let newest =
+        newest_first.iter().map(|(time, _)| *time).max().zip(newest_first.iter().map(|(_, passed)| *passed).max());
     if let (true, Some((newest, passed))) = (rules.within > 0, newest) {
         let within = i64::try_from(rules.within).unwrap_or(i64::MAX);
         let since = Timestamp { seconds: newest.seconds.saturating_sub(within), ..newest };

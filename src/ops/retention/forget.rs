@@ -160,7 +160,10 @@ fn may_go(subject: &Subject, survey: &Survey, register: &Register) -> Result<(),
             return kept(Reason::ImmutableAsked.to_string(), Some(hint));
         }
         Some(reason @ Reason::HeldInDoubt(_)) => {
-            return kept(reason.to_string(), Some("if the clock is right, say --clock-is-right; `larder release` lifts a hold"));
+            return kept(
+                reason.to_string(),
+                Some("if the clock is right, say --clock-is-right; `larder release` lifts a hold"),
+            );
         }
         Some(reason) => return kept(reason.to_string(), Some("`larder release` lifts a hold")),
         None => {}

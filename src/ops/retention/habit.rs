@@ -67,7 +67,10 @@ pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String>
     let mostly = now.rewritten > files.median / 2 && now.rewritten >= FEW_REWRITTEN;
     if mostly && rewritten.exceeded_far(now.rewritten) {
         let (usual, changed) = (rewritten.median, now.rewritten);
-        return Some(format!("{changed} of {} files are gone or have another content where {usual} are usual", files.median));
+        return Some(format!(
+            "{changed} of {} files are gone or have another content where {usual} are usual",
+            files.median
+        ));
     }
     // A tree that somebody encrypts is new from end to end.
     let mostly_new = now.new_bytes >= now.bytes / 2 && now.new_bytes >= FEW_BYTES;

@@ -267,8 +267,9 @@ pub(super) fn own_guards<'a>(
         Immutable::Asked => Some(Reason::ImmutableAsked),
         Immutable::No => None,
     };
-    let held = elapsed.held(&register.holds, &subject.row.id).cloned().map(|hold| {
-        if hold.is_in_force(elapsed.now()) { Reason::Held(hold) } else { Reason::HeldInDoubt(hold) }
-    });
+    let held = elapsed
+        .held(&register.holds, &subject.row.id)
+        .cloned()
+        .map(|hold| if hold.is_in_force(elapsed.now()) { Reason::Held(hold) } else { Reason::HeldInDoubt(hold) });
     immutable.into_iter().chain(held)
 }

@@ -115,11 +115,7 @@ impl Survey {
 }
 
 /// Who is believed about time, and how much of it has passed.
-pub(super) fn elapsed(
-    register: &Register,
-    now: Timestamp,
-    sure: bool,
-) -> Result<(Witnesses, Elapsed), RetentionError> {
+pub(super) fn elapsed(register: &Register, now: Timestamp, sure: bool) -> Result<(Witnesses, Elapsed), RetentionError> {
     let witnesses = Witnesses::find(&register.moments, now, sure)
         .map_err(|e| RetentionError::ClockBehind { now: e.now, witness: e.witness })?;
     let elapsed = Elapsed::new(&register.moments, &witnesses, now, sure);
