@@ -1,42 +1,28 @@
 //! How many files of a snapshot are not what they were in the one before it. Neither their number nor their sizes need tell, nor what is
 //! new to the store: a tree overwritten with zeros brings next to nothing.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 
 use crate::model::{Entry, FileBody, Progress};
 use crate::store::{Store, StoreError};
 use crate::tree::Pages;
 
-use super::survey::{Series, Subject};
-
 /// Bytes that decoded pages may take.
 const PAGE_BUDGET: u64 = 16 << 20;
 
-/// Compares each snapshot of a series with the one before it that is left; equal parts of trees are not looked at. One that cannot be
-/// compared counts as unchanged: verify tells of the damage.
-pub(super) fn measure(store: &Store, subjects: &mut [Subject], progress: &dyn Progress) -> Result<(), StoreError> {
+/// Compares pairs of trees, the older first; equal parts are not looked at. A pair that cannot be compared counts as equal: verify tells of
+/// the damage.
+pub(super) fn measure(
+    store: &Store,
+    pairs: Vec<(&Entry, &Entry)>,
+    progress: &dyn Progress,
+) -> Result<Vec<u64>, StoreError> {
     let pages = Pages::new(store, PAGE_BUDGET);
-    let mut newest = HashMap::<Series, &Entry>::new();
-    let mut pairs = Vec::new();
-    for (at, subject) in subjects.iter().enumerate() {
-        if let Ok(facts) = &subject.facts {
-            pairs.extend(newest.insert(subject.series, &facts.root).map(|before| (at, before, &facts.root)));
-        }
-    }
-    let compare = |(at, old, new): (usize, &Entry, &Entry)| match rewritten(&pages, old, new, progress) {
-        Ok(count) => Ok((at, count)),
-        Err(e) if e.is_damage() => Ok((at, 0)),
-        Err(e) => Err(e),
+    let compare = |(old, new): (&Entry, &Entry)| match rewritten(&pages, old, new, progress) {
+        Err(e) if e.is_damage() => Ok(0),
+        other => other,
     };
-    let counts = pairs.into_par_iter().map(compare).collect::<Result<Vec<_>, _>>()?;
-    for (at, count) in counts {
-        if let Ok(facts) = &mut subjects[at].facts {
-            facts.measure.rewritten = count;
-        }
-    }
-    Ok(())
+    pairs.into_par_iter().map(compare).collect()
 }
 
 /// Files of the old tree at whose paths no file of the same content stands.

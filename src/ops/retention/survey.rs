@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{DatasetKey, Immutable, KeyName, Progress, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, Entry, Immutable, KeyName, Progress, SnapshotId, Timestamp};
 use crate::snapshots::{Counted, Elapsed, Register, Wanted, Witnesses};
-use crate::store::{SnapshotRow, Store};
+use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::error::RetentionError;
 use super::facts::{self, Facts};
@@ -99,7 +99,7 @@ impl Survey {
                 facts,
             })
             .collect();
-        rewritten::measure(store, &mut subjects, progress)?;
+        compare_with_those_before(store, &mut subjects, progress)?;
         let strange = all_strange(register, &witnesses, &subjects);
         let moved = tally(subjects.iter().filter(|s| s.counted.moved));
         let asks = |s: &&Subject| s.facts.as_ref().is_ok_and(|facts| facts.immutable);
@@ -112,6 +112,29 @@ impl Survey {
     pub(super) fn strange_after(&self, subject: &Subject) -> Option<usize> {
         self.strange.iter().position(|s| s.series == subject.series && subject.row.sequence < s.before)
     }
+}
+
+/// Compares each snapshot of a series with the one before it that is left.
+fn compare_with_those_before(
+    store: &Store,
+    subjects: &mut [Subject],
+    progress: &dyn Progress,
+) -> Result<(), StoreError> {
+    let (mut newest, mut places, mut pairs) = (HashMap::<Series, &Entry>::new(), Vec::new(), Vec::new());
+    for (at, subject) in subjects.iter().enumerate() {
+        let Ok(facts) = &subject.facts else { continue };
+        if let Some(before) = newest.insert(subject.series, &facts.root) {
+            places.push(at);
+            pairs.push((before, &facts.root));
+        }
+    }
+    let counts = rewritten::measure(store, pairs, progress)?;
+    for (at, count) in places.into_iter().zip(counts) {
+        if let Ok(facts) = &mut subjects[at].facts {
+            facts.measure.rewritten = count;
+        }
+    }
+    Ok(())
 }
 
 /// Who is believed about time, and how much of it has passed.
