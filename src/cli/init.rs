@@ -14,7 +14,7 @@ use crate::codec::{
     Passphrase, Prompt, Recipient, WrapError, generate_identity, is_empty_passphrase, parse_recipient, same_passphrase,
 };
 use crate::model::Kind;
-use crate::store::{NewStore, StoreError, create};
+use crate::store::{NewStore, StoreError, create, remember_place};
 
 use super::context::{self, Terminal};
 use super::error::CliError;
@@ -103,6 +103,7 @@ pub(super) fn run(args: InitArgs, global: &Global, out: &Output) -> Result<Outco
     }
     let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
     let id = create(&path, &NewStore { recipients, now: context::now() })?;
+    remember_place(&folders::client_dirs(), id, &path)?;
     if out.json() {
         let identity = default.map(|d| IdentityJson { file: d.file.display().to_string(), made: d.fresh });
         let (store, path, encrypted) = (id.to_string(), path.display().to_string(), !args.unencrypted);

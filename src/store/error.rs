@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::codec::{BlockError, SealError, WrapError};
 use crate::format::DecodeError;
-use crate::model::{EpochId, Failure, KeyName, Kind, Role};
+use crate::model::{EpochId, Failure, KeyName, Kind, Role, StoreId};
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,18 @@ pub enum StoreError {
     /// No identity fits, a passphrase would, and there is none to be had.
     #[error("the store at {} wants a passphrase, and there is no terminal to ask for it on", .0.display())]
     NoPassphrase(PathBuf),
+    /// Another store stands where this client knows one.
+    #[error("the store at {} is not the one that this client knows there: it is {found}, and {known} stood there", path.display())]
+    OtherStore {
+        /// Where.
+        path: PathBuf,
+        /// The id of the store that stood there.
+        known: String,
+        /// Which one stands there now.
+        found: StoreId,
+        /// The file that says what stood there.
+        place: PathBuf,
+    },
     /// The keys are not those this client knows.
     #[error("the keys of the store at {} are not those this client has seen before: {what} changed", path.display())]
     KeysChanged {
@@ -193,6 +205,7 @@ impl Failure for StoreError {
             | Self::WrongPassphrase(_)
             | Self::NoPassphrase(_)
             | Self::KeysChanged { .. }
+            | Self::OtherStore { .. }
             | Self::KeyRemoved { .. }
             | Self::OtherIdentities(_)
             | Self::Closed { .. } => Kind::WrongKey,
@@ -226,6 +239,10 @@ impl Failure for StoreError {
                 "the key {key} was not used here before, so nothing proves that an owner made the change: ask one whether `larder key \
                  list` shows {key}; if so, remove {} and try again; or open the store once with a key that was used here",
                 pin.display()
+            ),
+            Self::OtherStore { place, .. } => format!(
+                "somebody may have replaced the store; if that was you, remove {} and try again",
+                place.display()
             ),
             Self::KeysChanged { pin, .. } => format!(
                 "somebody may have replaced the store; if the change is yours, remove {} and try again",

@@ -62,7 +62,7 @@ pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
 pub use mend::Mending;
 pub use own::OwnChunks;
-pub use pins::ClientDirs;
+pub use pins::{ClientDirs, remember_place};
 pub use read::{CacheSize, Item};
 pub use repack::Repack;
 pub use repair::{PlainFile, Repaired, Seek, Sought, open_for_repair};

@@ -1,5 +1,6 @@
-//! Section 17: what this client last saw of a store, kept outside it, so that a swapped or set-back store is noticed.
+//! Section 17: what this client last saw of a store, and where, kept outside it, so that a swapped or set-back store is noticed.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::codec::digest;
@@ -26,6 +27,54 @@ pub(super) struct PinFile {
     path: PathBuf,
     store_dir: PathBuf,
     pin: Option<Pin>,
+    place: Place,
+}
+
+/// Which store stands in a folder, as this client knows it.
+#[derive(Debug)]
+struct Place {
+    /// The file that says so; none if nothing is remembered.
+    path: Option<PathBuf>,
+    store: StoreId,
+    is_known: bool,
+}
+
+impl Place {
+    /// Refuses a store that stands where another stood, unless this client has seen it too (disks may take turns at one mount point).
+    fn read(dirs: &ClientDirs, store: StoreId, store_dir: &Path, has_pin: bool) -> Result<Self, StoreError> {
+        let path = store_dir.canonicalize().ok().map(|dir| {
+            let name = digest(dir.as_os_str().as_bytes()).to_string();
+            dirs.state.join("places").join(&name[..32])
+        });
+        let text = path.as_ref().and_then(|path| super::files::read_small(path).ok());
+        let known = text.and_then(|text| String::from_utf8(text).ok()).map(|text| text.trim().to_owned());
+        let is_known = known.as_ref().is_some_and(|known| *known == store.to_string());
+        match (known, &path) {
+            (Some(known), Some(place)) if !is_known && !has_pin => {
+                Err(StoreError::OtherStore { path: store_dir.to_owned(), known, found: store, place: place.clone() })
+            }
+            _ => Ok(Self { path, store, is_known }),
+        }
+    }
+
+    fn remember(&mut self) -> Result<(), StoreError> {
+        if let Some(path) = self.path.as_ref().filter(|_| !self.is_known) {
+            if let Some(dir) = path.parent() {
+                make_dir(dir)?;
+            }
+            write_whole(path, format!("{}\n", self.store).as_bytes())?;
+            self.is_known = true;
+        }
+        Ok(())
+    }
+}
+
+/// Remembers that a store that was just made stands in a folder, whichever stood there before.
+///
+/// # Errors
+/// If that cannot be written.
+pub fn remember_place(dirs: &ClientDirs, store: StoreId, store_dir: &Path) -> Result<(), StoreError> {
+    if dirs.state.as_os_str().is_empty() { Ok(()) } else { Place::read(dirs, store, store_dir, true)?.remember() }
 }
 
 fn hex(bytes: &[u8; 32]) -> String {
@@ -36,7 +85,8 @@ impl PinFile {
     /// Reads the pin of a store, if there is one.
     pub(super) fn read(dirs: &ClientDirs, store: StoreId, store_dir: &Path) -> Result<Self, StoreError> {
         if dirs.state.as_os_str().is_empty() {
-            return Ok(Self { path: PathBuf::new(), store_dir: store_dir.to_owned(), pin: None });
+            let place = Place { path: None, store, is_known: true };
+            return Ok(Self { path: PathBuf::new(), store_dir: store_dir.to_owned(), pin: None, place });
         }
         let path = dirs.state.join("pins").join(format!("{store}.json"));
         let pin = match super::files::read_small(&path) {
@@ -46,7 +96,8 @@ impl PinFile {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
         };
-        Ok(Self { path, store_dir: store_dir.to_owned(), pin })
+        let place = Place::read(dirs, store, store_dir, pin.is_some())?;
+        Ok(Self { path, store_dir: store_dir.to_owned(), pin, place })
     }
 
     /// Refuses another id key than the one seen before.
@@ -102,6 +153,7 @@ impl PinFile {
         if self.path.as_os_str().is_empty() {
             return Ok(());
         }
+        self.place.remember()?;
         let record = keyring.key().map(|(record, _)| record);
         let mut tokens = self.pin.as_ref().map(|pin| pin.tokens.clone()).unwrap_or_default();
         if let Some((record, newest)) = record.and_then(|r| Some((r, *tokens_of(&r.ext).first()?))) {

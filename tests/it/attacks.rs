@@ -374,3 +374,47 @@ fn a_mount_point_over_in_or_above_the_store_is_refused() {
         fails_with(Ran::of(&mut mount), &[2], &format!("{}", point.display()));
     }
 }
+
+#[test]
+fn another_store_in_the_place_of_one_is_refused_by_whoever_knows_that_one() {
+    let sandbox = two_snapshots();
+    let (store, thief) = (sandbox.store(), sandbox.another_client("thief"));
+    let source = sandbox.path("secret");
+    fs::create_dir(&source).unwrap();
+    let words = ["snapshot", source.to_str().unwrap(), "--dataset", "d"];
+    let (own, others) = (sandbox.path("own"), sandbox.path("others"));
+    for (made, how) in [(0, &["init", "--unencrypted"][..]), (1, &["init", "--recipient"])] {
+        let _ = fs::remove_dir_all(&others);
+        if made == 0 {
+            fs::rename(&store, &own).unwrap();
+        } else {
+            fs::remove_dir_all(&store).unwrap();
+        }
+        let recipient = recipient_of(sandbox.client());
+        let how: Vec<_> = how.iter().copied().chain((made == 1).then_some(recipient.as_str())).collect();
+        thief.run(&store, &how).done();
+        for words in [&words[..], &["list"], &["verify", "--no-key"]] {
+            let ran = sandbox.larder(words);
+            assert_eq!(ran.status, 12, "{words:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("is not the one that this client knows there"), "{}", ran.stderr);
+        }
+        assert!(thief.run(&store, ["list", "--json"]).ids().is_empty());
+    }
+    // Stores that this client has seen may take turns there.
+    fs::rename(&store, &others).unwrap();
+    sandbox.larder(["init"]).done();
+    sandbox.larder(words).done();
+    fs::rename(&store, sandbox.path("new")).unwrap();
+    fs::rename(&own, &store).unwrap();
+    sandbox.larder(words).done();
+    fs::rename(&store, &own).unwrap();
+    fs::rename(sandbox.path("new"), &store).unwrap();
+    sandbox.larder(words).done();
+    // And who put another there knows what to do.
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&others, &store).unwrap();
+    let ran = sandbox.larder(["list"]).ended(12);
+    let place = ran.stderr.split_whitespace().find(|word| word.contains("/places/")).unwrap();
+    fs::remove_file(place).unwrap();
+    sandbox.larder(words).done();
+}

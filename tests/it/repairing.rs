@@ -161,6 +161,45 @@ fn every_table_file_can_be_hurt_anywhere_and_the_rest_is_had_back() {
 }
 
 #[test]
+fn a_hurt_file_takes_no_entry_and_no_manifest_of_another_along() {
+    let stage = Stage::new();
+    let store = stage.sandbox.store();
+    let (sandbox, whole) = (&stage.sandbox, stage.sandbox.path("whole"));
+    let id = sandbox.larder(["list", "--json"]).ids().remove(0);
+    sandbox.larder(["hold", &id, "--reason", "a case"]).done();
+    sandbox.larder(["policy", "set", "d", "--keep-last", "7"]).done();
+    // Each from here on is in a file of its own, behind those.
+    sandbox.snapshot(&stage.source, "other").done();
+    copy_tree(&store, &whole);
+    let names: Vec<_> = stage.tables().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    let mut lost = Vec::new();
+    for name in &names {
+        for removed in [false, true] {
+            fs::remove_dir_all(&store).unwrap();
+            copy_tree(&whole, &store);
+            let file = store.join("db").join(name);
+            if removed {
+                fs::remove_file(&file).unwrap();
+            } else {
+                flip(&file, 60);
+            }
+            let ran = sandbox.larder(["repair", "--apply"]);
+            assert!([0, 13].contains(&ran.status), "{name:?}: {}", ran.stderr);
+            let told = stdout(ran);
+            let found: Vec<_> =
+                told.lines().filter(|line| line.starts_with("lost for good")).map(str::to_owned).collect();
+            // Each file has one row of the log or one manifest.
+            assert!(found.len() <= 1, "{name:?}: {found:#?}");
+            lost.extend(found);
+        }
+    }
+    for what in ["entry 3", "entry 4", "manifest"] {
+        let count = lost.iter().filter(|line| line.contains(what)).count();
+        assert!(count >= 2, "{what}: {lost:#?}");
+    }
+}
+
+#[test]
 fn header_keys_and_tip_come_from_their_copies() {
     let stage = Stage::new();
     let store = stage.sandbox.store();

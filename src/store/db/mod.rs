@@ -11,10 +11,10 @@ pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rocksdb::{
@@ -28,6 +28,7 @@ use super::error::StoreError;
 pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
+use salvage::{Loose, has_lasting_rows};
 pub(in crate::store) use space::BlockFile;
 pub(in crate::store) use tables::{Looked, RowBlocks, Table};
 
@@ -42,6 +43,8 @@ pub(in crate::store) struct Db {
     opened_at: Option<Fingerprint>,
     /// Why it cannot be opened whole.
     trouble: Option<String>,
+    /// What was read past damage.
+    loose: Mutex<HashMap<&'static str, (Option<Fingerprint>, Arc<Loose>)>>,
 }
 
 /// Who may be at work while the database is opened for reading.
@@ -200,7 +203,13 @@ impl Db {
     }
 
     fn new(dir: &Path, opened: Opened) -> Self {
-        Self { opened_at: opened.mark.clone(), now: RwLock::new(Arc::new(opened)), dir: dir.to_owned(), trouble: None }
+        Self {
+            opened_at: opened.mark.clone(),
+            now: RwLock::new(Arc::new(opened)),
+            dir: dir.to_owned(),
+            trouble: None,
+            loose: Mutex::default(),
+        }
     }
 
     /// Opens for reading, without the lock, beside a writer or not.
@@ -290,25 +299,33 @@ impl Db {
         with: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, StoreError> {
         let mut with = Some(with);
-        self.reading(|opened| {
+        let found = self.reading(|opened| {
             let value = opened.db.get_pinned_cf(opened.family(family)?, key).map_err(|e| fail(&e))?;
             Ok(value.and_then(|value| with.take().map(|with| with(&value))))
-        })
+        });
+        match found {
+            Err(e) if e.is_damage() && has_lasting_rows(family) => {
+                let loose = self.loose(family);
+                let value = loose.get(key).and_then(|version| version.value.as_deref());
+                value.and_then(|value| with.take().map(|with| with(value))).map(Some).ok_or(e)
+            }
+            found => found,
+        }
     }
 
-    /// Calls `row` for every row from `from` on, until it says false.
+    /// Calls `row` for every row from `from` on, until it says false. Damage is told when the rows that are whole were given.
     pub(in crate::store) fn scan(
         &self,
         family: Family,
         from: &[u8],
         mut row: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut from = from.to_vec();
-        self.reading(|opened| {
+        let (mut from, mut refused) = (from.to_vec(), false);
+        let scanned = self.reading(|opened| {
             let mut rows = opened.rows(family, 2 << 20)?;
             rows.seek(&from);
             while let Some((key, value)) = rows.item() {
-                if !row(key, value)? {
+                if !row(key, value).inspect_err(|_| refused = true)? {
                     return Ok(());
                 }
                 // The first key behind this one: there a newer open would go on.
@@ -318,7 +335,17 @@ impl Db {
                 rows.next();
             }
             rows.status().map_err(|e| fail(&e))
-        })
+        });
+        if !refused && has_lasting_rows(family) && scanned.as_ref().is_err_and(StoreError::is_damage) {
+            for (key, version) in self.loose(family).range(from..) {
+                if let Some(value) = &version.value
+                    && !row(key, value)?
+                {
+                    return Ok(());
+                }
+            }
+        }
+        scanned
     }
 
     /// The same backwards, from the last row on.

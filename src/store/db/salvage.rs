@@ -1,18 +1,62 @@
 //! Reading past damage, and taking over files of another database, for repair.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 
 use rocksdb::{DB, Options};
 
 use crate::format::{Family, number_key};
 
 use super::super::error::StoreError;
+use super::tables::Version;
 use super::{Db, fail};
 
 /// Numbers behind a damaged place that are tried one by one, before the steps grow.
 const SMALL_STEPS: u64 = 256;
 
+/// Bytes of a family's files up to which all of its rows are held.
+const LOOSE_MAX: u64 = 256 << 20;
+
+/// Rows by their keys, read from the table files one by one.
+pub(super) type Loose = BTreeMap<Vec<u8>, Version>;
+
+/// True for families whose rows say for ever what they said at first. Of others a damaged file may have held what came later.
+pub(super) fn has_lasting_rows(family: Family) -> bool {
+    matches!(family, Family::Log | Family::Manifests | Family::Epochs)
+}
+
 impl Db {
+    /// The rows of a family that are in whole blocks of its files. RocksDB looks for a row in the first three files of a family whichever
+    /// keys they have, and scans want all of them: one that is damaged would take the rows of the others along.
+    pub(super) fn loose(&self, family: Family) -> Arc<Loose> {
+        let mut all = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mark, loose) = all.entry(family.name()).or_default();
+        let now = self.mark();
+        if *mark != now || now.is_none() {
+            (*mark, *loose) = (now, Arc::new(self.read_loose(family)));
+        }
+        loose.clone()
+    }
+
+    fn read_loose(&self, family: Family) -> Loose {
+        let mut loose = Loose::new();
+        let mut tables = self.tables().unwrap_or_default();
+        tables.retain(|table| table.family == family.name());
+        let bytes: u64 = tables.iter().filter_map(|table| table.path.metadata().ok()).map(|about| about.len()).sum();
+        if bytes > LOOSE_MAX {
+            return loose;
+        }
+        for table in tables {
+            table.whole_rows(|key, version| match loose.get_mut(key) {
+                Some(known) if known.sequence > version.sequence => {}
+                Some(known) => *known = version,
+                None => drop(loose.insert(key.to_vec(), version)),
+            });
+        }
+        loose
+    }
+
     /// Calls `row` for the readable rows of a family whose keys are numbers, from `from` to `last`, until it says false. Gives the first
     /// number of each stretch that could not be read, and why.
     pub(in crate::store) fn scan_past_damage(
