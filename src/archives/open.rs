@@ -146,7 +146,47 @@ impl Layer {
 /// # Errors
 /// [`ArchiveError::Unknown`] if it is no archive, [`ArchiveError::Key`] if nothing opens it.
 pub fn open(input: Input, keys: &dyn Keys, limits: &Limits, progress: &dyn Progress) -> Result<Archive, ArchiveError> {
-    let mut opening = Opening { keys, limits, progress, meter: Meter::default(), around: Vec::new() };
+    match open_or_text(input, keys, limits, progress, &|_| false)? {
+        OpenedOrText::Archive(archive) => Ok(archive),
+        OpenedOrText::Text(_) => Err(ArchiveError::Unknown("it is a text".to_owned())),
+    }
+}
+
+/// An archive, or a text in its place.
+pub enum OpenedOrText {
+    /// An archive.
+    Archive(Archive),
+    /// A text with nothing around it, from its first byte.
+    Text(Box<dyn Read + Send>),
+}
+
+impl std::fmt::Debug for OpenedOrText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Archive(archive) => archive.fmt(f),
+            Self::Text(_) => f.write_str("Text"),
+        }
+    }
+}
+
+/// True of what begins as a compression, an age file or a zip does.
+#[must_use]
+pub fn is_wrapped(start: &[u8]) -> bool {
+    matches!(sort(start), Sort::Age(_) | Sort::Zstd | Sort::Gzip | Sort::Xz | Sort::Bzip2 | Sort::Zip)
+}
+
+/// The same where a text may stand in place of an archive, inside of whatever lies around it: `is_text` tells by what it begins with.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_or_text(
+    input: Input,
+    keys: &dyn Keys,
+    limits: &Limits,
+    progress: &dyn Progress,
+    is_text: &dyn Fn(&[u8]) -> bool,
+) -> Result<OpenedOrText, ArchiveError> {
+    let mut opening = Opening { keys, limits, progress, is_text, meter: Meter::default(), around: Vec::new() };
     let mut source = match input {
         Input::Seekable(from) => Source::Seekable(from),
         Input::Stream(from) => Source::Stream(Box::new(opening.meter.count(from))),
@@ -154,7 +194,8 @@ pub fn open(input: Input, keys: &dyn Keys, limits: &Limits, progress: &dyn Progr
     loop {
         match opening.step(source)? {
             Step::Further(next) => source = next,
-            Step::Done(opened) => return Ok(Archive { opened, around: opening.around }),
+            Step::Done(opened) => return Ok(OpenedOrText::Archive(Archive { opened, around: opening.around })),
+            Step::Text(text) => return Ok(OpenedOrText::Text(text)),
         }
     }
 }
@@ -168,12 +209,14 @@ enum Source {
 enum Step {
     Further(Source),
     Done(Opened),
+    Text(Box<dyn Read + Send>),
 }
 
 struct Opening<'a> {
     keys: &'a dyn Keys,
     limits: &'a Limits,
     progress: &'a dyn Progress,
+    is_text: &'a dyn Fn(&[u8]) -> bool,
     meter: Meter,
     around: Vec<Layer>,
 }
@@ -193,6 +236,9 @@ impl Opening<'_> {
         let found = sort(&start);
         log::debug!("the archive begins as {found:?}");
         match (found, source) {
+            (Sort::Unknown | Sort::Empty, source) if (self.is_text)(&start) => {
+                Ok(Step::Text(self.stream(source, start)))
+            }
             (Sort::Zip, Source::Seekable(from)) => Ok(Step::Done(Opened::Zip(from))),
             (Sort::Zip | Sort::Program, Source::Stream(from)) => self.spool(&start, from),
             (Sort::Tar, source) => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::archives::{Limits, Opened};
 use crate::model::{DatasetName, Kind, Quiet, Role, SnapshotKind};
 use crate::ops::capture::{CaptureOptions, Captured};
+use crate::ops::records::holds_pack;
 use crate::packs::{Audited, ImportOptions, Imported, Original, SnapshotInfo, dataset_of, import, rehearse};
 use crate::store::Store;
 
@@ -155,6 +156,16 @@ pub(super) fn run(args: ImportArgs, global: &Global, out: &Output) -> Result<Out
     bar.finish();
     let (imported, met) = imported.map_err(|e| failed(&pack, e))?;
     tell(&imported, &met, out)?;
+    for one in &imported {
+        let Captured { manifest, .. } = &one.captured;
+        // Whoever may only write cannot look.
+        if holds_pack(&context::pages(&store), manifest).unwrap_or_default() {
+            let (from, dataset) = (escaped(&pack.to_string_lossy()), &manifest.dataset);
+            out.remark(&format!(
+                "{dataset} has a pack of records as the files that they are: to find them by key and hash, `larder records import {from} --dataset NAME`"
+            ));
+        }
+    }
     let outcome = tell_met(&pack, &met, out);
     let asked = imported.iter().any(|one| one.captured.manifest.evidence.immutable && !one.captured.unchanged);
     if asked && store.keyring().role() == Role::Writer {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::model::{DatasetName, Kind, Manifest, Notice, Progress, Role, Timestamp};
 use crate::ops::records::{
     Dataset, Direction, ImportOptions, Preference, RecordsError, Resolution, SyncConflict, SyncOptions, SyncReport,
-    synchronise,
+    newest_of, synchronise,
 };
 use crate::records::ConflictStrategy;
 use crate::snapshots::{SnapshotName, resolve};
@@ -23,7 +23,7 @@ use super::error::CliError;
 use super::output::{Output, counted, escaped, rfc3339, short_id};
 use super::progress::Bar;
 use super::store_args::who;
-use super::{Global, Outcome, context, files, records, secrecy};
+use super::{Global, Outcome, context, files, secrecy};
 
 /// The variable with the URL of the database, which may have a password in it there.
 const URL_VARIABLE: &str = "LARDER_SQL";
@@ -90,7 +90,7 @@ pub(super) struct SyncArgs {
     no_wait: bool,
 }
 
-fn direction(text: &str) -> Result<Direction, String> {
+pub(super) fn direction(text: &str) -> Result<Direction, String> {
     Direction::named(text).ok_or_else(|| "it is none of import, export, both".to_owned())
 }
 
@@ -181,8 +181,9 @@ pub(super) fn run(args: &SyncArgs, global: &Global, out: &Output) -> Result<Outc
     let bar = Bar::start(out, "sync");
     let begun = context::now();
     let manifest = snapshot(args, &store)?;
-    let not_records = || RecordsError::NotRecords(args.dataset.to_string());
-    let dataset = Dataset::of(&context::pages(&store), &manifest)?.ok_or_else(not_records)?;
+    let pages = context::pages(&store);
+    let dataset = Dataset::of(&pages, &manifest)?;
+    let dataset = dataset.ok_or_else(|| Dataset::missing(&pages, &manifest, args.dataset.as_str()))?;
     let policy = dataset.manifest()?;
     let mut import = ImportOptions::new(args.dataset.clone());
     import.waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
@@ -219,7 +220,7 @@ pub(super) fn run(args: &SyncArgs, global: &Global, out: &Output) -> Result<Outc
 /// The snapshot that is synchronised with.
 fn snapshot(args: &SyncArgs, store: &Store) -> Result<Manifest, CliError> {
     let Some(text) = &args.to_snapshot else {
-        let newest = records::newest(store, &args.dataset)?;
+        let newest = newest_of(store, &args.dataset)?;
         return Ok(newest.ok_or_else(|| RecordsError::NoDataset(args.dataset.to_string()))?);
     };
     let name = text.parse::<SnapshotName>().map_err(|e| CliError::new(Kind::Usage, e.to_string()))?;

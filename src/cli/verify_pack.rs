@@ -170,12 +170,22 @@ fn print(checked: &Checked, out: &Output) -> Result<(), CliError> {
     let audited = &checked.audited;
     if checked.count == 0 {
         let (members, bytes) = (counted(audited.members, "member", "members"), human_bytes(audited.bytes));
-        let how = match checked.layout {
-            Some(layout) => format!("{}, as it says of itself", layout.described()),
-            None if checked.is_bare() => {
+        let of_records = checked.records.map(|compared| {
+            let right = counted(compared.right, "record", "records");
+            let before = match compared.redacted_before {
+                0 => String::new(),
+                n => format!(", and {n} redacted by a system that keeps the hash of what was there before"),
+            };
+            format!("{right}, each with the hash of its content{before}")
+        });
+        let how = match (checked.layout, of_records) {
+            (_, Some(records)) if checked.snapshots.is_empty() => format!("{records}; there is no list of checksums"),
+            (_, Some(records)) => format!("inventory and checksums; {records}"),
+            (Some(layout), _) => format!("{}, as it says of itself", layout.described()),
+            (None, _) if checked.is_bare() => {
                 "every member read; there is no manifest or list of checksums to hold them against".to_owned()
             }
-            None => "inventory and checksums".to_owned(),
+            (None, _) => "inventory and checksums".to_owned(),
         };
         out.line(&format!("no damage: {members}, {bytes} ({how})"))?;
     }
@@ -222,6 +232,10 @@ pub(super) struct VerifyPackJson {
     layout: Option<&'static str>,
     /// True if there was nothing to hold the contents against but the format's own checks.
     bare: bool,
+    /// Of a pack of exchange records: how many have the hash of their content.
+    records: Option<u64>,
+    /// Of a pack of exchange records: how many were redacted by a system that keeps the hash of what was there before.
+    redacted_before: Option<u64>,
     /// The first thousand of them.
     findings: Vec<PackFindingJson>,
     /// How many there are.
@@ -307,6 +321,8 @@ impl VerifyPackJson {
             snapshots: checked.snapshots.iter().map(held).collect(),
             layout: checked.layout.map(Layout::as_str),
             bare: checked.is_bare(),
+            records: checked.records.map(|compared| compared.right),
+            redacted_before: checked.records.map(|compared| compared.redacted_before),
             findings: checked.findings.iter().map(finding).collect(),
             finding_count: checked.count,
             cut_short: checked.is_cut_short,

@@ -20,6 +20,7 @@ pub mod manifest;
 mod name;
 mod prove;
 mod readme;
+mod records;
 mod seal;
 mod sink;
 mod subject;

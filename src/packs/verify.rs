@@ -9,7 +9,10 @@ use super::audit::{AuditError, Audited, Visitor, audit};
 use super::drain::{Stopped, drain};
 use super::layouts::{Layout, LayoutError, Observer, Wanted};
 use super::manifest::{Head, Tail};
+use super::records::Compare;
 use super::watch::watched;
+
+pub use super::records::RecordsCompared;
 
 /// Findings that are kept.
 const FINDINGS_MAX: usize = 1000;
@@ -87,13 +90,15 @@ pub struct Checked {
     pub is_cut_short: bool,
     /// What is worth telling of a layout and does no harm.
     pub remarks: Vec<String>,
+    /// Of a pack of exchange records: how many were compared with their hashes.
+    pub records: Option<RecordsCompared>,
 }
 
 impl Checked {
     /// True if there was nothing to hold the contents against but the format's own checks.
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        self.snapshots.is_empty() && self.layout.is_none()
+        self.snapshots.is_empty() && self.layout.is_none() && self.records.is_none()
     }
 
     fn find(&mut self, sort: Sort, member: impl Into<String>, why: impl Into<String>) {
@@ -150,7 +155,9 @@ pub fn check(
     progress: &dyn Progress,
 ) -> Result<Checked, VerifyError> {
     let checked = Checked::default();
-    let mut checker = Checker { checked, observer: Observer::new(wanted), current: None, looked_at: (0, 0), progress };
+    let observer = Observer::new(wanted);
+    let compare = Compare::default();
+    let mut checker = Checker { checked, observer, compare, current: None, looked_at: (0, 0), progress };
     match audit(opened, limits, dir, &mut checker) {
         Ok(audited) => checker.checked.audited = audited,
         Err(VerifyError::Audit(e))
@@ -165,7 +172,13 @@ pub fn check(
         }
         Err(e) => return Err(e),
     }
-    let Checker { mut checked, observer, .. } = checker;
+    let Checker { mut checked, observer, compare, .. } = checker;
+    if let Some((compared, (faults, count))) = compare.finish() {
+        checked.records = Some(compared);
+        let untold = count - faults.len() as u64;
+        faults.into_iter().for_each(|(place, why)| checked.find(Sort::Damaged, place, why));
+        (checked.count, checked.damaged) = (checked.count + untold, checked.damaged + untold);
+    }
     // What was not seen whole cannot be judged as a whole.
     let is_foreign = checked.snapshots.is_empty() && checked.count == 0;
     let seen = match observer.finish() {
@@ -192,6 +205,7 @@ pub fn check(
 struct Checker<'a> {
     checked: Checked,
     observer: Observer,
+    compare: Compare,
     /// The snapshot whose members go by, and how much was wrong before it.
     current: Option<(Held, u64)>,
     /// Members that were read to their ends, and bytes of contents.
@@ -244,6 +258,7 @@ impl Visitor<VerifyError> for Checker<'_> {
             bytes += len;
             !progress.cancelled()
         };
+        let content = &mut self.compare.watched(member, content);
         let read = match &mut self.current {
             Some((held, _)) => {
                 held.items += 1;

@@ -109,7 +109,10 @@ fn hash_is_that_of_the_content_whatever_the_line_says() {
 #[test]
 fn validate_tells_lines_and_reasons() {
     let sandbox = Sandbox::new();
-    assert_eq!(stdout(&piped(&sandbox, &["records", "validate"], GOOD).ended(0)), ["9 records: 9 valid, 0 invalid"]);
+    assert_eq!(
+        stdout(&piped(&sandbox, &["records", "validate", "--stored"], GOOD).ended(0)),
+        ["9 records: 9 valid, 0 invalid"]
+    );
     let good = GOOD.lines().next().unwrap();
     let hash = &good[good.find("content_sha256").unwrap() + 18..][..64];
     let tampered = good.replace("\"http\"", "\"mttp\"");
@@ -117,7 +120,7 @@ fn validate_tells_lines_and_reasons() {
     let unhashed = good.replace("\"content_sha256\"", "\"content_sha\"");
     let input =
         format!("{good}\n\n{tampered}\n  \t\r\n{{\n{nameless}\n{unhashed}\n{}\n", CHUNK.lines().next().unwrap());
-    let ran = piped(&sandbox, &["records", "validate"], &input).ended(3);
+    let ran = piped(&sandbox, &["records", "validate", "--stored"], &input).ended(3);
     let lines = stdout(&ran);
     assert!(
         lines[0].starts_with(&format!("line 3: content_sha256 is {hash}, but the content has the hash ")),
@@ -130,7 +133,7 @@ fn validate_tells_lines_and_reasons() {
         "{lines:?}"
     );
     assert_eq!(lines[5..], ["6 records: 1 valid, 5 invalid"]);
-    let ran = piped(&sandbox, &["--json", "records", "validate"], &input).ended(3);
+    let ran = piped(&sandbox, &["--json", "records", "validate", "--stored"], &input).ended(3);
     let json: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(
         (json["records"].as_u64(), json["valid"].as_u64(), json["invalid"].as_u64()),

@@ -49,7 +49,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("twox_hash", &["store/db/"]),
     ("bincode", &["format/"]),
     ("fuser", &["mount/"]),
-    ("memchr", &["ops/records/", "sql/"]),
+    ("memchr", &["ops/records/", "packs/records.rs", "sql/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),

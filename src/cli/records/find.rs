@@ -5,8 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Kind, Role};
-use crate::ops::records::{JsonPath, Query, checked};
-use crate::records::RecordParser;
+use crate::ops::records::{JsonPath, Query};
 use crate::snapshots::{SnapshotName, When};
 
 use super::super::context;
@@ -17,7 +16,8 @@ use super::RecordsReportJson;
 
 /// Find records by what they say
 ///
-/// All versions are looked at, in the order in which they are stored, and those that fit all that is asked for are printed, a line each.
+/// All versions are looked at, in the order in which they are stored, and those that fit all that is asked for are printed, a line each. So are their sightings: of a content
+/// that was seen again the first observation counts that fits. What tells no time is not found by --since and --until.
 #[derive(Debug, Args)]
 pub(super) struct FindArgs {
     /// The dataset, or one of its snapshots
@@ -102,13 +102,9 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     let query = args.query.query()?;
     let store = context::open_for_stream(Role::Owner, "reading records", global)?;
     let name: SnapshotName = args.dataset.parse()?;
-    let mut lines = super::dataset(&store, &name, &args.dataset)?.lines()?;
-    let (mut parser, mut count) = (RecordParser::of_stored(), 0);
-    while let Some(line) = lines.next()? {
-        let record = checked(&mut parser, &line)?;
-        if query.as_ref().is_some_and(|query| !query.fits(&record)) {
-            continue;
-        }
+    let mut found = super::dataset(&store, &name, &args.dataset)?.find(query.unwrap_or_default())?;
+    let mut count = 0;
+    while let Some((record, line)) = found.next_line()? {
         count += 1;
         if args.records {
             out.raw(&[&line[..], b"\n"].concat())?;

@@ -1,10 +1,13 @@
 //! `larder records get`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 
 use crate::model::{DatasetName, Kind, Role};
-use crate::ops::records::{Dataset, Key, RecordsError, checked};
-use crate::records::{Record, RecordHash, RecordParser};
+use crate::ops::records::{Dataset, Key, RecordsError, checked, newest_of};
+use crate::records::canonical::twins;
+use crate::records::{Record, RecordParser};
 use crate::snapshots::{SnapshotName, When};
 use crate::store::Store;
 
@@ -41,9 +44,9 @@ pub(super) struct GetArgs {
     /// As of a time, or as it is in a snapshot
     #[arg(long, value_name = "TIME|SNAP")]
     as_of: Option<String>,
-    /// The record with this `content_sha256`, be it current or not
-    #[arg(long, value_name = "HASH")]
-    hash: Option<RecordHash>,
+    /// The record with this `content_sha256`, or the only one whose hash begins so, be it current or not
+    #[arg(long, value_name = "HASH", value_parser = hash_begin)]
+    hash: Option<String>,
 }
 
 pub(super) fn run(args: &GetArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -59,13 +62,16 @@ fn not_found(what: impl std::fmt::Display) -> CliError {
 
 fn find(args: &GetArgs, store: &Store) -> Result<String, CliError> {
     let as_of = args.as_of.as_deref().map(|text| AsOf::parse(text, args.key.dataset.as_deref())).transpose()?;
-    if let (Some(hash), None) = (&args.hash, &args.key.key) {
-        for dataset in datasets(&args.key, as_of.as_ref(), store)? {
-            if let Some(line) = dataset.0.by_hash(hash)? {
-                return text(&line);
+    if let (Some(begin), None) = (&args.hash, &args.key.key) {
+        let mut found = BTreeMap::new();
+        for place in datasets(&args.key, as_of.as_ref(), store)? {
+            for line in place.dataset.by_hash_begin(begin)? {
+                let record = checked(&mut RecordParser::of_stored(), &line)?;
+                found.insert(record.content_sha256.to_string(), String::from_utf8_lossy(&line).into_owned());
             }
         }
-        return Err(not_found(format!("with the hash {hash}")));
+        let line = only(&found, begin)?;
+        return line.cloned().ok_or_else(|| not_found(format!("with the hash {begin}")));
     }
     let key = args.key.key.as_deref().unwrap_or_default();
     let (dataset, found, time) = one(&args.key, as_of.as_ref(), store)?;
@@ -74,7 +80,13 @@ fn find(args: &GetArgs, store: &Store) -> Result<String, CliError> {
         return text(&line);
     }
     let versions = versions(&dataset, &found)?;
-    let fits = |record: &Record| args.hash.is_none_or(|hash| record.content_sha256 == hash);
+    let fits = |record: &Record| {
+        args.hash.as_ref().is_none_or(|begin| record.content_sha256.to_string().starts_with(&**begin))
+    };
+    if let Some(begin) = &args.hash {
+        let found = versions.iter().filter(|(record, _)| fits(record));
+        only(&found.map(|(record, _)| (record.content_sha256.to_string(), ())).collect(), begin)?;
+    }
     let observed = |record: &Record| record.observed_at.as_ref().map(crate::records::ObservedAt::instant);
     let by_then = |record: &Record| {
         time.is_none_or(|time| observed(record).is_some_and(|(seconds, micros)| (seconds, micros * 1000) <= time))
@@ -83,6 +95,26 @@ fn find(args: &GetArgs, store: &Store) -> Result<String, CliError> {
     // Of several of one time the current one, which comes last.
     let best = best.max_by_key(|(record, _)| observed(record));
     best.map(|(_, line)| line).ok_or_else(|| not_found(format!("under the key {key} that fits")))
+}
+
+/// The begin of a hash.
+fn hash_begin(text: &str) -> Result<String, String> {
+    let is_one = (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_one {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a hash has 64 hexadecimal digits; the first 4 or more will do".to_owned())
+    }
+}
+
+/// What was found by the begin of a hash, unless it is several.
+fn only<'a, T>(found: &'a BTreeMap<String, T>, begin: &str) -> Result<Option<&'a T>, CliError> {
+    if found.len() > 1 {
+        let all: Vec<_> = found.keys().take(5).map(String::as_str).collect();
+        let text = format!("several hashes begin with {begin}: {}", all.join(", "));
+        return Err(CliError::new(Kind::Usage, text).hint("say more of it"));
+    }
+    Ok(found.values().next())
 }
 
 fn text(line: &[u8]) -> Result<String, CliError> {
@@ -126,16 +158,26 @@ impl AsOf {
 /// Seconds and nanoseconds.
 type Moment = (i64, u32);
 
-/// The datasets that are looked into; with the time by which a record must have been observed.
-fn datasets(args: &KeyArgs, as_of: Option<&AsOf>, store: &Store) -> Result<Vec<(Dataset, Option<Moment>)>, CliError> {
+/// A dataset that is looked into.
+struct Place {
+    /// As messages name it.
+    name: String,
+    dataset: Dataset,
+    /// By when a record must have been observed.
+    moment: Option<Moment>,
+}
+
+/// The datasets that are looked into.
+fn datasets(args: &KeyArgs, as_of: Option<&AsOf>, store: &Store) -> Result<Vec<Place>, CliError> {
+    let whole = |name: &str, dataset| vec![Place { name: name.to_owned(), dataset, moment: None }];
     if let Some(AsOf::Snapshot(name, shown)) = as_of {
-        return Ok(vec![(super::dataset(store, name, shown)?, None)]);
+        return Ok(whole(shown, super::dataset(store, name, shown)?));
     }
     let names = match &args.dataset {
         Some(name) => {
             let parsed = name.parse::<SnapshotName>()?;
             if as_of.is_none() {
-                return Ok(vec![(super::dataset(store, &parsed, name)?, None)]);
+                return Ok(whole(name, super::dataset(store, &parsed, name)?));
             }
             vec![name.parse::<DatasetName>().map_err(|e| CliError::new(Kind::Usage, e.to_string()))?]
         }
@@ -143,7 +185,7 @@ fn datasets(args: &KeyArgs, as_of: Option<&AsOf>, store: &Store) -> Result<Vec<(
     };
     let mut found = Vec::new();
     for name in names {
-        let Some(newest) = super::newest(store, &name)? else { continue };
+        let Some(newest) = newest_of(store, &name)? else { continue };
         let Some(mut dataset) = Dataset::of(&context::pages(store), &newest)? else { continue };
         let mut moment = None;
         if let Some(AsOf::Time(when)) = as_of {
@@ -154,7 +196,7 @@ fn datasets(args: &KeyArgs, as_of: Option<&AsOf>, store: &Store) -> Result<Vec<(
                 Err(e) => return Err(e),
             }
         }
-        found.push((dataset, moment));
+        found.push(Place { name: name.to_string(), dataset, moment });
     }
     if found.is_empty() {
         let what = args.dataset.clone().unwrap_or_else(|| "in this store there".to_owned());
@@ -187,16 +229,23 @@ pub(super) fn one(
     store: &Store,
 ) -> Result<(Dataset, Key, Option<Moment>), CliError> {
     let key = args.key.as_deref().unwrap_or_default();
+    let places = datasets(args, as_of, store)?;
     let mut found = Vec::new();
-    for (dataset, moment) in datasets(args, as_of, store)? {
-        let keys = dataset.keys(key, args.source.as_deref(), args.entity.as_deref())?;
-        found.extend(keys.into_iter().map(|key| (dataset.clone(), key, moment)));
+    // A content that was observed under both of two keys that look alike is under the one that came first.
+    for key in std::iter::once(key.to_owned()).chain(twins(key)) {
+        for Place { name, dataset, moment } in &places {
+            let keys = dataset.keys(&key, args.source.as_deref(), args.entity.as_deref())?;
+            found.extend(keys.into_iter().map(|key| (dataset.clone(), key, *moment, name.clone())));
+        }
+        if !found.is_empty() {
+            break;
+        }
     }
     match found.len() {
         0 => Err(not_found(format!("under the key {key}"))),
-        1 => found.pop().ok_or_else(|| not_found(key)),
+        1 => found.pop().map(|(dataset, key, moment, _)| (dataset, key, moment)).ok_or_else(|| not_found(key)),
         n => {
-            let shown: Vec<_> = found.iter().map(|(_, key, _)| key.display()).collect();
+            let shown: Vec<_> = found.iter().map(|(_, key, _, name)| format!("{name}:{}", key.display())).collect();
             Err(CliError::new(Kind::Usage, format!("{n} records have the key {key}: {}", shown.join(", ")))
                 .hint("say which with --dataset, --source or --entity"))
         }

@@ -1,17 +1,16 @@
 //! `larder records import`
 
-use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::archives::{self, Input, Opened};
-use crate::model::{DatasetName, Kind, Role};
+use crate::archives::{self, Opened};
+use crate::model::{DatasetName, Role};
 use crate::ops::records::{
-    Dataset, Files, ImportOptions, RawRecord, RecordsError, Report, SeenAgain, Source, Stream, holds_dataset,
-    import_records, pack_lines, rehearse_records,
+    Dataset, ImportOptions, RawRecord, RecordsError, Report, Source, holds_dataset, import_records, newest_of,
+    rehearse_records,
 };
 use crate::records::tape::Limits;
 use crate::records::{ConflictStrategy, DatasetManifest};
@@ -26,6 +25,7 @@ use super::super::progress::Bar;
 use super::super::store_args::who;
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
+use super::given;
 
 /// Bad lines and conflicts that are told where nobody asked for JSON.
 const TOLD: usize = 20;
@@ -67,6 +67,9 @@ pub(super) struct ImportArgs {
     /// Do not redact, though the dataset asks for it
     #[arg(long, overrides_with = "redact")]
     no_redact: bool,
+    /// With --json: tell the dataset, the snapshot, the bad lines, conflicts and redactions too
+    #[arg(long)]
+    details: bool,
     /// Lists and objects in each other that a record may have
     #[arg(long, value_name = "N", default_value_t = Limits::default().depth)]
     max_depth: usize,
@@ -105,24 +108,117 @@ pub(in crate::cli) struct ImportReportJson {
     invalid: u64,
     /// How long it took, in seconds.
     duration: f64,
+    /// With --details.
+    #[serde(flatten)]
+    details: Option<DetailsJson>,
+}
+
+/// What `larder records import --details` tells beside numbers: of each list the first 10,000.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct DetailsJson {
+    /// The dataset.
+    dataset: String,
+    /// The snapshot; nothing if none was made.
+    snapshot: Option<String>,
+    /// The dataset was not there before.
+    new_dataset: bool,
+    /// Further observations that were kept.
+    sightings: u64,
+    /// Lines that are no records.
+    invalid_lines: Vec<LineJson>,
+    /// Records whose content was new, under a known key.
+    conflicting: Vec<ConflictJson>,
+    /// Where something was redacted.
+    redactions: Vec<RedactionJson>,
+}
+
+/// A line and what is wrong with it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct LineJson {
+    /// The file that it is in; empty if there is only one.
+    file: String,
+    /// Its number, from 1.
+    line: u64,
+    /// What is wrong.
+    reason: String,
+}
+
+/// A conflict.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct ConflictJson {
+    /// The file that the record came in; empty if there is only one.
+    file: String,
+    /// Its line, from 1.
+    line: u64,
+    /// The path of the key.
+    path: String,
+    /// The hash of what was current.
+    before: String,
+    /// The hash of what came.
+    incoming: String,
+    /// What came is current now.
+    won: bool,
+}
+
+/// A place where something was redacted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct RedactionJson {
+    /// The file that the record came in; empty if there is only one.
+    file: String,
+    /// Its line, from 1.
+    line: u64,
+    /// Where in the record, as a JSON pointer.
+    place: String,
+    /// By which rule.
+    rule: String,
+}
+
+impl DetailsJson {
+    fn new(report: &Report, dataset: &DatasetName) -> Self {
+        let bad = report.bad.iter().map(|bad| {
+            let (file, reason) = (bad.file.clone(), bad.reason.clone());
+            LineJson { file, line: bad.line, reason }
+        });
+        let conflicts = report.told.iter().map(|conflict| ConflictJson {
+            file: conflict.file.clone(),
+            line: conflict.line,
+            path: conflict.path.clone(),
+            before: conflict.before.to_string(),
+            incoming: conflict.incoming.to_string(),
+            won: conflict.won,
+        });
+        let redactions = report.redactions.iter().map(|place| RedactionJson {
+            file: place.file.clone(),
+            line: place.line,
+            place: place.place.clone(),
+            rule: place.rule.clone(),
+        });
+        Self {
+            dataset: dataset.to_string(),
+            snapshot: report.snapshot.as_ref().map(|(id, _)| id.to_string()),
+            new_dataset: report.new_dataset,
+            sightings: report.sightings,
+            invalid_lines: bad.collect(),
+            conflicting: conflicts.collect(),
+            redactions: redactions.collect(),
+        }
+    }
 }
 
 pub(super) fn run(args: &ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Owner, "importing records", global)?;
     let bar = Bar::start(out, "import");
-    let given = open(args, &store, global, &bar)?;
+    let given = given::open(&args.from, &|| Ok(Box::new(password(args, &store)?.keys(global))), &bar)?;
     import(args, given, &store, &bar, out)
 }
 
-/// What is imported: the texts, and the manifest that lies beside them.
-struct Given {
-    source: Box<dyn Source>,
-    manifest: Option<DatasetManifest>,
-}
-
-fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
+fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
     let begun = std::time::Instant::now();
-    let Given { mut source, manifest: found } = given;
+    let given::Given { mut source, manifest: found } = given;
     let dataset = match (&args.dataset, &found) {
         (Some(name), _) => name.clone(),
         (None, Some(manifest)) => DatasetName::coerce(&manifest.dataset_name, "records"),
@@ -153,20 +249,18 @@ fn import(args: &ImportArgs, given: Given, store: &Store, bar: &Bar, out: &Outpu
         reason: args.reason.clone(),
         sources: if args.from == Path::new("-") { Vec::new() } else { vec![path_bytes(&args.from)] },
     };
-    let newest = super::newest(store, &dataset)?;
-    let redacts = options.redact.or(options.new.as_ref().map(|new| new.redaction_policy.enabled));
     let done = if args.dry_run {
         let tmp = std::env::temp_dir();
-        rehearse_records(store, newest.as_ref(), &mut peeked, &options, &tmp, bar, context::now())
+        rehearse_records(store, &mut peeked, &options, &tmp, bar, context::now())
     } else {
         import_records(store, &mut peeked, options, bar, &context::now)
     };
     bar.finish();
     let report = done?;
-    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), out)?;
-    if newest.is_none() && (args.dry_run || report.snapshot.is_some()) {
-        let (made, redacts) = (if args.dry_run { "would be" } else { "is" }, redacts.unwrap_or_default());
-        let nothing = if redacts {
+    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), args.details, out)?;
+    if report.new_dataset && (args.dry_run || report.snapshot.is_some()) {
+        let made = if args.dry_run { "would be" } else { "is" };
+        let nothing = if report.redacts {
             ""
         } else {
             "; nothing is redacted in it (--redact, or `larder records init --redact` before)"
@@ -181,50 +275,9 @@ fn path_bytes(path: &Path) -> Vec<u8> {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_bytes().to_vec()
 }
 
-/// Opens what the user named.
-fn open(args: &ImportArgs, store: &Store, global: &Global, bar: &Bar) -> Result<Given, CliError> {
-    let path = &args.from;
-    if path.is_dir() {
-        return folder(path);
-    }
-    if path == Path::new("-") && io::stdin().is_terminal() {
-        return Err(CliError::new(Kind::Usage, "standard input is a terminal; records come through a pipe"));
-    }
-    let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    let failed = |e: io::Error| unreadable(&shown, &e);
-    let (mut input, mut start) = (pack_input::input(path, bar)?, Vec::new());
-    match &mut input {
-        Input::Seekable(from) => {
-            from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?;
-            from.rewind().map_err(failed)?;
-        }
-        Input::Stream(from) => _ = from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?,
-    }
-    let is_text = match path.extension().and_then(|end| end.to_str()) {
-        Some("enc") => false,
-        Some("ndjson" | "jsonl" | "json") => true,
-        _ => is_text(&start),
-    };
-    let input = match input {
-        Input::Stream(rest) => Input::Stream(Box::new(io::Cursor::new(start).chain(rest))),
-        whole @ Input::Seekable(_) => whole,
-    };
-    if is_text {
-        let text: Box<dyn Read + Send> = match input {
-            Input::Seekable(from) => Box::new(from),
-            Input::Stream(from) => from,
-        };
-        return Ok(Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None });
-    }
-    let limits = limits_of_packs(archives::Limits::default());
-    let keys = password(args, store)?.keys(global);
-    let archive = archives::open(input, &keys, &limits, bar);
-    pack(path, archive.map_err(|e| pack_input::failed(path, e))?.opened, &limits)
-}
-
 /// Where the password is: as the user says, else as the dataset does if it is there already.
 fn password(args: &ImportArgs, store: &Store) -> Result<PasswordArgs, CliError> {
-    let newest = args.dataset.as_ref().map_or(Ok(None), |name| super::newest(store, name))?;
+    let newest = args.dataset.as_ref().map_or(Ok(None), |name| newest_of(store, name))?;
     let dataset = newest.map_or(Ok(None), |manifest| Dataset::of(&context::pages(store), &manifest))?;
     match dataset {
         Some(dataset) if args.password.key_file().is_none() => {
@@ -232,61 +285,6 @@ fn password(args: &ImportArgs, store: &Store) -> Result<PasswordArgs, CliError> 
         }
         _ => Ok(args.password.clone()),
     }
-}
-
-fn unreadable(what: &str, error: &io::Error) -> CliError {
-    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-    CliError::new(kind, format!("cannot read {what}: {error}"))
-}
-
-fn folder(path: &Path) -> Result<Given, CliError> {
-    let beside = path.join("manifest.json");
-    let manifest = match std::fs::read(&beside) {
-        Ok(bytes) => {
-            let parsed = DatasetManifest::parse(&bytes);
-            Some(parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: {e}", beside.display())))?)
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(unreadable(&beside.display().to_string(), &e)),
-    };
-    let files = Files::of(path)?;
-    let seen_again = files.has_sightings();
-    Ok(Given { source: with_sightings(files, seen_again), manifest })
-}
-
-/// The lines of a pack that was opened.
-fn pack(path: &Path, opened: Opened, limits: &archives::Limits) -> Result<Given, CliError> {
-    let (lines, manifest) =
-        pack_lines(opened, limits, &std::env::temp_dir()).map_err(|e| pack_input::failed(path, e))?;
-    let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
-    let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: manifest.json: {e}", path.display())))?;
-    let seen_again = lines.has_sightings();
-    Ok(Given { source: with_sightings(lines, seen_again), manifest })
-}
-
-fn with_sightings(source: impl Source + 'static, has_some: bool) -> Box<dyn Source> {
-    if has_some { Box::new(SeenAgain::new(source, &std::env::temp_dir())) } else { Box::new(source) }
-}
-
-/// Names in the view of a pack may differ in letter case alone: nobody makes files of them.
-fn limits_of_packs(limits: archives::Limits) -> archives::Limits {
-    archives::Limits { alike: archives::Alike::Tell, ..limits }
-}
-
-/// Bytes that are looked at to tell what a file is.
-const LOOKED_AT: u64 = 256;
-
-/// False of what begins as no text does: an archive, a seal, a compression. Lines that are no records are told one by one, so what begins like JSON
-/// is text though a byte be wrong.
-fn is_text(start: &[u8]) -> bool {
-    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-    let wraps = [&b"PK"[..], b"age-encryption.org/", b"-----BEGIN AGE", b"BZh"];
-    let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
-    let is_plain = !start.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r'));
-    let begins_json = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
-    let is_like_text = is_utf8 && is_plain || begins_json && (is_utf8 || is_plain);
-    let has_line = start.windows(3).any(|three| three == b"\n{\"");
-    !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_like_text || has_line)
 }
 
 /// Members of an archive that are looked at to tell whether it is a pack of records.
@@ -301,7 +299,7 @@ pub(in crate::cli) fn is_pack_folder(path: &Path) -> bool {
 /// Tells whether a zip is a pack of records, by its first members; what is wrong with it is told by whoever reads it then. Gives it back as it was.
 pub(in crate::cli) fn look_for_pack(opened: Opened, limits: &archives::Limits) -> (Opened, bool) {
     // What is declared here is declared again by whoever reads it.
-    let limits = archives::Limits { declared: archives::Declared::default(), ..limits_of_packs(limits.clone()) };
+    let limits = archives::Limits { declared: archives::Declared::default(), ..given::limits_of_packs(limits.clone()) };
     holds_dataset(opened, &limits, MEMBERS_LOOKED_AT)
 }
 
@@ -325,8 +323,8 @@ pub(in crate::cli) fn import_pack(
 ) -> Result<Outcome, CliError> {
     store.require(Role::Owner, "importing records")?;
     let given = match opened {
-        Some(opened) => pack(&told.from, opened, &limits_of_packs(told.limits))?,
-        None => folder(&told.from)?,
+        Some(opened) => given::pack(&told.from, opened, &given::limits_of_packs(told.limits))?,
+        None => given::folder(&told.from)?,
     };
     let args = ImportArgs {
         from: told.from,
@@ -334,6 +332,7 @@ pub(in crate::cli) fn import_pack(
         dry_run: told.dry_run,
         conflict: None,
         strict: false,
+        details: false,
         redact: false,
         no_redact: false,
         max_depth: Limits::default().depth,
@@ -379,6 +378,7 @@ fn tell(
     dry_run: bool,
     dataset: &DatasetName,
     duration: f64,
+    details: bool,
     out: &Output,
 ) -> Result<Outcome, CliError> {
     for bad in &report.bad[..report.bad.len().min(if out.json() { usize::MAX } else { TOLD })] {
@@ -398,6 +398,7 @@ fn tell(
             redacted_before: (report.redacted_before > 0).then_some(report.redacted_before),
             invalid: report.invalid,
             duration,
+            details: details.then(|| DetailsJson::new(report, dataset)),
         }))?;
     } else {
         if dry_run {
@@ -412,7 +413,8 @@ fn tell(
         }
         for conflict in report.told.iter().take(TOLD) {
             let outcome = if conflict.won { "is current now" } else { "is kept as an earlier version" };
-            out.line(&escaped(&format!("{}: what came {outcome}", conflict.path)))?;
+            let file = if conflict.file.is_empty() { String::new() } else { format!("{}:", conflict.file) };
+            out.line(&escaped(&format!("{file}{}: what came {outcome} under {}", conflict.line, conflict.path)))?;
         }
         if report.told.len() > TOLD {
             out.line(&format!("… and {} more conflicts", report.told.len() - TOLD))?;
@@ -442,33 +444,4 @@ fn tell(
         None => out.remark("nothing was imported; no snapshot was made"),
     }
     Ok(if report.invalid > 0 { Outcome::Partial } else { Outcome::Done })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_told_from_what_lies_around_an_archive() {
-        let long = "é".repeat(40);
-        for (start, wanted) in [
-            (&b""[..], true),
-            (b"{\"a\": 1}", true),
-            (b"\xef\xbb\xbf  [", true),
-            (b"{\"a\": \"\xff\"}", true),
-            (b"{\"a\": \"\x01\"}", true),
-            (b"rubbish\r\n", true),
-            (b"\xff\x00rubbish\n{\"a\": 1}", true),
-            // A character that is cut.
-            (&long.as_bytes()[..63], true),
-            (b"PK\x03\x04", false),
-            (b"age-encryption.org/v1\n", false),
-            (b"\x1f\x8b\x08", false),
-            (b"{\x00\xff", false),
-            (b"\xff\xfe{\x00", false),
-            (b"BZh91AY", false),
-        ] {
-            assert_eq!(is_text(start), wanted, "{start:?}");
-        }
-    }
 }

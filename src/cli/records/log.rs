@@ -1,12 +1,13 @@
 //! `larder records log`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::codec::line_members;
 use crate::model::Role;
-use crate::records::{ObservedAt, Record};
+use crate::records::{JsonText, ObservedAt, Record, RecordParser};
 
 use super::super::context;
 use super::super::error::CliError;
@@ -49,6 +50,10 @@ pub(in crate::cli) struct VersionJson {
     provenance: serde_json::Value,
     /// What ties it to the content that was redacted, if it was.
     original_commitment: Option<String>,
+    /// Its tags.
+    tags: serde_json::Value,
+    /// Fields that are not known, by their names.
+    fields: BTreeMap<String, serde_json::Value>,
     /// Further observations of the same content, in the order in which they came.
     sightings: Vec<SightingJson>,
 }
@@ -67,27 +72,32 @@ pub(in crate::cli) struct SightingJson {
     provenance: serde_json::Value,
     /// What ties it to the content that was redacted, if it was.
     original_commitment: Option<String>,
+    /// Its tags.
+    tags: serde_json::Value,
+    /// Fields that are not known, by their names.
+    fields: BTreeMap<String, serde_json::Value>,
 }
 
 pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Owner, "reading records", global)?;
     let (dataset, key, _) = one(&args.key, None, &store)?;
-    let all: Vec<Record> = versions(&dataset, &key)?.into_iter().map(|(record, _)| record).collect();
+    let all = versions(&dataset, &key)?;
+    let mut parser = RecordParser::of_stored();
     let mut shown = Vec::new();
     let last = all.len().saturating_sub(1);
-    for (at, record) in all.into_iter().enumerate() {
-        let mut sightings = Vec::new();
-        for line in dataset.sightings(&record.content_sha256)? {
-            sightings.push(sighting(&line)?);
-        }
+    for (at, (record, line)) in all.into_iter().enumerate() {
+        let again = dataset.seen_again(line.as_bytes(), &mut parser)?.into_iter();
+        let sightings = again.map(|(record, _)| sighting(record)).collect();
         let instant = record.observed_at.as_ref().map(ObservedAt::instant);
         let version = VersionJson {
             content_sha256: record.content_sha256.to_string(),
             current: at == last,
             observed_at_utc: record.observed_at.as_ref().map(|time| time.as_str().to_owned()),
             exchange_id: record.exchange_id.clone(),
-            provenance: serde_json::from_str(record.provenance.as_str()).unwrap_or_default(),
+            provenance: value(&record.provenance),
             original_commitment: record.original_commitment.clone(),
+            tags: value(&record.tags),
+            fields: fields(&record),
             sightings,
         };
         shown.push((instant, version));
@@ -102,30 +112,47 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
     for version in &versions {
         let star = if version.current { '*' } else { ' ' };
         let time = version.observed_at_utc.as_deref().unwrap_or("at a time unknown");
-        out.line(&escaped(&format!("{star} {}  {time}  {}", &version.content_sha256[..16], version.exchange_id)))?;
+        out.line(&escaped(&format!(
+            "{star} {}  {time}  {}{}",
+            &version.content_sha256[..16],
+            version.exchange_id,
+            in_words(&version.tags)
+        )))?;
         for sighting in &version.sightings {
             let time = sighting.observed_at_utc.as_deref().unwrap_or("at a time unknown");
-            out.line(&escaped(&format!("    seen again     {time}  {}", sighting.exchange_id)))?;
+            out.line(&escaped(&format!(
+                "    seen again     {time}  {}{}",
+                sighting.exchange_id,
+                in_words(&sighting.tags)
+            )))?;
         }
     }
     Ok(Outcome::Done)
 }
 
-fn sighting(line: &[u8]) -> Result<SightingJson, CliError> {
-    let names = ["observed_at_utc", "exchange_id", "natural_key", "provenance", "original_commitment"];
-    let damage =
-        || crate::store::StoreError::damage("a line of sightings.ndjson", "it is not as such lines are written");
-    // What else there is may be deeper, or hold other numbers, than serde_json reads.
-    let [time, id, key, provenance, commitment] = line_members(line, names).ok_or_else(damage)?;
-    let text = |value: Option<&[u8]>| -> Result<Option<String>, CliError> {
-        let text = value.map(serde_json::from_slice::<Option<String>>).transpose();
-        Ok(text.map_err(|_| damage())?.flatten())
-    };
-    Ok(SightingJson {
-        observed_at_utc: text(time)?,
-        exchange_id: text(id)?.unwrap_or_default(),
-        natural_key: text(key)?,
-        provenance: provenance.and_then(|value| serde_json::from_slice(value).ok()).unwrap_or_default(),
-        original_commitment: text(commitment)?,
-    })
+fn sighting(record: Record) -> SightingJson {
+    SightingJson {
+        observed_at_utc: record.observed_at.as_ref().map(|time| time.as_str().to_owned()),
+        natural_key: record.natural_key.clone(),
+        provenance: value(&record.provenance),
+        tags: value(&record.tags),
+        fields: fields(&record),
+        exchange_id: record.exchange_id,
+        original_commitment: record.original_commitment,
+    }
+}
+
+/// What is deeper, or holds other numbers, than is read here is null.
+fn value(json: &JsonText) -> serde_json::Value {
+    serde_json::from_str(json.as_str()).unwrap_or_default()
+}
+
+fn fields(record: &Record) -> BTreeMap<String, serde_json::Value> {
+    record.others.iter().map(|(name, json)| (name.clone(), value(json))).collect()
+}
+
+/// Tags as they are shown behind an observation.
+fn in_words(tags: &serde_json::Value) -> String {
+    let tags = tags.as_array().into_iter().flatten();
+    tags.map(|tag| format!("  #{}", tag.as_str().map_or_else(|| tag.to_string(), str::to_owned))).collect()
 }

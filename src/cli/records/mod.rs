@@ -6,19 +6,20 @@ mod diff;
 mod export;
 mod find;
 mod get;
+mod given;
 mod hash;
 mod import;
 mod init;
 mod input;
 mod log;
+mod policy;
 mod validate;
 
 use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Manifest};
-use crate::ops::records::{Dataset, RecordsError};
+use crate::ops::records::Dataset;
 use crate::snapshots::{SnapshotName, resolve};
 use crate::store::Store;
 
@@ -36,6 +37,7 @@ use super::{Global, Outcome};
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   larder records init pages --source wiki --entity page --owner ann --redact
+  larder records policy pages --conflict prefer_incoming --redact-pattern email
   larder records import pages.ndjson --dataset pages
   larder records get 'Ada Lovelace'
   larder records log 'Ada Lovelace' --dataset pages
@@ -52,6 +54,7 @@ pub(super) struct RecordsArgs {
 #[derive(Debug, Subcommand)]
 enum RecordsCommand {
     Init(init::InitArgs),
+    Policy(policy::PolicyArgs),
     Import(import::ImportArgs),
     Get(get::GetArgs),
     Log(log::LogArgs),
@@ -70,6 +73,8 @@ enum RecordsCommand {
 pub(super) enum RecordsReportJson {
     /// `init`
     Init(init::InitJson),
+    /// `policy`
+    Policy(policy::RecordPolicyJson),
     /// `import`
     Import(import::ImportReportJson),
     /// `log`
@@ -91,6 +96,7 @@ pub(super) enum RecordsReportJson {
 pub(super) fn run(args: &RecordsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     match &args.command {
         RecordsCommand::Init(args) => init::run(args, global, out),
+        RecordsCommand::Policy(args) => policy::run(args, global, out),
         RecordsCommand::Import(args) => import::run(args, global, out),
         RecordsCommand::Get(args) => get::run(args, global, out),
         RecordsCommand::Log(args) => log::run(args, global, out),
@@ -100,28 +106,16 @@ pub(super) fn run(args: &RecordsArgs, global: &Global, out: &Output) -> Result<O
         RecordsCommand::Count(args) => count::run(args, global, out),
         RecordsCommand::Canon(args) => canon::run(args, out),
         RecordsCommand::Hash(args) => hash::run(args, out),
-        RecordsCommand::Validate(args) => validate::run(args, out),
+        RecordsCommand::Validate(args) => validate::run(args, global, out),
     }
-}
-
-/// The newest snapshot of a dataset, if it has one.
-pub(super) fn newest(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, CliError> {
-    let key = store.keyring().ids().dataset(dataset);
-    let mut found = None;
-    store.newest_snapshots(|row| {
-        if row.dataset == key {
-            found = Some(row.id);
-        }
-        found.is_none()
-    })?;
-    Ok(found.map(|id| store.manifest(&id)).transpose()?)
 }
 
 /// The record dataset in a snapshot that is named as everywhere.
 fn dataset(store: &Store, name: &SnapshotName, shown: &str) -> Result<Dataset, CliError> {
     let manifest = store.manifest(&resolve(store, name, context::now())?)?;
-    let found = Dataset::of(&context::pages(store), &manifest)?;
-    Ok(found.ok_or_else(|| RecordsError::NotRecords(shown.to_owned()))?)
+    let pages = context::pages(store);
+    let found = Dataset::of(&pages, &manifest)?;
+    Ok(found.ok_or_else(|| Dataset::missing(&pages, &manifest, shown))?)
 }
 
 pub(super) use import::{PackImport, import_pack, is_pack_folder, look_for_pack};

@@ -1,30 +1,46 @@
 //! `larder records validate`
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::model::{Kind, Progress};
+use crate::records::tape::Limits;
 use crate::records::{RecordParser, Verified};
 
-use super::super::Outcome;
 use super::super::error::CliError;
 use super::super::output::{Output, counted};
+use super::super::pack_keys::PasswordArgs;
+use super::super::progress::Bar;
+use super::super::{Global, Outcome};
 use super::RecordsReportJson;
-use super::input::{LinesArgs, too_long};
+use super::given;
 
-/// Check records, one a line: their fields, and their hashes against their content
+/// Check records: their fields, and their hashes against their content
 ///
-/// What is wrong is told with the number of the line; blank lines are passed over. Exit status 3 if something is.
+/// Of lines of JSON, one JSON document, a list, a folder of such files, or a pack, compressed or not. What is wrong is told with the number of the line. What the
+/// importer of a record adds need not be there; --stored wants it. Exit status 3 if something is wrong.
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
+    /// A file, a folder or a pack; `-` is standard input
+    #[arg(value_name = "FILE|DIR|PACK|-", value_hint = ValueHint::AnyPath)]
+    from: PathBuf,
+    /// Want what each record has that was stored: `exchange_id` and `content_sha256`
+    #[arg(long)]
+    stored: bool,
+    /// Lists and objects that may stand in each other; what is nested deeper is an error
+    #[arg(long, value_name = "N", default_value_t = Limits::default().depth)]
+    max_depth: usize,
     #[command(flatten)]
-    lines: LinesArgs,
+    password: PasswordArgs,
 }
 
 /// What is wrong with records.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::cli) struct ValidateJson {
-    /// Lines that are not blank.
+    /// Records and what should be some.
     records: u64,
     /// How many of them are as they should be.
     valid: u64,
@@ -37,7 +53,10 @@ pub(in crate::cli) struct ValidateJson {
 /// A line that is no record as it should be.
 #[derive(Debug, Serialize, JsonSchema)]
 struct FaultJson {
-    /// Its number, from 1.
+    /// The file it is in; left out if there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    /// The number of its line, from 1.
     line: u64,
     /// What is wrong.
     reason: String,
@@ -46,29 +65,34 @@ struct FaultJson {
 /// Faults that are in the JSON; the text has all.
 const LISTED: usize = 1000;
 
-pub(super) fn run(args: &ValidateArgs, out: &Output) -> Result<Outcome, CliError> {
-    let mut lines = args.lines.open()?;
-    let mut parser = RecordParser::new(args.lines.limits());
+pub(super) fn run(args: &ValidateArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
+    let bar = Bar::start(out, "validate");
+    let mut given = given::open(&args.from, &|| Ok(Box::new(args.password.keys(global))), &bar)?;
+    let limits = Limits { depth: args.max_depth, ..Limits::default() };
+    let mut parser = RecordParser::new(limits);
     let mut found = ValidateJson { records: 0, valid: 0, invalid: 0, faults: Vec::new() };
-    while let Some(line) = lines.next().map_err(|e| args.lines.failed(&e))? {
-        if line.bytes.is_some_and(|bytes| bytes.iter().all(u8::is_ascii_whitespace)) {
-            continue;
+    while let Some(raw) = given.source.next()? {
+        if bar.cancelled() {
+            return Err(CliError::new(Kind::Interrupted, "interrupted; what was wrong so far was told"));
         }
+        bar.advance(1, raw.text.as_ref().map_or(0, Vec::len) as u64);
         found.records += 1;
-        let checked =
-            line.bytes.ok_or_else(|| too_long(&args.lines.limits())).and_then(|line| check(line, &mut parser));
+        let too_long = || super::input::too_long(&limits);
+        let checked = raw.text.as_deref().ok_or_else(too_long).and_then(|text| check(text, args.stored, &mut parser));
         let Err(reason) = checked else {
             found.valid += 1;
             continue;
         };
         found.invalid += 1;
-        let number = line.number;
+        let file = Some(raw.file.to_string()).filter(|file| !file.is_empty());
         if !out.json() {
-            out.line(&super::super::output::escaped(&format!("line {number}: {reason}")))?;
+            let place = file.map_or_else(|| format!("line {}", raw.line), |file| format!("{file}:{}", raw.line));
+            out.line(&super::super::output::escaped(&format!("{place}: {reason}")))?;
         } else if found.faults.len() < LISTED {
-            found.faults.push(FaultJson { line: number, reason });
+            found.faults.push(FaultJson { file, line: raw.line, reason });
         }
     }
+    bar.finish();
     let outcome = if found.invalid == 0 { Outcome::Done } else { Outcome::Partial };
     if out.json() {
         out.print_json(&RecordsReportJson::Validate(found))?;
@@ -84,12 +108,12 @@ pub(super) fn run(args: &ValidateArgs, out: &Output) -> Result<Outcome, CliError
 }
 
 /// What is wrong with a line, beside what hinders reading it.
-fn check(line: &[u8], parser: &mut RecordParser) -> Result<(), String> {
+fn check(line: &[u8], stored: bool, parser: &mut RecordParser) -> Result<(), String> {
     let record = parser.read(line).map_err(|e| e.to_string())?;
     match record.verified() {
-        _ if record.exchange_id.is_empty() => Err("exchange_id is missing".to_owned()),
-        Verified::Same => Ok(()),
-        Verified::New => Err("content_sha256 is missing".to_owned()),
+        _ if stored && record.exchange_id.is_empty() => Err("exchange_id is missing".to_owned()),
+        Verified::New if stored => Err("content_sha256 is missing".to_owned()),
+        Verified::Same | Verified::New => Ok(()),
         Verified::RedactedBefore(stated) => Err(format!(
             "content_sha256 is {stated}, but the content has the hash {}: it was redacted by a system that keeps the hash of what was \
              there before",

@@ -158,6 +158,25 @@ fn has_manifest(opened: Opened, limits: &Limits, members: usize) -> bool {
     found
 }
 
+/// A file of a pack that whoever compares hashes looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordMember {
+    /// It may be the manifest of a dataset.
+    Manifest,
+    /// It has a record a line.
+    Lines,
+}
+
+/// What a member is, if it is one of those.
+#[must_use]
+pub fn record_member(member: &Member) -> Option<RecordMember> {
+    match what(member)? {
+        What::Manifest => Some(RecordMember::Manifest),
+        What::Lines => Some(RecordMember::Lines),
+        What::Sightings => None,
+    }
+}
+
 enum What {
     Manifest,
     Lines,

@@ -59,6 +59,15 @@ impl Dataset {
         Ok(records.map(|records| Self { pages: pages.clone(), root: manifest.root.clone(), records }))
     }
 
+    /// Why a snapshot that is named so is none of a record dataset.
+    #[must_use]
+    pub fn missing(pages: &Pages, manifest: &Manifest, shown: &str) -> RecordsError {
+        if holds_pack(pages, manifest).unwrap_or_default() {
+            return RecordsError::PackAsFiles(shown.to_owned());
+        }
+        RecordsError::NotRecords(shown.to_owned())
+    }
+
     /// What it counts.
     #[must_use]
     pub fn counts(&self) -> RecordsRef {
@@ -279,6 +288,18 @@ impl Dataset {
         }
         Ok(found)
     }
+}
+
+/// True of a snapshot whose files are a pack of records, which are not found by key and hash.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn holds_pack(pages: &Pages, manifest: &Manifest) -> Result<bool, StoreError> {
+    let of_records = records_of(manifest).is_ok_and(|records| records.is_some());
+    let find = |name: &str| pages.resolve(&manifest.root, name.as_bytes());
+    let (description, records) = (find(MANIFEST)?, find(RECORDS)?);
+    let is_folder = records.is_some_and(|found| found.entry.folder().is_some());
+    Ok(!of_records && is_folder && description.is_some_and(|found| found.entry.file().is_some()))
 }
 
 /// A record as it stands in the store, its hash checked.

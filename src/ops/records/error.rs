@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::archives::ArchiveError;
 use crate::model::{Failure, InvalidName, Kind};
 use crate::records::{ManifestError, RedactError};
 use crate::sql::SqlError;
@@ -14,6 +15,9 @@ pub enum RecordsError {
     /// The dataset is one of something else.
     #[error("{0} is no record dataset")]
     NotRecords(String),
+    /// The dataset holds a pack of records as any other files.
+    #[error("{0} holds a pack of records as files, and is no record dataset")]
+    PackAsFiles(String),
     /// The dataset has no snapshot.
     #[error("there is no dataset {0}")]
     NoDataset(String),
@@ -27,10 +31,12 @@ pub enum RecordsError {
     #[error("{0}")]
     Refused(String),
     /// The strategy is `fail`, and there was a conflict.
-    #[error("{key}: another content is known under this key, and the strategy is fail; nothing was imported")]
+    #[error("{place}: another content is known under the key {key}, and the strategy is fail; nothing was imported")]
     Conflict {
         /// Under which key.
         key: String,
+        /// Where what came stands.
+        place: String,
     },
     /// Lines are not records, and none may be left out.
     #[error("{0} are no records; nothing was imported")]
@@ -81,12 +87,16 @@ impl RecordsError {
 impl Failure for RecordsError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotRecords(_) | Self::NoDataset(_) | Self::NotFound(_) => Kind::NotFound,
+            Self::NotRecords(_) | Self::PackAsFiles(_) | Self::NoDataset(_) | Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) | Self::Refused(_) | Self::Manifest(_) | Self::Policy(_) => Kind::Usage,
             Self::Conflict { .. } | Self::Name(_) | Self::Died(_) => Kind::Failed,
             Self::Strict(_) => Kind::Partial,
             Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => Kind::NotFound,
-            Self::Io { .. } => Kind::Failed,
+            // What lies around lines may be damaged.
+            Self::Io { error, .. } => {
+                let around = error.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());
+                around.map_or(Kind::Failed, Failure::kind)
+            }
             Self::Interrupted => Kind::Interrupted,
             Self::Sql(e) => e.kind(),
             Self::Store(e) => e.kind(),
@@ -101,6 +111,10 @@ impl Failure for RecordsError {
             ),
             Self::Sql(e) => e.hint(),
             Self::Store(e) => e.hint(),
+            Self::PackAsFiles(_) => {
+                let hint = "`larder records import PACK --dataset NAME` puts the records of the pack that it came from into one under another name; without that pack, restore it and import the folder";
+                Some(hint.to_owned())
+            }
             Self::Io { error, .. }
                 if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {

@@ -7,7 +7,7 @@ use crate::model::{
 };
 use crate::records::tape::Limits;
 use crate::records::{ConflictStrategy, DatasetManifest, ObservedAt, RecordHash, Redactor};
-use crate::store::{NewSnapshot, Store, Waiting, Writer};
+use crate::store::{NewSnapshot, Store, StoreError, Waiting, Writer};
 use crate::tree::Pages;
 
 use super::apply::{Applier, Look};
@@ -101,6 +101,10 @@ pub struct Report {
     pub told: Vec<super::plan::Conflict>,
     /// The first of the redactions.
     pub redactions: Vec<RedactedPlace>,
+    /// The dataset was not there before.
+    pub new_dataset: bool,
+    /// A policy of redaction was obeyed.
+    pub redacts: bool,
     /// The snapshot; nothing if nothing was to be changed, or of a dry run.
     pub snapshot: Option<(SnapshotId, Manifest)>,
 }
@@ -126,6 +130,31 @@ pub fn import_records(
     progress: &dyn Progress,
     clock: &dyn Fn() -> Timestamp,
 ) -> Result<Report, RecordsError> {
+    import_with(store, source, options, &mut |_| Ok(()), progress, clock)
+}
+
+/// Changes what a dataset says of itself and the policies that hold for it, in a snapshot of its own, or none if it says so already. Its name stays.
+///
+/// # Errors
+/// If it is no record dataset, `change` refuses, or the store fails.
+pub fn change_dataset(
+    store: &Store,
+    options: ImportOptions,
+    change: &mut dyn FnMut(&mut DatasetManifest) -> Result<(), RecordsError>,
+    progress: &dyn Progress,
+    clock: &dyn Fn() -> Timestamp,
+) -> Result<Report, RecordsError> {
+    import_with(store, &mut Nothing, options, change, progress, clock)
+}
+
+fn import_with(
+    store: &Store,
+    source: &mut dyn Source,
+    options: ImportOptions,
+    change: &mut dyn FnMut(&mut DatasetManifest) -> Result<(), RecordsError>,
+    progress: &dyn Progress,
+    clock: &dyn Fn() -> Timestamp,
+) -> Result<Report, RecordsError> {
     let begun = clock();
     let told = std::sync::atomic::AtomicBool::new(false);
     let writer = store.writer(options.waiting, &|| {
@@ -137,10 +166,12 @@ pub fn import_records(
     let newest = writer.newest(&options.dataset)?;
     let tmp = store.dir().join("tmp");
     let job = Job::new(store, &options, newest.as_ref().map(|(_, manifest)| manifest), begun)?;
-    let outcome = job.read(source, &options, &tmp, progress).and_then(|(mut stage, manifest)| {
+    let outcome = job.read(source, &options, &tmp, progress).and_then(|(mut stage, mut manifest)| {
         let plan = job.plan(&mut stage, &manifest, &options, &tmp, progress)?;
-        let report = report(&plan, &mut stage);
-        if plan.is_empty() && (newest.is_some() || !options.empty) {
+        let report = job.report(&plan, &mut stage, &manifest, &options);
+        let before = manifest.clone();
+        change(&mut manifest)?;
+        if plan.is_empty() && manifest == before && (newest.is_some() || !options.empty) {
             return Ok((report, None));
         }
         let applied = job.apply(&writer, &stage, plan, &manifest, &tmp, progress)?;
@@ -169,34 +200,31 @@ pub fn import_records(
 /// As [`import_records`].
 pub fn rehearse_records(
     store: &Store,
-    newest: Option<&Manifest>,
     source: &mut dyn Source,
     options: &ImportOptions,
     tmp: &std::path::Path,
     progress: &dyn Progress,
     now: Timestamp,
 ) -> Result<Report, RecordsError> {
-    let job = Job::new(store, options, newest, now)?;
+    let newest = newest_of(store, &options.dataset)?;
+    let job = Job::new(store, options, newest.as_ref(), now)?;
     let (mut stage, manifest) = job.read(source, options, tmp, progress)?;
     let plan = job.plan(&mut stage, &manifest, options, tmp, progress)?;
-    Ok(report(&plan, &mut stage))
+    Ok(job.report(&plan, &mut stage, &manifest, options))
 }
 
-fn report(plan: &Plan, stage: &mut super::stage::Stage) -> Report {
-    Report {
-        inserted: plan.inserted,
-        updated: plan.updated,
-        skipped: plan.skipped,
-        conflicts: plan.conflicts,
-        redacted: stage.redacted,
-        redacted_before: stage.redacted_before,
-        invalid: stage.invalid,
-        sightings: plan.sightings,
-        bad: std::mem::take(&mut stage.bad),
-        told: plan.told.clone(),
-        redactions: std::mem::take(&mut stage.redactions),
-        snapshot: None,
-    }
+/// The newest snapshot of a dataset, if it has one.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn newest_of(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, StoreError> {
+    let key = store.keyring().ids().dataset(dataset);
+    let mut found = None;
+    store.newest_snapshots(|row| {
+        found = (row.dataset == key).then_some(row.id);
+        found.is_none()
+    })?;
+    found.map(|id| store.manifest(&id)).transpose()
 }
 
 struct Job<'a> {
@@ -217,11 +245,36 @@ impl<'a> Job<'a> {
         let dataset = match newest {
             Some(manifest) => {
                 let of = Dataset::of(&pages, manifest)?;
-                Some(of.ok_or_else(|| RecordsError::NotRecords(options.dataset.to_string()))?)
+                Some(of.ok_or_else(|| Dataset::missing(&pages, manifest, options.dataset.as_str()))?)
             }
             None => None,
         };
         Ok(Self { store, pages, dataset, begun })
+    }
+
+    fn report(
+        &self,
+        plan: &Plan,
+        stage: &mut super::stage::Stage,
+        manifest: &DatasetManifest,
+        options: &ImportOptions,
+    ) -> Report {
+        Report {
+            inserted: plan.inserted,
+            updated: plan.updated,
+            skipped: plan.skipped,
+            conflicts: plan.conflicts,
+            redacted: stage.redacted,
+            redacted_before: stage.redacted_before,
+            invalid: stage.invalid,
+            sightings: plan.sightings,
+            bad: std::mem::take(&mut stage.bad),
+            told: plan.told.clone(),
+            redactions: std::mem::take(&mut stage.redactions),
+            new_dataset: self.dataset.is_none(),
+            redacts: options.redact.unwrap_or(manifest.redaction_policy.enabled),
+            snapshot: None,
+        }
     }
 
     /// The dataset's description as it is, or as it is to be.

@@ -11,10 +11,10 @@ use crate::tree::Pages;
 
 use super::dataset::{Dataset, checked};
 use super::error::RecordsError;
-use super::import::{ImportOptions, Report, import_records, rehearse_records};
+use super::found::FoundRecords;
+use super::import::{ImportOptions, Report, import_records, newest_of, rehearse_records};
 use super::query::Query;
 use super::source::{RawRecord, Source};
-use super::walk::Lines;
 
 /// Bytes of records that wait in memory.
 const WAITING: usize = 8 << 20;
@@ -113,9 +113,8 @@ impl RecordWriter {
         progress: &dyn Progress,
         now: Timestamp,
     ) -> Result<Report, RecordsError> {
-        let newest = newest(store, &self.options.dataset)?;
         let mut source = Waiting { lines: self.lines.read(), file: "".into(), number: 0 };
-        rehearse_records(store, newest.as_ref(), &mut source, &self.options, tmp, progress, now)
+        rehearse_records(store, &mut source, &self.options, tmp, progress, now)
     }
 }
 
@@ -132,17 +131,6 @@ impl Source for Waiting<'_> {
         self.number += 1;
         Ok(Some(RawRecord { text: Some(line.to_vec()), file: self.file.clone(), line: self.number }))
     }
-}
-
-/// The newest snapshot of a dataset.
-fn newest(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, RecordsError> {
-    let key = store.keyring().ids().dataset(dataset);
-    let mut found = None;
-    store.newest_snapshots(|row| {
-        found = (row.dataset == key).then_some(row.id);
-        found.is_none()
-    })?;
-    Ok(found.map(|id| store.manifest(&id)).transpose()?)
 }
 
 /// Reads the records of a snapshot. The hash of each that it gives was compared with its content.
@@ -168,7 +156,7 @@ impl RecordReader {
     /// # Errors
     /// If there is none, it is one of something else, or cannot be read.
     pub fn newest(store: &Store, dataset: &DatasetName) -> Result<Self, RecordsError> {
-        let manifest = newest(store, dataset)?.ok_or_else(|| RecordsError::NoDataset(dataset.to_string()))?;
+        let manifest = newest_of(store, dataset)?.ok_or_else(|| RecordsError::NoDataset(dataset.to_string()))?;
         Self::of(store, &manifest)
     }
 
@@ -231,35 +219,11 @@ impl RecordReader {
         Ok(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect())
     }
 
-    /// All records that fit, those of all versions, one by one. Memory: a group of lines.
+    /// All records that fit, those of all versions, one by one; as [`Dataset::find`].
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn find(&self, query: Query) -> Result<FoundRecords, RecordsError> {
-        Ok(FoundRecords { lines: self.dataset.lines()?, parser: RecordParser::of_stored(), query })
-    }
-}
-
-/// Records that were looked for.
-#[derive(Debug)]
-pub struct FoundRecords {
-    lines: Lines,
-    parser: RecordParser,
-    query: Query,
-}
-
-impl FoundRecords {
-    /// The next one; nothing behind the last.
-    ///
-    /// # Errors
-    /// If the store cannot be read, or a record is not what it should be.
-    pub fn next(&mut self) -> Result<Option<Record>, RecordsError> {
-        while let Some(line) = self.lines.next()? {
-            let record = checked(&mut self.parser, &line)?;
-            if self.query.fits(&record) {
-                return Ok(Some(record));
-            }
-        }
-        Ok(None)
+        self.dataset.find(query)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::archives::{Merge, Pair, Sorter};
 use crate::model::{Progress, RecordPlace};
@@ -12,7 +13,7 @@ use super::dataset::{Dataset, checked, line_ranges, places_of, sort};
 use super::error::RecordsError;
 use super::key::KeyPath;
 use super::sighting::{Observation, observation, observed};
-use super::stage::{Instant, SORT_MEMORY, Stage, instant_of};
+use super::stage::{Instant, SORT_MEMORY, SourcePlace, Stage, instant_of};
 
 /// Conflicts that are told one by one.
 const CONFLICTS_MAX: usize = 10_000;
@@ -44,6 +45,10 @@ pub struct Conflict {
     pub incoming: RecordHash,
     /// True if what came is current now.
     pub won: bool,
+    /// The file that it came in; empty if there is only one.
+    pub file: String,
+    /// The line that it begins in, from 1.
+    pub line: u64,
 }
 
 /// What becomes of all records of an import.
@@ -87,6 +92,8 @@ struct Version {
     hash: RecordHash,
     /// Its number, if it came with this import.
     number: Option<u64>,
+    /// And where it stands there.
+    place: SourcePlace,
 }
 
 /// A place as bytes that sort as places do.
@@ -159,7 +166,7 @@ impl Planner<'_> {
         drop(again);
         drop(contents);
         let keys = std::mem::replace(&mut stage.keys, self.sorter()).sorted();
-        self.keys(&mut plan, &mut keys.read().map_err(RecordsError::temporary)?)?;
+        self.keys(&mut plan, stage, &mut keys.read().map_err(RecordsError::temporary)?)?;
         let new = plan.flags.iter().filter(|f| *f & flag::NEW != 0).count() as u64;
         plan.inserted = new - plan.conflicts;
         plan.skipped = stage.known + stage.count - new;
@@ -286,7 +293,7 @@ impl Planner<'_> {
     }
 
     /// Which of the new contents become current under their keys.
-    fn keys(&self, plan: &mut Plan, merge: &mut Merge) -> Result<(), RecordsError> {
+    fn keys(&self, plan: &mut Plan, stage: &Stage, merge: &mut Merge) -> Result<(), RecordsError> {
         let mut parser = RecordParser::of_stored();
         loop {
             self.go_on()?;
@@ -302,7 +309,8 @@ impl Planner<'_> {
             let mut current = match stored {
                 Some(line) => {
                     let record = checked(&mut parser, &line)?;
-                    Some(Version { instant: instant_of(&record), hash: record.content_sha256, number: None })
+                    let (instant, hash) = (instant_of(&record), record.content_sha256);
+                    Some(Version { instant, hash, number: None, place: SourcePlace::default() })
                 }
                 None => None,
             };
@@ -311,7 +319,7 @@ impl Planner<'_> {
                 current = Some(match current {
                     None => version,
                     Some(current) if current.hash == version.hash => current,
-                    Some(current) => self.resolve(plan, &path, current, version)?,
+                    Some(current) => self.resolve(plan, &path, current, version, &stage.files)?,
                 });
             }
             let Some(Version { number: Some(number), hash, .. }) = current else { continue };
@@ -336,8 +344,10 @@ impl Planner<'_> {
         path: &KeyPath,
         current: Version,
         incoming: Version,
+        files: &[Arc<str>],
     ) -> Result<Version, RecordsError> {
         let shown = String::from_utf8_lossy(&path.path()).into_owned();
+        let (file, line) = incoming.place.shown(files);
         let is_again = self.again.contains(&incoming.hash);
         let won = match self.strategy {
             _ if is_again => true,
@@ -345,12 +355,16 @@ impl Planner<'_> {
             ConflictStrategy::Newest => incoming.instant >= current.instant,
             ConflictStrategy::Incoming => true,
             ConflictStrategy::Existing => false,
-            ConflictStrategy::Fail => return Err(RecordsError::Conflict { key: shown }),
+            ConflictStrategy::Fail => {
+                let place = if file.is_empty() { format!("line {line}") } else { format!("{file}:{line}") };
+                return Err(RecordsError::Conflict { key: shown, place });
+            }
         };
         plan.conflicts += u64::from(!is_again);
         plan.updated += u64::from(won);
         if plan.told.len() < CONFLICTS_MAX {
-            plan.told.push(Conflict { path: shown, before: current.hash, incoming: incoming.hash, won });
+            let (before, incoming) = (current.hash, incoming.hash);
+            plan.told.push(Conflict { path: shown, before, incoming, won, file, line });
         }
         let (winner, loser) = if won { (incoming, current) } else { (current, incoming) };
         match (loser.number, self.dataset) {
@@ -372,10 +386,12 @@ fn path_text(path: &KeyPath) -> String {
 }
 
 fn version(number: u64, value: &[u8]) -> Result<Version, RecordsError> {
-    let parted =
-        value.split_first_chunk::<12>().and_then(|(instant, hash)| Some((*instant, *hash.first_chunk::<32>()?)));
-    let (instant, hash) = parted.ok_or(RecordsError::Died("a temporary file"))?;
-    Ok(Version { instant, hash: RecordHash::from_bytes(hash), number: Some(number) })
+    let parted = value.split_first_chunk::<12>().and_then(|(instant, rest)| {
+        let (hash, rest) = rest.split_first_chunk::<32>()?;
+        Some((*instant, *hash, SourcePlace::from_bytes(rest.first_chunk::<12>()?)))
+    });
+    let (instant, hash, place) = parted.ok_or(RecordsError::Died("a temporary file"))?;
+    Ok(Version { instant, hash: RecordHash::from_bytes(hash), number: Some(number), place })
 }
 
 fn at(number: u64) -> usize {

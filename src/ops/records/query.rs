@@ -3,6 +3,9 @@
 use crate::records::tape::{Limits, Sort, Tape, Value};
 use crate::records::{ObservedAt, Record};
 
+/// Fields that are the same in all observations of a content.
+const CONTENT: [&str; 6] = ["exchange_type", "source_system", "entity_type", "request", "response", "content_sha256"];
+
 /// What is looked for; what is absent does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
@@ -12,7 +15,7 @@ pub struct Query {
     pub entity: Option<String>,
     /// Its type.
     pub kind: Option<String>,
-    /// Observed at this moment or later: seconds and nanoseconds since 1970.
+    /// Observed at this moment or later: seconds and nanoseconds since 1970. What tells no time is not found by times.
     pub since: Option<(i64, u32)>,
     /// Observed at this moment or before.
     pub until: Option<(i64, u32)>,
@@ -33,18 +36,35 @@ impl Query {
         {
             return false;
         }
-        let observed = record.observed_at.as_ref().map(ObservedAt::instant).map(|(s, micros)| (s, micros * 1000));
-        let since = self.since.is_none_or(|since| observed.is_some_and(|at| at >= since));
-        let until = self.until.is_none_or(|until| observed.is_some_and(|at| at <= until));
-        since && until && self.has_tags(record) && self.has_paths(record)
+        self.fits_time(record.observed_at.as_ref())
+            && self.fits_tags(record.tags.as_str().as_bytes())
+            && self.has_paths(record)
     }
 
-    fn has_tags(&self, record: &Record) -> bool {
+    /// True if something is asked for that is no content, so that observations of one content differ in it.
+    pub(super) fn asks_for_observations(&self) -> bool {
+        let is_content = |path: &JsonPath| match path.steps.first() {
+            None => true,
+            Some(Step::Name(name)) => CONTENT.contains(&&**name),
+            Some(Step::At(_) | Step::Any) => false,
+        };
+        self.since.is_some() || self.until.is_some() || !self.tags.is_empty() || !self.paths.iter().all(is_content)
+    }
+
+    /// True of the time of an observation that is one of those. One that tells no time is in no span of time.
+    pub(super) fn fits_time(&self, observed: Option<&ObservedAt>) -> bool {
+        let observed = observed.map(ObservedAt::instant).map(|(seconds, micros)| (seconds, micros * 1000));
+        let since = self.since.is_none_or(|since| observed.is_some_and(|at| at >= since));
+        since && self.until.is_none_or(|until| observed.is_some_and(|at| at <= until))
+    }
+
+    /// True of a list of tags, as JSON, that has all of those.
+    pub(super) fn fits_tags(&self, list: &[u8]) -> bool {
         if self.tags.is_empty() {
             return true;
         }
         let mut tape = Tape::default();
-        let Ok(list) = tape.read(record.tags.as_str().as_bytes(), &Limits::NONE) else { return false };
+        let Ok(list) = tape.read(list, &Limits::NONE) else { return false };
         let tags: Vec<_> = list.items().filter_map(|tag| tag.text()).collect();
         self.tags.iter().all(|wanted| tags.iter().any(|tag| tag == wanted))
     }

@@ -101,7 +101,7 @@ impl Source for SeenAgain {
 }
 
 /// The line of a record as it would be if the sighting had come first.
-fn seen_again(record: &[u8], sighting: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn seen_again(record: &[u8], sighting: &[u8]) -> Option<Vec<u8>> {
     let [kind, source, entity, request, response] =
         line_members(record, ["exchange_type", "source_system", "entity_type", "request", "response"])?;
     let [hash, id, time, key, provenance] =

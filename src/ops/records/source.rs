@@ -1,9 +1,12 @@
 //! Texts of records, one by one, from whatever holds them: lines, one JSON document, a list, folders of such files.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::archives::{ArchiveError, Input, Limits, NoKeys, OpenedOrText, is_wrapped, open_or_text};
+use crate::model::Quiet;
 
 use super::error::RecordsError;
 
@@ -263,6 +266,20 @@ impl Scan {
     }
 }
 
+/// False of what begins as no text does: an archive, a seal, a compression. Lines that are no records are told one by one, so what begins like JSON
+/// is text though a byte be wrong.
+#[must_use]
+pub fn is_text(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    let wraps = [&b"PK"[..], b"age-encryption.org/", b"-----BEGIN AGE", b"BZh"];
+    let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
+    let is_plain = !start.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r'));
+    let begins_json = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+    let is_like_text = is_utf8 && is_plain || begins_json && (is_utf8 || is_plain);
+    let has_line = start.windows(3).any(|three| three == b"\n{\"");
+    !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_like_text || has_line)
+}
+
 /// Files one after the other, in the order of their paths.
 #[derive(Debug)]
 pub struct Files {
@@ -281,7 +298,7 @@ impl Files {
     pub fn of(folder: &Path) -> Result<Self, RecordsError> {
         let records = folder.join(super::dataset::RECORDS);
         let is_pack = records.is_dir();
-        let ends: &[&str] = if is_pack { &["ndjson"] } else { &["ndjson", "jsonl", "json"] };
+        let ends: &[&str] = if is_pack { &[".ndjson"] } else { &[".ndjson", ".jsonl", ".json"] };
         let mut files = Vec::new();
         collect(if is_pack { &records } else { folder }, folder, ends, &mut files)?;
         // As their paths sort, part by part.
@@ -306,12 +323,33 @@ fn collect(at: &Path, root: &Path, ends: &[&str], files: &mut Vec<(PathBuf, Stri
         let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
         if kind.is_dir() {
             collect(&path, root, ends, files)?;
-        } else if kind.is_file() && path.extension().is_some_and(|end| ends.iter().any(|e| end == *e)) {
+        } else if kind.is_file() && has_end(&entry.file_name().to_string_lossy(), ends) {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
             files.push((path, shown));
         }
     }
     Ok(())
+}
+
+/// True of a name that ends so, or so and as compressed files do.
+fn has_end(name: &str, ends: &[&str]) -> bool {
+    let name = [".gz", ".zst", ".xz", ".bz2"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    ends.iter().any(|end| name.len() > end.len() && name.ends_with(end))
+}
+
+/// A file with compressions around it taken off.
+fn text_of(path: &Path) -> Result<Box<dyn Read + Send>, ArchiveError> {
+    let mut file = File::open(path)?;
+    let mut start = Vec::new();
+    (&mut file).take(64).read_to_end(&mut start)?;
+    file.rewind()?;
+    if !is_wrapped(&start) {
+        return Ok(Box::new(file));
+    }
+    match open_or_text(Input::Seekable(Box::new(file)), &NoKeys, &Limits::default(), &Quiet, &is_text)? {
+        OpenedOrText::Text(text) => Ok(text),
+        OpenedOrText::Archive(_) => Err(ArchiveError::Unknown("it is an archive, and no text".to_owned())),
+    }
 }
 
 impl Source for Files {
@@ -324,7 +362,7 @@ impl Source for Files {
             }
             let Some((path, shown)) = self.files.next() else { return Ok(None) };
             let what = path.display().to_string();
-            let file = File::open(&path).map_err(|error| RecordsError::Io { what: what.clone(), error })?;
+            let file = text_of(&path).map_err(|e| RecordsError::Io { what: what.clone(), error: e.into() })?;
             let stream = if self.lines { Stream::lines } else { Stream::new };
             self.open = Some(stream(file, &shown, &what));
         }
@@ -349,6 +387,30 @@ mod tests {
     fn gives(input: &str, wanted: &[(&str, u64)]) {
         let wanted: Vec<_> = wanted.iter().map(|(text, line)| ((*text).to_owned(), *line)).collect();
         assert_eq!(texts(input), wanted, "{input:?}");
+    }
+
+    #[test]
+    fn text_is_told_from_what_lies_around_an_archive() {
+        let long = "é".repeat(40);
+        for (start, wanted) in [
+            (&b""[..], true),
+            (b"{\"a\": 1}", true),
+            (b"\xef\xbb\xbf  [", true),
+            (b"{\"a\": \"\xff\"}", true),
+            (b"{\"a\": \"\x01\"}", true),
+            (b"rubbish\r\n", true),
+            (b"\xff\x00rubbish\n{\"a\": 1}", true),
+            // A character that is cut.
+            (&long.as_bytes()[..63], true),
+            (b"PK\x03\x04", false),
+            (b"age-encryption.org/v1\n", false),
+            (b"\x1f\x8b\x08", false),
+            (b"{\x00\xff", false),
+            (b"\xff\xfe{\x00", false),
+            (b"BZh91AY", false),
+        ] {
+            assert_eq!(is_text(start), wanted, "{start:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! while it is little, else in sealed temporary files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 use rayon::prelude::*;
@@ -75,8 +76,10 @@ pub(super) struct Stage {
     records: Spill,
     /// By keyed hash, hash and number; with the observation.
     pub(super) contents: Sorter,
-    /// By path of the key and number; with the time and the hash.
+    /// By path of the key and number; with the time, the hash and the place in the source.
     pub(super) keys: Sorter,
+    /// The names of the files that records came in.
+    pub(super) files: Vec<Arc<str>>,
     pub(super) count: u64,
     /// Lines that the dataset has, byte for byte, and that are not staged.
     pub(super) known: u64,
@@ -96,6 +99,32 @@ pub(super) struct Staged<'a> {
     pub(super) path: &'a [u8],
     /// With its end.
     pub(super) line: &'a [u8],
+}
+
+/// Where a record stands in what it came from: the number of the file, and the line.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SourcePlace {
+    file: u32,
+    line: u64,
+}
+
+impl SourcePlace {
+    fn bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&self.file.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.line.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8; 12]) -> Self {
+        let [a, b, c, d, line @ ..] = *bytes;
+        Self { file: u32::from_le_bytes([a, b, c, d]), line: u64::from_le_bytes(line) }
+    }
+
+    /// The name of the file, and the line.
+    pub(super) fn shown(self, files: &[Arc<str>]) -> (String, u64) {
+        (files.get(self.file as usize).map_or_else(String::new, ToString::to_string), self.line)
+    }
 }
 
 /// A time as bytes that sort; of a record that has none it is before all others.
@@ -125,6 +154,8 @@ struct Read {
     key: Option<(KeyPath, Instant)>,
     replaced: Vec<RedactedPlace>,
     redacted_before: bool,
+    file: Arc<str>,
+    line: u64,
 }
 
 enum Outcome {
@@ -251,6 +282,8 @@ impl Reading<'_> {
             key: record.key().is_some().then(|| (path, instant_of(&record))),
             replaced,
             redacted_before,
+            file: raw.file,
+            line: raw.line,
         }))
     }
 }
@@ -275,6 +308,7 @@ impl Stage {
             records: Spill::new(tmp, STAGED_MEMORY),
             contents: Sorter::with_memory(tmp, SORT_MEMORY),
             keys: Sorter::with_memory(tmp, SORT_MEMORY),
+            files: Vec::new(),
             count: 0,
             known: 0,
             redacted: 0,
@@ -301,8 +335,13 @@ impl Stage {
         let key = [&ids.record(sort::CONTENT, hash)[..], hash, &number].concat();
         self.contents.push(&key, &read.observation).map_err(RecordsError::temporary)?;
         if let Some((path, instant)) = &read.key {
+            if self.files.last().is_none_or(|last| *last != read.file) {
+                self.files.push(read.file.clone());
+            }
+            let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
+            let place = SourcePlace { file, line: read.line }.bytes();
             let key = [path.as_bytes(), &[0], &number].concat();
-            self.keys.push(&key, &[&instant[..], hash].concat()).map_err(RecordsError::temporary)?;
+            self.keys.push(&key, &[&instant[..], hash, &place].concat()).map_err(RecordsError::temporary)?;
         }
         self.records.push(&read.packed).map_err(RecordsError::temporary)?;
         self.count += 1;

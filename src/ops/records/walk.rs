@@ -10,7 +10,7 @@ use crate::store::{Item, StoreError};
 use crate::tree::{ContentPiece, ContentPieces, Step, Walk, content_pieces};
 
 use super::ahead::Ahead;
-use super::dataset::{Dataset, RECORDS, line_ranges};
+use super::dataset::{Dataset, RECORDS, SIGHTINGS, line_ranges};
 use super::error::RecordsError;
 use super::key::BY_KEY;
 use super::stage::SORT_MEMORY;
@@ -91,6 +91,14 @@ impl Dataset {
             places.push(&[&key[..], &len].concat()).map_err(RecordsError::temporary)?;
         }
         Ok(self.lines_from(From::Places(Box::new((places, Cursor::default())))))
+    }
+
+    /// All lines of sightings, in the order in which they came.
+    pub(super) fn sighting_lines(&self) -> Result<Lines, StoreError> {
+        let entry = self.pages().resolve(self.root(), SIGHTINGS.as_bytes())?;
+        let file = entry.as_ref().and_then(|found| found.entry.file());
+        let file = file.map(|file| content_pieces(self.pages(), file)).transpose()?;
+        Ok(self.lines_from(From::Files(Box::new(InFiles { dataset: self.clone(), walk: None, file, seen: None }))))
     }
 
     fn walk(&self, folder: &str) -> Result<Option<Walk>, StoreError> {

@@ -234,6 +234,13 @@ fn normal(text: &str) -> Option<String> {
     Some(text.nfc().collect())
 }
 
+/// The text in NFC and in NFD, where these are others: keys that are hashed alike.
+pub fn twins(text: &str) -> impl Iterator<Item = String> {
+    let forms: [String; 2] = [text.nfc().collect(), text.nfd().collect()];
+    let text = text.to_owned();
+    forms.into_iter().filter(move |form| *form != text)
+}
+
 /// A text in NFC, as hashes see it.
 #[must_use]
 pub fn nfc(text: &str) -> Cow<'_, str> {

@@ -17,5 +17,5 @@ mod exchange;
 mod float;
 mod jcs;
 
-pub use exchange::{Exchange, nfc};
+pub use exchange::{Exchange, nfc, twins};
 pub use jcs::{CanonicalError, jcs};

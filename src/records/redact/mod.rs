@@ -4,18 +4,20 @@
 //!
 //! * the value of a header that holds one (`Authorization`, `Cookie` …, and those of the policy), at any depth of request and response: as a
 //!   member, as a pair, as `{"name": …, "value": …}`, in a list of names and values in turn, as a line of a text;
-//! * the value of a member whose name ends like `password`, `secret`, `api_key`, `access_token` …;
+//! * the value of a member whose name ends like `password`, `secret`, `api_key`, `access_token` …, and what stands in one called `pass`, `auth`,
+//!   `jwt`, `session_id`, `csrf`, `credentials` or `token`, unless it tells how something is set or, of a token, is a word;
 //! * in any text: the user's part of a URL, parameters of a query, JWTs and JWEs, keys of clouds, bearer tokens, private keys, what is
-//!   assigned to something that is called like a secret.
+//!   assigned to something that is called like a secret, what curl is given to say who one is.
 //!
 //! Patterns of the policy come on top, but for ids and the names of source, entity and type: names of patterns that are known (`email`, `ipv4`, `credit_card`, `iban`, `us_ssn`) or regular
 //! expressions, letter case not counting. They are compiled to automata: no pattern can take more than linear time for a search, none is
 //! compiled to more than 256 KiB, and one that has worked on a record for longer than its limit makes the record an error. Such a record is
 //! not to be stored.
 //!
-//! Each secret becomes `[REDACTED]`. Doing it twice changes nothing more. Names of members are searched too, since tokens are used as keys;
+//! A text that is JSON itself is gone through as such. Each secret becomes `[REDACTED]`. Doing it twice changes nothing more. Names of members are searched too, since tokens are used as keys;
 //! where two would become equal they are numbered.
 
+mod known;
 mod names;
 mod patterns;
 mod walk;
@@ -27,7 +29,8 @@ use super::json::{Json, parse};
 use super::record::{JsonText, Record, RecordError, RecordParser};
 use super::tape::{JsonError, Limits, Tape};
 use crate::codec::commit_to_record;
-use names::{Names, Within};
+pub use known::{known_patterns, misspelt_pattern};
+use names::Names;
 use patterns::{Clock, Patterns};
 use walk::{Found, Walk};
 
@@ -69,7 +72,7 @@ pub enum RedactError {
 pub struct Place {
     /// As a JSON pointer (RFC 6901) into the record.
     pub path: String,
-    /// What found it: `header`, `member`, or the name of a pattern.
+    /// What found it: `header`, `member`, or the name of a pattern. Where several found something there are as many places.
     pub rule: String,
 }
 
@@ -191,8 +194,9 @@ impl Redactor {
             let Some(text) = text else { continue };
             let patterns = &self.patterns;
             let found = if is_name { patterns.scrub_name(text, &mut clock) } else { patterns.scrub(text, &mut clock) };
-            let Some((scrubbed, rule)) = found? else { continue };
-            applied.add(part, &format!("/{field}"), &[Found::pattern(String::new(), rule)], &self.patterns);
+            let Some((scrubbed, rules)) = found? else { continue };
+            let found: Vec<_> = rules.into_iter().map(|rule| Found::pattern(String::new(), rule)).collect();
+            applied.add(part, &format!("/{field}"), &found, &self.patterns);
             *text = scrubbed;
         }
         for (name, part) in [("provenance", &mut left.provenance), ("tags", &mut left.tags)] {
@@ -241,7 +245,7 @@ impl Redactor {
         let mut tape = Tape::default();
         let root = tape.read(json.as_str().as_bytes(), &Limits::NONE)?;
         let mut walk = Walk::new(&self.names, &self.patterns, clock);
-        if let Some(text) = walk.run(root)? {
+        if let Some(text) = walk.run(None, root)? {
             applied.add(part, path, &walk.found, &self.patterns);
             *json = JsonText::new(text);
         }
@@ -251,15 +255,12 @@ impl Redactor {
     /// Fields that are not known: by their names, and what is in them.
     fn others(&self, record: &mut Record, clock: &mut Clock, applied: &mut Applied) -> Result<(), RedactError> {
         for (name, value) in &mut record.others {
-            let path = format!("/{}", walk::pointer(name));
             let mut tape = Tape::default();
             let root = tape.read(value.as_str().as_bytes(), &Limits::NONE)?;
-            let header = self.names.is_header(name);
-            if (header || self.names.is_secret(name, root, Within::Anything)) && !names::is_harmless(root) {
-                *value = JsonText::new(format!("\"{MARK}\""));
-                applied.add("metadata", &path, &[Found::name(String::new(), header)], &self.patterns);
-            } else {
-                self.json("metadata", &path, value, clock, applied)?;
+            let mut walk = Walk::new(&self.names, &self.patterns, clock);
+            if let Some(text) = walk.run(Some(name), root)? {
+                applied.add("metadata", "", &walk.found, &self.patterns);
+                *value = JsonText::new(text);
             }
         }
         Ok(())

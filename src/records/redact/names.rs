@@ -4,7 +4,7 @@ use super::super::tape::{Sort, Value};
 use super::MARK;
 
 /// Headers that hold secrets.
-const HEADERS: [&str; 12] = [
+const HEADERS: [&str; 23] = [
     "authorization",
     "proxy-authorization",
     "cookie",
@@ -16,11 +16,22 @@ const HEADERS: [&str; 12] = [
     "x-access-token",
     "x-secret",
     "x-csrf-token",
+    "x-xsrf-token",
     "x-amz-security-token",
+    "private-token",
+    "job-token",
+    "deploy-token",
+    "x-gitlab-token",
+    "x-vault-token",
+    "x-auth-key",
+    "x-goog-api-key",
+    "x-functions-key",
+    "x-shopify-access-token",
+    "ocp-apim-subscription-key",
 ];
 
 /// What the names of members end in whose values are secret; of the name hyphens, underscores, points, blanks and letter case do not count.
-const ENDINGS: [&str; 19] = [
+const ENDINGS: [&str; 31] = [
     "password",
     "passwd",
     "passphrase",
@@ -35,6 +46,18 @@ const ENDINGS: [&str; 19] = [
     "csrftoken",
     "securitytoken",
     "bearertoken",
+    "apitoken",
+    "xsrftoken",
+    "privatetoken",
+    "deploytoken",
+    "jobtoken",
+    "bottoken",
+    "githubtoken",
+    "gitlabtoken",
+    "npmtoken",
+    "middlewaretoken",
+    "authenticitytoken",
+    "verificationtoken",
     "privatekey",
     "secretkey",
     "secretaccesskey",
@@ -42,8 +65,113 @@ const ENDINGS: [&str; 19] = [
     "cookies",
 ];
 
+/// Names of members, folded in the same way, that hold a secret if what stands there is a text and no word for a setting.
+const WORDS: [&str; 24] = [
+    "pass",
+    "pw",
+    "dbpass",
+    "userpass",
+    "smtppass",
+    "mailpass",
+    "ftppass",
+    "adminpass",
+    "rootpass",
+    "loginpass",
+    "proxypass",
+    "authpass",
+    "jwt",
+    "sessionid",
+    "sessid",
+    "jsessionid",
+    "phpsessid",
+    "aspnetsessionid",
+    "connectsid",
+    "csrf",
+    "xsrf",
+    "creds",
+    "credentials",
+    "auth",
+];
+
+/// What stands in such a member where it tells how something is set or how it went.
+const SETTINGS: [&str; 33] = [
+    "true",
+    "false",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "none",
+    "null",
+    "nil",
+    "undefined",
+    "n/a",
+    "enabled",
+    "disabled",
+    "required",
+    "optional",
+    "ok",
+    "pass",
+    "passed",
+    "fail",
+    "failed",
+    "skip",
+    "skipped",
+    "default",
+    "unknown",
+    "missing",
+    "valid",
+    "invalid",
+    "expired",
+    "always",
+    "never",
+    "include",
+    "omit",
+    "same-origin",
+];
+
+/// What stands in `auth` where it tells in which way somebody proves who they are.
+const WAYS: [&str; 32] = [
+    "basic",
+    "bearer",
+    "digest",
+    "oauth",
+    "oauth1",
+    "oauth2",
+    "jwt",
+    "apikey",
+    "api_key",
+    "api-key",
+    "token",
+    "session",
+    "cookie",
+    "password",
+    "saml",
+    "oidc",
+    "openid",
+    "ldap",
+    "kerberos",
+    "ntlm",
+    "negotiate",
+    "anonymous",
+    "hmac",
+    "mtls",
+    "iam",
+    "public",
+    "private",
+    "user",
+    "admin",
+    "login",
+    "plain",
+    "starttls",
+];
+
+/// Members beside a `token` that is a piece of language.
+const OF_LANGUAGE: [&str; 8] =
+    ["logprob", "logprobs", "top_logprobs", "token_id", "lemma", "pos", "upos", "whitespace"];
+
 /// Parameters of a query that are secret.
-pub(super) const PARAMETERS: [&str; 26] = [
+pub(super) const PARAMETERS: [&str; 37] = [
     "api_key",
     "api-key",
     "apikey",
@@ -70,6 +198,17 @@ pub(super) const PARAMETERS: [&str; 26] = [
     "x-amz-signature",
     "x-amz-security-token",
     "x-goog-signature",
+    "pass",
+    "jwt",
+    "csrf",
+    "csrf_token",
+    "xsrf_token",
+    "api_token",
+    "private_token",
+    "job_token",
+    "session_id",
+    "sessionid",
+    "credentials",
 ];
 
 /// What is in a container, told by the name that it has.
@@ -132,9 +271,44 @@ impl Names {
         }
     }
 
-    /// True if this member, or this parameter, has a secret value.
-    pub(super) fn is_secret(&self, name: &str, value: Value<'_, '_>, within: Within) -> bool {
-        self.is_secret_name(name, within) || (name.eq_ignore_ascii_case("token") && is_long_word(value))
+    /// True if this member holds a secret by what stands in it. `text`: that of the value, if it is one.
+    pub(super) fn is_secret_by_value(name: &str, value: Value<'_, '_>, text: Option<&str>) -> bool {
+        let name = &*folded(name);
+        if !WORDS.contains(&name) {
+            return false;
+        }
+        let Some(text) = text else {
+            let is_pair = |value: Value<'_, '_>| {
+                value.items().take(3).count() == 2 && value.items().all(|item| item.sort() == Sort::Text)
+            };
+            return match (name, value.sort()) {
+                ("auth", Sort::List) => is_pair(value),
+                ("creds" | "credentials", Sort::Object) => true,
+                _ => false,
+            };
+        };
+        let tells_a_way = || {
+            let is_place = text.starts_with('/') || text.starts_with("http://") || text.starts_with("https://");
+            is_place || WAYS.contains(&&*text.trim().to_lowercase())
+        };
+        let is_secret = name != "auth" || !tells_a_way();
+        is_secret && !is_setting(text)
+    }
+
+    /// True if what a member called `token` has may be a secret: language models call words so.
+    pub(super) fn may_be_token(name: &str, text: &str) -> bool {
+        let is_code = || text.len() >= 8 || (text.contains(|c: char| c.is_ascii_digit()) && text.len() >= 3);
+        (5..9).contains(&name.len()) && folded(name) == "token" && !text.contains(char::is_whitespace) && is_code()
+    }
+
+    /// True of a token that is a secret whatever stands beside it.
+    pub(super) fn is_long_token(text: &str) -> bool {
+        text.len() >= 16
+    }
+
+    /// True of a member that tells that the token beside it is a piece of language.
+    pub(super) fn is_of_language(name: &str) -> bool {
+        OF_LANGUAGE.iter().any(|known| name.eq_ignore_ascii_case(known))
     }
 
     /// True if whatever is called so is secret.
@@ -145,9 +319,11 @@ impl Names {
     }
 }
 
-/// A token may be a word of a language, as language models count them: a secret one is long.
-fn is_long_word(value: Value<'_, '_>) -> bool {
-    value.text().is_some_and(|text| text.len() >= 16 && !text.contains(char::is_whitespace))
+/// True of a text that tells how something is set, or counts something.
+pub(super) fn is_setting(text: &str) -> bool {
+    let text = text.trim();
+    let counts = text.len() < 4 && text.bytes().all(|b| b.is_ascii_digit());
+    counts || SETTINGS.contains(&&*text.to_lowercase())
 }
 
 /// True of what hides nothing: nothing, a yes or no, or what has been replaced.

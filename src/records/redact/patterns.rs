@@ -1,5 +1,7 @@
 //! What secrets look like in a text.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,8 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, Span};
 
 use super::super::dataset_manifest::Pattern;
-use super::names::{Names, PARAMETERS};
+use super::known::{KNOWN, is_card};
+use super::names::{Names, PARAMETERS, is_setting};
 use super::{MARK, RedactError};
 
 /// Bytes that a pattern of a policy may take when it is compiled.
@@ -45,15 +48,6 @@ const PROSE: [&str; 24] = [
     "was",
 ];
 
-/// Patterns that a policy can name, beside those that always apply.
-const NAMED: [(&str, &str); 5] = [
-    ("email", r"(?-u:\b)[a-z0-9._%+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*\.[a-z]{2,24}(?-u:\b)"),
-    ("ipv4", r"(?-u:\b)(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(?-u:\b)"),
-    ("credit_card", r"(?-u:\b)[0-9](?:[ -]?[0-9]){12,18}(?-u:\b)"),
-    ("iban", r"(?-i)(?-u:\b)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?-u:\b)"),
-    ("us_ssn", r"(?-u:\b)[0-9]{3}-[0-9]{2}-[0-9]{4}(?-u:\b)"),
-];
-
 /// What of a match is replaced, and where it is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -73,6 +67,9 @@ pub(super) struct Rule {
     part: Part,
     holds: fn(&str) -> bool,
 }
+
+/// What is left of a text, and the rules that found something in it, by their numbers.
+pub(super) type Scrubbed = (String, BTreeSet<usize>);
 
 /// How long each pattern has worked on a record. The engine is linear in the text for one search, and a pattern is bounded when it is
 /// compiled; but there may be as many searches as places in the text, so the time is looked at behind each.
@@ -120,6 +117,10 @@ fn always(names: &Names) -> Vec<Rule> {
     let headers = headers.into_iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|");
     let secret = "secret[_-]?access[_-]?key|(?:secret|private|account)[_-]?key|(?:access|refresh|auth|id|session|security)[_-]?token|\
                   client[_-]?secret|secret|password|passwd|passphrase|pwd";
+    let of_curl = r"(?-u:\b)curl(?-u:\b)(?:[^\r\n]|\\\r?\n)*?[ \t\n](?:-u[ \t]*|--(?:proxy-)?user(?:[ \t]+|=))";
+    let pass = "(?-u:\\b)(?:(?:db|user|smtp|mail|ftp|admin|root|login|proxy|auth)[_-])?pass";
+    // What is short ends where something else may begin.
+    let short = r#"["']?([^\s\x1c-\x1f"'\\&;,<>(){}\[\]|]{3,})"#;
     vec![
         rule(
             "private_key",
@@ -156,11 +157,34 @@ fn always(names: &Names) -> Vec<Rule> {
             "assignment",
             Part::All,
             &format!(
-                r#"\\?["']?(?:{secret})\\?["']?{SPACE}*[:=]{SPACE}*(?:\\?"[^"]+"|\\?'[^']+'|["']?([^\s\x1c-\x1f"']{{8,}})["']?)"#
+                r#"\\*["']?(?:{secret})\\*["']?{SPACE}*[:=]{SPACE}*(?:\\*"[^"]+"|\\*'[^']+'|["']?([^\s\x1c-\x1f"']{{8,}})["']?)"#
             ),
+            |given| !is_setting(given.trim_end_matches([',', ';', '.', ')'])),
+        ),
+        rule("assignment", Part::All, &format!(r#"(?:{secret}|{pass})["']?={short}"#), is_given),
+        rule("assignment", Part::All, &format!(r#"(?:{secret})["']?{SPACE}*[:=]{SPACE}*{short}"#), is_code),
+        rule("curl_user", Part::Group, &format!(r#"{of_curl}["']([^"'\r\n]*:[^"'\r\n]+)["']"#), any),
+        rule("curl_user", Part::Group, &format!(r#"{of_curl}([^\s"':]*:[^\s"']+)"#), any),
+        rule(
+            "header_line",
+            Part::Group,
+            &format!(r#"(?:-H[ \t]*|--header(?:[ \t]+|=))["'](?:{headers}|cookie)[ \t]*:[ \t]*([^"'\r\n]+)"#),
             any,
         ),
     ]
+}
+
+/// What is assigned without a blank: anything but a setting, a path, and what stands for a value.
+fn is_given(text: &str) -> bool {
+    !is_setting(text) && !text.starts_with(['/', '.', '~', '$', '%', '*'])
+}
+
+/// What stands behind a word and a colon may be a word of a sentence: a secret is none.
+fn is_code(text: &str) -> bool {
+    let has = |is: fn(&char) -> bool| text.chars().any(|c| is(&c));
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let is_mixed = digits > 0 && has(char::is_ascii_alphabetic) || has(|c| "!@#$%^*+".contains(*c));
+    is_given(text) && (is_mixed && !text.ends_with(['!', ':']) || digits >= 4)
 }
 
 /// Keys of clouds and services, by what they begin with.
@@ -188,8 +212,18 @@ fn sign(names: &Names) -> Regex {
         "bearer",
         "api[_-]?key",
         "secret",
-        "pass[-_. ]*(?:w|phrase)",
+        r#"pass[-_. ]*(?:w|phrase|=|\\*["'])"#,
         "pwd",
+        r#"pw\\*["']"#,
+        "jwt",
+        "sess(?:ion)?[-_. ]*id",
+        "connect[-_. ]*sid",
+        "[cx]srf",
+        r#"(?:cred(?:ential)?s|auth)\\*["']"#,
+        "curl",
+        "authenticity|middleware|verification",
+        // A letter that is escaped in JSON within a text.
+        r"\\u00[67]",
         "token",
         "cookie",
         "private[_ -]?key",
@@ -198,8 +232,8 @@ fn sign(names: &Names) -> Regex {
         "(?-i:AKIA|ABIA|ACCA|ASIA|AIza|ya29|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|[rs]k_|sk-|npm_|hf_|dop_v1_|AGE-)",
         // Names of members, where what parts their words does not count.
         r"(?:api|private|secret|access|account)[-_. ]+(?:access[-_. ]*)?key",
-        "[?&#;](?:key|auth|authorization|access_key|sig|signature|x-amz-signature|x-goog-signature)=",
-        "\"(?:key|auth|sig|signature|access_key|x-amz-signature|x-goog-signature)\"",
+        "[?&#;](?:key|auth|authorization|access_key|sig|signature|x-amz-signature|x-goog-signature|credentials)=",
+        r#""(?:key|sig|signature|access_key|x-amz-signature|x-goog-signature)\\*""#,
     ]
     .map(str::to_owned)
     .to_vec();
@@ -228,7 +262,7 @@ impl Patterns {
         let mut rules = always(names);
         let always = rules.len();
         for (n, Pattern { name, pattern }) in own.iter().enumerate() {
-            let known = NAMED.iter().find(|(known, _)| known == pattern);
+            let known = KNOWN.iter().find(|(known, _)| known == pattern);
             let name = match (name, known) {
                 (Some(name), _) => name.clone(),
                 (None, Some((known, _))) => (*known).to_owned(),
@@ -256,38 +290,37 @@ impl Patterns {
         self.sign.is_match(text)
     }
 
-    /// A text without its secrets, and the first rule that found one; nothing if it holds none.
-    pub(super) fn scrub(&self, text: &str, clock: &mut Clock) -> Result<Option<(String, usize)>, RedactError> {
+    /// A text without its secrets, and the rules that found some; nothing if it holds none.
+    pub(super) fn scrub(&self, text: &str, clock: &mut Clock) -> Result<Option<Scrubbed>, RedactError> {
         self.scrub_by(self.rules.len(), text, clock)
     }
 
     /// The same by the rules that always apply: what names a record, or its source, is not for a policy to change.
-    pub(super) fn scrub_name(&self, text: &str, clock: &mut Clock) -> Result<Option<(String, usize)>, RedactError> {
+    pub(super) fn scrub_name(&self, text: &str, clock: &mut Clock) -> Result<Option<Scrubbed>, RedactError> {
         self.scrub_by(self.own, text, clock)
     }
 
     /// By the first so many rules.
-    fn scrub_by(&self, rules: usize, text: &str, clock: &mut Clock) -> Result<Option<(String, usize)>, RedactError> {
+    fn scrub_by(&self, rules: usize, text: &str, clock: &mut Clock) -> Result<Option<Scrubbed>, RedactError> {
         /// What is left after a pass may look like a secret by what now stands beside it; if there is no end of it, all of it goes.
         const PASSES: usize = 8;
-        let from = if self.may_hold(text) { 0 } else { self.own };
-        let mut found: Option<(String, usize)> = None;
+        let (mut left, mut found) = (Cow::Borrowed(text), BTreeSet::new());
         for _ in 0..PASSES {
-            let before = found.as_ref().map(|(text, _)| text.clone());
+            let mut is_done = true;
+            let from = if self.may_hold(&left) { 0 } else { self.own };
             for (at, rule) in self.rules.iter().enumerate().take(rules).skip(from) {
-                let current = found.as_ref().map_or(text, |(text, _)| text);
                 let mut since = Instant::now();
-                let replaced = rule.replace(current, &mut || clock.tick(at, rule, &mut since))?;
-                if let Some(replaced) = replaced {
-                    let first = found.as_ref().map_or(at, |(_, first)| *first);
-                    found = Some((replaced, first));
+                if let Some(replaced) = rule.replace(&left, &mut || clock.tick(at, rule, &mut since))? {
+                    is_done &= replaced == *left;
+                    left = Cow::Owned(replaced);
+                    found.insert(at);
                 }
             }
-            if found.as_ref().map(|(text, _)| text) == before.as_ref() {
-                return Ok(found);
+            if is_done {
+                return Ok((!found.is_empty()).then(|| (left.into_owned(), found)));
             }
         }
-        Ok(found.map(|(_, first)| (MARK.to_owned(), first)))
+        Ok(Some((MARK.to_owned(), found)))
     }
 }
 
@@ -366,12 +399,4 @@ fn why(error: &BuildError) -> String {
         cause = e.source();
     }
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-}
-
-/// The check digit of Luhn.
-fn is_card(text: &str) -> bool {
-    let digits = text.bytes().rev().filter(u8::is_ascii_digit).map(|b| u32::from(b - b'0'));
-    let sum: u32 =
-        digits.enumerate().map(|(n, d)| if n % 2 == 0 { d } else { d * 2 - if d > 4 { 9 } else { 0 } }).sum();
-    sum.is_multiple_of(10)
 }

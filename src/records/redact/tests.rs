@@ -10,8 +10,8 @@ const VECTORS: &str = include_str!("../../../tests/data/records/redaction_vector
 const DIFFERENT: &[(&str, &str, &str)] = &[
     (
         r#"{"response": {"s": "{\"password\": \"correct horse\"}"}}"#,
-        r#"{"response": {"s": "{[REDACTED]}"}}"#,
-        "a password in quotes may have blanks in it",
+        r#"{"response": {"s": "{\"password\": \"[REDACTED]\"}"}}"#,
+        "a password in quotes may have blanks in it, and a text that is JSON has members",
     ),
     (
         r#"{"request": {"headers": [["Authorization", "x"], ["a", "JWT"]]}}"#,
@@ -37,6 +37,17 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         r#"{"request": {"url": "https://x/JWT?a=AKIAIOSFODNN7EXAMPLE"}}"#,
         r#"{"request": {"url": "https://x/[REDACTED]?a=[REDACTED]"}}"#,
         "what is secret in a text is secret in a URL",
+    ),
+    (r#"{"response": {"s": "secret=1234567"}}"#, r#"{"response": {"s": "[REDACTED]"}}"#, "a short password is one too"),
+    (
+        r#"{"response": {"s": "secret=abcd\u001cefghijklm"}}"#,
+        r#"{"response": {"s": "[REDACTED]\u001cefghijklm"}}"#,
+        "a short password is one too",
+    ),
+    (
+        r#"{"response": {"s": "secret=abcd\u000befghijklm"}}"#,
+        r#"{"response": {"s": "[REDACTED]\u000befghijklm"}}"#,
+        "a short password is one too",
     ),
     (r#"{"response": {"JWT": 1}}"#, r#"{"response": {"[REDACTED]": 1}}"#, "tokens are used as names"),
     (
@@ -171,11 +182,131 @@ fn texts() {
         ("password=[REDACTED]", "password=[REDACTED]"),
         ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_[REDACTED]"),
         ("{\\\"password\\\": \\\"a b\\\"}", "{[REDACTED]}"),
-        ("password: 'a b' pwd=short", "[REDACTED] pwd=short"),
+        ("password: 'a b' pwd=short", "[REDACTED] [REDACTED]"),
+        // Short ones, and what is none.
+        ("user=ann&password=abc&x=1", "user=ann&password=[REDACTED]&x=1"),
+        ("password=abc&x=1 db_pass=hunter2;", "[REDACTED]&x=1 [REDACTED];"),
+        ("password: hunt2, Secret : p@ss, PWD = 1234", "[REDACTED], [REDACTED], [REDACTED]"),
+        (
+            "Forgot password: click here. Password: required; the secret: be kind. password = none",
+            "Forgot password: click here. Password: required; the secret: be kind. password = none",
+        ),
+        ("password=true pass=3 fail=2 pwd=/tmp passwd=$PW bypass=yes compass=north", ""),
+        ("passed: a1b2, pass: 17 of 20, passenger=x1y2z3", ""),
+        // What curl is told.
+        ("curl -u ann:pw https://x", "curl -u [REDACTED] https://x"),
+        ("curl -sSf \\\n  --user='ann:p w' -U p:q x", "curl -sSf \\\n  --user='[REDACTED]' -U [REDACTED] x"),
+        ("curl --user-agent a:b -o x:y -H 'Accept: */*'", ""),
+        ("sort -u a:b; a curly -u c:d", ""),
+        (
+            "curl -H \"PRIVATE-TOKEN: abc\" --header 'authorization: Basic x=' -H 'Cookie: a=1'",
+            "curl -H \"PRIVATE-TOKEN: [REDACTED]\" --header 'authorization: [REDACTED]' -H 'Cookie: [REDACTED]'",
+        ),
         ("\u{17f}ecret=12345678", "[REDACTED]"),
     ] {
-        assert_eq!(text(&usual, given), wanted, "{given}");
+        assert_eq!(text(&usual, given), if wanted.is_empty() { given } else { wanted }, "{given}");
     }
+}
+
+#[test]
+fn names_whose_values_tell() {
+    let usual = redactor(&[], &[]);
+    let of = |given: &str| {
+        let before = record("null", given, "");
+        redact(&usual, &before).map_or(before, |redacted| redacted.record).response.as_str().to_owned()
+    };
+    for name in [
+        "pass",
+        "PASS",
+        "db_pass",
+        "Proxy-Pass",
+        "pw",
+        "auth",
+        "Auth",
+        "jwt",
+        "JWT",
+        "sessionid",
+        "session_id",
+        "Session-ID",
+        "PHPSESSID",
+        "csrf",
+        "_csrf",
+        "XSRF",
+        "csrfmiddlewaretoken",
+        "credentials",
+        "creds",
+        "token",
+        "Token",
+        "PRIVATE-TOKEN",
+        "private_token",
+        "xsrf-token",
+        "api_token",
+    ] {
+        for value in ["s3cr3t", "correct-horse"] {
+            let given = format!(r#"{{"{name}": "{value}", "n": 1}}"#);
+            assert_eq!(of(&given), format!(r#"{{"{name}": "[REDACTED]", "n": 1}}"#), "{given}");
+            let pair = format!(r#"[{{"name": "{name}", "value": "{value}"}}]"#);
+            assert_eq!(of(&pair), format!(r#"[{{"name": "{name}", "value": "[REDACTED]"}}]"#), "{pair}");
+        }
+        for value in ["true", "false", "null", "\"\"", "[]", "{}"] {
+            let given = format!(r#"{{"{name}": {value}}}"#);
+            assert_eq!(of(&given), given);
+        }
+    }
+    assert_eq!(of(r#"{"auth": ["ann", "pw"], "b": 1}"#), r#"{"auth": "[REDACTED]", "b": 1}"#);
+    assert_eq!(of(r#"{"credentials": {"a": "b"}}"#), r#"{"credentials": "[REDACTED]"}"#);
+    assert_eq!(of(r#"{"auth": {"user": "ann", "pass": "pw1"}}"#), r#"{"auth": {"user": "ann", "pass": "[REDACTED]"}}"#);
+    for kept in [
+        r#"{"token_count": 17, "max_tokens": 4096, "tokens": ["a1b2c3"], "completion_tokens": "128", "next_page_token": "a1b2c3d4"}"#,
+        r#"{"pass": 12, "fail": 3, "passed": "a1b2", "passes": "x1y2", "bypass": "a1b2", "compass": "n0rth", "passport": "P1234567"}"#,
+        r#"{"pass": "yes", "a": {"pass": "FAILED"}, "b": {"pass": "12"}, "pass_rate": "0.97", "tests": {"pass": ["t1", "t2"]}}"#,
+        r#"{"auth": "basic", "a": {"auth": "OAuth2"}, "b": {"auth": "https://idp/authorize"}, "author": "Ann B1", "auth_url": "/x1"}"#,
+        r#"{"credentials": "same-origin", "a": {"credentials": [{"degree": "MD"}]}, "credentialed": "a1b2", "sessions": "a1b2"}"#,
+        r#"{"token": "the", "a": {"token": "two words 2"}, "b": {"token": 50256}, "session_id": 17}"#,
+        r#"{"content": [{"token": "2024", "logprob": -0.1}, {"token": "understand", "pos": "VERB"}]}"#,
+    ] {
+        assert_eq!(of(kept), kept);
+    }
+    // Long ones are none of a language; and a name that goes tells nothing.
+    let long = r#"{"token": "[REDACTED]", "logprob": 0}"#;
+    assert_eq!(of(r#"{"token": "abcdefghijklmnop", "logprob": 0}"#), long);
+    let own = redactor(&[(None, "logprob"), (None, "2")], &[]);
+    let left = redact(&own, &record("null", r#"{"token": "understand", "logprob": 1, "pass": "12"}"#, "")).unwrap();
+    assert_eq!(left.record.response.as_str(), r#"{"token": "[REDACTED]", "[REDACTED]": 1, "pass": "[REDACTED]"}"#);
+}
+
+/// Bodies are JSON in a text: names stay, what is not secret stays as it is written, and so does what is around it.
+#[test]
+fn json_within_texts() {
+    let usual = redactor(&[], &["X-Mine"]);
+    let deep = |levels: usize, inner: &str| {
+        (0..levels).fold(inner.to_owned(), |text, _| walk::in_quotes(&format!("[{text}]")))
+    };
+    for (given, wanted) in [
+        (r#"{"password":"x","n":1.50, "u":"\u00e9"}"#, r#"{"password":"[REDACTED]","n":1.50, "u":"\u00e9"}"#),
+        (" [{\"headers\":{\"Cookie\":\"a\"}}]\n", " [{\"headers\":{\"Cookie\":\"[REDACTED]\"}}]\n"),
+        (r#"{"p\u0061ss":"abc"}"#, r#"{"p\u0061ss":"[REDACTED]"}"#),
+        (
+            r#"{"url":"https://a:b@c/?key=d","x-mine":[1]}"#,
+            r#"{"url":"https://[REDACTED]@c/?key=[REDACTED]","x-mine":"[REDACTED]"}"#,
+        ),
+        (r#"{"pass": true, "max_tokens": 5}"#, r#"{"pass": true, "max_tokens": 5}"#),
+        (r#"{"password": "a b""#, "{[REDACTED]"),
+    ] {
+        assert_eq!(text(&usual, given), wanted);
+    }
+    for levels in [1, 3, 10] {
+        let before = record("null", &deep(levels, r#"{"pwd": "a b"}"#), "");
+        let left = redact(&usual, &before).unwrap().record;
+        assert!(!left.line().contains("a b"), "{}", left.line());
+        assert_eq!(left.response.as_str() == deep(levels, r#"{"pwd": "[REDACTED]"}"#), levels <= 3, "{}", left.line());
+    }
+    let own = redactor(&[(None, "email")], &[]);
+    let body = walk::in_quotes(r#"{"pwd": "x", "to": ["a@b.de", "c@d.de"], "Cookie": "y"}"#);
+    let left = redact(&own, &record(&format!(r#"{{"body": {body}}}"#), "null", "")).unwrap();
+    let places: Vec<_> = left.places.iter().map(|place| (&*place.path, &*place.rule)).collect();
+    assert_eq!(places, [("/request/body", "header"), ("/request/body", "member"), ("/request/body", "email")]);
+    assert_eq!(left.record.redactions_applied.as_str(), r#"["pattern:email", "request_headers", "request_secrets"]"#);
 }
 
 #[test]
@@ -270,6 +401,25 @@ fn what_was_applied() {
     assert_eq!(left.count, 8);
     assert_eq!(left.record.key(), Some("https://x/?key=[REDACTED]"));
     assert!(left.record.line().ends_with(r#""mine": {"secret": "[REDACTED]"}, "api_key": "[REDACTED]"}"#));
+    // Each rule that found something in a text is told.
+    let several =
+        record("null", r#"["TCK-1 of me@example.com at https://a:b@c"]"#, r#", "natural_key": "a@b.de TCK-2""#);
+    let left = redact(&own, &several).unwrap();
+    let places: Vec<_> = left.places.iter().map(|place| (&*place.path, &*place.rule)).collect();
+    assert_eq!(
+        places,
+        [
+            ("/response/0", "userinfo"),
+            ("/response/0", "ticket"),
+            ("/response/0", "email"),
+            ("/natural_key", "ticket"),
+            ("/natural_key", "email"),
+        ]
+    );
+    assert_eq!(
+        left.record.redactions_applied.as_str(),
+        r#"["natural_key_secrets", "pattern:email", "pattern:ticket", "response_secrets"]"#
+    );
     let clean = record(r#"{"headers": {"Accept": "*/*"}}"#, r#"{"ok": true}"#, "");
     assert_eq!(usual.apply(&clean, &mut RecordParser::default()).unwrap(), None);
     let many = record("null", &format!("[{}]", [r#"{"pwd": 1}"#; 250].join(", ")), "");

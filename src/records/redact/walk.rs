@@ -1,11 +1,11 @@
 //! A way through a JSON value that finds what is secret in it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::python;
 use super::super::quoted::quoted;
-use super::super::tape::{Sort, Value};
+use super::super::tape::{Limits, Sort, Tape, Value};
 use super::names::{Names, Within, is_harmless};
 use super::patterns::{Clock, Patterns};
 use super::{MARK, RedactError, TOLD};
@@ -19,7 +19,7 @@ pub(super) struct Found {
 }
 
 /// What it was found by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum By {
     /// The name of a header.
     Header,
@@ -32,10 +32,6 @@ pub(super) enum By {
 impl Found {
     pub(super) fn pattern(path: String, at: usize) -> Self {
         Self { path, sort: By::Pattern(at) }
-    }
-
-    pub(super) fn name(path: String, header: bool) -> Self {
-        Self { path, sort: if header { By::Header } else { By::Member } }
     }
 }
 
@@ -53,8 +49,8 @@ struct Open<'t> {
     called: Called<'t>,
     object: bool,
     within: Within,
-    /// An object that tells by a member what its `value` is called: by what that is secret, if it is.
-    told: Option<By>,
+    /// An object that tells by a member what its `value` is called.
+    told: Option<Cow<'t, str>>,
     /// In an object: the name whose value is due.
     name: Option<Cow<'t, str>>,
     /// A list that has names and values in turn.
@@ -74,16 +70,32 @@ pub(super) struct Walk<'a> {
     clock: &'a mut Clock,
     edits: Vec<(u32, String)>,
     pub(super) found: Vec<Found>,
+    /// How many texts it is in that are JSON themselves.
+    depth: usize,
 }
+
+/// Texts within each other that are gone through as JSON.
+const TEXTS_DEEP: usize = 4;
 
 impl<'a> Walk<'a> {
     pub(super) fn new(names: &'a Names, patterns: &'a Patterns, clock: &'a mut Clock) -> Self {
-        Self { names, patterns, clock, edits: Vec::new(), found: Vec::new() }
+        Self { names, patterns, clock, edits: Vec::new(), found: Vec::new(), depth: 0 }
     }
 
-    /// The value as text without what is secret in it, if there is anything.
-    pub(super) fn run(&mut self, root: Value<'_, '_>) -> Result<Option<String>, RedactError> {
+    /// The value as text without what is secret in it, if there is anything. `name`: what it is called.
+    pub(super) fn run(&mut self, name: Option<&str>, root: Value<'_, '_>) -> Result<Option<String>, RedactError> {
+        self.go_through(name, root)?;
+        if self.edits.is_empty() {
+            return Ok(None);
+        }
+        let mut out = String::new();
+        python::push_edited(root, &self.edits, &mut out);
+        Ok(Some(out))
+    }
+
+    fn go_through(&mut self, name: Option<&str>, root: Value<'_, '_>) -> Result<(), RedactError> {
         let mut open: Vec<Open> = Vec::new();
+        let mut called = name.map(|name| Cow::Owned(name.to_owned()));
         let mut at = root.place();
         while at < root.end() {
             while open.pop_if(|top| at >= top.end).is_some() {}
@@ -93,13 +105,59 @@ impl<'a> Walk<'a> {
                 at += 1;
                 continue;
             }
-            at = self.value(value, &mut open)?;
+            at = self.value(value, called.take(), &mut open)?;
         }
-        if self.edits.is_empty() {
+        Ok(())
+    }
+
+    /// A text without its secrets, and what found them. One that is JSON itself, as bodies are, is gone through as such: names stay beside what
+    /// is replaced, and nothing else changes.
+    fn text(&mut self, text: &str) -> Result<Option<(String, Vec<By>)>, RedactError> {
+        const ROUNDS: usize = 4;
+        if !self.patterns.has_own() && !self.patterns.may_hold(text) {
             return Ok(None);
         }
-        let mut out = String::new();
-        python::push_edited(root, &self.edits, &mut out);
+        let (mut left, mut found) = (Cow::Borrowed(text), BTreeSet::new());
+        for _ in 0..ROUNDS {
+            if let Some(changed) = self.inner(&left, &mut found)? {
+                left = Cow::Owned(changed);
+            }
+            match self.patterns.scrub(&left, self.clock)? {
+                None if found.is_empty() => return Ok(None),
+                None => return Ok(Some((left.into_owned(), found.into_iter().collect()))),
+                Some((changed, rules)) => {
+                    left = Cow::Owned(changed);
+                    found.extend(rules.into_iter().map(By::Pattern));
+                }
+            }
+        }
+        Ok(Some((MARK.to_owned(), found.into_iter().collect())))
+    }
+
+    /// A text that is JSON, without what is secret in it, if it is one and there is anything.
+    fn inner(&mut self, text: &str, found: &mut BTreeSet<By>) -> Result<Option<String>, RedactError> {
+        let trimmed = text.trim_ascii();
+        let ends = |open, close| trimmed.starts_with(open) && trimmed.ends_with(close);
+        if self.depth == TEXTS_DEEP || !(ends('{', '}') || ends('[', ']')) {
+            return Ok(None);
+        }
+        let mut tape = Tape::default();
+        let Ok(root) = tape.read(trimmed.as_bytes(), &Limits::NONE) else { return Ok(None) };
+        let mut walk = Walk { depth: self.depth + 1, ..Walk::new(self.names, self.patterns, self.clock) };
+        walk.go_through(None, root)?;
+        if walk.edits.is_empty() {
+            return Ok(None);
+        }
+        found.extend(walk.found.iter().map(|found| found.sort));
+        let before = text.len() - text.trim_ascii_start().len();
+        let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+        for (place, edit) in &walk.edits {
+            let range = root.at(*place).range();
+            out.push_str(&text[copied..before + range.start]);
+            out.push_str(edit);
+            copied = before + range.end;
+        }
+        out.push_str(&text[copied..]);
         Ok(Some(out))
     }
 
@@ -107,13 +165,13 @@ impl<'a> Walk<'a> {
     fn name<'t>(&mut self, root: Value<'t, '_>, name: Value<'t, '_>, open: &mut [Open<'t>]) -> Result<(), RedactError> {
         let text = name.text().unwrap_or_default();
         let scrubbed = self.patterns.scrub(&text, self.clock)?;
-        let Some((mut made, rule)) = scrubbed else {
+        let Some((mut made, rules)) = scrubbed else {
             if let Some(top) = open.last_mut() {
                 top.name = Some(text);
             }
             return Ok(());
         };
-        self.tell(open, None, By::Pattern(rule));
+        rules.into_iter().for_each(|rule| self.tell(open, None, By::Pattern(rule)));
         if let Some(top) = open.last_mut() {
             if top.made.is_empty() {
                 let names = root.at(top.at).members().filter_map(|(name, _)| name.text());
@@ -132,13 +190,19 @@ impl<'a> Walk<'a> {
     }
 
     /// A value; gives the place behind what is done with.
-    fn value<'t>(&mut self, value: Value<'t, '_>, open: &mut Vec<Open<'t>>) -> Result<u32, RedactError> {
+    fn value<'t>(
+        &mut self,
+        value: Value<'t, '_>,
+        called: Option<Cow<'t, str>>,
+        open: &mut Vec<Open<'t>>,
+    ) -> Result<u32, RedactError> {
         let (name, within, due) = match open.last_mut() {
-            None => (None, Within::Anything, None),
+            None => (called, Within::Anything, None),
             Some(top) => (top.name.take(), top.within, top.due.take()),
         };
+        let text = value.text();
         let by = match &name {
-            Some(name) => self.by_name(name, value, within, open),
+            Some(name) => self.by_name(name, value, text.as_deref(), within, open)?,
             None => due,
         };
         let called = match (name, open.last()) {
@@ -152,15 +216,23 @@ impl<'a> Walk<'a> {
         if let Some(by) = by.filter(|_| !is_harmless(value)) {
             self.tell(open, Some(&called), by);
             self.edits.push((value.place(), in_quotes(MARK)));
-        } else if let Some(text) = value.text() {
-            if let Some((scrubbed, rule)) = self.patterns.scrub(&text, self.clock)? {
-                self.tell(open, Some(&called), By::Pattern(rule));
+        } else if let Some(text) = text {
+            if let Some((mut scrubbed, found)) = self.text(&text)? {
+                found.into_iter().for_each(|by| self.tell(open, Some(&called), by));
+                // What stands there now may look like a secret of that name, where what stood there did not.
+                if let Called::Name(name) = &called
+                    && scrubbed != MARK
+                    && let Some(by) = self.by_name(name, value, Some(&scrubbed), within, open)?
+                {
+                    self.tell(open, Some(&called), by);
+                    MARK.clone_into(&mut scrubbed);
+                }
                 self.edits.push((value.place(), in_quotes(&scrubbed)));
             } else if let Some(top) = open.last_mut().filter(|top| top.in_turn && due.is_none()) {
                 top.due = self.of_name(&text, within);
             }
         } else if matches!(value.sort(), Sort::List | Sort::Object) {
-            self.enter(value, called, within, open);
+            Self::enter(value, called, within, open);
             return Ok(value.place() + 1);
         }
         Ok(value.end())
@@ -173,14 +245,48 @@ impl<'a> Walk<'a> {
         self.names.is_secret_name(name, within).then_some(By::Member)
     }
 
-    fn by_name(&self, name: &str, value: Value<'_, '_>, within: Within, open: &[Open<'_>]) -> Option<By> {
-        let told = open.last().and_then(|top| top.told).filter(|_| name.eq_ignore_ascii_case("value"));
-        let token = || self.names.is_secret(name, value, within).then_some(By::Member);
-        told.or_else(|| self.of_name(name, within)).or_else(token)
+    /// By what a member is secret, if it is: by its name, or by what it has in common with one of that name. `text`: that of the value.
+    fn by_name(
+        &mut self,
+        name: &str,
+        value: Value<'_, '_>,
+        text: Option<&str>,
+        within: Within,
+        open: &[Open<'_>],
+    ) -> Result<Option<By>, RedactError> {
+        let top = open.last();
+        let told = top.and_then(|top| top.told.as_deref()).filter(|_| name.eq_ignore_ascii_case("value"));
+        for name in told.into_iter().chain([name]) {
+            if let Some(by) = self.of_name(name, within) {
+                return Ok(Some(by));
+            }
+            let is_token = || text.filter(|text| Names::may_be_token(name, text));
+            let is_secret = Names::is_secret_by_value(name, value, text)
+                || match is_token() {
+                    None => false,
+                    Some(text) if Names::is_long_token(text) => true,
+                    Some(_) => !top.map_or(Ok(false), |top| self.is_language(value.at(top.at)))?,
+                };
+            if is_secret {
+                return Ok(Some(By::Member));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True if a member of an object, one whose name stays, tells that the object is about a piece of language.
+    fn is_language(&mut self, object: Value<'_, '_>) -> Result<bool, RedactError> {
+        for (name, _) in object.members().take(16) {
+            let name = name.text().unwrap_or_default();
+            if Names::is_of_language(&name) && self.patterns.scrub(&name, self.clock)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Goes into a list or object.
-    fn enter<'t>(&self, value: Value<'t, '_>, called: Called<'t>, within: Within, open: &mut Vec<Open<'t>>) {
+    fn enter<'t>(value: Value<'t, '_>, called: Called<'t>, within: Within, open: &mut Vec<Open<'t>>) {
         let object = value.sort() == Sort::Object;
         let inner = match &called {
             Called::Name(name) => Within::of(name),
@@ -195,30 +301,13 @@ impl<'a> Walk<'a> {
             called,
             object,
             within: inner,
-            told: if object { self.told(value, inner) } else { None },
+            told: if object { told(value) } else { None },
             name: None,
             in_turn: !object && (pair || inner == Within::Turns),
             due: None,
             count: 0,
             made: HashSet::new(),
         });
-    }
-
-    /// Of `{"name": "Authorization", "value": …}` and the like: by what the value is secret, if it is.
-    fn told(&self, object: Value<'_, '_>, within: Within) -> Option<By> {
-        let mut name = None;
-        let mut value = None;
-        for (member, inner) in object.members().take(16) {
-            let text = member.text().unwrap_or_default();
-            if text.eq_ignore_ascii_case("value") {
-                value = Some(inner);
-            } else if ["name", "key", "header", "field"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
-                name = name.or(inner.text());
-            }
-        }
-        let (name, value) = name.zip(value)?;
-        let token = || self.names.is_secret(&name, value, within).then_some(By::Member);
-        self.of_name(&name, within).or_else(token)
     }
 
     fn tell(&mut self, open: &[Open<'_>], last: Option<&Called<'_>>, sort: By) {
@@ -234,6 +323,21 @@ impl<'a> Walk<'a> {
         }
         self.found.push(Found { path, sort });
     }
+}
+
+/// Of `{"name": "Authorization", "value": …}` and the like: the name.
+fn told<'t>(object: Value<'t, '_>) -> Option<Cow<'t, str>> {
+    let mut name = None;
+    let mut has_value = false;
+    for (member, inner) in object.members().take(16) {
+        let text = member.text().unwrap_or_default();
+        if text.eq_ignore_ascii_case("value") {
+            has_value = true;
+        } else if ["name", "key", "header", "field"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
+            name = name.or(inner.text());
+        }
+    }
+    name.filter(|_| has_value)
 }
 
 /// A name as a JSON pointer has it.

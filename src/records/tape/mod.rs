@@ -449,6 +449,12 @@ impl<'t, 'n> Value<'t, 'n> {
         Children { next: Self { at: self.at + 1, ..*self }, end: self.node().after }
     }
 
+    /// Where it stands in the text.
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        let node = self.node();
+        node.from as usize..node.to as usize
+    }
+
     /// Where it stands on the tape.
     pub(super) fn place(&self) -> u32 {
         self.at

@@ -40,6 +40,16 @@ impl Direction {
         }
     }
 
+    /// The name that stands in a manifest, which is the other system's.
+    #[must_use]
+    pub const fn written(self) -> &'static str {
+        match self {
+            Self::Import => "json_to_sql",
+            Self::Export => "sql_to_json",
+            Self::Both => "bidirectional",
+        }
+    }
+
     fn imports(self) -> bool {
         self != Self::Export
     }

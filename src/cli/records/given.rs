@@ -1,0 +1,109 @@
+//! What the user named, as records: lines, one JSON, a list, a folder, a pack; with whatever lies around it taken off.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use crate::archives::{self, Input, Keys, Opened, OpenedOrText};
+use crate::model::Kind;
+use crate::ops::records::{Files, SeenAgain, Source, Stream, is_text, pack_lines};
+use crate::records::DatasetManifest;
+
+use super::super::error::CliError;
+use super::super::pack_input;
+use super::super::progress::Bar;
+
+/// Bytes that are looked at to tell what a file is.
+const LOOKED_AT: u64 = 256;
+
+/// The texts, and the manifest that lies beside them.
+pub(super) struct Given {
+    pub(super) source: Box<dyn Source>,
+    pub(super) manifest: Option<DatasetManifest>,
+}
+
+/// Makes the keys when something is met that may be sealed.
+pub(super) type MakeKeys<'a> = &'a dyn Fn() -> Result<Box<dyn Keys + 'a>, CliError>;
+
+/// Opens what the user named.
+pub(super) fn open(path: &Path, keys: MakeKeys<'_>, bar: &Bar) -> Result<Given, CliError> {
+    if path.is_dir() {
+        return folder(path);
+    }
+    if path == Path::new("-") && io::stdin().is_terminal() {
+        return Err(CliError::new(Kind::Usage, "standard input is a terminal; records come through a pipe"));
+    }
+    let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let failed = |e: io::Error| unreadable(&shown, &e);
+    let text = |text| Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None };
+    let (mut input, mut start) = (pack_input::input(path, bar)?, Vec::new());
+    match &mut input {
+        Input::Seekable(from) => {
+            from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?;
+            from.rewind().map_err(failed)?;
+        }
+        Input::Stream(from) => _ = from.take(LOOKED_AT).read_to_end(&mut start).map_err(failed)?,
+    }
+    let is_plain = match path.extension().and_then(|end| end.to_str()) {
+        Some("enc") => false,
+        Some("ndjson" | "jsonl" | "json") => !archives::is_wrapped(&start),
+        _ => is_text(&start),
+    };
+    let input = match input {
+        Input::Stream(rest) => Input::Stream(Box::new(io::Cursor::new(start).chain(rest))),
+        whole @ Input::Seekable(_) => whole,
+    };
+    if is_plain {
+        return Ok(text(match input {
+            Input::Seekable(from) => Box::new(from) as Box<dyn Read + Send>,
+            Input::Stream(from) => from,
+        }));
+    }
+    let limits = limits_of_packs(archives::Limits::default());
+    // A password seals archives alone, and may give any bytes.
+    let is_text = |start: &[u8]| path.extension().is_none_or(|end| end != "enc") && is_text(start);
+    let opened = archives::open_or_text(input, &*keys()?, &limits, bar, &is_text);
+    match opened.map_err(|e| pack_input::failed(path, e))? {
+        OpenedOrText::Text(inner) => Ok(text(inner)),
+        OpenedOrText::Archive(archive) => pack(path, archive.opened, &limits),
+    }
+}
+
+fn unreadable(what: &str, error: &io::Error) -> CliError {
+    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+    CliError::new(kind, format!("cannot read {what}: {error}"))
+}
+
+/// A folder of files, or a pack that lies there.
+pub(super) fn folder(path: &Path) -> Result<Given, CliError> {
+    let beside = path.join("manifest.json");
+    let manifest = match std::fs::read(&beside) {
+        Ok(bytes) => {
+            let parsed = DatasetManifest::parse(&bytes);
+            Some(parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: {e}", beside.display())))?)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(unreadable(&beside.display().to_string(), &e)),
+    };
+    let files = Files::of(path)?;
+    let seen_again = files.has_sightings();
+    Ok(Given { source: with_sightings(files, seen_again), manifest })
+}
+
+/// The lines of a pack that was opened.
+pub(super) fn pack(path: &Path, opened: Opened, limits: &archives::Limits) -> Result<Given, CliError> {
+    let (lines, manifest) =
+        pack_lines(opened, limits, &std::env::temp_dir()).map_err(|e| pack_input::failed(path, e))?;
+    let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
+    let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: manifest.json: {e}", path.display())))?;
+    let seen_again = lines.has_sightings();
+    Ok(Given { source: with_sightings(lines, seen_again), manifest })
+}
+
+fn with_sightings(source: impl Source + 'static, has_some: bool) -> Box<dyn Source> {
+    if has_some { Box::new(SeenAgain::new(source, &std::env::temp_dir())) } else { Box::new(source) }
+}
+
+/// Names in the view of a pack may differ in letter case alone: nobody makes files of them.
+pub(super) fn limits_of_packs(limits: archives::Limits) -> archives::Limits {
+    archives::Limits { alike: archives::Alike::Tell, ..limits }
+}
