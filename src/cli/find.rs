@@ -88,10 +88,10 @@ pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outc
     let now = context::now();
     let within = args.filter.wanted(now)?;
     let list = if args.snapshot.is_empty() {
-        List::find(&store, within)?
+        List::find(&store, within, now)?
     } else {
         let rows = args.snapshot.iter().map(|name| resolve_row(&store, name, now)).collect::<Result<_, _>>()?;
-        List::among(&store, rows, within)
+        List::among(&store, rows, within, now)?
     };
     let (mut snapshots, mut damage) = (Vec::new(), None);
     list.each(false, |snapshot| {

@@ -58,7 +58,8 @@ pub(super) struct VersionJson {
 
 pub(super) fn run(args: &HistoryArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Catalog, "searching snapshots", global)?;
-    let list = List::find(&store, args.filter.wanted(context::now())?)?;
+    let now = context::now();
+    let list = List::find(&store, args.filter.wanted(now)?, now)?;
     let names = args.path.as_bytes().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".");
     let path = names.collect::<Vec<_>>().join(&b'/');
     let bar = Bar::start(out, "history");

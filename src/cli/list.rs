@@ -64,7 +64,7 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
     let now = context::now();
     let wanted = Wanted { newest: args.limit, ..args.filter.wanted(now)? };
     let store = context::open_for(Role::Catalog, "listing snapshots", global)?;
-    let list = List::find(&store, wanted)?;
+    let list = List::find(&store, wanted, now)?;
     let mut damage = None;
     let holds = list.holds()?;
     let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now };

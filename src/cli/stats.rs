@@ -87,7 +87,7 @@ pub(super) struct StatsJson {
 pub(super) fn run(args: &StatsArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Catalog, "counting what snapshots hold", global)?;
     let datasets = args.dataset.iter().cloned().collect();
-    let list = List::find(&store, Wanted { datasets, ..Wanted::default() })?;
+    let list = List::find(&store, Wanted { datasets, ..Wanted::default() }, context::now())?;
     let (mut stats, mut snapshots, mut damage) = (Stats::default(), Vec::new(), None);
     list.each(false, |snapshot| {
         stats.add(&snapshot);

@@ -11,7 +11,7 @@ use super::size;
 /// How it is stored
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct StoreArgs {
-    /// Make no snapshot if it would be equal to the dataset's newest
+    /// Make no snapshot if it would be equal to the dataset's newest that was made with the same key
     ///
     /// Equal are trees with the same content and metadata, the root's too. Of a stream the content alone counts. If
     /// anything could not be read or changed meanwhile, now or then, a snapshot is made.

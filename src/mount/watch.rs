@@ -39,10 +39,10 @@ pub(super) fn watch(view: &View, notifier: &Notifier, asked: &Asked, progress: &
         }
         let now = view.catalog();
         // Of what was there before nothing changes but by gc, which the kernel finds out when it looks a name up.
-        let arrived = told.rows().last().map_or(0, |row| u64::try_from(row.arrival.seconds).unwrap_or(0));
+        let changed = now.changed_since(&told).map(|arrival| u64::try_from(arrival.seconds).unwrap_or(0));
         let (before, after) = (Layout::new(told), Layout::new(now.clone()));
         told = now;
-        for seconds in asked.since(arrived) {
+        for seconds in changed.map_or_else(Vec::new, |since| asked.since(since)) {
             tell_changes(notifier, &before, &after, Ino::AsOf(seconds));
         }
         for folder in [Ino::Snapshots, Ino::Datasets] {

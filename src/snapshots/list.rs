@@ -8,6 +8,7 @@ use crate::model::{DatasetKey, DatasetName, Manifest, SnapshotKind, Timestamp};
 use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::holds::Holds;
+use super::witness::{Counted, Witnesses};
 
 /// Manifests read at a time, by all processors together. They may be of up to 16 MiB each.
 const BATCH: usize = 64;
@@ -41,10 +42,11 @@ impl Wanted {
     }
 
     /// What the log can tell.
-    fn fits_row(&self, row: &SnapshotRow, keys: &[DatasetKey]) -> bool {
+    fn fits_row(&self, row: &SnapshotRow, keys: &[DatasetKey], witnesses: &Witnesses) -> bool {
+        let arrival = witnesses.arrival(row);
         (keys.is_empty() || keys.contains(&row.dataset))
-            && self.since.is_none_or(|since| row.arrival >= since)
-            && self.until.is_none_or(|until| row.arrival <= until)
+            && self.since.is_none_or(|since| arrival >= since)
+            && self.until.is_none_or(|until| arrival <= until)
     }
 
     fn asks_manifest(&self) -> bool {
@@ -100,6 +102,7 @@ pub struct List {
     wanted: Wanted,
     rows: Vec<SnapshotRow>,
     names: HashMap<DatasetKey, Option<DatasetName>>,
+    witnesses: Witnesses,
     /// What is damaged in the log itself: it may hide snapshots.
     pub damage: Option<StoreError>,
 }
@@ -110,34 +113,67 @@ impl List {
     ///
     /// # Errors
     /// If the log cannot be read at all.
-    pub fn find(store: &Store, wanted: Wanted) -> Result<Self, StoreError> {
+    pub fn find(store: &Store, wanted: Wanted, now: Timestamp) -> Result<Self, StoreError> {
         let keys = wanted.dataset_keys(store);
         let mut list = Self::empty(store, wanted);
+        list.witness_all(now)?;
         if let Some(count) = list.wanted.newest {
             list.find_newest(count, &keys)?;
         } else {
             let (mut rows, damage) = list.store.snapshots_and_damage()?;
-            rows.retain(|row| list.wanted.fits_row(row, &keys));
+            rows.retain(|row| list.wanted.fits_row(row, &keys, &list.witnesses));
             (list.rows, list.damage) = (rows, damage);
         }
-        list.read_names();
+        list.end(now)?;
         Ok(list)
     }
 
-    /// Those of a few known snapshots that are wanted, each once; `newest` is not heeded. Nothing of the log is read, so its damage is not told.
-    #[must_use]
-    pub fn among(store: &Store, mut rows: Vec<SnapshotRow>, wanted: Wanted) -> Self {
+    /// Those of a few known snapshots that are wanted, each once; `newest` is not heeded. The log's damage is not told.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn among(
+        store: &Store,
+        mut rows: Vec<SnapshotRow>,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let keys = wanted.dataset_keys(store);
-        rows.retain(|row| wanted.fits_row(row, &keys));
+        let mut list = Self::empty(store, wanted);
+        list.witness_all(now)?;
+        rows.retain(|row| list.wanted.fits_row(row, &keys, &list.witnesses));
         rows.sort_by_key(|row| row.sequence);
         rows.dedup_by_key(|row| row.sequence);
-        let mut list = Self { rows, ..Self::empty(store, wanted) };
-        list.read_names();
-        list
+        list.rows = rows;
+        list.end(now)?;
+        Ok(list)
     }
 
     fn empty(store: &Store, wanted: Wanted) -> Self {
-        Self { store: store.clone(), wanted, rows: Vec::new(), names: HashMap::new(), damage: None }
+        let (rows, names, witnesses) = (Vec::new(), HashMap::new(), Witnesses::default());
+        Self { store: store.clone(), wanted, rows, names, witnesses, damage: None }
+    }
+
+    /// Whoever asks for times must know all that bears on them before; else it is enough to know what bears on the snapshots found.
+    fn witness_all(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.wanted.since.is_some() || self.wanted.until.is_some() {
+            self.witnesses = Witnesses::read(&self.store, Some(now), 0)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.read_names();
+        if let (true, Some(row)) = (self.wanted.since.is_none() && self.wanted.until.is_none(), self.rows.first()) {
+            self.witnesses = Witnesses::read(&self.store, Some(now), row.sequence)?;
+        }
+        Ok(())
+    }
+
+    /// When a snapshot arrived, as far as witnesses bear it out.
+    #[must_use]
+    pub fn counted(&self, row: &SnapshotRow) -> Counted {
+        self.witnesses.counted(row.sequence, row.arrival)
     }
 
     fn read_names(&mut self) {
@@ -159,7 +195,7 @@ impl List {
         };
         let at_once = if self.wanted.asks_manifest() { BATCH } else { count };
         let damage = self.store.newest_snapshots(|row| {
-            if count > 0 && self.wanted.fits_row(&row, keys) {
+            if count > 0 && self.wanted.fits_row(&row, keys, &self.witnesses) {
                 batch.push(row);
             }
             count > 0 && (batch.len() < at_once || !sift(&mut batch))

@@ -6,6 +6,7 @@ mod name;
 mod register;
 mod resolve;
 mod when;
+mod witness;
 
 pub use holds::{Hold, Holds};
 pub use list::{List, Listed, Wanted};
@@ -13,3 +14,4 @@ pub use name::{InvalidSnapshotName, SnapshotName};
 pub use register::{Moment, Policy, Register, Standing};
 pub use resolve::{ResolveError, resolve, resolve_row};
 pub use when::{When, age_seconds};
+pub use witness::{ClockBehind, Counted, Witnesses};

@@ -4,6 +4,7 @@ use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, SnapshotK
 use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::name::{ID_DIGITS, SnapshotName, is_hex};
+use super::witness::Witnesses;
 
 /// Why a snapshot could not be found.
 #[derive(Debug, thiserror::Error)]
@@ -144,9 +145,10 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
                 n => nothing(format!("{dataset}~{back}: the dataset has {n}")),
             })
         }
-        SnapshotName::At(dataset, time) => by(store, dataset.as_ref(), *time),
+        SnapshotName::At(dataset, time) => by(store, dataset.as_ref(), *time, now),
         SnapshotName::Ago(dataset, age) => {
-            by(store, dataset.as_ref(), Timestamp { seconds: now.seconds.saturating_sub(*age), ..now })
+            let then = Timestamp { seconds: now.seconds.saturating_sub(*age), ..now };
+            by(store, dataset.as_ref(), then, now)
         }
     }
 }
@@ -156,11 +158,22 @@ fn is_no_safety_copy(store: &Store, row: &SnapshotRow) -> bool {
     store.manifest(&row.id).map_or(true, |manifest| manifest.kind != SnapshotKind::Safety)
 }
 
-/// The newest of a dataset, or of all, that had arrived by then. Reads no more of the log than it takes.
-fn by(store: &Store, dataset: Option<&DatasetName>, time: Timestamp) -> Result<SnapshotRow, ResolveError> {
+/// The newest of a dataset, or of all, that had arrived by then, as far as witnesses bear it out: of that, what a snapshot claims is no
+/// proof.
+fn by(
+    store: &Store,
+    dataset: Option<&DatasetName>,
+    time: Timestamp,
+    now: Timestamp,
+) -> Result<SnapshotRow, ResolveError> {
     let key = dataset.map(|dataset| store.keyring().ids().dataset(dataset));
-    let fits = |row: &SnapshotRow| key.map_or_else(|| is_no_safety_copy(store, row), |key| row.dataset == key);
-    nth_newest(store, 0, |row| row.arrival <= time && fits(row))?.map_err(|_| {
+    let fits = |row: &SnapshotRow| key.is_some() || is_no_safety_copy(store, row);
+    let witnesses = Witnesses::read(store, Some(now), 0)?;
+    let rows = store.snapshots()?.into_iter().filter(|row| key.is_none_or(|key| row.dataset == key));
+    let arrived = rows.map(|row| (witnesses.arrival(&row), row)).filter(|(arrival, _)| *arrival <= time);
+    let mut by_then: Vec<_> = arrived.collect();
+    by_then.sort_by_key(|(arrival, row)| (*arrival, row.sequence));
+    by_then.into_iter().rev().map(|(_, row)| row).find(fits).ok_or_else(|| {
         let of = dataset.map_or_else(String::new, |dataset| format!("of {dataset} "));
         ResolveError::Nothing(format!("{of}that had arrived by then"))
     })

@@ -177,6 +177,28 @@ impl Store {
         entry.kind == LogKind::Forget && self.keyring().vouches_for(entry).unwrap_or(true)
     }
 
+    /// The newest snapshot of a dataset that was made with the key in use: who writes with another has no say in it.
+    ///
+    /// # Errors
+    /// If the log or its manifest cannot be read.
+    pub fn newest_own(&self, dataset: &DatasetName) -> Result<Option<(SnapshotId, Manifest)>, StoreError> {
+        let (key, name) = (self.keyring().ids().dataset(dataset), self.keyring().name());
+        let (mut forgotten, mut found) = (HashSet::new(), None);
+        self.newest_entries(|entry| {
+            if self.forgets(&entry) {
+                forgotten.insert(entry.manifest);
+            }
+            let is_of_it = entry.kind == LogKind::Snapshot && entry.dataset == key;
+            // The name in an entry that nobody vouches for is a claim.
+            let is_own = || entry.writer == name && self.keyring().vouches_for(&entry).unwrap_or(true);
+            if is_of_it && !forgotten.contains(&entry.manifest) && is_own() {
+                found = Some(entry.manifest);
+            }
+            found.is_none()
+        })?;
+        found.map(|id| Ok((id, self.manifest(&id)?))).transpose()
+    }
+
     /// True if an entry behind the snapshot's own gives it up.
     ///
     /// # Errors

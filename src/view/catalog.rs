@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use crate::model::{DatasetKey, DatasetName, SnapshotId, Timestamp};
+use crate::snapshots::Witnesses;
 use crate::store::{Store, StoreError};
 
 /// A snapshot and its names.
@@ -13,7 +14,7 @@ pub struct CatalogRow {
     pub id: SnapshotId,
     /// Its sequence.
     pub sequence: u64,
-    /// When it arrived.
+    /// When it arrived, as far as witnesses bear it out.
     pub arrival: Timestamp,
     /// Its dataset, if the name can be read.
     pub dataset: Option<DatasetName>,
@@ -51,6 +52,7 @@ impl Catalog {
         let mut names: HashMap<DatasetKey, Option<DatasetName>> = HashMap::new();
         let mut used: HashMap<(DatasetKey, String), u32> = HashMap::new();
         let (mut rows, mut unnamed) = (Vec::new(), None);
+        let witnesses = Witnesses::read(store, None, 0)?;
         for row in store.snapshots()? {
             let mut name = || match store.dataset_name(row.dataset) {
                 Ok(name) => Some(name),
@@ -60,13 +62,14 @@ impl Catalog {
                 }
             };
             let dataset = names.entry(row.dataset).or_insert_with(&mut name).clone();
-            let mut time_name = file_name(row.arrival);
+            let arrival = witnesses.arrival(&row);
+            let mut time_name = file_name(arrival);
             let times = used.entry((row.dataset, time_name.clone())).or_default();
             *times += 1;
             if *times > 1 {
                 let _ = write!(time_name, "-{times}");
             }
-            rows.push(CatalogRow { id: row.id, sequence: row.sequence, arrival: row.arrival, dataset, time_name });
+            rows.push(CatalogRow { id: row.id, sequence: row.sequence, arrival, dataset, time_name });
         }
         Ok(Self { rows, mark, unnamed })
     }
@@ -95,8 +98,20 @@ impl Catalog {
     /// Of each dataset the newest that had arrived by this second since 1970, by the names of the datasets.
     #[must_use]
     pub fn as_of(&self, seconds: i64) -> BTreeMap<&DatasetName, &CatalogRow> {
-        let by_then = self.rows.iter().filter(|row| row.arrival.seconds <= seconds);
-        by_then.filter_map(|row| Some((row.dataset.as_ref()?, row))).collect()
+        let mut by_then: Vec<_> = self.rows.iter().filter(|row| row.arrival.seconds <= seconds).collect();
+        by_then.sort_by_key(|row| (row.arrival, row.sequence));
+        by_then.into_iter().filter_map(|row| Some((row.dataset.as_ref()?, row))).collect()
+    }
+
+    /// The earliest arrival at which this shows what `before` did not: of a new snapshot, or of one that counts with another time now.
+    #[must_use]
+    pub fn changed_since(&self, before: &Self) -> Option<Timestamp> {
+        let changed = self.rows.iter().filter_map(|row| match before.by_sequence(row.sequence) {
+            Some(old) if old.arrival == row.arrival => None,
+            Some(old) => Some(old.arrival.min(row.arrival)),
+            None => Some(row.arrival),
+        });
+        changed.min()
     }
 
     /// Those of a dataset, oldest first.

@@ -1,9 +1,12 @@
 //! Someone has a writer key and lies: about the time, about who forgets, by sheer number. Issue 5: retention that can't be poisoned.
 
+use std::sync::Arc;
+
 use larder::codec::{MacLabel, digest};
 use larder::format::{Family, join_mac, number_key};
-use larder::model::{Evidence, LogEntry, LogKind, Role, Timestamp};
+use larder::model::{DatasetName, Evidence, LogEntry, LogKind, Quiet, Role, Timestamp};
 use larder::store::{SnapshotRow, Store};
+use larder::view::View;
 
 use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
 use crate::fixtures::script;
@@ -98,6 +101,50 @@ fn a_back_dated_flood_pushes_out_nobody() {
     assert_eq!(told.summary["moved"], 17, "the others say a time that may be true");
     let said = week.sandbox.larder(["forget", "--keep-daily", "7", "-q"]).ended(0).stderr;
     assert!(said.contains("no entry around it bears out"), "{said}");
+}
+
+/// What somebody wants back as of then is what was there then, whatever a writer's clock, or a broken one, says.
+#[test]
+fn a_snapshot_is_not_found_at_a_time_that_it_only_claims() {
+    let week = Week::new();
+    let writer = week.writing();
+    let (owner, then) = (opened(&week.sandbox, week.sandbox.client()), |ago| text(later(days_ago(ago), 120)));
+    let early = week.capture(&writer, later(days_ago(3), 100));
+    let broken = week.capture(&owner, Timestamp { seconds: 60_000_000, nanos: 0 });
+    let newest = week.capture(&owner, now());
+    let id = |name: &str| week.sandbox.larder(["show", name, "--json"]).json()["id"].clone();
+    for (ago, owners) in [(3, &week.owners[4]), (4, &week.owners[3]), (6, &week.owners[1])] {
+        for name in ["home", "latest"] {
+            assert_eq!(id(&format!("{name}@{}", then(ago))), owners.as_str(), "{name}, {ago} d");
+        }
+    }
+    assert_eq!(id("home"), newest.as_str());
+    let listed = |words: &[&str]| week.sandbox.larder(["list", "--json"].iter().chain(words)).ids();
+    let by_then = listed(&["--until", &then(3)]);
+    assert!(
+        by_then.contains(&week.owners[4]) && !by_then.contains(&early) && !by_then.contains(&broken),
+        "{by_then:?}"
+    );
+    assert_eq!(
+        listed(&["--since", &then(1)]),
+        std::slice::from_ref(&newest),
+        "the others count as the last witness before them"
+    );
+    let view = View::new(&owner, 1 << 20, Arc::new(Quiet)).unwrap();
+    let catalog = view.catalog();
+    let dataset = "home".parse::<DatasetName>().unwrap();
+    let home = catalog.as_of(later(days_ago(3), 120).seconds)[&dataset].clone();
+    assert_eq!((home.id.to_string(), home.time_name), (week.owners[4].clone(), file_name(later(days_ago(3), 60))));
+    let latest = catalog.rows().iter().find(|row| row.id.to_string() == broken).unwrap();
+    assert_eq!(latest.arrival, later(days_ago(1), 60));
+}
+
+fn text(time: Timestamp) -> String {
+    jiff::Timestamp::from_second(time.seconds).unwrap().to_string()
+}
+
+fn file_name(time: Timestamp) -> String {
+    text(time).replace(':', "-")
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use larder::model::Role;
+
+use crate::clocked::client_with_role;
 use crate::sandbox::{Ran, Sandbox};
 
 fn source(sandbox: &Sandbox) -> PathBuf {
@@ -200,4 +203,24 @@ fn what_larder_itself_keeps_is_no_change_of_a_home() {
     assert!(!listed.contains("pins") && !listed.contains(".cache/larder"), "{listed}");
     let tag = fs::read(home.join(".cache/larder/CACHEDIR.TAG")).unwrap();
     assert!(tag.starts_with(b"Signature: 8a477f597d28d172789f06886806bc55"));
+}
+
+/// Else a holder of another key could capture the same, let the owner rely on that, and have it given up as his own to give.
+#[test]
+fn nobody_relies_on_a_snapshot_of_another_key() {
+    let sandbox = Sandbox::with_store();
+    let source = source(&sandbox);
+    let first = snapshot(&sandbox, &source, &["-d", "w"]);
+    let writer = client_with_role(&sandbox, "writer", Role::Writer);
+    let catalog = client_with_role(&sandbox, "catalog", Role::Catalog);
+    fs::write(source.join("file"), "changed").unwrap();
+    let words = ["snapshot", source.to_str().unwrap(), "-d", "w"];
+    writer.run(&sandbox.store(), words).done();
+    catalog.run(&sandbox.store(), words).done();
+    let own = snapshot(&sandbox, &source, &["-d", "w", "--skip-if-unchanged"]);
+    assert_eq!(own["skipped"], false, "{own}");
+    assert_ne!(own["id"], first["id"]);
+    writer.run(&sandbox.store(), words).done();
+    let again = snapshot(&sandbox, &source, &["-d", "w", "--skip-if-unchanged"]);
+    assert_eq!((&again["skipped"], &again["id"]), (&true.into(), &own["id"]), "its own stands");
 }

@@ -99,7 +99,8 @@ pub fn capture(
     if let Some((_, before)) = &newest {
         tell_other_source(before, &options, &sources, progress);
     }
-    let newest = newest.filter(|_| options.skip_if_unchanged).map(|newest| unchanged::Newest::new(&writer, newest));
+    let newest = if options.skip_if_unchanged { store.newest_own(&options.dataset).ok().flatten() } else { None };
+    let newest = newest.map(|newest| unchanged::Newest::new(&writer, newest));
     let cache_file = cache::CacheFile::new(store, &options.dataset);
     let open_cache = || OldCache::open(store, &cache_file, |n| writer.log_hash(n), writer.gc_generation());
     let old = if options.force_read { None } else { open_cache() };

@@ -11,7 +11,6 @@ mod hold;
 mod plan;
 mod policy;
 mod survey;
-mod witness;
 
 pub use buckets::KeptBy;
 pub use error::RetentionError;

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{DatasetKey, Immutable, KeyName, Progress, SnapshotId, Timestamp};
-use crate::snapshots::{Register, Wanted};
+use crate::snapshots::{Counted, Register, Wanted, Witnesses};
 use crate::store::{SnapshotRow, Store};
 
 use super::error::RetentionError;
 use super::facts::{self, Facts};
 use super::habit::{Measure, judge_day, judge_snapshot, strange};
-use super::witness::{Counted, Witnesses};
 
 /// Whose a snapshot is, as far as that can be trusted: one who is trusted pushes out nobody else's, and nobody else his.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

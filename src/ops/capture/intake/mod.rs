@@ -96,7 +96,8 @@ pub fn intake<E: From<CaptureError>>(
     for Built { about, tree, bytes } in built {
         let newest = writer.newest(&about.dataset).ok().flatten();
         refuse_records(newest.as_ref(), &about.dataset)?;
-        let newest = newest.filter(|_| options.skip_if_unchanged);
+        let newest =
+            if options.skip_if_unchanged { writer.store().newest_own(&about.dataset).ok().flatten() } else { None };
         let newest = newest.map(|newest| unchanged::Newest::new(&writer, newest));
         if let Some(newest) = newest.filter(|n| n.equals(&tree.root, tree.links.as_ref(), &tree.statistics)) {
             captured.push(Some(Captured { id: newest.id, manifest: newest.manifest, unchanged: true, left_out: 0 }));

@@ -5,33 +5,37 @@
 //! times. So a writer that lies about its clock moves its own snapshots within one such stretch, and nobody else's at all.
 
 use crate::model::Timestamp;
-use crate::snapshots::Moment;
+use crate::store::{SnapshotRow, Store, StoreError};
+
+use super::register::Moment;
 
 /// How far clocks of machines that are believed may differ before that is worth a word.
 const TOLERANCE: i64 = 3600;
+/// So many witnesses before the first entry that somebody looks at tell which of them have a wrong clock.
+const BEFORE: usize = 32;
 
 /// The times that are believed, by sequence. Neither goes backwards.
-#[derive(Debug, Clone)]
-pub(super) struct Witnesses {
+#[derive(Debug, Clone, Default)]
+pub struct Witnesses {
     believed: Vec<(u64, Timestamp)>,
 }
 
 /// The clock of this machine is far behind what the log bears out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClockBehind {
+pub struct ClockBehind {
     /// What it says.
-    pub(super) now: Timestamp,
+    pub now: Timestamp,
     /// The newest time that is believed.
-    pub(super) witness: Timestamp,
+    pub witness: Timestamp,
 }
 
 /// The time that a snapshot counts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counted {
+pub struct Counted {
     /// When.
-    pub(super) time: Timestamp,
+    pub time: Timestamp,
     /// True if that is far from what its entry says.
-    pub(super) moved: bool,
+    pub moved: bool,
 }
 
 impl Witnesses {
@@ -44,9 +48,8 @@ impl Witnesses {
     ///
     /// # Errors
     /// If it is `now` that cannot be believed.
-    pub(super) fn find(moments: &[Moment], now: Timestamp, sure: bool) -> Result<Self, ClockBehind> {
-        let believable = moments.iter().filter(|m| m.vouched && !(sure && m.claimed > now));
-        let vouched: Vec<_> = believable.map(|m| (m.sequence, m.claimed)).collect();
+    pub fn find(moments: &[Moment], now: Timestamp, sure: bool) -> Result<Self, ClockBehind> {
+        let vouched = vouched(moments.iter().filter(|m| !(sure && m.claimed > now)));
         let with = |now| longest_run(&[&vouched[..], &[(u64::MAX, now)]].concat());
         let believed = with(now);
         match believed.last() {
@@ -58,9 +61,33 @@ impl Witnesses {
         }
     }
 
+    /// Reads from the log who vouches for what, as far as it bears on entries from `first` on, for whoever forgets nothing: a present that
+    /// cannot be believed, or none, is left out. A key that cannot tell who vouches believes nobody.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn read(store: &Store, now: Option<Timestamp>, first: u64) -> Result<Self, StoreError> {
+        let (mut moments, mut before) = (Vec::new(), 0);
+        store.newest_entries(|entry| {
+            let vouched = store.keyring().vouches_for(&entry) == Some(true);
+            moments.push(Moment { sequence: entry.sequence, claimed: entry.arrival, vouched });
+            before += usize::from(vouched && entry.sequence < first);
+            before < BEFORE
+        })?;
+        moments.reverse();
+        let with_present = now.and_then(|now| Self::find(&moments, now, false).ok());
+        Ok(with_present.unwrap_or_else(|| Self { believed: longest_run(&vouched(moments.iter())) }))
+    }
+
+    /// When a snapshot arrived.
+    #[must_use]
+    pub fn arrival(&self, row: &SnapshotRow) -> Timestamp {
+        self.counted(row.sequence, row.arrival).time
+    }
+
     /// The time with which an entry counts.
     #[must_use]
-    pub(super) fn counted(&self, sequence: u64, claimed: Timestamp) -> Counted {
+    pub fn counted(&self, sequence: u64, claimed: Timestamp) -> Counted {
         let at = self.believed.partition_point(|(s, _)| *s < sequence);
         let mut time = claimed;
         if let Some((found, believed)) = self.believed.get(at) {
@@ -71,6 +98,10 @@ impl Witnesses {
         }
         Counted { time, moved: time.seconds.abs_diff(claimed.seconds) > TOLERANCE.unsigned_abs() }
     }
+}
+
+fn vouched<'a>(moments: impl Iterator<Item = &'a Moment>) -> Vec<(u64, Timestamp)> {
+    moments.filter(|m| m.vouched).map(|m| (m.sequence, m.claimed)).collect()
 }
 
 /// The longest part of a list, in its order, whose times do not go backwards; of several the one that ends earliest. By the lengths of
