@@ -27,8 +27,8 @@ use super::{Global, Outcome, context, files, secrecy};
 
 /// The variable with the URL of the database, which may have a password in it there.
 const URL_VARIABLE: &str = "LARDER_SQL";
-/// The variables with the password, the first that is set.
-const PASSWORD_VARIABLES: [&str; 2] = ["LARDER_SQL_PASSWORD", "PGPASSWORD"];
+/// The variable with the password; behind it that of the database's own programs counts.
+const PASSWORD_VARIABLE: &str = "LARDER_SQL_PASSWORD";
 /// Conflicts and errors that are told where nobody asked for JSON.
 const TOLD: usize = 20;
 
@@ -40,7 +40,9 @@ const TOLD: usize = 20;
 /// one key that is a conflict. Whoever loses is kept in the dataset's history; nothing is deleted on either side. What comes from the table is one snapshot.
 ///
 /// A row whose payload does not have the hash that its column says is told and left alone, and so is a record that the table does not take: exit status 3. The URL has no
-/// password: that is taken from `LARDER_SQL_PASSWORD`, `PGPASSWORD` or a file. Or the whole URL stands in `LARDER_SQL`.
+/// password: that is taken from `LARDER_SQL_PASSWORD`, `PGPASSWORD` (of SQL Server: `SQLCMDPASSWORD`) or a file. Or the whole URL stands in `LARDER_SQL`.
+///
+/// SQL Server is there if Larder was built with `--features mssql`. It was tried with a server that answers as one would, never with a real one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -52,7 +54,7 @@ pub(super) struct SyncArgs {
     /// Which dataset
     #[arg(value_name = "DATASET")]
     dataset: DatasetName,
-    /// The database: `sqlite:PATH` or `postgres://USER@HOST/DATABASE` [default: what `LARDER_SQL` says]
+    /// The database: `sqlite:PATH`, `postgres://USER@HOST/DATABASE` or `mssql://USER@HOST/DATABASE` [default: what `LARDER_SQL` says]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     sql: Option<String>,
     /// import: into the table; export: out of it; both (also as `json_to_sql`, `sql_to_json`, bidirectional) [default: as the dataset says]
@@ -249,15 +251,16 @@ fn target(args: &SyncArgs) -> Result<Target, CliError> {
             Ok(url) if !url.is_empty() => Target::parse(&url, true)?,
             _ => {
                 return Err(CliError::new(Kind::Usage, "no database was named").hint(format!(
-                    "name one with --sql or {URL_VARIABLE}: sqlite:PATH, postgres://USER@HOST/DATABASE"
+                    "name one with --sql or {URL_VARIABLE}: sqlite:PATH, postgres://USER@HOST/DATABASE, mssql://USER@HOST/DATABASE"
                 )));
             }
         },
     };
-    Ok(target.with_password(password(args)?))
+    let password = password(args, &target)?;
+    Ok(target.with_password(password))
 }
 
-fn password(args: &SyncArgs) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+fn password(args: &SyncArgs, target: &Target) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
     if let Some(file) = &args.sql_password_file {
         let failed = |why: String| CliError::new(Kind::Usage, format!("the password file {}: {why}", file.display()));
         let bytes = Zeroizing::new(files::read(file).map_err(|e| failed(e.to_string()))?);
@@ -267,7 +270,8 @@ fn password(args: &SyncArgs) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
         }
         return Ok(Some(Zeroizing::new(line.to_vec())));
     }
-    let set = PASSWORD_VARIABLES.iter().find_map(|name| std::env::var_os(name).filter(|text| !text.is_empty()));
+    let mut names = std::iter::once(PASSWORD_VARIABLE).chain(target.password_variable());
+    let set = names.find_map(|name| std::env::var_os(name).filter(|text| !text.is_empty()));
     Ok(set.map(|text| Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(text))))
 }
 

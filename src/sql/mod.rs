@@ -2,6 +2,7 @@
 
 mod error;
 mod jsonb;
+mod mssql;
 mod postgresql;
 mod sqlite;
 mod statements;
@@ -18,6 +19,8 @@ pub use table::{Change, Head, Payload, Row, Scope, TableNames, Written};
 
 use crate::records::RecordHash;
 
+#[cfg(feature = "mssql")]
+use mssql::Mssql;
 use postgresql::Postgresql;
 use sqlite::Sqlite;
 
@@ -89,6 +92,8 @@ pub enum Target {
     Sqlite(PathBuf),
     /// A server: what the URL says, with the password.
     Postgresql(Box<postgresql::Server>),
+    /// The same.
+    Mssql(Box<mssql::Server>),
 }
 
 impl std::fmt::Debug for Target {
@@ -107,10 +112,10 @@ pub struct Opening {
 }
 
 impl Target {
-    /// Reads `sqlite:PATH` or `postgres://[USER@]HOST[:PORT]/DATABASE`. A URL with a password is read if `secret` says that nobody else has seen it.
+    /// Reads `sqlite:PATH`, `postgres://[USER@]HOST[:PORT]/DATABASE` or `mssql://USER@HOST[:PORT]/DATABASE`. A URL with a password is read if `secret` says that nobody else has seen it.
     ///
     /// # Errors
-    /// If it is none of them.
+    /// If it is none of them, or Larder was built without the server's protocol.
     pub fn parse(url: &str, secret: bool) -> Result<Self, SqlError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -122,17 +127,37 @@ impl Target {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             return Ok(Self::Postgresql(Box::new(postgresql::Server::parse(url, secret)?)));
         }
+        if url.starts_with("mssql://") {
+            let server = mssql::Server::parse(url, secret)?;
+            if cfg!(not(feature = "mssql")) {
+                return Err(without_mssql());
+            }
+            return Ok(Self::Mssql(Box::new(server)));
+        }
         // What was given may hold a password.
-        Err(SqlError::Refused("a database is named as sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned()))
+        let names = "a database is named as sqlite:PATH, postgres://USER@HOST/DATABASE or mssql://USER@HOST/DATABASE";
+        Err(SqlError::Refused(names.to_owned()))
     }
 
     /// With this password, unless the URL has one.
     #[must_use]
     pub fn with_password(mut self, password: Option<Zeroizing<Vec<u8>>>) -> Self {
-        if let (Self::Postgresql(server), Some(password)) = (&mut self, password) {
-            server.set_password(&password);
+        match (&mut self, password) {
+            (Self::Postgresql(server), Some(password)) => server.set_password(&password),
+            (Self::Mssql(server), Some(password)) => server.set_password(&password),
+            _ => {}
         }
         self
+    }
+
+    /// The variable of the environment that its own programs take a password from.
+    #[must_use]
+    pub fn password_variable(&self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgresql(_) => Some("PGPASSWORD"),
+            Self::Mssql(_) => Some("SQLCMDPASSWORD"),
+        }
     }
 
     /// What and where it is, without secrets.
@@ -141,6 +166,7 @@ impl Target {
         match self {
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
             Self::Postgresql(server) => server.shown().to_owned(),
+            Self::Mssql(server) => server.shown().to_owned(),
         }
     }
 
@@ -157,8 +183,19 @@ impl Target {
         Ok(match self {
             Self::Sqlite(path) => Box::new(Sqlite::open(path, names, opening, wait)?),
             Self::Postgresql(server) => Box::new(Postgresql::open(server, names, opening, wait)?),
+            #[cfg(feature = "mssql")]
+            Self::Mssql(server) => Box::new(Mssql::open(server, names, opening, wait)?),
+            #[cfg(not(feature = "mssql"))]
+            Self::Mssql(_) => return Err(without_mssql()),
         })
     }
+}
+
+/// That this program does not know SQL Server's protocol.
+#[cfg_attr(feature = "mssql", allow(dead_code, reason = "nothing is missing then"))]
+fn without_mssql() -> SqlError {
+    let why = "this larder was built without SQL Server: `cargo build --release --features mssql` builds one with it";
+    SqlError::Refused(why.to_owned())
 }
 
 #[cfg(test)]
@@ -175,9 +212,30 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url, false).unwrap().shown(), shown);
         }
-        for url in ["", "sqlite:", "sqlite::memory:", "mysql://a:hunter2@b/c", "postgres://a:hunter2@b:x/c", "a.db"] {
+        for url in [
+            "",
+            "sqlite:",
+            "sqlite::memory:",
+            "mysql://a:hunter2@b/c",
+            "postgres://a:hunter2@b:x/c",
+            "mssql://a:hunter2@b:x/c",
+            "a.db",
+        ] {
             let refused = Target::parse(url, true).unwrap_err().to_string();
             assert!(!refused.contains("hunter2"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn sql_server_is_there_if_it_was_built_in() {
+        let parsed = Target::parse("mssql://ann@localhost/lake", false);
+        assert_eq!(parsed.is_ok(), cfg!(feature = "mssql"));
+        match parsed {
+            Ok(target) => {
+                assert_eq!(target.shown(), "mssql://ann@localhost/lake");
+                assert_eq!(target.password_variable(), Some("SQLCMDPASSWORD"));
+            }
+            Err(e) => assert!(e.to_string().contains("--features mssql"), "{e}"),
         }
     }
 

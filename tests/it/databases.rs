@@ -1,5 +1,5 @@
 //! Databases for tests: SQLite in a sandbox, and a PostgreSQL server of their own, made when the first test asks for one and gone when the last
-//! that does has ended.
+//! that does has ended; with the feature `mssql` also what stands in for SQL Server (`mssql/`).
 
 use std::fs;
 use std::io::Read;
@@ -34,6 +34,9 @@ enum Order {
     Kill,
     Start,
 }
+
+/// The columns that Larder fills.
+pub(crate) const COLUMNS: &str = "exchange_id exchange_type source_system entity_type natural_key observed_at_utc content_sha256 payload_json schema_version";
 
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 static NAMES: AtomicU32 = AtomicU32::new(0);
@@ -210,11 +213,21 @@ fn keep(program: &Path, folder: &Path, port: u16, to_do: &mpsc::Receiver<(Order,
 pub(crate) enum Db {
     Sqlite(PathBuf),
     Postgres(Arc<Server>, String),
+    #[cfg(feature = "mssql")]
+    Mssql(crate::mssql::Place),
 }
 
 impl Db {
     /// A new one of each sort.
-    pub(crate) fn all(sandbox: &Sandbox) -> [Self; 2] {
+    pub(crate) fn all(sandbox: &Sandbox) -> Vec<Self> {
+        let all = Self::both(sandbox).into_iter();
+        #[cfg(feature = "mssql")]
+        let all = all.chain(crate::mssql::Place::all().into_iter().map(Self::Mssql));
+        all.collect()
+    }
+
+    /// Of each sort that is always there.
+    pub(crate) fn both(sandbox: &Sandbox) -> [Self; 2] {
         [Self::sqlite(sandbox), Self::postgres()]
     }
 
@@ -237,10 +250,35 @@ impl Db {
         matches!(self, Self::Sqlite(_))
     }
 
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(..))
+    }
+
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
             Self::Postgres(server, name) => format!("postgres://{ROLE}@127.0.0.1:{}/{name}", server.port),
+            #[cfg(feature = "mssql")]
+            Self::Mssql(place) => place.url(),
+        }
+    }
+
+    /// The variable with its password.
+    pub(crate) fn secret(&self) -> (&'static str, String) {
+        #[cfg(feature = "mssql")]
+        if let Self::Mssql(place) = self {
+            return ("SQLCMDPASSWORD", place.password());
+        }
+        ("PGPASSWORD", PASSWORD.to_owned())
+    }
+
+    /// True if its table is there.
+    pub(crate) fn has_table(&self) -> bool {
+        match self {
+            Self::Sqlite(path) => path.exists(),
+            Self::Postgres(..) => self.ask("SELECT to_regclass('lake.\"RawExchangeRecord\"')::text") != ["NULL"],
+            #[cfg(feature = "mssql")]
+            Self::Mssql(place) => place.has_table(),
         }
     }
 
@@ -250,43 +288,45 @@ impl Db {
     }
 
     pub(crate) fn client(&self) -> postgres::Client {
-        let Self::Postgres(server, name) = self else { panic!("that is SQLite") };
+        let Self::Postgres(server, name) = self else { panic!("that is not PostgreSQL") };
         client(server.port, name, ROLE, PASSWORD).unwrap()
     }
 
     /// Does something; `TABLE` stands for the table.
     pub(crate) fn run(&self, statements: &str) {
-        let statements = statements.replace("TABLE_", self.table());
+        let with_table = statements.replace("TABLE_", self.table());
         match self {
-            Self::Sqlite(path) => rusqlite::Connection::open(path).unwrap().execute_batch(&statements).unwrap(),
-            Self::Postgres(..) => self.client().batch_execute(&statements).unwrap(),
+            Self::Sqlite(path) => rusqlite::Connection::open(path).unwrap().execute_batch(&with_table).unwrap(),
+            Self::Postgres(..) => self.client().batch_execute(&with_table).unwrap(),
+            #[cfg(feature = "mssql")]
+            Self::Mssql(place) => place.run(statements),
         }
     }
 
     /// What a question of one column, of text, gives.
     pub(crate) fn ask(&self, question: &str) -> Vec<String> {
-        let question = question.replace("TABLE_", self.table());
+        let with_table = question.replace("TABLE_", self.table());
         match self {
-            Self::Sqlite(path) => {
-                let connection = rusqlite::Connection::open(path).unwrap();
-                let mut statement = connection.prepare(&question).unwrap();
-                let rows = statement
-                    .query_map([], |row| Ok(row.get::<_, Option<String>>(0)?.unwrap_or_else(|| "NULL".to_owned())));
-                rows.unwrap().map(Result::unwrap).collect()
-            }
+            Self::Sqlite(path) => ask_sqlite(&rusqlite::Connection::open(path).unwrap(), &with_table),
             Self::Postgres(..) => {
-                let rows = self.client().query(&question, &[]).unwrap();
+                let rows = self.client().query(&with_table, &[]).unwrap();
                 rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_else(|| "NULL".to_owned())).collect()
             }
+            #[cfg(feature = "mssql")]
+            Self::Mssql(place) => place.ask(question),
         }
     }
 
     /// `key=v`, of each row, in order of the keys: of records as [`crate::record_sets::record`] makes them with `{"v": …}`.
     pub(crate) fn rows(&self) -> Vec<String> {
-        let payload = if self.is_sqlite() {
-            "json_extract(payload_json, '$.response.v')"
-        } else {
+        #[cfg(feature = "mssql")]
+        if let Self::Mssql(place) = self {
+            return place.rows();
+        }
+        let payload = if self.is_postgres() {
             "(payload_json::json -> 'response' ->> 'v')"
+        } else {
+            "json_extract(payload_json, '$.response.v')"
         };
         let mut rows =
             self.ask(&format!("SELECT coalesce(natural_key, '-') || '=' || coalesce({payload}, '?') FROM TABLE_"));
@@ -296,9 +336,12 @@ impl Db {
 
     /// All that is in the table but for the times of its changes, a text for each row.
     pub(crate) fn dump(&self) -> Vec<String> {
-        let columns = "exchange_id exchange_type source_system entity_type natural_key observed_at_utc content_sha256 payload_json schema_version";
+        #[cfg(feature = "mssql")]
+        if let Self::Mssql(place) = self {
+            return place.dump();
+        }
         let texts: Vec<_> =
-            columns.split(' ').map(|column| format!("coalesce(cast({column} AS text), 'NULL')")).collect();
+            COLUMNS.split(' ').map(|column| format!("coalesce(cast({column} AS text), 'NULL')")).collect();
         let mut rows = self.ask(&format!("SELECT {} FROM TABLE_", texts.join(" || '|' || ")));
         rows.sort();
         rows
@@ -306,6 +349,10 @@ impl Db {
 
     /// A table in the form of the other system's, as somebody may have made it here.
     pub(crate) fn make_old_table(&self) {
+        #[cfg(feature = "mssql")]
+        if let Self::Mssql(place) = self {
+            return place.make_old_table();
+        }
         if self.is_sqlite() {
             self.run(
                 "CREATE TABLE RawExchangeRecord (exchange_id TEXT PRIMARY KEY, exchange_type NVARCHAR(50) NOT NULL,
@@ -342,6 +389,13 @@ impl Drop for Db {
     }
 }
 
+/// What a question of one column gives.
+pub(crate) fn ask_sqlite(connection: &rusqlite::Connection, question: &str) -> Vec<String> {
+    let mut statement = connection.prepare(question).unwrap();
+    let rows = statement.query_map([], |row| Ok(row.get::<_, Option<String>>(0)?.unwrap_or_else(|| "NULL".to_owned())));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
 /// `larder sync pages` with a database.
 pub(crate) fn sync(sandbox: &Sandbox, db: &Db, arguments: &[&str]) -> Ran {
     Ran::of(&mut syncing(sandbox, db, arguments))
@@ -349,7 +403,13 @@ pub(crate) fn sync(sandbox: &Sandbox, db: &Db, arguments: &[&str]) -> Ran {
 
 /// The same, ready to be run.
 pub(crate) fn syncing(sandbox: &Sandbox, db: &Db, arguments: &[&str]) -> Command {
+    syncing_dataset(sandbox, "pages", db, arguments)
+}
+
+/// The same with another dataset.
+pub(crate) fn syncing_dataset(sandbox: &Sandbox, dataset: &str, db: &Db, arguments: &[&str]) -> Command {
     let mut command = sandbox.client().larder(&sandbox.store());
-    command.args(["sync", "pages", "--sql", &db.url()]).args(arguments).env("PGPASSWORD", PASSWORD);
+    let (variable, password) = db.secret();
+    command.args(["sync", dataset, "--sql", &db.url()]).args(arguments).env(variable, password);
     command
 }

@@ -21,7 +21,7 @@ mod config; // larder.toml: where it is found, what wins, what is refused
 mod crash; // trouble at any operation: kills, power cuts, failing and full disks
 mod damage; // any file of a store changed, cut or gone
 mod damage_table; // each kind of file × each kind of damage × commands
-mod databases; // SQLite and a PostgreSQL server for tests
+mod databases; // SQLite, a PostgreSQL server and what stands in for SQL Server, for tests
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
@@ -44,6 +44,8 @@ mod losses; // what killed runs leave is no loss; lost manifests and lists of fi
 mod many_readers; // readers beside a writer
 mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
+#[cfg(feature = "mssql")]
+mod mssql; // SQL Server: what stands in for one, or a real one; trouble with it
 mod no_keys; // nothing to unlock with, shared with the benchmarks
 mod oracle; // what a store must hold, in memory
 mod pack_faults; // archives with several things wrong: each named, of its sort, taken by nobody

@@ -53,31 +53,28 @@ fn stopped(sandbox: &Sandbox, db: &Db) -> Stopped {
         std::thread::sleep(Duration::from_millis(1));
     };
     let count = format!("SELECT count(*) FROM {}", db.table());
-    let (held, done) = match db {
-        Db::Sqlite(path) => {
-            let connection = rusqlite::Connection::open(path).unwrap();
-            connection.busy_timeout(Duration::ZERO).unwrap();
-            // Who reads in the time between two commits keeps the second one waiting.
-            loop {
-                connection.execute_batch("BEGIN").unwrap();
-                // While the other commits it says that it is busy.
-                let rows = connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
-                if rows > 0 {
-                    break (Held::Sqlite(connection), rows);
-                }
-                connection.execute_batch("ROLLBACK").unwrap();
-                wait();
+    let (held, done) = if let Db::Sqlite(path) = db {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        // Who reads in the time between two commits keeps the second one waiting.
+        loop {
+            connection.execute_batch("BEGIN").unwrap();
+            // While the other commits it says that it is busy.
+            let rows = connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
+            if rows > 0 {
+                break (Held::Sqlite(connection), rows);
             }
+            connection.execute_batch("ROLLBACK").unwrap();
+            wait();
         }
-        Db::Postgres(..) => {
-            let mut client = db.client();
-            while client.query_one(&count, &[]).unwrap().get::<_, i64>(0) == 0 {
-                wait();
-            }
-            client.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
-            let rows = client.query_one(&count, &[]).unwrap().get(0);
-            (Held::Postgres(Box::new(client)), rows)
+    } else {
+        let mut client = db.client();
+        while client.query_one(&count, &[]).unwrap().get::<_, i64>(0) == 0 {
+            wait();
         }
+        client.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
+        let rows = client.query_one(&count, &[]).unwrap().get(0);
+        (Held::Postgres(Box::new(client)), rows)
     };
     let half = done > 0 && usize::try_from(done).is_ok_and(|done| done < MANY);
     assert!(half, "{done}: it was to be stopped half-way");
@@ -126,7 +123,7 @@ fn is_whole(sandbox: &Sandbox, db: &Db) {
 #[test]
 fn a_killed_sync_is_gone_on_with() {
     let sandbox = store(MANY, 6000);
-    for db in Db::all(&sandbox) {
+    for db in Db::both(&sandbox) {
         let stopped = stopped(&sandbox, &db);
         stopped.kill();
         let left = rows(&db);
@@ -159,7 +156,7 @@ fn a_killed_server_is_told_and_gone_on_with() {
 #[test]
 fn two_at_once() {
     let sandbox = store(MANY, 6000);
-    for db in Db::all(&sandbox) {
+    for db in Db::both(&sandbox) {
         let first = stopped(&sandbox, &db);
         sync(&sandbox, &db, &["--no-wait"]).refused(11, "another larder");
         let mut second = syncing(&sandbox, &db, &["--json"]);
@@ -309,21 +306,18 @@ fn a_file_without_rights() {
 #[test]
 fn a_table_that_another_program_has_locked() {
     let sandbox = store(3, 1);
-    for db in Db::all(&sandbox) {
+    for db in Db::both(&sandbox) {
         sync(&sandbox, &db, &["--create"]).done();
         assert_eq!(import(&sandbox, &record(&format!("n{}", db.is_sqlite()), "1", TIME), &[]).status, 0);
         let before = rows(&db);
-        let waited = match &db {
-            Db::Sqlite(path) => {
-                let holder = rusqlite::Connection::open(path).unwrap();
-                holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-                sync(&sandbox, &db, &["--timeout", "1"])
-            }
-            Db::Postgres(..) => {
-                let mut holder = db.client();
-                holder.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
-                sync(&sandbox, &db, &["--timeout", "1"])
-            }
+        let waited = if let Db::Sqlite(path) = &db {
+            let holder = rusqlite::Connection::open(path).unwrap();
+            holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+            sync(&sandbox, &db, &["--timeout", "1"])
+        } else {
+            let mut holder = db.client();
+            holder.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
+            sync(&sandbox, &db, &["--timeout", "1"])
         };
         waited.refused(1, "lock");
         assert_eq!(rows(&db), before);
