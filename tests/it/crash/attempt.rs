@@ -34,8 +34,8 @@ pub(super) struct Attempt {
 }
 
 /// What is new each time, or tells how far the files of keys have followed.
-const PASSED_OVER: [&str; 9] =
-    ["id", "name", "since", "added", "arrival", "client_time", "stored_bytes", "epochs", "there"];
+const PASSED_OVER: [&str; 10] =
+    ["id", "name", "since", "added", "arrival", "counted_as", "client_time", "stored_bytes", "epochs", "there"];
 
 fn plain(value: &mut serde_json::Value) {
     match value {
