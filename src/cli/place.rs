@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::model::{Entry, Kind, Manifest, SnapshotId};
-use crate::snapshots::{SnapshotName, resolve_row};
-use crate::store::{SnapshotRow, Store};
+use crate::snapshots::{SnapshotName, resolve};
+use crate::store::Store;
 use crate::tree::Pages;
 
 use super::context;
@@ -38,8 +38,7 @@ impl Place {
 
     /// Finds it.
     pub(super) fn find(&self, store: &Store) -> Result<Found, CliError> {
-        let row = resolve_row(store, &self.name, context::now())?;
-        let id = row.id;
+        let id = resolve(store, &self.name, context::now())?;
         let manifest = store.manifest(&id)?;
         let pages = context::pages(store);
         let entry = if self.path.is_empty() {
@@ -52,7 +51,7 @@ impl Place {
             CliError::new(Kind::NotFound, format!("there is no {shown} in snapshot {}", short_id(id)))
                 .hint("`larder ls SNAP` shows what there is")
         })?;
-        Ok(Found { id, row, manifest, pages, entry, path: self.clean_path() })
+        Ok(Found { id, manifest, pages, entry, path: self.clean_path() })
     }
 
     /// The path from the root without empty names and dots.
@@ -66,7 +65,6 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) id: SnapshotId,
-    pub(super) row: SnapshotRow,
     pub(super) manifest: Manifest,
     pub(super) pages: Pages,
     pub(super) entry: Entry,

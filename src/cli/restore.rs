@@ -104,7 +104,7 @@ pub(super) fn run(args: &RestoreArgs, global: &Global, out: &Output) -> Result<O
     let mut options = options(args, global)?;
     let store = context::open_for(Role::Owner, "restoring", global)?;
     let found = place.find(&store)?;
-    Writers::tell(&store, place.name(), &found.row, out)?;
+    Writers::tell(&store, place.name(), found.id, out);
     if let Some(lacking) = found.lacking() {
         if args.delete && !args.incomplete {
             return Err(CliError::new(Kind::Usage, format!("{lacking}: --delete could remove the only copy"))

@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{KeyInfo, KeyName, Role};
+use crate::model::{KeyInfo, KeyName, Role, SnapshotId};
 use crate::snapshots::{Holds, SnapshotName};
 use crate::store::{SnapshotRow, Store};
 
-use super::error::CliError;
 use super::output::{Output, escaped, short_id};
 
 /// What the keys of a store are called.
@@ -34,22 +33,24 @@ impl Writers {
         Some(if must_vouch && !vouched { format!("a writer key that claims to be {label}") } else { label })
     }
 
-    /// Tells whose snapshot it is that stands for its dataset, or for all, where those of several keys could.
-    pub(super) fn tell(store: &Store, name: &SnapshotName, row: &SnapshotRow, out: &Output) -> Result<(), CliError> {
+    /// Tells whose snapshot it is that stands for its dataset, or for all, where those of several keys could. Where the log cannot be read
+    /// nothing is told.
+    pub(super) fn tell(store: &Store, name: &SnapshotName, id: SnapshotId, out: &Output) {
         if matches!(name, SnapshotName::Prefix(..)) {
-            return Ok(());
+            return;
         }
-        let of_it = store.snapshots()?.into_iter().filter(|other| other.dataset == row.dataset);
-        let keys: HashSet<_> = of_it.map(|other| other.writer).collect();
+        let rows = store.snapshots().unwrap_or_default();
+        let Some(row) = rows.iter().find(|row| row.id == id) else { return };
+        let keys: HashSet<_> =
+            rows.iter().filter(|other| other.dataset == row.dataset).map(|other| other.writer).collect();
         if keys.len() > 1 {
-            let vouched = Holds::since(store, row.sequence)?.is_vouched(&row.id);
+            let vouched = Holds::since(store, row.sequence).is_ok_and(|holds| holds.is_vouched(&id));
             let label = Self::read(store).label(row, vouched).unwrap_or_default();
-            let (id, count) = (short_id(row.id), keys.len());
+            let (id, count) = (short_id(id), keys.len());
             out.remark(&format!(
                 "larder: its dataset has snapshots of {count} keys; this one, {id}, is of {}",
                 escaped(&label)
             ));
         }
-        Ok(())
     }
 }
