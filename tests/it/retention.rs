@@ -274,7 +274,7 @@ fn of_what_was_given_up_only_what_nothing_keeps_may_be_removed() {
     sandbox.larder(["hold", &ids[0], "--reason", "x"]).done();
     store.refresh().unwrap();
     let rows = store.snapshots().unwrap();
-    let mut log = store.log_writer(Waiting::NoWait, &|| true).unwrap();
+    let mut log = store.log_writer(Waiting::Wait, &|| true).unwrap();
     let give_up = |id: &String| {
         let row = rows.iter().find(|row| row.id.to_string() == *id).unwrap();
         NewEntry { kind: LogKind::Forget, dataset: Some(row.dataset), snapshot: Some(row.id), detail: None }
@@ -373,8 +373,9 @@ fn a_clock_that_is_behind_forgets_nothing_unless_it_is_said_to_be_right() {
     assert_eq!(told.summary["moved"], 2);
 }
 
+/// Waits for the lock: a process that another test is just starting has it until it becomes its program.
 fn asked(sure_of_clock: bool) -> Asked {
-    Asked { by: "tester@here".to_owned(), reason: None, waiting: Waiting::NoWait, sure_of_clock }
+    Asked { by: "tester@here".to_owned(), reason: None, waiting: Waiting::Wait, sure_of_clock }
 }
 
 #[test]
