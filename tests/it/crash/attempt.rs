@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use super::enumerate;
 use super::power_cut::{Cut, Image};
-use super::shim::{Trouble, run_shimmed};
+use super::shim::Trouble;
 use super::stage::{Stage, Trial, oracle};
 use crate::sandbox::{Client, Ran, compare, model};
 
@@ -94,12 +94,13 @@ impl Attempt {
     pub(super) fn enumerate(&self, name: &str, troubles: &[Trouble], sample: u64) {
         let work = |trouble, at, cuts: &[Cut]| self.try_point(trouble, at, cuts);
         enumerate(name, self.operations().len() as u64, troubles, sample, work);
+        println!("{name}: {} different stores", self.right.lock().unwrap().len());
     }
 
     /// The operations of the command when nothing goes wrong.
     pub(super) fn operations(&self) -> Vec<String> {
         let trial = Trial::begin(&self.stage);
-        let (ran, log) = run_shimmed(&trial.client, &trial.store, &self.words(), "count", 0, 0, &trial.image);
+        let (ran, log) = trial.trouble(&self.words(), "count", 0, 0);
         ran.done();
         log
     }
@@ -107,8 +108,7 @@ impl Attempt {
     /// Puts the command into trouble at a point and checks what is left. Gives what is wrong.
     pub(super) fn try_point(&self, trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
         let trial = Trial::begin(&self.stage);
-        let (words, mode, errno) = (self.words(), trouble.mode(), trouble.errno());
-        let (ran, log) = run_shimmed(&trial.client, &trial.store, &words, mode, errno, at, &trial.image);
+        let (ran, log) = trial.trouble(&self.words(), trouble.mode(), trouble.errno(), at);
         let place =
             || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
         let mut wrong = Vec::new();
@@ -242,16 +242,20 @@ impl Attempt {
     }
 }
 
-/// A hash of all that is in folders. RocksDB's reports of what it did are left out: nothing reads them.
+/// A hash of all that is in folders. What nothing reads is left out: RocksDB's reports of what it did, and what is in a MANIFEST that is
+/// not the current one; and so is where this client has seen the store, since each trial has a place of its own.
 fn bytes_of(folders: &[&Path], acknowledged: bool) -> u64 {
     fn add(folder: &Path, hasher: &mut DefaultHasher) {
+        let current = fs::read_to_string(folder.join("CURRENT")).unwrap_or_default();
         let mut items: Vec<_> = fs::read_dir(folder).unwrap().map(|item| item.unwrap()).collect();
-        items.retain(|item| !item.file_name().to_string_lossy().starts_with("LOG"));
+        items.retain(|item| !item.file_name().to_string_lossy().starts_with("LOG") && item.file_name() != "places");
         items.sort_by_key(fs::DirEntry::file_name);
         items.len().hash(hasher);
         for item in items {
             item.file_name().hash(hasher);
+            let name = item.file_name().to_string_lossy().into_owned();
             match item.file_type().unwrap() {
+                _ if name.starts_with("MANIFEST-") && current.trim() != name => {}
                 kind if kind.is_dir() => add(&item.path(), hasher),
                 kind if kind.is_symlink() => fs::read_link(item.path()).unwrap().hash(hasher),
                 _ => fs::read(item.path()).unwrap().hash(hasher),

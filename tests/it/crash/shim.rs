@@ -75,15 +75,50 @@ pub(crate) fn run_shimmed(
     at: u64,
     image: &Path,
 ) -> (Ran, Vec<String>) {
+    run_shimmed_at(None, client, store, args, mode, errno, at, image)
+}
+
+/// The same; where a second is given the clock stands still at it, randomness is the same each time and addresses are, so that the
+/// same trouble on the same store leaves the same bytes.
+#[expect(clippy::too_many_arguments, reason = "one more than what the shim is told")]
+pub(super) fn run_shimmed_at(
+    now: Option<u64>,
+    client: &Client,
+    store: &Path,
+    args: &[&str],
+    mode: &str,
+    errno: i32,
+    at: u64,
+    image: &Path,
+) -> (Ran, Vec<String>) {
     let log = image.with_extension("log");
     for part in ["S", "D", "U"] {
         fs::create_dir_all(image.join(part)).unwrap();
     }
     let mut command = client.larder(store);
+    if let Some(now) = now {
+        command = at_the_same_addresses(&command);
+        command.env("SHIM_NOW", now.to_string());
+    }
     command.args(args);
     command.env("LD_PRELOAD", shim()).env("SHIM_ROOT", store).env("SHIM_MODE", mode).env("SHIM_LOG", &log);
     command.env("SHIM_AT", at.to_string()).env("SHIM_ERRNO", errno.to_string()).env("SHIM_IMAGE", image);
     let ran = Ran::of(&mut command);
     let lines = fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
     (ran, lines)
+}
+
+fn at_the_same_addresses(command: &Command) -> Command {
+    let mut same = Command::new("setarch");
+    same.arg("-R").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => same.env(name, value),
+            None => same.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        same.current_dir(folder);
+    }
+    same
 }

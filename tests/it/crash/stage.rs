@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::shim::run_shimmed;
+use super::shim::run_shimmed_at;
 use crate::sandbox::{Client, Model, Ran, Sandbox, copy_tree, model, noise};
 
 /// A store before the trouble, and what it must give back.
@@ -17,6 +19,8 @@ pub(crate) struct Stage {
     pub(crate) expected: Model,
     /// Clients with keys of their own, and the labels of those.
     pub(super) others: Vec<(&'static str, Client)>,
+    /// The second at which the clock stands still for each command that gets into trouble.
+    now: OnceLock<u64>,
 }
 
 pub(crate) fn write_tree(tree: &Path, seed: u64) {
@@ -43,7 +47,7 @@ impl Stage {
         fs::remove_file(tree.join("sub/one")).unwrap();
         fs::write(tree.join("new"), noise(3, 200_000)).unwrap();
         let expected = model(&tree);
-        Self { sandbox, acknowledged, tree, expected, others: Vec::new() }
+        Self { sandbox, acknowledged, tree, expected, others: Vec::new(), now: OnceLock::new() }
     }
 
     /// The same with that tree captured too.
@@ -111,6 +115,7 @@ pub(crate) struct Trial {
     pub(crate) store: PathBuf,
     pub(super) image: PathBuf,
     seen: PathBuf,
+    now: u64,
 }
 
 impl Trial {
@@ -119,14 +124,21 @@ impl Trial {
         let client = stage.sandbox.another_client(&format!("client-{}", name(&dir)));
         let store = dir.path().join("store");
         copy_tree(&stage.sandbox.store(), &store);
-        let trial = Self { store, image: dir.path().join("image"), seen: dir.path().join("seen"), client, dir };
+        let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = *stage.now.get_or_init(seconds);
+        let trial = Self { store, image: dir.path().join("image"), seen: dir.path().join("seen"), now, client, dir };
         copy_tree(&stage.sandbox.client().state(), &trial.client.state());
         trial
     }
 
     /// Runs a command that is ended at an operation on the store's files (`kill`), or is not (`count`); gives these operations too.
     pub(crate) fn run(&self, words: &[&str], mode: &str, at: u64) -> (Ran, Vec<String>) {
-        run_shimmed(&self.client, &self.store, words, mode, 0, at, &self.image)
+        self.trouble(words, mode, 0, at)
+    }
+
+    /// The same, with operations that may fail.
+    pub(super) fn trouble(&self, words: &[&str], mode: &str, errno: i32, at: u64) -> (Ran, Vec<String>) {
+        run_shimmed_at(Some(self.now), &self.client, &self.store, words, mode, errno, at, &self.image)
     }
 
     /// Sets the client back to what it had seen right after the trouble.
