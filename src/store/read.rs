@@ -1,8 +1,9 @@
 //! Reading items: index, block, decode, check.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -44,6 +45,37 @@ impl Decoded {
     /// How many items it has.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Where a thread has found its last chunk.
+#[derive(Debug, Default)]
+struct Trace {
+    block: Weak<Decoded>,
+    ordinal: u32,
+    /// Tells stores apart: with other keys the same bytes have other ids.
+    keys: [u8; 32],
+    /// The one before stood right in front of it.
+    in_order: bool,
+}
+
+thread_local! {
+    /// Whoever reads files in the order in which they were captured finds the next chunk behind the last one, and needs no index for it:
+    /// what its bytes are tells its id.
+    static TRACE: RefCell<Trace> = RefCell::default();
+}
+
+impl Trace {
+    /// The block to look into, and where.
+    fn next(&self, keys: &[u8; 32]) -> Option<(Arc<Decoded>, u32)> {
+        let is_known = self.in_order && self.keys == *keys;
+        Some((self.block.upgrade().filter(|_| is_known)?, self.ordinal.checked_add(1)?))
+    }
+
+    fn found(&mut self, keys: [u8; 32], block: &Arc<Decoded>, ordinal: u32) {
+        let is_same = std::ptr::eq(self.block.as_ptr(), Arc::as_ptr(block));
+        let in_order = is_same && self.ordinal.checked_add(1) == Some(ordinal);
+        *self = Self { block: Arc::downgrade(block), ordinal, keys, in_order };
     }
 }
 
@@ -184,7 +216,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damage`] if it is missing or not what its id says.
     pub fn chunk(&self, id: &ChunkId) -> Result<Item, StoreError> {
-        self.item(Sort::Chunk, id.as_bytes())
+        let keys = self.keyring().ids().commitment();
+        let next = TRACE.with_borrow(|trace| trace.next(keys));
+        if let Some((decoded, ordinal)) = next
+            && let Some(item) = self.item_in(&decoded, Sort::Chunk, id.as_bytes(), ordinal)
+        {
+            TRACE.with_borrow_mut(|trace| trace.ordinal = ordinal);
+            return Ok(item);
+        }
+        let (item, ordinal) = self.item(Sort::Chunk, id.as_bytes())?;
+        TRACE.with_borrow_mut(|trace| trace.found(*keys, &item.decoded, ordinal));
+        Ok(item)
     }
 
     /// The bytes of a page.
@@ -192,7 +234,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damage`] if it is missing or not what its id says.
     pub fn page(&self, id: &PageId) -> Result<Item, StoreError> {
-        self.item(Sort::Page, id.as_bytes())
+        Ok(self.item(Sort::Page, id.as_bytes())?.0)
     }
 
     /// The block that holds a chunk, for those who want to read blocks in order; nothing if the chunk is unknown.
@@ -225,11 +267,12 @@ impl Store {
         Ok(!places(&self.db(), Sort::Page, id.as_bytes())?.is_empty())
     }
 
-    fn item(&self, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
+    /// An item, and its ordinal in its block.
+    fn item(&self, sort: Sort, id: &[u8; 32]) -> Result<(Item, u32), StoreError> {
         self.reading(|db| self.find(db, sort, id))
     }
 
-    fn find(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32]) -> Result<Item, StoreError> {
+    fn find(&self, db: &Arc<Db>, sort: Sort, id: &[u8; 32]) -> Result<(Item, u32), StoreError> {
         let what = || format!("{} {}", sort.word(), hex(id));
         let places = places(db, sort, id).map_err(|e| match e {
             StoreError::Damage { .. } => StoreError::damage(what(), cause(&e)),
@@ -241,7 +284,7 @@ impl Store {
         let mut first_error = None;
         for place in places {
             match self.item_at(db, sort, id, place) {
-                Ok(Some(item)) => return Ok(item),
+                Ok(Some(item)) => return Ok((item, place.ordinal)),
                 Ok(None) => {}
                 Err(e) if e.is_damage() => {
                     first_error.get_or_insert(e);
@@ -262,14 +305,20 @@ impl Store {
         place: Place,
     ) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
-        let made = self.make_id(&decoded, sort, place.ordinal);
-        let Some(((actual, is_new), range)) = made.zip(decoded.block.range(place.ordinal)) else {
+        if place.ordinal >= decoded.len() {
             return Err(StoreError::damage(format!("block {}", place.block), "it has fewer items than the index says"));
-        };
-        if is_new && actual == *id && decoded.right.fetch_add(1, Ordering::Relaxed) + 1 == decoded.len() {
-            self.inner.seen.add(place.block);
         }
-        Ok((actual == *id).then_some(Item { decoded, range }))
+        Ok(self.item_in(&decoded, sort, id, place.ordinal))
+    }
+
+    /// An item of a block if its id is this one.
+    fn item_in(&self, decoded: &Arc<Decoded>, sort: Sort, id: &[u8; 32], ordinal: u32) -> Option<Item> {
+        let (actual, is_new) = self.make_id(decoded, sort, ordinal)?;
+        if is_new && actual == *id && decoded.right.fetch_add(1, Ordering::Relaxed) + 1 == decoded.len() {
+            self.inner.seen.add(decoded.number);
+        }
+        let range = decoded.block.range(ordinal)?;
+        (actual == *id).then(|| Item { decoded: decoded.clone(), range })
     }
 
     /// The id of an item's bytes; nothing if the block has not so many.

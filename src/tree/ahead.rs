@@ -159,3 +159,33 @@ impl WholeCheck {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Waiting;
+    use crate::tree::samples::new_store;
+
+    #[test]
+    fn a_chunk_is_found_whichever_was_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = new_store(dir.path());
+        let contents: Vec<Vec<u8>> = (0..6).map(|n| vec![n; 1000 + usize::from(n)]).collect();
+        let ids: Vec<_> = contents.iter().map(|content| store.keyring().ids().chunk(content)).collect();
+        let writer = store.writer(Waiting::NoWait, &|| true).unwrap();
+        for block in [0..4, 4..6] {
+            assert!(ids[block.clone()].iter().all(|id| writer.claim_chunk(id).unwrap()));
+            let items: Vec<_> = block.clone().map(|n| (ids[n], contents[n].len() as u32)).collect();
+            writer.put_chunks(&contents[block].concat(), &items).unwrap();
+        }
+        writer.keep().unwrap();
+        store.refresh().unwrap();
+        let orders =
+            [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [0, 1, 3, 2, 3, 3], [1, 2, 0, 1, 2, 5], [4, 5, 0, 1, 2, 0]];
+        for at in orders.into_iter().flatten() {
+            assert_eq!(*store.chunk(&ids[at]).unwrap(), contents[at][..], "{at}");
+        }
+        let unknown = store.keyring().ids().chunk(b"never stored");
+        let _ = (store.chunk(&ids[0]).unwrap(), store.chunk(&ids[1]).unwrap());
+        assert!(store.chunk(&unknown).is_err_and(|e| e.is_damage()));
+    }
+}
