@@ -854,26 +854,64 @@ class Store:
     # -- 15. Log
 
     def log(self):
-        """The log, oldest first; the chain verified."""
-        before, expected, self.key_changes = bytes(32), 1, []
-        for key, value in self.rows("log"):
-            body, mac = split_mac(value, "log entry")
-            need(self.keys.mac("log", body) == mac, f"log entry {expected}: its MAC does not hold")
-            r = Reader(body, "log entry")
-            r.version()
-            kind, sequence, arrival = r.u8(), r.u64(), r.time()
-            dataset, manifest, previous, writer = r.raw(16), r.id(), r.id(), r.raw(8)
-            start, tags = r.at, r.ext()
-            r.end()
-            if kind in (2, 3, 4) and not self.vouched(body[:start], tags):
-                kind = 0
-            need(0 <= kind <= 5, f"log entry {sequence}: unknown kind")
+        """The log, oldest first, without entries that are void; the chain verified, from its end."""
+        rows = {key: value for key, value in self.rows("log")}
+        declared, said, found, self.void, self.key_changes = set(), None, [], set(), []
+        newest = int.from_bytes(max(rows, default=b""), "big")
+        for sequence in range(newest, 0, -1):
+            value = rows.pop(sequence.to_bytes(8, "big"), None)
+            stands = bytes(32) if value is None else hash_(value)
+            if (sequence, stands) in declared:
+                self.void.add(sequence)
+                said = None
+                continue
+            need(value is not None, f"log entry {sequence}: missing")
+            need(said in (None, stands), f"log entry {sequence}: not the one that the entry behind it follows")
+            kind, arrival, dataset, manifest, said, front, tags = self.log_entry(sequence, value)
+            if kind == 6:
+                declared.update(self.loss(sequence, said, dict(tags)))
             if kind == 5 and self.chunk_identities:
-                self.key_changes.append((sequence, previous, dict(tags).get(1)))
-            need(sequence == expected and key == sequence.to_bytes(8, "big"), f"log entry {expected}: missing")
-            need(previous == before, f"log entry {sequence}: does not follow the entry before")
-            yield kind, sequence, arrival, dataset, manifest, previous
-            before, expected = hash_(value), expected + 1
+                self.key_changes.insert(0, (sequence, said, dict(tags).get(1)))
+            found.append((kind, sequence, arrival, dataset, manifest, said))
+        need(said in (None, bytes(32)), "log entry 1: names an entry before it")
+        need(not rows, "a row of the log without a number")
+        return found[::-1]
+
+    def log_entry(self, sequence, value):
+        """15.1; of kind 0 if it has no effect."""
+        body, mac = split_mac(value, "log entry")
+        need(self.keys.mac("log", body) == mac, f"log entry {sequence}: its MAC does not hold")
+        r = Reader(body, "log entry")
+        r.version()
+        kind, found, arrival = r.u8(), r.u64(), r.time()
+        dataset, manifest, previous, _writer = r.raw(16), r.id(), r.id(), r.raw(8)
+        start, tags = r.at, r.ext()
+        r.end()
+        need(found == sequence, f"log entry {sequence}: belongs elsewhere")
+        need(1 <= kind <= 6, f"log entry {sequence}: unknown kind")
+        if kind in (2, 3, 4, 6) and not self.vouched(body[:start], tags):
+            kind = 0
+        return kind, arrival, dataset, manifest, previous, body[:start], tags
+
+    def loss(self, sequence, previous, tags):
+        """15.3, Loss: what is void, if the entry has an effect."""
+        what = f"log entry {sequence}"
+        need(3 in tags, f"{what}: a loss without a list")
+        if self.chunk_identities:
+            said = b"loss\0" + sequence.to_bytes(8, "little") + previous + tags[3]
+            if tags.get(4) not in [keyed(authority(i), said) for i in self.chunk_identities]:
+                return []
+        r = Reader(tags[3], what)
+        void = r.list(lambda: (r.u64(), r.id()))
+        r.end()
+        numbers = [number for number, _ in void]
+        need(numbers and numbers == sorted(set(numbers)) and numbers[-1] < sequence, f"{what}: a list out of order")
+        if 1 in tags and (self.header.cipher == 0 or self.page_identities):
+            r = Reader(self.sealed_value("log", sequence.to_bytes(8, "big"), tags[1]), what)
+            r.version()
+            r.option(r.string), r.string(), r.ext()
+            r.end()
+        return void
 
     def vouched(self, front, tags):
         """True if a catalog or owner key vouches for an entry, or nobody can in this store."""
@@ -886,7 +924,7 @@ class Store:
 
     def snapshots(self):
         """Those that were not given up."""
-        entries = list(self.log())
+        entries = self.log()
         gone = {manifest for kind, _, _, _, manifest, _ in entries if kind == 2}
         return [entry for entry in entries if entry[0] == 1 and entry[4] not in gone]
 
@@ -1041,23 +1079,33 @@ class Checker:
         counts = {family: self.blocks(index, family) for index, family in (("chunks", "data"), ("pages", "tree"))}
         self.guard(self.sums)
         entries = self.guard(store.snapshots) or []
-        arrived = [entry for entry in self.guard(lambda: list(store.log())) or [] if entry[0] == 1]
-        living, heads = {entry[4] for entry in entries}, {}
-        for _, sequence, arrival, dataset, id_, previous in arrived:
-            head, heads[dataset] = heads.get(dataset), id_
+        log = self.guard(store.log) or []
+        arrived = [entry for entry in log if entry[0] == 1]
+        living, before, gone = {entry[4] for entry in entries}, {}, set()
+        for kind, sequence, arrival, dataset, id_, previous in log:
+            if kind == 2:
+                gone.add(id_)
+            if kind != 1:
+                continue
+            # A snapshot that was given up by then is nobody's parent.
+            series = before.setdefault(dataset, [(None, 0)])
+            head, since = next(found for found in reversed(series) if found[0] not in gone)
+            series.append((id_, sequence))
             # Of what was given up gc leaves the entry alone.
             manifest = self.guard(store.manifest, id_) if id_ in living else None
             if manifest is None:
                 continue
             self.guard(check_manifest, store, manifest, sequence, arrival, dataset, previous)
-            if manifest.parent != head:
+            # The one before may be void.
+            if manifest.parent != head and not any(since < void < sequence for void in store.void):
                 self.finding(f"manifest of sequence {sequence}: parent is not the dataset's snapshot before")
             self.guard(self.tree, manifest, sequence)
         self.guard(self.key_changes)
         self.guard(self.datasets)
         listed = {entry[4] for entry in arrived}
         for id_ in store.families["manifests"].keys():
-            if id_ not in listed:
+            manifest = None if id_ in listed else self.guard(store.manifest, id_)
+            if id_ not in listed and (manifest is None or manifest.sequence not in store.void):
                 self.finding(f"manifest {id_.hex()}: not in the log")
         print(
             json.dumps({"snapshots": len(entries), "findings": self.findings})
@@ -1079,7 +1127,7 @@ class Checker:
 
     def key_changes(self):
         """15.3.5: the proofs of the changes of keys, and the keys after the newest."""
-        store, names = self.store, None
+        store, names, newest = self.store, None, 0
         for sequence, previous, sealed in store.key_changes:
             what = f"log entry {sequence}"
             need(sealed is not None, f"{what}: a change of keys without a detail")
@@ -1094,9 +1142,10 @@ class Checker:
             keys = r.list(lambda: (r.raw(8), r.u8(), r.string(), r.string(), r.time(), r.ext()))
             r.ext()
             r.end()
-            names = {name.hex().encode() for name, *_ in keys}
+            names, newest = {name.hex().encode() for name, *_ in keys}, sequence
         rows = {key[4:] for key, _ in store.rows("default") if key.startswith(b"key/")}
-        need(names in (None, rows), "the keys of the newest change are not those of the store")
+        # A newer change may be void.
+        need(names in (None, rows) or any(void > newest for void in store.void), "the keys of the newest change are not those of the store")
 
     def blocks(self, index, family):
         """Every block opens, has its sum, and each item the index row that a forward scan would make."""
@@ -1224,11 +1273,14 @@ class Checker:
         return keyed(self.store.keys.link_key, path)[:16]
 
     def datasets(self):
-        store, arrived = self.store, {}
-        for kind, sequence, _, dataset, id_, _ in store.log():
+        store, heads, counts = self.store, {}, {}
+        entries = store.log()
+        gone = {manifest for kind, _, _, _, manifest, _ in entries if kind == 2}
+        for kind, sequence, _, dataset, id_, _ in entries:
             if kind == 1:
-                head = arrived.setdefault(dataset, [0, None, 0])
-                head[:] = [sequence, id_, head[2] + 1]
+                counts[dataset] = counts.get(dataset, 0) + 1
+            if kind == 1 and id_ not in gone:
+                heads[dataset] = [sequence, id_]
         found = {}
         for key, value in store.rows("datasets"):
             body, mac = split_mac(value, "dataset record")
@@ -1240,8 +1292,10 @@ class Checker:
             r.end()
             name = store.sealed_value("datasets", key, name)
             need(keyed(store.keys.dataset_key, name)[:16] == key, f"dataset {key.hex()}: another name")
-            found[key] = [head, id_, count]
-        need(found == arrived, "the dataset records differ from the log")
+            found[key] = [head, id_]
+            # Snapshots whose entries are void were counted once; who begins anew, when all were given up, counts from one.
+            need(0 < count <= counts.get(key, 0) + len(store.void), f"dataset {key.hex()}: another count than the log has")
+        need(found == heads, "the dataset records differ from the log")
 
 
 def command_check(store, _):
@@ -1464,6 +1518,13 @@ def command_vectors(page):
     need(found == (1, 1, 0, 1700000000 * 10**9, "why", "ann@host", []), f"hold detail {found}")
     found = read("policy detail", lambda r: (r.u8(), text(r), text(r), r.option(lambda: rules(r)), text(r), r.string(), r.ext()))
     need(found == (1, "home", "c", kept, "why", "ann@host", []), f"policy detail {found}")
+    found = read("loss detail", lambda r: (r.u8(), text(r), r.string(), r.ext()))
+    need(found == (1, "why", "ann@host", []), f"loss detail {found}")
+    void = read("void entries", lambda r: r.list(lambda: (r.u64(), r.id())))
+    stands = hash_(vectors["log entry"])
+    need(void == [(3, bytes(32)), (300, stands)], f"void entries {void}")
+    said = b"loss\0" + (301).to_bytes(8, "little") + stands + vectors["void entries"]
+    same("loss proof", keyed(authority("AGE-SECRET-KEY-1EXAMPLE"), said))
     table = read("block table", lambda r: (r.u8(), r.u32(), r.u32(), r.u32(), r.list(r.u32), r.ext()))
     need(table == (0, 0, 0, 11, [5, 6], []), "block table")
     for name, cipher in (("open block", 0), ("sealed block", 1)):

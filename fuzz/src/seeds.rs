@@ -19,7 +19,7 @@ use crate::properties::IDENTITY;
 use crate::store::db::tables::with_index;
 
 /// Which target reads a test vector.
-const VECTORS: [(&str, &str); 19] = [
+const VECTORS: [(&str, &str); 21] = [
     ("empty folder", "page_of_entries"),
     ("folder page", "page_of_entries"),
     ("chunk list page", "page_of_chunks"),
@@ -34,6 +34,8 @@ const VECTORS: [(&str, &str); 19] = [
     ("forget detail", "detail"),
     ("hold detail", "detail"),
     ("policy detail", "detail"),
+    ("loss detail", "detail"),
+    ("void entries", "detail"),
     ("block table", "block_table"),
     ("open block", "block"),
     ("sealed block", "block"),

@@ -92,10 +92,17 @@ pub(super) fn pack_identities(global: &Global) -> impl Unlock {
     Keys { files, prompt: Arc::new(Terminal::new(global, global.store.as_deref())) }
 }
 
+/// What to do where key files are not as the database has them, and no key opens the store that should.
+const KEY_FILES: &str = "key files of the store are missing, or older than the database says: `larder repair` tells which, and `larder repair --apply` puts them in place; \
+    try again then, before anything else is done";
+
 /// Why a store cannot be opened, for its user.
 fn refused(e: StoreError, path: &Path, global: &Global) -> CliError {
     let missing = matches!(&e, StoreError::Missing(_));
     let error = CliError::from(e);
+    if error.kind == Kind::WrongKey && store::lacks_key_files(path) {
+        return error.hint(KEY_FILES);
+    }
     match global.settings.config.stores.keys().next() {
         Some(_) if missing && path.components().count() == 1 => {
             error.hint("no store of that name is in larder.toml either; `larder config show` tells what is")

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use crate::model::{DatasetName, Failure, Kind};
 use crate::ops::retention::{self, Asked, Keeping};
 use crate::snapshots::{SnapshotName, Wanted};
-use crate::store::{SnapshotRow, Store, Waiting};
+use crate::store::{LOST_ENTRIES, SnapshotRow, Store, Waiting};
 
 use super::error::CliError;
 use super::keep::KeepArgs;
@@ -143,9 +143,9 @@ fn lost(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cli
     let done = retention::forget_lost(&store, &asked, args.dry_run, &context::now, &bar);
     bar.finish();
     let (lost, held) = done.map_err(|e| {
-        let is_damage = e.kind() == Kind::Damage;
+        let of_manifests = e.kind() == Kind::Damage && e.hint().is_none_or(|hint| !hint.contains(LOST_ENTRIES));
         let error = CliError::from(e);
-        if is_damage { error.hint(REPAIR_FIRST) } else { error }
+        if of_manifests { error.hint(REPAIR_FIRST) } else { error }
     })?;
     let outcome = tell_all(&store, &lost, args.dry_run, out)?;
     for row in &held {

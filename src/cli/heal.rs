@@ -8,21 +8,23 @@ use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::heal::{Elsewhere, Healed, heal, is_copy};
-use crate::store::{Store, Waiting};
+use crate::store::{LOST_ENTRIES, Store, Waiting};
 
 use super::context;
 use super::error::CliError;
-use super::output::{Output, counted, human_bytes};
+use super::output::{Output, counted, escaped, human_bytes};
 use super::pack_keys::PackKeys;
 use super::progress::Bar;
 use super::verify::print_touched;
-use super::verify_json::TouchedJson;
+use super::verify_json::{LostEntryJson, TouchedJson};
 use super::{Global, Outcome};
 
 /// Take what the store has lost from a folder, a mount, a pack or a copy of the store
 ///
 /// Reads the places that are named and stores whatever hashes to something that a snapshot needs and the store has no more. From a folder,
-/// a mount, a file, or any tar or zip (compressed, or sealed to an identity at hand) come contents; from a copy of this store also names, structure and manifests. A store of its own is mounted first, and the
+/// a mount, a file, or any tar or zip (compressed, or sealed to an identity at hand) come contents; from a copy of this store also names, structure,
+/// manifests, and entries of the arrival log (holds, policies, changes of keys …), of which each is taken only if the one behind it says that it is that
+/// one. A store of its own is mounted first, and the
 /// mount is named. What is in damaged blocks counts as lost once `larder repair --apply` was run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -52,12 +54,15 @@ pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outc
     } else {
         print(&healed, out)?;
     }
-    if healed.chunks_left + healed.pages_left + healed.manifests_left == 0 {
+    if healed.left() == 0 {
         return Ok(Outcome::Done);
     }
-    Err(CliError::new(Kind::Damage, "something is still missing")
-        .hint(if healed.manifests_left == 0 { ELSEWHERE } else { LOST_MANIFESTS })
-        .told(out.json()))
+    let hint = match () {
+        () if !healed.entries_left.is_empty() => LOST_ENTRIES,
+        () if healed.manifests_left > 0 => LOST_MANIFESTS,
+        () => ELSEWHERE,
+    };
+    Err(CliError::new(Kind::Damage, "something is still missing").hint(hint).told(out.json()))
 }
 
 /// What to do about the rest.
@@ -85,22 +90,29 @@ fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, C
 
 fn print(healed: &Healed, out: &Output) -> Result<(), CliError> {
     print_touched(&healed.touched, out)?;
+    for lost in &healed.entries_left {
+        out.line(&format!("lost: {}: {}", escaped(&lost.object()), escaped(&lost.why)))?;
+    }
     if healed.missing == 0 {
         return out.line("nothing is missing (what is in damaged blocks counts once `larder repair --apply` was run)");
     }
-    let left = healed.chunks_left + healed.pages_left + healed.manifests_left;
     out.line(&format!(
-        "of {} that were missing {} found, {}; {left} still missing",
-        counted(healed.missing, "chunk, page or manifest", "chunks, pages and manifests"),
+        "of {} that were missing {} found, {}; {} still missing",
+        counted(
+            healed.missing,
+            "chunk, page, manifest or entry of the log",
+            "chunks, pages, manifests and entries of the log"
+        ),
         healed.found,
-        human_bytes(healed.found_bytes)
+        human_bytes(healed.found_bytes),
+        healed.left()
     ))
 }
 
 /// What was found, and what is still missing.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HealJson {
-    /// Chunks, pages and manifests that were missing, as far as that could be known.
+    /// Chunks, pages, manifests and entries of the arrival log that were missing, as far as that could be known.
     missing: u64,
     /// Those that were found and stored.
     found: u64,
@@ -112,6 +124,8 @@ pub(super) struct HealJson {
     pages_left: u64,
     /// Manifests that are still missing: of their snapshots nothing can be had.
     manifests_left: u64,
+    /// Entries of the arrival log that are still missing, or what they say: holds, policies, what was given up, changes of keys.
+    entries_left: Vec<LostEntryJson>,
     /// The snapshots that what is missing touches.
     touched: Vec<TouchedJson>,
 }
@@ -125,6 +139,7 @@ impl HealJson {
             chunks_left: healed.chunks_left,
             pages_left: healed.pages_left,
             manifests_left: healed.manifests_left,
+            entries_left: healed.entries_left.iter().map(Into::into).collect(),
             touched: healed.touched.iter().map(Into::into).collect(),
         }
     }

@@ -1,15 +1,20 @@
 //! `larder repair`
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Kind, Progress, Role};
 use crate::ops::repair;
-use crate::store::{ClosedStore, DAMAGED, Finding, Mending, PlainFile, Repaired, StoreError, Waiting};
+use crate::store::{
+    Acceptance, ClosedStore, DAMAGED, Finding, LOST_ENTRIES, LostEntry, Mending, PlainFile, Repaired, StoreError,
+    Waiting,
+};
 
 use super::context;
 use super::error::CliError;
+use super::forget::asked;
 use super::output::{Output, counted, escaped, human_bytes};
 use super::progress::Bar;
 use super::verify_json::FindingJson;
@@ -21,10 +26,15 @@ use super::{Global, Outcome};
 /// database, the indexes from a scan that opens every block, the tip from the log. Nothing that is damaged is removed: the database as it
 /// was goes to the folder `damaged` in the store, which needs room for all that is not blocks. What is in damaged blocks is stored anew when a
 /// later capture, or `larder heal`, meets it. Needs an owner's key.
+///
+/// Entries of the arrival log that are not about a snapshot (holds, policies, what was given up, changes of keys) stand nowhere else: of those that are lost
+/// only a copy of the store can give back what they said (`larder heal COPY`). Until then nothing is forgotten or removed, since one of them may be a hold.
+/// With --accept-lost-entries an owner gives them up: what they said no longer counts, and the store works again. Look for a copy first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder repair                                        what is wrong, and what would be done
   larder repair --apply                                do it
+  larder repair --apply --accept-lost-entries          no copy has what the log has lost: go on without
   larder verify --read-data                            what is still missing, and which snapshots and paths that touches")]
 pub(super) struct RepairArgs {
     /// Tell what would be done and change nothing; this is what it does unless told otherwise
@@ -33,6 +43,13 @@ pub(super) struct RepairArgs {
     /// Do it
     #[arg(long)]
     apply: bool,
+    /// Give up the entries of the arrival log that are lost for good, when all is made anew that can be: holds and policies among them no longer count,
+    /// and what they gave up is back
+    #[arg(long, requires = "apply")]
+    accept_lost_entries: bool,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT", requires = "accept_lost_entries", value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
     /// Fail if another larder writes to the store, instead of waiting for it
     #[arg(long)]
     no_wait: bool,
@@ -60,10 +77,14 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     if let Some(store) = &store {
         store.require(Role::Owner, "repairing")?;
     }
+    let accept = args.accept_lost_entries.then(|| {
+        let asked = asked(args.reason.as_ref(), args.no_wait);
+        Acceptance { reason: asked.reason, by: asked.by, now: context::now() }
+    });
     let bar = Bar::start(out, "repair");
     let keep_waiting = || !bar.cancelled();
     let repaired = match &store {
-        Some(store) if args.apply => Some(repair::repair(store, waiting, &keep_waiting, &bar)),
+        Some(store) if args.apply => Some(repair::repair(store, accept.as_ref(), waiting, &keep_waiting, &bar)),
         Some(store) => Some(repair::plan(store, &bar)),
         None => None,
     };
@@ -81,15 +102,35 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     end(&report, out)
 }
 
+/// What it means that entries are void.
+const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \
+    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows which keys an owner has added";
+
 /// What to do about a database without a CURRENT or MANIFEST.
 const DOES_NOT_OPEN: &str = "`larder repair --apply` puts the database together anew from its table files";
+
+/// What to do about lost entries of the log. A hold that cannot be read holds, until it is lifted.
+fn lost_entries_hint(report: &RepairJson) -> &'static str {
+    if report.lost_entries.iter().all(|lost| lost.can_be_void) {
+        LOST_ENTRIES
+    } else {
+        "`larder heal COPY` takes what they said from a copy of the store; else: a hold that cannot be read holds without an end, until `larder release` lifts it \
+         (then `larder hold` sets it anew); all other entries `larder repair --apply --accept-lost-entries` gives up"
+    }
+}
 
 fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
     let lost = !report.damaged_blocks.is_empty() || !report.lost.is_empty();
     let (text, hint) = match (report.applied, report.needed, lost) {
         (_, false, false) => return Ok(Outcome::Done),
+        (false, true, _) if report.is_of_the_log_alone() => {
+            ("entries of the arrival log are lost", lost_entries_hint(report))
+        }
         (false, _, _) => ("the store is damaged", "larder repair --apply does what is told above"),
         (true, _, false) => return Ok(Outcome::Done),
+        (true, _, true) if !report.lost_entries.is_empty() => {
+            ("repaired, but entries of the arrival log are lost", lost_entries_hint(report))
+        }
         (true, _, true) => (
             "repaired, but something is lost",
             "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; what is lost for good `larder forget --lost` gives up",
@@ -122,6 +163,12 @@ fn print(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>, out: &
         let (missing, wrong) = (counted(r.missing_rows, "row", "rows"), counted(r.wrong_rows, "row", "rows"));
         let verb = would("database built anew", "build the database anew");
         out.line(&format!("{verb}: {missing} of indexes made anew, {wrong} that name what is not there left out"))?;
+    }
+    if let Some(accepted) = &r.accepted {
+        for lost in &accepted.entries {
+            out.line(&format!("void from now on: {}: {}", escaped(&lost.object()), escaped(&lost.why)))?;
+        }
+        out.line(&format!("entry {} of the arrival log says so. {MEANING}", accepted.sequence))?;
     }
     if let Some(aside) = &r.aside {
         out.line(&format!("the old one is in {}", escaped(&aside.display().to_string())))?;
@@ -156,12 +203,42 @@ pub(super) struct RepairJson {
     wrong_rows: u64,
     /// What cannot be made anew: entries of the log, manifests, dataset records.
     lost: Vec<FindingJson>,
+    /// The entries of the arrival log among it.
+    lost_entries: Vec<LostJson>,
+    /// Entries of the arrival log that are lost, which an owner has accepted before.
+    void_entries: u64,
+    /// What was given up now; nothing unless that was asked for and there was something.
+    accepted: Option<AcceptedJson>,
     /// Why the tip is made anew, if it is.
     tip: Option<String>,
     /// The database is built anew.
     rebuild: bool,
     /// Where the old database is; nothing in a plan.
     aside: Option<String>,
+}
+
+/// An entry of the arrival log that is lost, or what it says.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LostJson {
+    sequence: u64,
+    why: String,
+    /// False of a hold that cannot be read: it holds until it is lifted.
+    can_be_void: bool,
+}
+
+impl From<&LostEntry> for LostJson {
+    fn from(lost: &LostEntry) -> Self {
+        Self { sequence: lost.sequence, why: lost.why.clone(), can_be_void: lost.can_be_void() }
+    }
+}
+
+/// Entries of the arrival log that were given up.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AcceptedJson {
+    /// The entry that says so.
+    sequence: u64,
+    /// Those that are void.
+    entries: Vec<LostJson>,
 }
 
 /// A file that comes from its copy.
@@ -172,6 +249,15 @@ struct PlainFileJson {
 }
 
 impl RepairJson {
+    /// True if nothing can be made anew, and nothing else is lost.
+    fn is_of_the_log_alone(&self) -> bool {
+        !self.rebuild
+            && self.tip.is_none()
+            && self.files.is_empty()
+            && !self.lost.is_empty()
+            && self.lost.len() == self.lost_entries.len()
+    }
+
     fn new(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>) -> Self {
         let none = Repaired::default();
         let r = repaired.unwrap_or(&none);
@@ -187,6 +273,12 @@ impl RepairJson {
             missing_rows: r.missing_rows,
             wrong_rows: r.wrong_rows,
             lost: r.lost.iter().map(Into::into).collect(),
+            lost_entries: r.lost_entries.iter().map(Into::into).collect(),
+            void_entries: r.void,
+            accepted: r.accepted.as_ref().map(|accepted| AcceptedJson {
+                sequence: accepted.sequence,
+                entries: accepted.entries.iter().map(Into::into).collect(),
+            }),
             tip: r.tip.clone(),
             rebuild: r.rebuild,
             aside: r.aside.as_ref().map(|path| path.display().to_string()),

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::model::{Kind, Role, Timestamp};
 use crate::ops::verify::{LedgerKept, Touched, Verified, VerifyOptions, verify, verify_closed};
-use crate::store::{Finding, Mending};
+use crate::store::{Finding, LOST_ENTRIES, Mending};
 
 use super::context::{self, Opened};
 use super::error::CliError;
@@ -101,7 +101,13 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
     }
     let count = verified.findings.len();
     let text = format!("damage found: {count} objects, {} snapshots touched", verified.touched.len());
-    Err(CliError::new(Kind::Damage, text).hint(NEXT).told(out.json()))
+    let of_the_log = verified.findings.iter().filter(|f| f.is_of_the_log()).count();
+    let hint = match of_the_log {
+        0 => NEXT.to_owned(),
+        all if all == count => LOST_ENTRIES.to_owned(),
+        _ => format!("{NEXT}; of entries of the log: {LOST_ENTRIES}"),
+    };
+    Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))
 }
 
 /// What to do about damage.
@@ -115,6 +121,11 @@ fn print(verified: &Verified, read_data: u8, out: &Output) -> Result<(), CliErro
     print_touched(&verified.touched, out)?;
     for id in &verified.unlisted {
         out.line(&format!("listed nowhere, to be had by its id: snapshot {id}"))?;
+    }
+    if let [first, ..] = verified.void[..] {
+        let count = counted(verified.void.len() as u64, "entry", "entries");
+        let told = if verified.not_checked.is_empty() { "an owner has" } else { "the log says that an owner has" };
+        out.line(&format!("void: {count} of the arrival log, from {first} on, lost for good: {told} accepted that"))?;
     }
     for what in verified.not_checked {
         out.line(&format!("not checked, for want of a key: {what}"))?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::model::Timestamp;
 use crate::ops::verify::{LedgerKept, Touched, Verified};
-use crate::store::Finding;
+use crate::store::{Finding, LostEntry};
 
 use super::output::rfc3339;
 
@@ -42,6 +42,9 @@ pub(super) struct VerifyJson {
     touched: Vec<TouchedJson>,
     /// Ids of the snapshots that can be had by these alone, since the log that lists them cannot be read.
     unlisted: Vec<String>,
+    /// Entries of the arrival log that are lost for good, which an owner has accepted (`larder repair --accept-lost-entries`): no damage. Without a key it
+    /// cannot be told whether it was an owner.
+    void_entries: Vec<u64>,
     /// True if --budget was used up before all was looked at.
     cut_short: bool,
     /// What could not be looked at because there was no key; empty if there was one.
@@ -87,6 +90,19 @@ pub(super) struct TouchedJson {
     paths: Vec<String>,
     /// How many paths are touched.
     count: u64,
+}
+
+/// An entry of the arrival log that is lost, or what it says.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LostEntryJson {
+    sequence: u64,
+    why: String,
+}
+
+impl From<&LostEntry> for LostEntryJson {
+    fn from(lost: &LostEntry) -> Self {
+        Self { sequence: lost.sequence, why: lost.why.clone() }
+    }
 }
 
 impl From<&Finding> for FindingJson {
@@ -143,6 +159,7 @@ impl VerifyJson {
             findings: v.findings.iter().map(Into::into).collect(),
             touched: v.touched.iter().map(Into::into).collect(),
             unlisted: v.unlisted.iter().map(ToString::to_string).collect(),
+            void_entries: v.void.clone(),
             cut_short: v.cut_short,
             not_checked: v.not_checked.iter().map(|&text| text.to_owned()).collect(),
             ledger: v.ledger.as_ref().map(Into::into),

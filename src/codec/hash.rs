@@ -271,6 +271,18 @@ impl Authority {
         blake3::Hash::from_bytes(self.proof(sequence, previous, detail)) == blake3::Hash::from_bytes(*proof)
     }
 
+    /// The proof that an owner accepted the loss of entries of the log: bound to the place of the entry that says so.
+    #[must_use]
+    pub fn loss_proof(&self, sequence: u64, previous: &Digest, list: &[u8]) -> [u8; 32] {
+        self.make(b"loss", &[&sequence.to_le_bytes(), previous.as_bytes(), list])
+    }
+
+    /// Compares such a proof in constant time.
+    #[must_use]
+    pub fn loss_proof_holds(&self, sequence: u64, previous: &Digest, list: &[u8], proof: &[u8; 32]) -> bool {
+        blake3::Hash::from_bytes(self.loss_proof(sequence, previous, list)) == blake3::Hash::from_bytes(*proof)
+    }
+
     fn make(&self, label: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(label).update(&[0]);

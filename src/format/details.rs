@@ -1,8 +1,17 @@
 //! Section 15.3: what log entries say beyond their kind.
 
-use super::encoding::{encoded, encoded_byte};
+use super::encoding::{DecodeError, encoded, encoded_byte, from_bytes, to_bytes};
 use super::records::versioned;
-use crate::model::{ForgetCause, ForgetDetail, HoldAction, HoldDetail, PolicyDetail, Rules};
+use crate::model::{
+    Ext, ForgetCause, ForgetDetail, HoldAction, HoldDetail, LossDetail, PolicyDetail, Rules, VoidEntry,
+};
+
+/// Where an entry of the log has what its kind says more, sealed.
+pub const DETAIL: u32 = 1;
+/// Where an entry of kind 6 has the list of the entries that are void.
+const VOID: u32 = 3;
+/// Where it has the proof that an owner made it.
+const PROOF: u32 = 4;
 
 encoded!(Rules { counts, within });
 encoded_byte!(ForgetCause, "cause of a forget" { Named = 1, Rules = 2, Policy = 3, Lost = 4 });
@@ -10,11 +19,46 @@ encoded_byte!(HoldAction, "action on a hold" { Set = 1, Lifted = 2, Confirmed = 
 versioned!(ForgetDetail, "detail of a forget" { cause, rules, policy, reason, by });
 versioned!(HoldDetail, "detail of a hold" { action, hold, until, reason, by });
 versioned!(PolicyDetail, "detail of a policy" { dataset, class, rules, reason, by });
+versioned!(LossDetail, "detail of a loss" { reason, by });
+encoded!(VoidEntry { sequence, stands });
+
+/// What an entry of the log about a loss has in clear: which entries are void, and the proof that an owner says so, if there is one. `prove` gets the
+/// bytes of the list.
+#[must_use]
+pub fn void_ext(void: &[VoidEntry], prove: impl FnOnce(&[u8]) -> Option<[u8; 32]>) -> Ext {
+    let list = to_bytes(&void.to_vec());
+    let proof = prove(&list).map(|proof| (PROOF, proof.to_vec()));
+    [(VOID, list)].into_iter().chain(proof).collect()
+}
+
+/// The entries that an entry about a loss says are void, and the bytes of that list.
+///
+/// # Errors
+/// If the list is missing, malformed, empty, or not in ascending order.
+pub fn void_entries(ext: &Ext) -> Result<(Vec<VoidEntry>, &[u8]), DecodeError> {
+    const WHAT: &str = "list of lost entries";
+    let bytes = tagged(ext, VOID).ok_or_else(|| DecodeError::malformed(WHAT, "there is none"))?;
+    let list: Vec<VoidEntry> = from_bytes(bytes, WHAT)?;
+    if list.is_empty() || !list.is_sorted_by(|a, b| a.sequence < b.sequence) {
+        return Err(DecodeError::malformed(WHAT, "it is empty or out of order"));
+    }
+    Ok((list, bytes))
+}
+
+/// The proof that an entry about a loss has.
+#[must_use]
+pub fn loss_proof(ext: &Ext) -> Option<&[u8; 32]> {
+    tagged(ext, PROOF)?.try_into().ok()
+}
+
+fn tagged(ext: &Ext, wanted: u32) -> Option<&[u8]> {
+    ext.iter().find(|(tag, _)| *tag == wanted).map(|(_, bytes)| bytes.as_slice())
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
+    use crate::model::{Digest, Timestamp};
 
     #[test]
     fn details_are_as_the_page_says() {
@@ -53,6 +97,27 @@ mod tests {
         let bytes = [&[1, 1, 1][..], b"d", &[0, 1], &rules_bytes, &[0, 0, 1, 7, 1, 1]].concat();
         assert_eq!(policy.to_bytes(), bytes);
         assert_eq!(PolicyDetail::from_bytes(&bytes).unwrap(), policy);
+    }
+
+    #[test]
+    fn losses_are_as_the_page_says() {
+        let void =
+            [(7, 0), (300, 9)].map(|(sequence, byte)| VoidEntry { sequence, stands: Digest::from_bytes([byte; 32]) });
+        let list = [&[2, 7][..], &[0; 32], &[251, 44, 1], &[9; 32]].concat();
+        let ext = void_ext(&void, |bytes| (bytes == list).then_some([5; 32]));
+        assert_eq!(ext, [(3, list.clone()), (4, vec![5; 32])]);
+        assert_eq!(void_entries(&ext).unwrap(), (void.to_vec(), &list[..]));
+        assert_eq!(loss_proof(&ext), Some(&[5; 32]));
+        assert_eq!(loss_proof(&void_ext(&void, |_| None)), None);
+        let [first, second] = void;
+        for bad in [&[][..], &[second, first], &[first, first]] {
+            assert!(void_entries(&void_ext(bad, |_| None)).is_err(), "{bad:?}");
+        }
+        assert!(void_entries(&Ext::new()).is_err());
+        let detail = LossDetail { reason: Some("fire".to_owned()), by: "a@b".to_owned(), ext: Ext::new() };
+        let bytes = [&[1, 1, 4][..], b"fire", &[3], b"a@b", &[0]].concat();
+        assert_eq!(detail.to_bytes(), bytes);
+        assert_eq!(LossDetail::from_bytes(&bytes).unwrap(), detail);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod records;
 
 pub use block::{BlockHeader, BlockKind, BlockTable, Cipher, Codec, LinesHead, Place, SealedHeader};
 pub use cache::{CacheHead, CacheRecord, HostMark};
+pub use details::{DETAIL, loss_proof, void_entries, void_ext};
 pub use encoding::{DecodeError, from_bytes, join_mac, split_mac, to_bytes};
 pub use entry::{chunk_list_fits, decode_xattrs, encode_xattrs, encoded_entry_len, hole_list_fits, xattrs_fit};
 pub use header::{Header, HeaderError, Tip};

@@ -124,7 +124,7 @@ pub struct EpochRecord {
 }
 versioned!(EpochRecord, "epoch record" { epoch, writer, page_key, chunk_key });
 
-encoded_byte!(LogKind, "kind of log entry" { Snapshot = 1, Forget = 2, Hold = 3, Policy = 4, KeyChange = 5 });
+encoded_byte!(LogKind, "kind of log entry" { Snapshot = 1, Forget = 2, Hold = 3, Policy = 4, KeyChange = 5, Loss = 6 });
 versioned!(LogEntry, "log entry" { kind, sequence, arrival, dataset, manifest, previous, writer });
 versioned!(DatasetRecord, "dataset record" { head, manifest, count, name });
 

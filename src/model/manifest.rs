@@ -204,6 +204,8 @@ pub enum LogKind {
     Policy,
     /// A key was added or removed.
     KeyChange,
+    /// Entries are lost for good, and an owner has accepted that.
+    Loss,
 }
 
 /// One entry of the arrival log.

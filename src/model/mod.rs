@@ -28,7 +28,8 @@ pub use manifest::{
 pub use page::{ChunkCounts, Counts, HoleCounts, LinkCounts, RecordCounts};
 pub use progress::{Notice, Progress, Quiet};
 pub use retention::{
-    ForgetCause, ForgetDetail, HoldAction, HoldDetail, Immutable, PolicyDetail, Rule, Rules, age_text,
+    ForgetCause, ForgetDetail, HoldAction, HoldDetail, Immutable, LossDetail, PolicyDetail, Rule, Rules, VoidEntry,
+    age_text,
 };
 pub use time::Timestamp;
 

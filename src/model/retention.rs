@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DatasetName, Ext, Timestamp};
+use super::{DatasetName, Digest, Ext, Timestamp};
 
 /// A rule of retention. `Last` keeps the newest snapshots; each other one the newest snapshot of each of the newest stretches of
 /// time that have any.
@@ -183,6 +183,26 @@ pub struct PolicyDetail {
     pub by: String,
     /// What later versions add.
     pub ext: Ext,
+}
+
+/// What a log entry says about entries that are lost, beyond which ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LossDetail {
+    /// Why that was accepted.
+    pub reason: Option<String>,
+    /// Who did, as `user@host`: what that machine said.
+    pub by: String,
+    /// What later versions add.
+    pub ext: Ext,
+}
+
+/// An entry of the log that is void, as long as what stands in its place is that which stood there when its loss was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VoidEntry {
+    /// Which one.
+    pub sequence: u64,
+    /// Hash of the row's bytes; zeros if there is none.
+    pub stands: Digest,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Repair: the store makes anew what it can; what snapshots lack tells what is damage and what a killed capture or gc has left.
 
 use crate::model::Progress;
-use crate::store::{Repaired, Sought, Store, StoreError, Waiting};
+use crate::store::{Acceptance, Repaired, Sought, Store, StoreError, Waiting};
 use crate::tree::Pages;
 
 use super::verify::lacking;
@@ -17,17 +17,18 @@ pub fn plan(store: &Store, progress: &dyn Progress) -> Result<Repaired, StoreErr
     store.plan_repair(&|store| seek(store, progress), progress)
 }
 
-/// Repairs.
+/// Repairs. With `accept` what is lost of the log for good is given up.
 ///
 /// # Errors
 /// As [`Store::repair`].
 pub fn repair(
     store: &Store,
+    accept: Option<&Acceptance>,
     waiting: Waiting,
     keep_waiting: &dyn Fn() -> bool,
     progress: &dyn Progress,
 ) -> Result<Repaired, StoreError> {
-    store.repair(&|store| seek(store, progress), waiting, keep_waiting, progress)
+    store.repair(&|store| seek(store, progress), accept, waiting, keep_waiting, progress)
 }
 
 fn seek(store: &Store, progress: &dyn Progress) -> Result<Sought, StoreError> {

@@ -112,7 +112,7 @@ impl Register {
             }
             LogKind::Hold => self.holds.add(store, &entry),
             LogKind::Policy => self.add_policy(store, &entry),
-            LogKind::KeyChange => {}
+            LogKind::KeyChange | LogKind::Loss => {}
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::codec::{MacLabel, seal_value};
-use crate::format::{Family, join_mac, number_key};
+use crate::format::{DETAIL, Family, join_mac, number_key};
 use crate::model::{DatasetKey, DatasetRecord, Digest, LogEntry, LogKind, Purpose, Role, SnapshotId, Timestamp};
 
 use super::Store;
@@ -13,9 +13,6 @@ use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
 use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
 use super::log::dataset_record;
-
-/// Where an entry has what its kind says more (section 15.3).
-pub(super) const DETAIL: u32 = 1;
 
 /// An entry to be added; the store gives it sequence, time and place in the chain.
 #[derive(Debug, Clone)]

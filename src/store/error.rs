@@ -77,6 +77,8 @@ pub enum StoreError {
         what: String,
         /// The pin file.
         pin: PathBuf,
+        /// The log entry that says that an owner accepted the loss, which the key in use cannot check.
+        claimed: Option<u64>,
     },
     /// The pin file cannot be understood.
     #[error("the pin file {}, by which this client knows the store, is damaged: {why}", path.display())]
@@ -189,9 +191,25 @@ impl From<DecodeError> for StoreError {
     }
 }
 
+/// What messages call an entry of the log.
+const OF_THE_LOG: &str = "of the arrival log";
+
+pub(super) fn entry_label(sequence: u64) -> String {
+    format!("entry {sequence} {OF_THE_LOG}")
+}
+
+/// True if something that is damaged is an entry of the log, by what messages call it.
+pub(super) fn is_entry_label(what: &str) -> bool {
+    what.ends_with(OF_THE_LOG)
+}
+
 /// What to do about damage.
 pub const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
     and `larder heal` takes what is lost from a folder, a pack, a mount or a copy of the store";
+
+/// What to do about entries of the log that are lost.
+pub const LOST_ENTRIES: &str = "`larder repair --apply` makes anew what follows from manifests, and `larder heal COPY` takes the entries from a copy of \
+    the store; what neither has, an owner gives up with `larder repair --apply --accept-lost-entries`: then all works again";
 
 impl Failure for StoreError {
     fn kind(&self) -> Kind {
@@ -248,6 +266,11 @@ impl Failure for StoreError {
                 "somebody may have replaced the store; if the change is yours, remove {} and try again",
                 pin.display()
             ),
+            Self::SetBack { pin, claimed: Some(entry), .. } => format!(
+                "entry {entry} of the log says that an owner has accepted that this is lost, which takes a catalog or owner key to check: ask an owner \
+                 whether `larder verify` tells so too; if it does, remove {} and try again",
+                pin.display()
+            ),
             Self::SetBack { pin, .. } => format!(
                 "if you put an older copy of the store in place yourself, remove {} and try again; else somebody took snapshots away",
                 pin.display()
@@ -281,6 +304,7 @@ impl Failure for StoreError {
                 "make room (`df` and `df -i` tell of what): `larder forget` and `larder gc` work on a full disk too; what was captured before is whole"
                     .to_owned()
             }
+            Self::Damage { what, .. } if is_entry_label(what) => LOST_ENTRIES.to_owned(),
             Self::Damage { .. } => DAMAGED.to_owned(),
             _ => return None,
         })

@@ -20,9 +20,36 @@ pub(super) struct Exclusive {
     pub(super) lock: WriterLock,
 }
 
+/// What to do about a store that has lost its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LostEnd {
+    /// Nothing is written on top of it.
+    Refused,
+    /// What may be left of it is kept.
+    SetAside,
+}
+
 impl Exclusive {
     /// Takes the lock and opens the database, unless something is wrong with it that writing would make worse.
     pub(super) fn begin(store: &Store, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
+        Self::begin_with(store, LostEnd::Refused, waiting, keep_waiting)
+    }
+
+    /// The same for who puts back what was lost of the log, its end too. Files that the database does not name any more are set aside before.
+    pub(super) fn begin_healing(
+        store: &Store,
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+    ) -> Result<Self, StoreError> {
+        Self::begin_with(store, LostEnd::SetAside, waiting, keep_waiting)
+    }
+
+    fn begin_with(
+        store: &Store,
+        lost_end: LostEnd,
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+    ) -> Result<Self, StoreError> {
         let dir = store.dir();
         if store.header().read_only_compatible != 0 {
             let why = "made by a newer version of Larder: this one may read it, not write".to_owned();
@@ -39,8 +66,10 @@ impl Exclusive {
             store.refresh_by(super::mend::open_locked)?;
             lacks_files = store.db().lacks_files();
         }
-        if let Some(lost) = store.lost_end() {
-            return Err(lost);
+        match store.lost_end() {
+            None => {}
+            Some(_) if lost_end == LostEnd::SetAside && store.lost_tip().is_some() => {}
+            Some(lost) => return Err(lost),
         }
         // What is captured now might need what was in them.
         if lacks_files {
@@ -48,8 +77,13 @@ impl Exclusive {
         }
         let tip = super::tip::read(dir, store.keyring().ids())?;
         super::reserve::keep(dir);
+        if store.lost_end().is_some() {
+            super::repair::set_unnamed_aside(store)?;
+        }
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
-        super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
+        if lost_end == LostEnd::Refused {
+            super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
+        }
         super::files::empty_tmp(dir)?;
         match super::key_files::settle(store, &db) {
             // An owner changed them while we waited.
@@ -70,11 +104,6 @@ pub(super) fn newest_entry(db: &Db) -> Result<(u64, Digest), StoreError> {
 /// Adds an entry to the rows that are about to be published, vouched for if the key in use can; gives its hash.
 pub(super) fn add_entry(store: &Store, rows: &mut Rows, mut entry: LogEntry) -> Digest {
     store.keyring().vouch(&mut entry);
-    add_unvouched(store, rows, &entry)
-}
-
-/// The same for an entry that nobody vouches for.
-pub(super) fn add_unvouched(store: &Store, rows: &mut Rows, entry: &LogEntry) -> Digest {
     let body = entry.to_bytes();
     let mac = store.keyring().ids().mac(MacLabel::Log, &[&body]);
     let bytes = join_mac(body, &mac);

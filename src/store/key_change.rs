@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use crate::codec::{
     Authority, Identity, Passphrase, Recipient, digest, generate_identity, random_bytes, seal_value, unwrap, wrap,
 };
-use crate::format::{Family, KeyRecord, key_change_ext, key_record_ext, number_key};
+use crate::format::{DETAIL, Family, KeyRecord, key_change_ext, key_record_ext, number_key};
 use crate::model::{
     DatasetKey, Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Purpose, Role, SnapshotId, Timestamp,
     same_recipient,
@@ -17,7 +17,6 @@ use crate::model::{
 
 use super::Store;
 use super::db::{Db, Rows};
-use super::entries::DETAIL;
 use super::error::StoreError;
 use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
 use super::key_files;

@@ -108,6 +108,16 @@ fn remove_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// True if a key object's file is not there as the database has it: then it may be that no key opens which should.
+#[must_use]
+pub fn lacks_key_files(dir: &Path) -> bool {
+    let rows = Db::open_read(&dir.join("db")).and_then(|db| rows(&db)).unwrap_or_default();
+    rows.iter().any(|(name, row)| {
+        let path = path(dir, *name);
+        !read_small(&path).is_ok_and(|bytes| bytes == *row) && !is_as_good(&path, row)
+    })
+}
+
 /// Puts each file in place that is not as its row is: a change of keys that was cut has come that far, or a file is damaged. Takes
 /// away those of keys that owners removed, which whoever cannot read the log leaves to others.
 /// Before anything is written, so that nothing is sealed to recipients whose identities some key object has not yet.

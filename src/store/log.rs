@@ -10,8 +10,9 @@ use crate::model::{
 };
 
 use super::Store;
+use super::chain::Judged;
 use super::db::Db;
-use super::error::StoreError;
+use super::error::{StoreError, entry_label};
 
 /// One row of the arrival log; what is damaged about it is told, not hidden.
 #[derive(Debug)]
@@ -47,14 +48,6 @@ impl From<LogEntry> for SnapshotRow {
             writer: entry.writer,
         }
     }
-}
-
-fn entry_label(sequence: u64) -> String {
-    format!("entry {sequence} of the arrival log")
-}
-
-fn broken_chain(sequence: u64) -> StoreError {
-    StoreError::damage(entry_label(sequence), "the entry before it is not the one it was written behind")
 }
 
 /// What a capture says about a new snapshot; the store adds sequence, arrival and parent.
@@ -113,36 +106,33 @@ impl Store {
         self.fresh_db()?.with(Family::Log, &number_key(sequence), crate::codec::digest)
     }
 
-    /// All rows of the log, oldest first, each with its MAC and its place in the chain checked.
+    /// All rows of the log, oldest first, each with its MAC and its place in the chain checked. Those that are void are left out.
     ///
     /// # Errors
     /// If the log cannot be read at all.
     pub fn log(&self) -> Result<Vec<LogRow>, StoreError> {
         let mut rows = Vec::new();
-        let mut expected = (1, Some(Digest::from_bytes([0; 32])));
-        self.fresh_db()?.scan(Family::Log, &[], |key, value| {
-            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
-            for sequence in missing(expected.0, sequence) {
-                let missing = StoreError::damage(entry_label(sequence), "it is missing");
-                rows.push(LogRow { sequence, entry: Err(missing) });
-                expected.1 = None;
+        self.walk_back(|judged, _| {
+            match judged {
+                Judged::Entry(entry) => rows.push(LogRow { sequence: entry.sequence, entry: Ok(entry) }),
+                Judged::Lost(lost) => rows.push(LogRow { sequence: lost.sequence, entry: Err(lost.to_error()) }),
+                Judged::Void(_) => {}
             }
-            let entry = self.log_entry(sequence, value).and_then(|entry| match expected.1 {
-                Some(hash) if hash != entry.previous => Err(broken_chain(sequence)),
-                _ => Ok(entry),
-            });
-            rows.push(LogRow { sequence, entry });
-            expected = (sequence.saturating_add(1), Some(crate::codec::digest(value)));
-            Ok(true)
+            true
         })?;
+        rows.reverse();
         if let Some(lost) = self.lost_end() {
-            rows.push(LogRow { sequence: expected.0, entry: Err(lost) });
+            let last = rows.last().map_or(0, |row| row.sequence);
+            rows.push(LogRow {
+                sequence: self.lost_tip().map_or(last.saturating_add(1), |tip| tip.sequence),
+                entry: Err(lost),
+            });
         }
         Ok(rows)
     }
 
     /// An entry of the log, its MAC checked.
-    fn log_entry(&self, sequence: u64, value: &[u8]) -> Result<LogEntry, StoreError> {
+    pub(super) fn log_entry(&self, sequence: u64, value: &[u8]) -> Result<LogEntry, StoreError> {
         let checked = self.keyring().check_log_entry(value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(entry_label(sequence), why),
             other => other,
@@ -219,29 +209,13 @@ impl Store {
     /// If the log cannot be read at all.
     pub fn newest_entries(&self, mut each: impl FnMut(LogEntry) -> bool) -> Result<Option<StoreError>, StoreError> {
         let mut damage = self.lost_end();
-        // The entry behind: its sequence, and the hash that it has of this one.
-        let mut behind: Option<(u64, Option<Digest>)> = None;
-        self.fresh_db()?.scan_back(Family::Log, |key, value| {
-            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
-            match behind {
-                Some((next, _)) if next > sequence.saturating_add(1) => {
-                    damage.get_or_insert(StoreError::damage(entry_label(next - 1), "it is missing"));
-                }
-                Some((next, Some(hash))) if hash != crate::codec::digest(value) => {
-                    damage.get_or_insert(broken_chain(next));
-                }
-                _ => {}
+        self.walk_back(|judged, _| match judged {
+            Judged::Entry(entry) => each(entry),
+            Judged::Lost(lost) => {
+                damage.get_or_insert_with(|| lost.to_error());
+                true
             }
-            let entry = match self.log_entry(sequence, value) {
-                Ok(entry) => entry,
-                Err(e) => {
-                    damage.get_or_insert(e);
-                    behind = Some((sequence, None));
-                    return Ok(true);
-                }
-            };
-            behind = Some((sequence, Some(entry.previous)));
-            Ok(each(entry))
+            Judged::Void(_) => true,
         })?;
         Ok(damage)
     }
@@ -371,12 +345,6 @@ pub(super) fn dataset_record(db: &Db, ids: &IdKeys, key: DatasetKey) -> Result<O
         return Err(bad(&"its MAC does not hold"));
     }
     DatasetRecord::from_bytes(body).map(Some).map_err(|e| bad(&e))
-}
-
-/// Entries that are missing from one number on and before another. Of very many the first: a row may have any number.
-pub(super) fn missing(from: u64, before: u64) -> std::ops::Range<u64> {
-    const TOLD: u64 = 4096;
-    from..before.min(from.saturating_add(TOLD))
 }
 
 pub(super) fn last_sequence(db: &Db) -> Result<u64, StoreError> {

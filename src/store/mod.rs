@@ -3,6 +3,7 @@
 //! A [`Store`] opens and hands out: items to read ([`Store::chunk`], [`Store::page`]), a [`Writer`] to add to it. What is
 //! done with them lives above, in `tree`, `snapshots` and `ops`.
 
+mod chain;
 mod create;
 pub(crate) mod db;
 mod digests;
@@ -11,6 +12,7 @@ mod epochs;
 mod error;
 mod exclusive;
 mod files;
+mod heal;
 mod inspect;
 mod key_change;
 mod key_files;
@@ -20,6 +22,7 @@ mod lease;
 mod ledger;
 mod lock;
 mod log;
+mod losses;
 mod mend;
 mod own;
 pub(crate) mod pin;
@@ -47,19 +50,23 @@ use crate::codec::{Cutter, Identity, MacLabel};
 use crate::format::{Cipher, Family, Header, Tip, number_key};
 use crate::model::{Purpose, Role, SnapshotId, StoreId};
 
+pub use chain::LostEntry;
 pub use create::{NewStore, create};
 pub use digests::KnownPack;
 pub use entries::{LogWriter, NewEntry};
 pub use epochs::{OldBlocks, OldEpochs, UnderOld};
-pub use error::{DAMAGED, StoreError};
+pub use error::{DAMAGED, LOST_ENTRIES, StoreError};
 pub use files::lies_in;
+pub use heal::LogHealed;
 pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Inspected, open_closed};
 pub use key_change::{Changed, KeyAdmin, NewKey, Sealed};
+pub use key_files::lacks_key_files;
 pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
 pub use ledger::Ledger;
 pub use lock::Waiting;
 pub use log::{LogRow, NewSnapshot, SnapshotRow};
+pub use losses::{Acceptance, Accepted};
 pub use mend::Mending;
 pub use own::OwnChunks;
 pub use pins::{ClientDirs, remember_place};
@@ -98,12 +105,21 @@ struct Inner {
     leases: Arc<lease::Leases>,
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
-    /// What the tip says was acknowledged and is not there, or what of the log cannot be read: which entry, and why.
-    lost_end: Mutex<Option<(String, String)>>,
+    lost_end: Mutex<Option<LostEnd>>,
     /// This process has committed since `db` was opened.
     stale: AtomicBool,
     /// Why the pin could not be kept.
     unpinned: OnceLock<String>,
+}
+
+/// What the tip says was acknowledged and is not there, or what of the log cannot be read.
+#[derive(Debug, Clone)]
+struct LostEnd {
+    /// Which entry.
+    what: String,
+    why: String,
+    /// What was acknowledged, if that is known.
+    tip: Option<Tip>,
 }
 
 impl Inner {
@@ -177,7 +193,7 @@ impl Store {
         let db = self.db();
         let lost = match tip::check(tip, |n| db.with(Family::Log, &number_key(n), crate::codec::digest)) {
             Ok(()) => None,
-            Err(StoreError::Damage { what, why }) => Some((what, why)),
+            Err(StoreError::Damage { what, why }) => Some(LostEnd { what, why, tip }),
             Err(e) => return Err(e),
         };
         *self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lost;
@@ -188,7 +204,12 @@ impl Store {
     #[must_use]
     pub fn lost_end(&self) -> Option<StoreError> {
         let lost = self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        lost.as_ref().map(|(what, why)| StoreError::damage(what.clone(), why))
+        lost.as_ref().map(|lost| StoreError::damage(lost.what.clone(), &lost.why))
+    }
+
+    /// What was acknowledged, if the log lacks it.
+    fn lost_tip(&self) -> Option<Tip> {
+        self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_ref().and_then(|lost| lost.tip)
     }
 
     /// What is damaged, if the database could not be opened whole: what the damage does not touch can be read.
@@ -206,7 +227,8 @@ impl Store {
         match self.compare_pin() {
             // A log that cannot be read is damage, and no reason to keep what can be read from its user.
             Err(StoreError::Damage { what, why }) => {
-                *self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((what, why));
+                let lost = Some(LostEnd { what, why, tip: None });
+                *self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lost;
                 Ok(())
             }
             compared => compared,
@@ -220,7 +242,7 @@ impl Store {
             db.with(Family::Log, &number_key(sequence), crate::codec::digest)
         };
         if pin.sequence() > 0 {
-            pin.check_log(hash_at(pin.sequence())?)?;
+            pin.check_log(hash_at(pin.sequence())?).or_else(|set_back| self.goes_on_behind(&pin, set_back))?;
         }
         let last = self.last_sequence()?;
         let hash = if last == 0 { None } else { hash_at(last)? };

@@ -137,6 +137,11 @@ impl PinFile {
         self.pin.as_ref().map_or(0, |p| p.sequence)
     }
 
+    /// True if this is the hash of the entry that was seen last.
+    pub(super) fn has_seen(&self, hash: &Digest) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.log_hash == hash.to_string())
+    }
+
     /// Refuses a log that ends before what was seen, or differs there. `hash` is that of the entry at [`Self::sequence`].
     pub(super) fn check_log(&self, hash: Option<Digest>) -> Result<(), StoreError> {
         let Some(pin) = self.pin.as_ref().filter(|p| p.sequence > 0) else { return Ok(()) };
@@ -145,7 +150,7 @@ impl PinFile {
             Some(_) => format!("entry {} of its arrival log is another one", pin.sequence),
             None => format!("its arrival log ends before entry {}", pin.sequence),
         };
-        Err(StoreError::SetBack { path: self.store_dir.clone(), what, pin: self.path.clone() })
+        Err(StoreError::SetBack { path: self.store_dir.clone(), what, pin: self.path.clone(), claimed: None })
     }
 
     /// Remembers the newest state, seen with these keys. Never goes back.

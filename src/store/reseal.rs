@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 
 use crate::codec::{MacLabel, seal_value};
-use crate::format::{EpochRecord, Family, SealedHeader, join_mac, split_mac};
-use crate::model::{DatasetKey, DatasetRecord, EpochId, LogEntry, Purpose, Role};
+use crate::format::{DETAIL, EpochRecord, Family, SealedHeader, join_mac, split_mac};
+use crate::model::{DatasetKey, DatasetRecord, EpochId, Purpose, Role};
 
 use super::Store;
+use super::chain::Judged;
 use super::db::{Db, Rows};
-use super::entries::DETAIL;
 use super::epochs::OldEpochs;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
@@ -243,14 +243,20 @@ fn newly_wrapped(store: &Store, db: &Db, id: EpochId) -> Result<(), StoreError> 
 
 /// The runs that sealed what entries of the log say.
 fn epochs_of_log(store: &Store, db: &Db) -> Result<HashSet<EpochId>, StoreError> {
-    let mut found = HashSet::new();
-    db.scan(Family::Log, &[], |_, value| {
-        let (entry, _): (LogEntry, _) = store.keyring().check_log_entry(value)?;
-        let details = entry.ext.iter().filter(|(tag, _)| *tag == DETAIL);
-        found.extend(details.filter_map(|(_, sealed)| epoch_of(sealed)));
-        Ok(true)
+    let (mut found, mut damage) = (HashSet::new(), None);
+    store.walk_back_in(db, &mut |judged, _| {
+        match judged {
+            Judged::Entry(entry) => {
+                let details = entry.ext.iter().filter(|(tag, _)| *tag == DETAIL);
+                found.extend(details.filter_map(|(_, sealed)| epoch_of(sealed)));
+            }
+            // Nothing needs what it says.
+            Judged::Void(_) => {}
+            Judged::Lost(lost) => damage = Some(lost.to_error()),
+        }
+        damage.is_none()
     })?;
-    Ok(found)
+    damage.map_or(Ok(found), Err)
 }
 
 fn epoch_of(value: &[u8]) -> Option<EpochId> {

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::codec::Authority;
-use crate::format::{Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
+use crate::format::{DETAIL, Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
 use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
 
 use super::db::Db;
-use super::entries::DETAIL;
 use super::error::StoreError;
 use super::{Store, key_files};
 
@@ -58,7 +57,12 @@ impl Store {
     pub fn keys(&self) -> Result<KeyList, StoreError> {
         self.require(Role::Catalog, "listing keys")?;
         let db = self.fresh_db()?;
-        let Roster { keys, forged, proved, .. } = self.roster(&db)?;
+        let Roster { keys, mut forged, proved, .. } = self.roster(&db)?;
+        if !forged.is_empty() {
+            // What cannot be read any more, and was given up, nobody forged.
+            let void = self.lost_entries()?.1;
+            forged.retain(|sequence| !void.contains(sequence));
+        }
         let objects = key_files::rows(&db)?;
         let files = key_files::names_of_files(self.dir())?;
         let there: BTreeSet<KeyName> = objects.keys().copied().chain(files).collect();

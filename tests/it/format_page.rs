@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use larder::codec::{
-    DataKey, Effort, IdKeys, MacLabel, VoucherKey, digest, public_id_key, public_seed, seal_block, seal_value,
+    Authority, DataKey, Effort, IdKeys, MacLabel, VoucherKey, digest, public_id_key, public_seed, seal_block,
+    seal_value,
 };
 use larder::format::{
     BlockHeader, BlockKind, BlockTable, CONSTANTS, Cipher, Codec, EpochRecord, Family, Header, Page, PageItem,
-    PageItems, Place, SealedHeader, join_mac, to_bytes,
+    PageItems, Place, SealedHeader, join_mac, to_bytes, void_ext,
 };
 use larder::model::{
     Bits, Body, ChunkId, ChunkRef, Chunks, DatasetKey, Digest, Entry, EpochId, Extent, FileBody, ForgetCause,
-    ForgetDetail, HoldAction, HoldDetail, Holes, KeyName, LinkItem, LogEntry, LogKind, LongValue, Name, PolicyDetail,
-    RecordItem, RecordPlace, Rules, SnapshotId, StoreId, Timestamp, Xattrs,
+    ForgetDetail, HoldAction, HoldDetail, Holes, KeyName, LinkItem, LogEntry, LogKind, LongValue, LossDetail, Name,
+    PolicyDetail, RecordItem, RecordPlace, Rules, SnapshotId, StoreId, Timestamp, VoidEntry, Xattrs,
 };
 
 const PAGE: &str = include_str!("../../store-format.md");
@@ -283,6 +284,12 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ext: Vec::new(),
     }
     .to_bytes();
+    let stands = digest(&join_mac(log.clone(), &ids.mac(MacLabel::Log, &[&log])));
+    let void =
+        [(3, Digest::from_bytes([0; 32])), (300, stands)].map(|(sequence, stands)| VoidEntry { sequence, stands });
+    let void = void_ext(&void, |_| None).remove(0).1;
+    let loss = LossDetail { reason: Some("why".to_owned()), by: "ann@host".to_owned(), ext: Vec::new() };
+    let authority = Authority::new("AGE-SECRET-KEY-1EXAMPLE");
     let note = EpochRecord {
         epoch,
         writer: KeyName::from_bytes([0; 8]),
@@ -348,6 +355,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("forget detail", details().0.to_bytes()),
         ("hold detail", details().1.to_bytes()),
         ("policy detail", details().2.to_bytes()),
+        ("loss detail", loss.to_bytes()),
+        ("void entries", void.clone()),
+        ("loss proof", authority.loss_proof(301, &stands, &void).to_vec()),
         ("block table", table.to_bytes()),
         ("open block", block((DataKey::none(), DataKey::none()))),
         ("sealed block", block(keys())),

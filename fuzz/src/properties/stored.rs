@@ -5,11 +5,11 @@ use crate::format::{
     DecodeError, EpochRecord, Header, KeyRecord, LedgerRow, MAX_CHUNK, MAX_ENTRY, MAX_LEVEL, MAX_NAME, MAX_PAGE,
     MAX_SYMLINK, MAX_TOTAL, Page, PageItem, PageItems, Place, Tip, chunk_list_fits, decode_manifest, decode_xattrs,
     encode_xattrs, encoded_entry_len, epoch_role, from_bytes, hole_list_fits, initial_keys, join_mac, split_mac,
-    sum_key_value, sum_parts, to_bytes, tokens_of, xattrs_fit,
+    sum_key_value, sum_parts, to_bytes, tokens_of, void_entries, void_ext, xattrs_fit,
 };
 use crate::model::{
     Bits, Body, ChunkRef, Chunks, DatasetRecord, Entry, Ext, Extent, ForgetDetail, HoldDetail, Holes, KeyChange,
-    LinkItem, LogEntry, LongValue, PolicyDetail, Xattrs,
+    LinkItem, LogEntry, LongValue, LossDetail, PolicyDetail, Xattrs,
 };
 
 /// A value that was read, and that is written again as it was.
@@ -81,7 +81,11 @@ pub(super) fn detail(bytes: &[u8]) -> bool {
     let hold = same(bytes, HoldDetail::from_bytes(bytes), HoldDetail::to_bytes);
     let policy = same(bytes, PolicyDetail::from_bytes(bytes), PolicyDetail::to_bytes);
     let change = same(bytes, KeyChange::from_bytes(bytes), KeyChange::to_bytes);
-    forget.is_some() || hold.is_some() || policy.is_some() || change.is_some()
+    let loss = same(bytes, LossDetail::from_bytes(bytes), LossDetail::to_bytes);
+    // The list of an entry about a loss, as such an entry has it.
+    let ext = vec![(3, bytes.to_vec())];
+    let void = void_entries(&ext).map(|(list, _)| assert_eq!(void_ext(&list, |_| None), ext));
+    forget.is_some() || hold.is_some() || policy.is_some() || change.is_some() || loss.is_some() || void.is_ok()
 }
 
 /// Rows of the indexes and of the digests.

@@ -1,7 +1,8 @@
 //! Heal: what snapshots need and the store has no more is taken from elsewhere, wherever the bytes hash right.
 //!
 //! A folder, a mount, a file or an archive's member is read, cut as a capture cuts, and hashed with this store's keys. Another store with the same id key,
-//! which is a copy of this one, is asked for chunks and pages by their ids. What is found is stored as a capture stores it; no snapshot is made.
+//! which is a copy of this one, is asked for chunks, pages and manifests by their ids, and before that for entries of the log: what these tell of is
+//! needed too. What is found is stored as a capture stores it; no snapshot is made.
 
 mod cut;
 mod folder;
@@ -14,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::archives::Keys;
 use crate::model::{ChunkId, PageId, Progress};
-use crate::store::{Store, StoreError, Waiting, Writer};
+use crate::store::{LostEntry, Store, StoreError, Waiting, Writer};
 use crate::tree::Pages;
 
 use super::query::QueryError;
@@ -35,7 +36,7 @@ pub enum Elsewhere {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Healed {
-    /// Chunks, pages and manifests that were missing, as far as that was known.
+    /// Chunks, pages, manifests and entries of the log that were missing, as far as that was known.
     pub missing: u64,
     /// Those that were found and stored.
     pub found: u64,
@@ -47,8 +48,18 @@ pub struct Healed {
     pub pages_left: u64,
     /// Manifests that are still missing, and with them the way to all that their snapshots hold.
     pub manifests_left: u64,
+    /// Entries of the log that are still missing, or what they say.
+    pub entries_left: Vec<LostEntry>,
     /// Snapshots that this touches.
     pub touched: Vec<Touched>,
+}
+
+impl Healed {
+    /// How much is still missing.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.chunks_left + self.pages_left + self.manifests_left + self.entries_left.len() as u64
+    }
 }
 
 /// True if a store has the same id key, so that its ids mean the same.
@@ -68,7 +79,16 @@ pub fn heal(
     waiting: Waiting,
     progress: &dyn Progress,
 ) -> Result<Healed, QueryError> {
+    let copies: Vec<_> = from
+        .iter()
+        .filter_map(|place| match place {
+            Elsewhere::Store(copy) => Some(&**copy),
+            Elsewhere::Path(_) => None,
+        })
+        .collect();
+    let log = store.heal_log(&copies, waiting, &|| !progress.cancelled())?;
     let (mut healed, mut seen) = (Healed::default(), HashSet::new());
+    (healed.missing, healed.found, healed.entries_left) = (log.missing, log.found, log.left);
     loop {
         let (lost, touched) = missing(store, &Pages::new(store, 8 << 20), progress)?;
         if progress.cancelled() {

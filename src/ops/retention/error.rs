@@ -2,7 +2,7 @@
 
 use crate::model::{DatasetName, Failure, Kind, SnapshotId, Timestamp};
 use crate::snapshots::ResolveError;
-use crate::store::{StoreError, snapshot_label};
+use crate::store::{LOST_ENTRIES, StoreError, snapshot_label};
 
 /// What stands in the way of retention.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +77,10 @@ impl Failure for RetentionError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Writer => Some("give the identity of a catalog or owner key with --identity FILE".to_owned()),
-            Self::Log(_) => Some("`larder verify` tells what is damaged".to_owned()),
-            Self::Policy(_) => Some("give the rules with the command instead, or use a newer larder".to_owned()),
+            Self::Log(_) => Some(format!("`larder verify` tells what is damaged; {LOST_ENTRIES}")),
+            Self::Policy(_) => Some(
+                "give the rules with the command instead, or use a newer larder; `larder repair` tells if what the policy says is lost".to_owned(),
+            ),
             Self::ClockBehind { .. } => Some(
                 "set the clock; if it is right, and others ran ahead, say --clock-is-right; nothing was forgotten"
                     .to_owned(),

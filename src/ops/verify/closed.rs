@@ -32,6 +32,7 @@ pub fn verify_closed(store: &ClosedStore, progress: &dyn Progress) -> Result<Ver
         tables: look.tables,
         index_entries: look.index_entries,
         findings: look.findings,
+        void: look.void,
         not_checked: NOT_CHECKED,
         ..Verified::default()
     })

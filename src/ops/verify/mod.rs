@@ -95,6 +95,8 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// Snapshots that the damage touches.
     pub touched: Vec<Touched>,
+    /// Entries of the log that are lost, which an owner has accepted: no damage. Without a key nobody can tell if it was an owner.
+    pub void: Vec<u64>,
     /// Snapshots that can be had by their ids alone, since the log cannot be read.
     pub unlisted: Vec<SnapshotId>,
     /// The time was up before all was looked at.
@@ -237,6 +239,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
         verified.touched = trace::trace(pages, &manifests, &bad);
     }
     verified.unlisted = structure.unlisted;
+    verified.void = structure.void;
     verified.touched.extend(structure.lost.into_iter().map(Touched::lost));
     if verified.snapshots == 0 && verified.findings.is_empty() {
         progress.notice(Notice::Remark("the store holds no snapshots yet".to_owned()));

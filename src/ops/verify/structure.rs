@@ -6,7 +6,7 @@ use crate::codec::digest;
 use crate::format::{PageItem, PageItems, records_of, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
-use crate::store::{Finding, Store, StoreError};
+use crate::store::{Finding, LostEntry, Store, StoreError};
 use crate::tree::Pages;
 
 /// Findings of one look at most: a store in ruins need not be told page by page.
@@ -45,6 +45,10 @@ pub(super) struct Structure<'a> {
     pub(super) bad: Bad,
     /// Snapshots that the log does not tell of, because it cannot be read.
     pub(super) unlisted: Vec<SnapshotId>,
+    /// Entries of the log that are lost, which an owner has accepted.
+    pub(super) void: Vec<u64>,
+    /// Entries of the log that are lost, or what they say.
+    pub(super) lost_entries: Vec<LostEntry>,
     /// Something that is no damage, and left things unseen.
     pub(super) failed: Option<StoreError>,
 }
@@ -65,10 +69,19 @@ impl<'a> Structure<'a> {
             findings: Vec::new(),
             bad: Bad::default(),
             unlisted: Vec::new(),
+            void: Vec::new(),
+            lost_entries: Vec::new(),
             failed: None,
         };
-        match store.log() {
-            Ok(rows) => rows.iter().filter_map(|row| row.entry.as_ref().err()).for_each(|e| here.found(e)),
+        match store.lost_entries() {
+            Ok((lost, void)) => {
+                // Of the end the store itself knows why.
+                let end = store.lost_end().map(|e| Finding::from_error(&e));
+                let is_told = |lost: &LostEntry| end.as_ref().is_some_and(|end| end.object == lost.object());
+                lost.iter().filter(|lost| !is_told(lost)).for_each(|lost| here.found(&lost.to_error()));
+                here.findings.extend(end);
+                (here.lost_entries, here.void) = (lost, void);
+            }
             // The rest can be looked at all the same.
             Err(e) if e.is_damage() => here.found(&e),
             Err(e) => return Err(e),

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::codec::digest;
-use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac};
-use crate::model::{DatasetRecord, Digest, EpochId, LogEntry, LogKind, Progress, SnapshotId};
+use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac, void_entries};
+use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, SnapshotId};
 
+use super::super::chain::{Judge, Judged};
 use super::super::db::Db;
 use super::super::error::StoreError;
-use super::super::log::missing;
 use super::super::mend::{self, Mending};
 use super::super::pins::{ClientDirs, PinFile};
 use super::super::{create, files, snapshot_label, tip};
@@ -35,6 +35,8 @@ const MOST_LOOKS: u32 = 4;
 pub struct ClosedLook {
     /// Snapshots that the log lists.
     pub snapshots: u64,
+    /// Entries of the log that are lost, of which another entry says that an owner has accepted it: that cannot be checked.
+    pub void: Vec<u64>,
     /// Index entries.
     pub index_entries: u64,
     /// Files of the database.
@@ -62,10 +64,15 @@ pub fn open_closed(dir: &Path, dirs: &ClientDirs, mending: Mending) -> Result<Cl
         if canary.as_deref() != Some(header.store.as_bytes()) {
             findings.push(Finding::new("the database", "it is not the one that belongs to the header"));
         }
-        if pin.sequence() > 0 {
+        // A store whose own tip says that its end is lost is damaged, not set back, and that is told.
+        let is_whole = tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest)).is_ok();
+        if pin.sequence() > 0 && is_whole {
             let hash = db.with(Family::Log, &number_key(pin.sequence()), digest);
             if let Some(hash) = or_found(hash, &mut findings)? {
-                or_found(pin.check_log(hash), &mut findings)?;
+                match pin.check_log(hash) {
+                    Err(_) if is_void(&db, &pin)? => {}
+                    checked => checked?,
+                }
             }
         }
     }
@@ -107,7 +114,9 @@ impl ClosedStore {
         let found = &mut look.findings;
         let stored = or_found(self.stored_bytes(), found)?.unwrap_or(0);
         progress.expect(0, stored);
-        let log = or_found(self.log(found), found)?;
+        let mut lost = Vec::new();
+        let log = or_found(self.log(&mut lost, &mut look.void), found)?;
+        found.append(&mut lost);
         or_found(self.tip(), found)?;
         let copies = or_found(rows::copies(&self.db, &self.dir), found)?;
         found.extend(copies.unwrap_or_default());
@@ -128,35 +137,21 @@ impl ClosedStore {
     }
 
     /// The chain of the log, and the snapshots that it lists.
-    fn log(&self, found: &mut Vec<Finding>) -> Result<HashSet<SnapshotId>, StoreError> {
-        let (mut snapshots, mut next, mut hash) = (HashSet::new(), 1, Some(Digest::from_bytes([0; 32])));
-        self.db.scan(Family::Log, &[], |key, value| {
-            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
-            let label = |n: u64| format!("entry {n} of the arrival log");
-            for sequence in missing(next, sequence) {
-                found.push(Finding::new(label(sequence), "it is missing"));
-                hash = None;
+    fn log(&self, found: &mut Vec<Finding>, void: &mut Vec<u64>) -> Result<HashSet<SnapshotId>, StoreError> {
+        let (mut snapshots, mut forgotten, mut lost) = (HashSet::new(), HashSet::new(), Vec::new());
+        walk_back(&self.db, |judged| {
+            match judged {
+                Judged::Lost(entry) => lost.push(Finding::from_error(&entry.to_error())),
+                Judged::Void(sequence) => void.push(sequence),
+                Judged::Entry(entry) => match entry.kind {
+                    LogKind::Forget => drop(forgotten.insert(entry.manifest)),
+                    LogKind::Snapshot if !forgotten.contains(&entry.manifest) => drop(snapshots.insert(entry.manifest)),
+                    _ => {}
+                },
             }
-            match parted::<LogEntry>(value, LogEntry::from_bytes) {
-                Err(why) => found.push(Finding::new(label(sequence), why)),
-                Ok(entry) if entry.sequence != sequence => {
-                    found.push(Finding::new(label(sequence), "it belongs elsewhere"));
-                }
-                Ok(entry) => {
-                    if hash.is_some_and(|hash| hash != entry.previous) {
-                        let why = "the entry before it is not the one it was written behind";
-                        found.push(Finding::new(label(sequence), why));
-                    }
-                    match entry.kind {
-                        LogKind::Snapshot => drop(snapshots.insert(entry.manifest)),
-                        LogKind::Forget => drop(snapshots.remove(&entry.manifest)),
-                        LogKind::Hold | LogKind::Policy | LogKind::KeyChange => {}
-                    }
-                }
-            }
-            (next, hash) = (sequence.saturating_add(1), Some(digest(value)));
-            Ok(true)
+            true
         })?;
+        found.extend(lost.into_iter().rev());
         Ok(snapshots)
     }
 
@@ -209,6 +204,51 @@ impl ClosedStore {
             Ok(true)
         })
     }
+}
+
+/// Judges the log from its end to its beginning, until `each` says false: the form of its entries, and the chain; what an entry says of lost
+/// ones is believed.
+fn walk_back(db: &Db, mut each: impl FnMut(Judged) -> bool) -> Result<(), StoreError> {
+    let heeds = |entry: &LogEntry| void_entries(&entry.ext).is_ok();
+    let mut judge = Judge::new(&heeds, None);
+    let mut goes_on = true;
+    db.scan_back(Family::Log, |key, value| {
+        let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+        for hole in judge.gap(sequence) {
+            goes_on = goes_on && each(judge.hole(hole));
+        }
+        let entry = match parted::<LogEntry>(value, LogEntry::from_bytes) {
+            Ok(entry) if entry.sequence != sequence => Err("it belongs elsewhere".to_owned()),
+            parted => parted,
+        };
+        let entry = entry.map_err(|why| StoreError::damage("an entry", why));
+        goes_on = goes_on && each(judge.row(sequence, digest(value), entry));
+        Ok(goes_on)
+    })?;
+    for hole in judge.gap(0) {
+        goes_on = goes_on && each(judge.hole(hole));
+    }
+    Ok(())
+}
+
+/// True if the entry that a client saw last is lost, an entry says that an owner has accepted that, and the log goes on behind it.
+fn is_void(db: &Db, pin: &PinFile) -> Result<bool, StoreError> {
+    let (seen, mut is_void, mut follows) = (pin.sequence(), false, true);
+    walk_back(db, |judged| {
+        let sequence = match &judged {
+            Judged::Void(sequence) => {
+                is_void |= *sequence == seen;
+                *sequence
+            }
+            Judged::Lost(lost) => lost.sequence,
+            Judged::Entry(entry) => {
+                follows &= entry.sequence != seen.saturating_add(1) || pin.has_seen(&entry.previous);
+                entry.sequence
+            }
+        };
+        sequence > seen
+    })?;
+    Ok(is_void && follows)
 }
 
 /// The tip; its MAC cannot be checked.

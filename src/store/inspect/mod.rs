@@ -28,6 +28,12 @@ impl Finding {
         Self { object: object.into(), why: why.to_string(), data_block: None, tree_block: None }
     }
 
+    /// True if it is an entry of the log.
+    #[must_use]
+    pub fn is_of_the_log(&self) -> bool {
+        super::error::is_entry_label(&self.object)
+    }
+
     /// From an error.
     #[must_use]
     pub fn from_error(error: &StoreError) -> Self {

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::codec::{MacLabel, seal_value};
-use crate::format::{EpochRecord, Family, SealedHeader, join_mac, number_key, split_mac};
-use crate::model::{DatasetKey, DatasetRecord, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
+use crate::codec::{MacLabel, digest, seal_value};
+use crate::format::{EpochRecord, Family, SealedHeader, Tip, join_mac, number_key, split_mac};
+use crate::model::{DatasetKey, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
 
 use super::super::Store;
+use super::super::chain::{Details, Judge, Judged, LostEntry, without_detail};
 use super::super::db::{Db, Rows};
 use super::super::error::StoreError;
-use super::super::exclusive::{add_entry, add_unvouched};
 use super::super::inspect::Finding;
 use super::super::log::dataset_record;
 use super::scan::last_number;
@@ -30,51 +30,128 @@ impl From<&LogEntry> for About {
     }
 }
 
+/// What stands in the place of an entry: the hash of its bytes, and what they say.
+type Standing = BTreeMap<u64, (Digest, Result<LogEntry, String>)>;
+
 /// The log as far as it is whole, or can be made so.
+#[derive(Default)]
 pub(super) struct Log {
     entries: BTreeMap<u64, About>,
-    /// Entries that are lost and follow from a manifest.
-    remade: Vec<LogEntry>,
+    /// Entries that are lost and follow from a manifest: their rows.
+    remade: BTreeMap<u64, Vec<u8>>,
+    /// Entries whose loss was accepted.
+    void: Vec<u64>,
+    /// The tip names another entry than the one that stands there, for which somebody vouches.
+    pub(super) wrong_tip: bool,
     /// Datasets whose records are.
     datasets: BTreeSet<DatasetKey>,
+    /// Datasets that have a record and no snapshot any more, since that is void.
+    headless: BTreeSet<DatasetKey>,
     /// Snapshots that were given up.
     forgotten: HashSet<SnapshotId>,
     /// Manifests that are there and cannot be opened: they are set aside.
     unreadable: HashSet<SnapshotId>,
-    /// What is lost for good.
+    /// Entries that are lost for good, or what they say.
+    pub(super) lost_entries: Vec<LostEntry>,
+    /// All that is lost for good.
     pub(super) lost: Vec<Finding>,
 }
 
 impl Log {
-    /// Looks at the log, the manifests and the dataset records. `acknowledged`: the sequence up to which there were entries.
-    pub(super) fn look(store: &Store, db: &Db, acknowledged: u64) -> Result<Self, StoreError> {
-        let mut log = Self {
-            entries: BTreeMap::new(),
-            remade: Vec::new(),
-            datasets: BTreeSet::new(),
-            forgotten: HashSet::new(),
-            unreadable: HashSet::new(),
-            lost: Vec::new(),
-        };
+    /// Looks at the log, the manifests and the dataset records. `tip`: what was acknowledged, if that is known.
+    pub(super) fn look(store: &Store, db: &Db, tip: Option<&Tip>) -> Result<Self, StoreError> {
+        let (mut log, mut rows) = (Self::default(), Standing::new());
         if let Some(last) = last_number(db, Family::Log)? {
             db.scan_past_damage(Family::Log, 0, last, |sequence, value| {
-                let entry = store.keyring().check_log_entry(value).ok().map(|(entry, _)| entry);
-                if let Some(entry) = entry.filter(|entry| entry.sequence == sequence) {
-                    if store.forgets(&entry) {
-                        log.forgotten.insert(entry.manifest);
-                    }
-                    log.entries.insert(sequence, About::from(&entry));
-                }
+                let entry = store.log_entry(sequence, value).map_err(|e| match e {
+                    StoreError::Damage { why, .. } => why,
+                    other => other.to_string(),
+                });
+                rows.insert(sequence, (digest(value), entry));
                 true
             })?;
         }
-        log.remake(store, db)?;
-        let last = log.entries.keys().next_back().copied().unwrap_or(0).max(acknowledged);
-        for sequence in (1..=last).filter(|sequence| !log.entries.contains_key(sequence)) {
-            log.lost.push(Finding::new(format!("entry {sequence} of the arrival log"), "it is missing"));
+        let tip = tip.filter(|tip| tip.sequence > 0);
+        log.judge(store, db, &rows, tip);
+        log.remake(store, db, &mut rows, tip)?;
+        if !log.remade.is_empty() {
+            log.judge(store, db, &rows, tip);
+            let entries = &log.entries;
+            // Not bit for bit what it was: it has the place of another.
+            log.remade.retain(|sequence, _| entries.contains_key(sequence));
         }
+        let findings: Vec<_> = log.lost_entries.iter().map(|lost| Finding::from_error(&lost.to_error())).collect();
+        log.lost.splice(0..0, findings);
         log.records(store, db)?;
         Ok(log)
+    }
+
+    /// Tells entries, void and lost ones apart.
+    ///
+    /// Where two do not fit, the one before is lost: the chain behind it says what must stand there. But everybody with a key could have put one at
+    /// the end that does not fit, for which nobody vouches, nor for any behind it. Then it is that one, or the tip, that is wrong, if somebody vouches for the one before.
+    fn judge(&mut self, store: &Store, db: &Db, rows: &Standing, tip: Option<&Tip>) {
+        let heeds = |entry: &LogEntry| store.keyring().heeds_loss(entry);
+        let mut judge = Judge::new(&heeds, tip.map(|tip| (tip.sequence, tip.log_hash)));
+        let mut details = Details::default();
+        // Of entries up to here somebody who vouches for one behind them has said that they are the ones.
+        let mut is_sure = false;
+        self.entries.clear();
+        self.void.clear();
+        self.forgotten.clear();
+        self.lost_entries.clear();
+        self.wrong_tip = false;
+        let front = [(&0, None)];
+        for (sequence, row) in rows.iter().rev().map(|(sequence, row)| (sequence, Some(row))).chain(front) {
+            for hole in judge.gap(*sequence) {
+                self.take(judge.hole(hole));
+                is_sure = false;
+            }
+            let Some((stands, entry)) = row else { continue };
+            let said = judge.said(*sequence);
+            let whole = entry.as_ref().ok().filter(|_| said.is_some_and(|said| said != *stands));
+            let mut judged = judge.row(*sequence, *stands, entry.clone().map_err(|why| StoreError::damage("", why)));
+            if let (Judged::Lost(_), Some(entry), false) = (&judged, whole, is_sure)
+                && store.keyring().vouches_for(entry) == Some(true)
+            {
+                self.blame(sequence.saturating_add(1), rows);
+                judge.follow(entry);
+                judged = Judged::Entry(entry.clone());
+            }
+            if let Judged::Entry(entry) = &judged {
+                is_sure |= store.keyring().vouches_for(entry) == Some(true);
+                if store.forgets(entry) {
+                    self.forgotten.insert(entry.manifest);
+                }
+                if let Some(why) = details.lost(store, db, entry) {
+                    self.lost_entries.push(without_detail(entry.clone(), *stands, &why));
+                }
+            } else {
+                is_sure = false;
+            }
+            self.take(judged);
+        }
+        self.lost_entries.sort_by_key(|lost| lost.sequence);
+        self.void.reverse();
+    }
+
+    fn take(&mut self, judged: Judged) {
+        match judged {
+            Judged::Entry(entry) => drop(self.entries.insert(entry.sequence, About::from(&entry))),
+            Judged::Void(sequence) => self.void.push(sequence),
+            Judged::Lost(lost) => self.lost_entries.push(lost),
+        }
+    }
+
+    /// An entry that was taken for one of the log is none, or the tip is wrong, if there is no such entry.
+    fn blame(&mut self, sequence: u64, rows: &Standing) {
+        let (Some(_), Some((stands, _))) = (self.entries.remove(&sequence), rows.get(&sequence)) else {
+            self.wrong_tip = true;
+            return;
+        };
+        let why = "it names another entry before it than the one that somebody vouches for, and nobody vouches for it"
+            .to_owned();
+        self.lost_entries.push(LostEntry { sequence, why, stands: *stands, said: None, entry: None });
     }
 
     /// How many rows can be made anew.
@@ -92,7 +169,14 @@ impl Log {
         SnapshotId::from_slice(key).is_some_and(|id| self.unreadable.contains(&id))
     }
 
-    fn remake(&mut self, store: &Store, db: &Db) -> Result<(), StoreError> {
+    /// Entries whose loss was accepted.
+    pub(super) fn void(&self) -> u64 {
+        self.void.len() as u64
+    }
+
+    /// Makes entries anew from manifests.
+    fn remake(&mut self, store: &Store, db: &Db, rows: &mut Standing, tip: Option<&Tip>) -> Result<(), StoreError> {
+        let mut remade = Vec::new();
         let mut ids: BTreeSet<_> = self.snapshots().map(|(_, about)| about.snapshot).collect();
         let scanned = db.scan(Family::Manifests, &[], |key, _| {
             ids.extend(SnapshotId::from_slice(key));
@@ -113,7 +197,7 @@ impl Log {
                 }
                 manifest => manifest?,
             };
-            if self.entries.contains_key(&manifest.sequence) {
+            if self.entries.contains_key(&manifest.sequence) || self.void.contains(&manifest.sequence) {
                 continue;
             }
             let entry = LogEntry {
@@ -126,8 +210,19 @@ impl Log {
                 writer: writer_of(db, id),
                 ext: Vec::new(),
             };
-            self.entries.insert(entry.sequence, About::from(&entry));
-            self.remade.push(entry);
+            remade.push(entry);
+        }
+        // Hashes of entries, by what was written behind them.
+        let standing = rows.values().filter_map(|(_, entry)| entry.as_ref().ok());
+        let mut known: HashSet<_> = standing.chain(&remade).map(|entry| entry.previous).collect();
+        known.extend(tip.map(|tip| tip.log_hash));
+        let writers = store.known_writers(db);
+        for entry in remade {
+            // Whether somebody vouched for what its writer said of the time is known by the hash alone; and the writer, where the manifest was sealed
+            // anew since.
+            let (entry, bytes) = store.as_it_was(entry, &writers, &|hash| known.contains(hash));
+            rows.insert(entry.sequence, (digest(&bytes), Ok(entry.clone())));
+            self.remade.insert(entry.sequence, bytes);
         }
         Ok(())
     }
@@ -149,12 +244,47 @@ impl Log {
         let all: BTreeSet<_> = self.living().map(|(_, about)| about.dataset).collect();
         for key in all {
             match dataset_record(db, store.keyring().ids(), key) {
-                Ok(Some(_)) => {}
+                Ok(Some(record)) if self.void.binary_search(&record.head).is_err() => {}
                 Err(e) if !e.is_damage() => return Err(e),
                 _ => drop(self.datasets.insert(key)),
             }
         }
+        if self.void.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        passed(db.scan(Family::Datasets, &[], |key, _| {
+            keys.extend(DatasetKey::from_slice(key));
+            Ok(true)
+        }))?;
+        for key in keys.into_iter().filter(|key| !self.datasets.contains(key)) {
+            let record = dataset_record(db, store.keyring().ids(), key).ok().flatten();
+            if record.is_some_and(|record| self.void.binary_search(&record.head).is_ok()) {
+                self.headless.insert(key);
+            }
+        }
         Ok(())
+    }
+
+    /// How many datasets have a record whose snapshot is void, and no other one.
+    pub(super) fn headless(&self) -> u64 {
+        self.headless.len() as u64
+    }
+
+    /// Writes the records of datasets as the log has them, once entries of it are void.
+    pub(super) fn settle_datasets(&self, store: &Store, db: &Db) -> Result<(), StoreError> {
+        if self.datasets.is_empty() && self.headless.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Rows::default();
+        self.write_records(store, db, &mut rows)?;
+        db.write(&rows, true)?;
+        db.flush()
+    }
+
+    fn write_records(&self, store: &Store, old: &Db, rows: &mut Rows) -> Result<(), StoreError> {
+        self.headless.iter().for_each(|key| rows.remove(Family::Datasets, key.as_bytes()));
+        self.datasets.iter().try_for_each(|key| self.write_record(store, old, *key, rows))
     }
 
     /// The manifests that the log names.
@@ -171,28 +301,15 @@ impl Log {
     /// Copies the whole rows of the log, and adds those that are made anew.
     pub(super) fn write(&self, store: &Store, old: &Db, fresh: &Db) -> Result<(), StoreError> {
         let mut rows = Rows::default();
-        // Hashes of entries, by what was written behind them.
-        let mut known: BTreeSet<_> = self.remade.iter().map(|entry| entry.previous).collect();
-        known
-            .extend(super::super::tip::read(store.dir(), store.keyring().ids()).ok().flatten().map(|tip| tip.log_hash));
-        for sequence in self.entries.keys() {
+        for sequence in self.entries.keys().chain(&self.void).filter(|sequence| !self.remade.contains_key(sequence)) {
             if let Ok(Some(value)) = old.get(Family::Log, &number_key(*sequence)) {
-                known.extend(store.keyring().check_log_entry(&value).map(|(entry, _)| entry.previous));
                 rows.put(Family::Log, &number_key(*sequence), &value);
             }
         }
-        for entry in &self.remade {
-            let vouched = add_entry(store, &mut Rows::default(), entry.clone());
-            if known.contains(&vouched) {
-                add_entry(store, &mut rows, entry.clone());
-            } else {
-                // Whether somebody vouched for what its writer said of the time is not known.
-                add_unvouched(store, &mut rows, entry);
-            }
+        for (sequence, bytes) in &self.remade {
+            rows.put(Family::Log, &number_key(*sequence), bytes);
         }
-        for key in &self.datasets {
-            self.write_record(store, old, *key, &mut rows)?;
-        }
+        self.write_records(store, old, &mut rows)?;
         fresh.write(&rows, false)
     }
 

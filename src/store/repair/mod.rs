@@ -14,14 +14,16 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::format::{BlockKind, Family, Place, from_bytes, number_key, sum_key_value, sum_parts};
+use crate::format::{BlockKind, Family, Place, Tip, from_bytes, number_key, sum_key_value, sum_parts};
 use crate::model::{ChunkId, Progress};
 
+use super::chain::LostEntry;
 use super::db::Db;
 use super::error::StoreError;
 use super::files::{make_dir, sync_dir};
 use super::inspect::Finding;
 use super::lock::{Waiting, WriterLock};
+use super::losses::{self, Acceptance, Accepted};
 use super::mend::{self, Mending};
 use super::pins::ClientDirs;
 use super::read::{CacheSize, Sort, places};
@@ -73,6 +75,12 @@ pub struct Repaired {
     pub wrong_rows: u64,
     /// What cannot be made anew: entries of the log that are not about a snapshot, manifests.
     pub lost: Vec<Finding>,
+    /// The entries of the log among it.
+    pub lost_entries: Vec<LostEntry>,
+    /// Entries of the log that are lost, which an owner has accepted before.
+    pub void: u64,
+    /// The loss that was accepted now.
+    pub accepted: Option<Accepted>,
     /// The tip is made anew, and why.
     pub tip: Option<String>,
     /// The database is built anew.
@@ -85,7 +93,7 @@ impl Repaired {
     /// True if there is nothing to do.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.rebuild && self.tip.is_none() && self.lost.is_empty()
+        !self.rebuild && self.tip.is_none() && self.lost.is_empty() && self.accepted.is_none()
     }
 }
 
@@ -149,16 +157,18 @@ impl Store {
     /// # Errors
     /// If the store cannot be read for another reason than damage, or the key in use may not read content.
     pub fn plan_repair(&self, seek: Seek, progress: &dyn Progress) -> Result<Repaired, StoreError> {
-        survey(self, &self.db(), None, seek, progress)
+        survey(self, &self.db(), None, seek, Rebuild::IfNeeded, progress)
     }
 
-    /// Repairs.
+    /// Repairs. With `accept` entries of the log that are lost for good then are given up.
     ///
     /// # Errors
-    /// If another process writes and we are not to wait, or the store cannot be read or written to. Then it is as it was.
+    /// If another process writes and we are not to wait, or the store cannot be read or written to. Then it is as it was, or whole but for what was
+    /// to be given up.
     pub fn repair(
         &self,
         seek: Seek,
+        accept: Option<&Acceptance>,
         waiting: Waiting,
         keep_waiting: &dyn Fn() -> bool,
         progress: &dyn Progress,
@@ -172,7 +182,9 @@ impl Store {
         }
         let aside = new_aside(self.dir())?;
         let fresh = Fresh::begin(self, &aside)?;
-        let mut repaired = match survey(self, &db, Some(&fresh), seek, progress) {
+        // Behind a lost end there may be files that no list names: who opens the database for writing would remove them.
+        let rebuild = if accept.is_some() && self.lost_end().is_some() { Rebuild::Always } else { Rebuild::IfNeeded };
+        let mut repaired = match survey(self, &db, Some(&fresh), seek, rebuild, progress) {
             Ok(repaired) => repaired,
             Err(e) => {
                 fresh.discard();
@@ -187,15 +199,43 @@ impl Store {
         }
         if repaired.rebuild || repaired.tip.is_some() {
             let now = Db::open_read_locked(&self.dir().join("db"))?;
-            let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
-            let newest = crate::format::Tip { sequence, log_hash };
-            tip::write(self.dir(), &newest, self.keyring().ids())?;
+            // What a tip says was acknowledged stays so, be it lost.
+            if repaired.tip.is_some() {
+                let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
+                tip::write(self.dir(), &Tip { sequence, log_hash }, self.keyring().ids())?;
+            }
             drop(db);
             self.inner.replace_db(Arc::new(now));
             let _ = std::fs::remove_dir_all(gathered(self.dir()));
         }
+        if let Some(asked) = accept.filter(|_| !repaired.lost_entries.is_empty()) {
+            repaired.accepted = self.accept_losses(asked)?;
+            let given_up = repaired.accepted.iter().flat_map(|accepted| &accepted.entries);
+            let given_up: HashSet<_> = given_up.map(LostEntry::object).collect();
+            repaired.lost.retain(|finding| !given_up.contains(&finding.object));
+            repaired.lost_entries.retain(|lost| !given_up.contains(&lost.object()));
+        }
         drop(lock);
         Ok(repaired)
+    }
+
+    /// Gives up what is lost of the log, under the lock and when all is made anew that can be.
+    fn accept_losses(&self, asked: &Acceptance) -> Result<Option<Accepted>, StoreError> {
+        let dir = self.dir();
+        super::files::check_tmp(dir)?;
+        let tip = tip::read(dir, self.keyring().ids())?;
+        let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
+        super::key_files::settle(self, &db)?;
+        let lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
+        let accepted = losses::accept(self, &db, tip.as_ref(), lost, asked)?;
+        if accepted.is_some() {
+            let tip = tip::read(dir, self.keyring().ids())?;
+            Log::look(self, &db, tip.as_ref())?.settle_datasets(self, &db)?;
+        }
+        drop(db);
+        self.inner.replace_db(Arc::new(Db::open_read_locked(&dir.join("db"))?));
+        self.check_tip(tip::read(dir, self.keyring().ids())?)?;
+        Ok(accepted)
     }
 
     /// The database as it is now that nobody else can change it, as far as it opens.
@@ -213,6 +253,31 @@ impl Store {
     }
 }
 
+/// Keeps table files that the database does not name: who opens it for writing removes them, and they may hold what was at a lost end. For
+/// who holds the writer lock.
+pub(super) fn set_unnamed_aside(store: &Store) -> Result<(), StoreError> {
+    let db = store.db();
+    let named: HashSet<_> = db.tables()?.into_iter().map(|table| table.name).collect();
+    let fail = |e| StoreError::io(format!("cannot read {}", db.dir().display()), e);
+    let mut unnamed = Vec::new();
+    for item in std::fs::read_dir(db.dir()).map_err(fail)? {
+        let path = item.map_err(fail)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.extension().is_some_and(|e| e == "sst") && !named.contains(name.as_ref()) {
+            unnamed.push(path);
+        }
+    }
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    let aside = new_aside(store.dir())?;
+    for path in unnamed {
+        let to = aside.join(path.file_name().unwrap_or_default());
+        std::fs::hard_link(&path, &to).map_err(|e| StoreError::io(format!("cannot keep {}", path.display()), e))?;
+    }
+    sync_dir(&aside)
+}
+
 /// A folder of its own for what is set aside now.
 fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     let all = dir.join(ASIDE);
@@ -226,12 +291,22 @@ fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     Ok(aside)
 }
 
+/// When a fresh database takes the place of the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rebuild {
+    /// If anything of the old one is damaged.
+    IfNeeded,
+    /// Whatever is found.
+    Always,
+}
+
 /// Looks at everything that can be made anew; makes it in `fresh`, if there is one.
 fn survey(
     store: &Store,
     db: &Db,
     fresh: Option<&Fresh>,
     seek: Seek,
+    rebuild: Rebuild,
     progress: &dyn Progress,
 ) -> Result<Repaired, StoreError> {
     let mut repaired = Repaired::default();
@@ -259,21 +334,28 @@ fn survey(
             repaired.missing_rows += u64::from(epochs.contains(epoch));
         }
     }
-    let mut acknowledged = 0;
+    let mut acknowledged = None;
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
         Ok(Some(tip)) => {
-            acknowledged = tip.sequence;
-            store.lost_end().map(|lost| lost.to_string())
+            acknowledged = Some(tip);
+            None
         }
         Ok(None) => Some("it is missing".to_owned()),
         Err(e) if e.is_damage() => Some(e.to_string()),
         Err(e) => return Err(e),
     };
-    let mut log = Log::look(store, db, acknowledged)?;
+    let mut log = Log::look(store, db, acknowledged.as_ref())?;
     repaired.missing_rows += log.to_remake();
-    repaired.wrong_rows += log.unreadable();
+    repaired.wrong_rows += log.unreadable() + log.headless();
+    if log.wrong_tip {
+        repaired.tip =
+            Some("it names another entry than the one that stands there and that somebody vouches for".to_owned());
+    }
     repaired.lost = std::mem::take(&mut log.lost);
-    repaired.rebuild = !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;
+    repaired.lost_entries = std::mem::take(&mut log.lost_entries);
+    repaired.void = log.void();
+    repaired.rebuild =
+        rebuild == Rebuild::Always || !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;
     if let Some(fresh) = fresh.filter(|_| repaired.rebuild) {
         fresh.copy_rows(db, &scanned, &log)?;
         fresh.copy_blocks(db, &whole, progress)?;

@@ -1,0 +1,201 @@
+//! Entries of the log that are lost come back from copies of the store: each entry has the hash of the one before, so what a copy has is
+//! the same bytes, or is not taken.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+
+use crate::codec::{Class, MacLabel, digest, open_value};
+use crate::format::{DETAIL, Family, SealedHeader, Tip, join_mac, number_key};
+use crate::model::{DatasetKey, DatasetRecord, Digest, EpochId, LogEntry, LogKind, SnapshotId};
+
+use super::Store;
+use super::chain::{Details, Judge, Judged, LostEntry, NOTHING, without_detail};
+use super::db::{Db, Rows};
+use super::error::StoreError;
+use super::exclusive::Exclusive;
+use super::lock::Waiting;
+use super::log::dataset_record;
+use super::tip;
+
+/// What came of looking for lost entries of the log.
+#[derive(Debug, Default)]
+pub struct LogHealed {
+    /// Entries that were lost, or what they say; as far as that is known.
+    pub missing: u64,
+    /// Those that are there again.
+    pub found: u64,
+    /// Those that are not, oldest first.
+    pub left: Vec<LostEntry>,
+}
+
+impl Store {
+    /// Takes lost entries of the log from copies of the store: what has the hash that the entry behind it, or the tip, says. Records of runs too, where one is
+    /// missing that sealed what an entry says.
+    ///
+    /// # Errors
+    /// If another process writes and we are not to wait, or the store cannot be read or written to. Then nothing is changed.
+    pub fn heal_log(
+        &self,
+        copies: &[&Self],
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+    ) -> Result<LogHealed, StoreError> {
+        let lost = self.lost_entries()?.0;
+        if lost.is_empty() || copies.is_empty() {
+            return Ok(LogHealed { missing: lost.len() as u64, found: 0, left: lost });
+        }
+        let Exclusive { db, lock } = Exclusive::begin_healing(self, waiting, keep_waiting)?;
+        let tip = tip::read(self.dir(), self.keyring().ids())?.filter(|tip| tip.sequence > 0);
+        let mut healer = Healer { store: self, db: &db, copies, rows: Rows::default(), entries: Vec::new() };
+        let healed = healer.look(tip)?;
+        healer.set_heads()?;
+        if healed.found > 0 {
+            db.write(&healer.rows, true)?;
+            db.flush()?;
+            log::info!("{} entries of the log are there again", healed.found);
+        }
+        drop(db);
+        drop(lock);
+        self.inner.stale.store(true, Ordering::SeqCst);
+        self.refresh()?;
+        Ok(healed)
+    }
+}
+
+struct Healer<'a> {
+    store: &'a Store,
+    db: &'a Db,
+    copies: &'a [&'a Store],
+    /// What is to be written.
+    rows: Rows,
+    /// The log as it will be, newest first, and whether each entry was missing.
+    entries: Vec<(LogEntry, bool)>,
+}
+
+impl Healer<'_> {
+    fn look(&mut self, tip: Option<Tip>) -> Result<LogHealed, StoreError> {
+        let (store, mut standing) = (self.store, BTreeMap::new());
+        self.db.scan(Family::Log, &[], |key, value| {
+            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+            standing.insert(sequence, (digest(value), store.log_entry(sequence, value)));
+            Ok(true)
+        })?;
+        let heeds = |entry: &LogEntry| store.keyring().heeds_loss(entry);
+        let mut judge = Judge::new(&heeds, tip.map(|tip| (tip.sequence, tip.log_hash)));
+        let (mut healed, mut details) = (LogHealed::default(), Details::default());
+        let front = std::iter::once((0, None));
+        for (sequence, row) in standing.into_iter().rev().map(|(n, row)| (n, Some(row))).chain(front) {
+            for hole in judge.gap(sequence) {
+                let judged = judge.hole(hole);
+                self.take(judged, NOTHING, &mut judge, &mut details, &mut healed)?;
+            }
+            if let Some((stands, entry)) = row {
+                let judged = judge.row(sequence, stands, entry);
+                self.take(judged, stands, &mut judge, &mut details, &mut healed)?;
+            }
+        }
+        healed.left.reverse();
+        Ok(healed)
+    }
+
+    fn take(
+        &mut self,
+        judged: Judged,
+        stands: Digest,
+        judge: &mut Judge<'_>,
+        details: &mut Details,
+        healed: &mut LogHealed,
+    ) -> Result<(), StoreError> {
+        let (entry, was_lost) = match judged {
+            Judged::Void(_) => return Ok(()),
+            Judged::Entry(entry) => (entry, false),
+            Judged::Lost(lost) => {
+                healed.missing += 1;
+                let Some((entry, bytes)) = self.from_a_copy(&lost) else {
+                    healed.left.push(lost);
+                    return Ok(());
+                };
+                self.rows.put(Family::Log, &number_key(entry.sequence), &bytes);
+                healed.found += 1;
+                judge.follow(&entry);
+                (entry, true)
+            }
+        };
+        if let Some(why) = details.lost(self.store, self.db, &entry) {
+            healed.missing += u64::from(!was_lost);
+            if self.heal_epoch(&entry)? {
+                healed.found += u64::from(!was_lost);
+                // What it says counts, now that it can be read.
+                let _ = details.lost(self.store, self.db, &entry);
+            } else {
+                healed.left.push(without_detail(entry.clone(), stands, &why));
+            }
+        }
+        self.entries.push((entry, was_lost));
+        Ok(())
+    }
+
+    /// The entry that must stand in a place, if a copy has it.
+    fn from_a_copy(&self, lost: &LostEntry) -> Option<(LogEntry, Vec<u8>)> {
+        let said = lost.said?;
+        self.copies.iter().find_map(|copy| {
+            let db = copy.fresh_db().ok()?;
+            let bytes = db.get(Family::Log, &number_key(lost.sequence)).ok()??;
+            let entry = self.store.log_entry(lost.sequence, &bytes).ok()?;
+            (digest(&bytes) == said).then_some((entry, bytes))
+        })
+    }
+
+    /// Takes the record of the run that sealed what an entry says from a copy, if it opens that; true if one did.
+    fn heal_epoch(&mut self, entry: &LogEntry) -> Result<bool, StoreError> {
+        let sealed = entry.ext.iter().find(|(tag, _)| *tag == DETAIL).map(|(_, sealed)| sealed);
+        let header = sealed.and_then(|sealed| SealedHeader::parse(sealed).ok());
+        let (Some(sealed), Some((header, _))) = (sealed, header) else { return Ok(false) };
+        for copy in self.copies {
+            let record = copy.fresh_db()?.get(Family::Epochs, header.epoch.as_bytes()).ok().flatten();
+            if let Some(record) = record.filter(|record| self.opens(header.epoch, record, entry.sequence, sealed)) {
+                self.store.keyring().learn(header.epoch, &record);
+                self.rows.put(Family::Epochs, header.epoch.as_bytes(), &record);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn opens(&self, epoch: EpochId, record: &[u8], sequence: u64, sealed: &[u8]) -> bool {
+        let key = self.store.keyring().open_key(epoch, Class::Page, record).ok().flatten();
+        key.is_some_and(|key| open_value(sealed, &key, Family::Log.name(), &number_key(sequence)).is_ok())
+    }
+
+    /// Datasets of which a newer snapshot is there again get it as their head. Those without a record are for repair to remake.
+    fn set_heads(&mut self) -> Result<(), StoreError> {
+        let snapshots = || self.entries.iter().filter(|(entry, _)| entry.kind == LogKind::Snapshot);
+        let datasets: HashSet<DatasetKey> =
+            snapshots().filter(|(_, was_lost)| *was_lost).map(|(entry, _)| entry.dataset).collect();
+        if datasets.is_empty() {
+            return Ok(());
+        }
+        let forgotten: HashSet<SnapshotId> = self
+            .entries
+            .iter()
+            .filter(|(entry, _)| self.store.forgets(entry))
+            .map(|(entry, _)| entry.manifest)
+            .collect();
+        let (mut heads, mut counts) = (HashMap::new(), HashMap::<DatasetKey, u64>::new());
+        for (entry, _) in snapshots().filter(|(entry, _)| datasets.contains(&entry.dataset)) {
+            *counts.entry(entry.dataset).or_default() += 1;
+            if !forgotten.contains(&entry.manifest) {
+                heads.entry(entry.dataset).or_insert((entry.sequence, entry.manifest));
+            }
+        }
+        let ids = self.store.keyring().ids();
+        for (key, (head, manifest)) in heads {
+            let Some(record) = dataset_record(self.db, ids, key).ok().flatten() else { continue };
+            let count = counts.get(&key).copied().unwrap_or(record.count).max(record.count);
+            let record = DatasetRecord { head, manifest, count, ..record }.to_bytes();
+            let mac = ids.mac(MacLabel::Dataset, &[key.as_bytes(), &record]);
+            self.rows.put(Family::Datasets, key.as_bytes(), &join_mac(record, &mac));
+        }
+        Ok(())
+    }
+}
