@@ -247,16 +247,16 @@ impl Unlock for Keys {
         for file in &self.files {
             found.extend(self.read(file)?);
         }
-        let default = folders::default_identity();
-        if default.exists() {
-            match self.read(&default) {
-                Ok(identities) => found.extend(identities),
-                // The one that nobody named hinders none that was.
-                Err(_) if !found.is_empty() => {}
-                Err(e) => return Err(e),
-            }
-        }
         Ok(found)
+    }
+
+    fn unnamed_identities(&self) -> Result<Vec<Identity>, StoreError> {
+        let default = folders::default_identity();
+        if !default.exists() {
+            return Ok(Vec::new());
+        }
+        // It hinders none that was named.
+        self.read(&default).or_else(|e| if self.files.is_empty() { Err(e) } else { Ok(Vec::new()) })
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {

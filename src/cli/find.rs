@@ -8,6 +8,7 @@ use crate::model::{Digest, Entry, Kind, Role};
 use crate::ops::find::{Criteria, Found, Searched, find};
 use crate::snapshots::{List, SnapshotName, resolve_row};
 
+use super::arrival::claim;
 use super::context;
 use super::entry::{PathJson, content_digest, kind, mode_text};
 use super::error::CliError;
@@ -20,7 +21,7 @@ use super::{Global, Outcome};
 ///
 /// A pattern without `/` is compared with names, one with `/` with paths from the root. `*` and `?` stay within a name, `**`
 /// goes over folders. A version of a path is told once for each series of snapshots that have it, with the first and last of them.
-/// Times are UTC.
+/// Times are UTC; those of snapshots are when they arrived by clocks that are trusted, as `larder list` has it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  larder find '*.key'\n  larder find 'src/**/*.rs' --snapshot work~1\n  larder find --dataset work --type f --min-size 100M"
@@ -74,7 +75,10 @@ pub(super) struct FoundJson {
 #[derive(Debug, Serialize, JsonSchema)]
 struct SeenJson {
     id: String,
+    /// When the store acknowledged it, by the clock of the machine that captured.
     arrival: String,
+    /// When it arrived by what catalog and owner keys vouch for.
+    counted_as: String,
 }
 
 pub(super) fn run(args: &FindArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
@@ -135,7 +139,10 @@ fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliErr
     }
     text.extend_from_slice(&out.name(&found.path));
     if shows_snapshots {
-        let seen = |s: &Searched| format!("{} of {}", short_id(s.row.id), short_time(s.row.arrival));
+        let seen = |s: &Searched| {
+            let claim = claim(s.counted, &s.row).map_or_else(String::new, |claim| format!(" ({claim})"));
+            format!("{} of {}{claim}", short_id(s.row.id), short_time(s.counted.time))
+        };
         let when = if found.count == 1 {
             format!("  in {}", seen(found.first))
         } else {
@@ -148,7 +155,11 @@ fn line(found: &Found, shows_snapshots: bool, out: &Output) -> Result<(), CliErr
 }
 
 fn as_json(found: &Found) -> FoundJson {
-    let seen = |s: &Searched| SeenJson { id: s.row.id.to_string(), arrival: rfc3339(s.row.arrival) };
+    let seen = |s: &Searched| SeenJson {
+        id: s.row.id.to_string(),
+        arrival: rfc3339(s.row.arrival),
+        counted_as: rfc3339(s.counted.time),
+    };
     FoundJson {
         dataset: found.first.dataset.clone(),
         path: (&*found.path).into(),

@@ -4,6 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::model::Kind;
 use crate::ops::gc::{Collected, GcOptions, collect};
 use crate::store::{Room, Waiting};
 
@@ -27,7 +28,7 @@ pub(super) struct GcArgs {
     /// Only tell what would be removed
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Fail if another process writes, instead of waiting for it
+    /// Fail if another process writes, instead of waiting for it; if one begins between two steps, stop there and tell what was done
     #[arg(long)]
     no_wait: bool,
 }
@@ -85,6 +86,10 @@ pub(super) struct DoneJson {
     index_entries: u64,
     /// Blocks removed.
     blocks: u64,
+    /// Blocks removed that were not among all blocks before: runs that were cut had left them.
+    left_behind: u64,
+    /// True if another process began to write in between, and `--no-wait` had gc stop there: exit status 11.
+    cut_short: bool,
     /// Bytes by which the files of blocks became shorter.
     freed: u64,
     /// Sealed bytes of dead blocks that stay until more of their files is dead, or the disk has room to write those anew.
@@ -113,6 +118,10 @@ pub(super) fn run(args: &GcArgs, global: &Global, out: &Output) -> Result<Outcom
         out.print_json(&as_json(&collected, args.dry_run))?;
     } else {
         print(&collected, args.dry_run, out)?;
+    }
+    if collected.cut_short {
+        let text = "another process writes now: what is left is for the next run";
+        return Err(CliError::new(Kind::Locked, text).hint("without --no-wait larder waits for it").told(out.json()));
     }
     Ok(Outcome::Done)
 }
@@ -145,7 +154,11 @@ fn print(collected: &Collected, dry_run: bool, out: &Output) -> Result<(), CliEr
             out.line(&format!("{} moved out of {}", human_bytes(bytes), counted(blocks, "block", "blocks")))?;
         }
         let removed = counted(collected.blocks, "block", "blocks");
-        out.line(&format!("freed {}: {removed} removed", human_bytes(collected.freed)))?;
+        let more = match collected.left_behind {
+            0 => String::new(),
+            count => format!(", and {} of runs that were cut", counted(count, "block", "blocks")),
+        };
+        out.line(&format!("freed {}: {removed} removed{more}", human_bytes(collected.freed)))?;
         if collected.wanted > 0 {
             let (kept, wanted) = (human_bytes(collected.kept), human_bytes(collected.wanted));
             out.line(&format!("{kept} stay, since the disk is nearly full: run gc again when {wanted} are free"))?;
@@ -177,6 +190,8 @@ fn as_json(collected: &Collected, dry_run: bool) -> GcJson {
             repacked_bytes: collected.repacked.1,
             index_entries: collected.index_entries,
             blocks: collected.blocks,
+            left_behind: collected.left_behind,
+            cut_short: collected.cut_short,
             freed: collected.freed,
             kept: collected.kept,
             wanted: Some(collected.wanted).filter(|wanted| *wanted > 0),

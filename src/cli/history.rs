@@ -11,6 +11,7 @@ use crate::model::{Kind, Role};
 use crate::ops::history::{History, Version};
 use crate::snapshots::{List, Listed};
 
+use super::arrival::claim;
 use super::context;
 use super::diff;
 use super::entry::{PathJson, content_digest, kind, mode_text};
@@ -24,7 +25,7 @@ use super::{Global, Outcome};
 ///
 /// Each line has the snapshot that first found it so, `+` for what was added, `-` gone, `M` holds something else, `T` became another sort of
 /// thing, `U` only metadata changed, and what stands there since. A folder also has a line when only something
-/// in it changed: `…`. Times are UTC.
+/// in it changed: `…`. Times are UTC; those of snapshots are when they arrived by clocks that are trusted, as `larder list` has it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  larder history src/main.rs\n  larder history --dataset host /etc/passwd")]
 pub(super) struct HistoryArgs {
@@ -42,7 +43,10 @@ pub(super) struct VersionJson {
     /// The snapshot that first found it so.
     id: String,
     sequence: u64,
+    /// When the store acknowledged it, by the clock of the machine that captured.
     arrival: String,
+    /// When it arrived by what catalog and owner keys vouch for.
+    counted_as: String,
     #[serde(flatten)]
     path: PathJson,
     /// `added`, `removed`, `type`, `content` or `metadata`; `below` if only something in a folder changed.
@@ -105,10 +109,11 @@ fn line(snapshot: &Listed, version: &Version, out: &Output) -> Result<(), CliErr
         format!("  {} {:>10}  {}", mode_text(e), human_bytes(size(version).unwrap_or(0)), short_time(e.mtime))
     });
     let metadata = version.change.as_ref().map_or_else(String::new, |change| diff::metadata_text(change.what));
+    let claim = claim(snapshot.counted, row).map_or_else(String::new, |claim| format!("  {claim}"));
     out.line(&format!(
-        "{}  {}  {}  {}{now}{metadata}",
+        "{}  {}  {}  {}{now}{metadata}{claim}",
         short_id(row.id),
-        short_time(row.arrival),
+        short_time(snapshot.counted.time),
         escaped(&snapshot.dataset_label()),
         signs(version).0
     ))
@@ -122,6 +127,7 @@ fn as_json(snapshot: &Listed, version: &Version, path: &[u8]) -> VersionJson {
         id: row.id.to_string(),
         sequence: row.sequence,
         arrival: rfc3339(row.arrival),
+        counted_as: rfc3339(snapshot.counted.time),
         path: path.into(),
         change: signs(version).1,
         kind: entry.map(|e| kind(e).1),

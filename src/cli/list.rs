@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Immutable, Manifest, Role, SnapshotKind, Timestamp};
-use crate::snapshots::{Counted, Holds, List, Listed, Wanted};
+use crate::snapshots::{Holds, List, Listed, Wanted};
 
+use super::arrival::claim;
 use super::context;
 use super::error::CliError;
 use super::filter::FilterArgs;
@@ -70,8 +71,7 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
     let holds = list.holds()?;
     let writers = Writers::read(&store);
     let many = list.has_several_writers();
-    let mut printer =
-        Printer { out, width: width(&list), begun: false, holds: &holds, now, list: &list, writers, many };
+    let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now, writers, many };
     list.each(args.reverse, |listed| {
         printer.print(&listed)?;
         if let Err(e) = listed.manifest {
@@ -97,7 +97,6 @@ struct Printer<'a> {
     begun: bool,
     holds: &'a Holds,
     now: Timestamp,
-    list: &'a List,
     writers: Writers,
     /// Snapshots of several keys are listed.
     many: bool,
@@ -119,7 +118,7 @@ impl Printer<'_> {
             ))?;
         }
         let marks: Vec<_> = self.whose(listed).into_iter().chain(self.kept(listed)).collect();
-        self.out.line(&as_text(listed, width, self.list.counted(&listed.row), &marks))
+        self.out.line(&as_text(listed, width, &marks))
     }
 
     /// Who wrote it, where that could be several.
@@ -137,8 +136,7 @@ impl Printer<'_> {
         match &listed.manifest {
             Ok(m) => {
                 let snapshot = SnapshotJson::new(row.id, m, self.holds.on(&row.id));
-                let (by, counted) = (self.by(listed), self.list.counted(row).time);
-                ListedJson::Snapshot(Box::new(snapshot.witnessed(row, by, counted)))
+                ListedJson::Snapshot(Box::new(snapshot.witnessed(row, self.by(listed), listed.counted.time)))
             }
             Err(e) => ListedJson::Damaged(DamagedJson {
                 id: row.id.to_string(),
@@ -176,12 +174,11 @@ fn width(list: &List) -> usize {
     list.dataset_labels().map(|label| escaped(&label).chars().count()).max().unwrap_or(0).max(7)
 }
 
-fn as_text(listed: &Listed, width: usize, counted: Counted, marks: &[String]) -> String {
+fn as_text(listed: &Listed, width: usize, marks: &[String]) -> String {
     let row = &listed.row;
     let name = escaped(&listed.dataset_label());
-    let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(counted.time));
-    let claim = counted.moved.then(|| format!("claims {}", short_time(row.arrival)));
-    let marks: Vec<_> = claim.into_iter().chain(marks.iter().cloned()).collect();
+    let front = format!("{}  {}  {name:width$}", short_id(row.id), short_time(listed.counted.time));
+    let marks: Vec<_> = claim(listed.counted, row).into_iter().chain(marks.iter().cloned()).collect();
     match &listed.manifest {
         Ok(m) => {
             let s = &m.statistics;

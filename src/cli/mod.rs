@@ -3,6 +3,7 @@
 //! Arguments are parsed into plain structs; each command is a file with its arguments and a `run`. What commands share is
 //! settled before one runs: the configuration file, progress, colours, the log.
 
+mod arrival;
 mod background;
 mod cat;
 mod changes;

@@ -217,7 +217,9 @@ impl std::fmt::Debug for PackKeys {
 impl Keys for PackKeys {
     fn identities(&self) -> Result<Vec<Identity>, ArchiveError> {
         let keys = context::pack_identities(&self.global);
-        keys.identities().map_err(|e| unusable(&e))
+        let (named, unnamed) = (keys.identities(), keys.unnamed_identities());
+        let all = named.and_then(|named| Ok(named.into_iter().chain(unnamed?).collect()));
+        all.map_err(|e| unusable(&e))
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, ArchiveError> {

@@ -4,10 +4,12 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{DatasetName, Kind, Role, SnapshotId, Statistics, Timestamp};
+use crate::model::{DatasetName, Kind, Role, Statistics};
 use crate::ops::stats::{DatasetStats, Stats};
-use crate::snapshots::{List, Listed, Wanted};
+use crate::snapshots::{Counted, List, Listed, Wanted};
+use crate::store::SnapshotRow;
 
+use super::arrival::claim;
 use super::context;
 use super::error::CliError;
 use super::output::{Output, escaped, human_bytes, rfc3339, short_id, short_time};
@@ -16,7 +18,8 @@ use super::{Global, Outcome};
 /// Show what a store, its datasets and their snapshots take
 ///
 /// FILES and SIZE are those of the newest snapshot. LOGICAL is the sum of all snapshots' files; UNIQUE what was not in the store when it came,
-/// names and structure counted too; STORED what that takes, compressed and sealed; RATIO is logical to stored.
+/// names and structure counted too; STORED what that takes, compressed and sealed; RATIO is logical to stored. Times are when snapshots
+/// arrived by clocks that are trusted, as `larder list` has it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  larder stats\n  larder stats work          # what each snapshot of it added")]
 pub(super) struct StatsArgs {
@@ -31,9 +34,9 @@ struct DatasetJson {
     /// Its name; its key in brackets where that cannot be read.
     dataset: String,
     snapshots: u64,
-    /// When its first snapshot arrived.
+    /// When its first snapshot arrived, by what catalog and owner keys vouch for.
     first: String,
-    /// When its newest one arrived.
+    /// When its newest one arrived, in the same way.
     last: String,
     /// Files of the newest snapshot.
     files: u64,
@@ -55,7 +58,10 @@ struct DatasetJson {
 #[derive(Debug, Serialize, JsonSchema)]
 struct AddedJson {
     id: String,
+    /// When the store acknowledged it, by the clock of the machine that captured.
     arrival: String,
+    /// When it arrived by what catalog and owner keys vouch for.
+    counted_as: String,
     files: u64,
     bytes: u64,
     unique_bytes: u64,
@@ -167,22 +173,23 @@ fn table(datasets: &[DatasetStats], out: &Output) -> Result<(), CliError> {
 
 /// A snapshot whose manifest can be read, and its figures.
 struct Added {
-    id: SnapshotId,
-    arrival: Timestamp,
+    row: SnapshotRow,
+    counted: Counted,
     statistics: Statistics,
 }
 
 impl Added {
     fn of(snapshot: &Listed) -> Option<Self> {
         let statistics = snapshot.manifest.as_ref().ok()?.statistics;
-        Some(Self { id: snapshot.row.id, arrival: snapshot.row.arrival, statistics })
+        Some(Self { row: snapshot.row.clone(), counted: snapshot.counted, statistics })
     }
 
     fn as_json(&self) -> AddedJson {
         let s = &self.statistics;
         AddedJson {
-            id: self.id.to_string(),
-            arrival: rfc3339(self.arrival),
+            id: self.row.id.to_string(),
+            arrival: rfc3339(self.row.arrival),
+            counted_as: rfc3339(self.counted.time),
             files: s.files,
             bytes: s.bytes,
             unique_bytes: s.new_bytes,
@@ -196,11 +203,12 @@ fn added_table(snapshots: &[Added], out: &Output) -> Result<(), CliError> {
         "\n{:16}  {:19}  {:>9}  {:>10}  {:>10}  {:>10}",
         "ID", "ARRIVED (UTC)", "FILES", "SIZE", "UNIQUE", "STORED"
     ))?;
-    for Added { id, arrival, statistics: s } in snapshots {
+    for Added { row, counted, statistics: s } in snapshots {
+        let claim = claim(*counted, row).map_or_else(String::new, |claim| format!("  {claim}"));
         out.line(&format!(
-            "{}  {}  {:>9}  {:>10}  {:>10}  {:>10}",
-            short_id(*id),
-            short_time(*arrival),
+            "{}  {}  {:>9}  {:>10}  {:>10}  {:>10}{claim}",
+            short_id(row.id),
+            short_time(counted.time),
             s.files,
             human_bytes(s.bytes),
             human_bytes(s.new_bytes),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::model::{Body, DatasetKey, Digest, Entry, Failure, Kind, Progress};
-use crate::snapshots::Listed;
+use crate::snapshots::{Counted, Listed};
 use crate::store::SnapshotRow;
 use crate::tree::{Pages, Step, join, same_but_for_below};
 
@@ -104,6 +104,8 @@ pub struct Searched {
     pub row: SnapshotRow,
     /// What its dataset is called, as [`Listed::dataset_label`] has it.
     pub dataset: String,
+    /// When it arrived, as far as witnesses bear it out.
+    pub counted: Counted,
     root: Entry,
 }
 
@@ -112,7 +114,8 @@ impl Searched {
     #[must_use]
     pub fn of(snapshot: &Listed) -> Option<Self> {
         let root = snapshot.manifest.as_ref().ok()?.root.clone();
-        Some(Self { row: snapshot.row.clone(), dataset: snapshot.dataset_label(), root })
+        let (row, dataset) = (snapshot.row.clone(), snapshot.dataset_label());
+        Some(Self { row, dataset, counted: snapshot.counted, root })
     }
 }
 

@@ -12,9 +12,9 @@ pub struct DatasetStats {
     pub dataset: String,
     /// How many snapshots.
     pub snapshots: u64,
-    /// When the first one arrived.
+    /// When the first one arrived, as far as witnesses bear it out.
     pub first: Timestamp,
-    /// When the last one arrived.
+    /// When the last one arrived, in the same way.
     pub last: Timestamp,
     /// Files of the newest one.
     pub files: u64,
@@ -41,8 +41,8 @@ impl DatasetStats {
         Self {
             dataset: snapshot.dataset_label(),
             snapshots: 0,
-            first: snapshot.row.arrival,
-            last: snapshot.row.arrival,
+            first: snapshot.counted.time,
+            last: snapshot.counted.time,
             files: 0,
             bytes: 0,
             logical: 0,
@@ -54,7 +54,7 @@ impl DatasetStats {
 
     fn add(&mut self, snapshot: &Listed) {
         self.snapshots += 1;
-        self.last = snapshot.row.arrival;
+        self.last = snapshot.counted.time;
         let Ok(manifest) = &snapshot.manifest else {
             self.damaged += 1;
             return;

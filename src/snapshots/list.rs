@@ -79,6 +79,8 @@ pub struct Listed {
     pub row: SnapshotRow,
     /// Its dataset's name, if that can be read.
     pub dataset: Option<DatasetName>,
+    /// When it arrived, as far as witnesses bear it out.
+    pub counted: Counted,
     /// Its manifest, or what is wrong with it.
     pub manifest: Result<Manifest, StoreError>,
 }
@@ -170,12 +172,6 @@ impl List {
         Ok(())
     }
 
-    /// When a snapshot arrived, as far as witnesses bear it out.
-    #[must_use]
-    pub fn counted(&self, row: &SnapshotRow) -> Counted {
-        self.witnesses.counted(row.sequence, row.arrival)
-    }
-
     fn read_names(&mut self) {
         for row in &self.rows {
             self.names.entry(row.dataset).or_insert_with(|| self.store.dataset_name(row.dataset).ok());
@@ -212,7 +208,8 @@ impl List {
             let manifest = self.store.manifest(&row.id);
             let known = || self.names.get(&row.dataset).cloned().flatten();
             let dataset = manifest.as_ref().map_or_else(|_| known(), |m| Some(m.dataset.clone()));
-            Listed { row: row.clone(), dataset, manifest }
+            let counted = self.witnesses.counted(row.sequence, row.arrival);
+            Listed { row: row.clone(), dataset, counted, manifest }
         };
         rows.par_iter().map(read).collect()
     }

@@ -97,10 +97,10 @@ impl Repack {
         &mut self,
         store: &Store,
         survey: &mut Survey,
-        keep_waiting: &dyn Fn() -> bool,
+        (waiting, keep_waiting): (Waiting, &dyn Fn() -> bool),
         before: &mut dyn FnMut(&mut Survey) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut writer = Writer::begin(store, Purpose::Move, Waiting::Wait, keep_waiting)?;
+        let mut writer = Writer::begin(store, Purpose::Move, waiting, keep_waiting)?;
         before(survey)?;
         match self.move_some(store, survey, &mut writer) {
             Ok(()) => Ok(()),

@@ -17,8 +17,10 @@ use super::write::{NEXT_BLOCK, next_block};
 
 /// Rows of an index that one step looks at.
 const ROWS: usize = 200_000;
-/// Bytes that writing a file anew takes besides.
-const BESIDES: u64 = 4 << 20;
+/// Bytes that writing a file anew takes besides: rows of every family in small files, a quarter of its own length …
+const BESIDES_LEAST: u64 = 512 << 10;
+/// … and no more than these.
+const BESIDES_MOST: u64 = 4 << 20;
 /// A file is written anew when that part of it is dead: 1 of so many bytes.
 const DEAD_PART: u64 = 8;
 
@@ -52,6 +54,17 @@ impl IndexSweep {
     }
 }
 
+/// What a sweep has taken away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Blocks that the store counted as its own.
+    pub blocks: u64,
+    /// Blocks that runs which were cut have left, and that it did not.
+    pub left_behind: u64,
+    /// Bytes by which the files of blocks became shorter, those counted off that were written anew.
+    pub freed: u64,
+}
+
 /// How far the files of blocks have been looked at.
 #[derive(Debug, Clone, Default)]
 pub struct BlockSweep {
@@ -60,10 +73,8 @@ pub struct BlockSweep {
     pages: bool,
     from: u64,
     done: bool,
-    /// Blocks removed.
-    pub blocks: u64,
-    /// Bytes by which the files of blocks became shorter, those counted off that were written anew.
-    pub freed: u64,
+    /// What was taken away so far.
+    pub removed: Removed,
     /// Bytes of dead blocks in files of which too little is dead to write them anew, or for which the disk has no room.
     pub kept: u64,
     /// Room that the largest of these would take, if the disk has not so much.
@@ -92,6 +103,11 @@ impl Store {
     pub fn sweeper(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Sweeper, StoreError> {
         super::reserve::give_up(self.dir());
         Ok(Sweeper { store: self.clone(), exclusive: Exclusive::begin(self, waiting, keep_waiting)? })
+    }
+
+    /// Keeps room free again for the next time that the disk is full, if there is any.
+    pub fn renew_reserve(&self) {
+        super::reserve::renew(self.dir());
     }
 }
 
@@ -154,7 +170,10 @@ impl Sweeper {
             let over = |file: &&BlockFile| file.is_bottom && file.last >= removals.first && file.first <= removals.last;
             let bytes = files.iter().filter(over).map(|file| file.bytes).sum();
             if self.has_room(bytes, sweep) {
-                return self.db().rewrite_file(family, *removals);
+                let before = self.db().family_bytes(family)?;
+                self.db().rewrite_file(family, *removals)?;
+                sweep.removed.freed += before.saturating_sub(self.db().family_bytes(family)?);
+                return Ok(());
             }
         }
         for file in files {
@@ -163,10 +182,10 @@ impl Sweeper {
             }
             sweep.from = row_number(&number_key(file.last), "the blocks")? + 1;
             let (dead, is_whole) = self.dead_rows(family, file, survey)?;
-            if dead.is_empty() {
+            if dead.rows.is_empty() {
                 continue;
             }
-            let bytes = self.db().row_bytes(family, &dead)?;
+            let bytes = self.db().row_bytes(family, &dead.rows)?;
             if !is_whole && !sweep.thorough && bytes < file.bytes / DEAD_PART {
                 sweep.kept += bytes;
                 continue;
@@ -176,9 +195,10 @@ impl Sweeper {
                 continue;
             }
             let before = self.db().family_bytes(family)?;
-            self.take_out(family, file, &dead, is_whole)?;
-            sweep.blocks += dead.len() as u64;
-            sweep.freed += before.saturating_sub(self.db().family_bytes(family)?);
+            self.take_out(family, file, &dead.rows, is_whole)?;
+            sweep.removed.blocks += dead.blocks;
+            sweep.removed.left_behind += dead.left_behind;
+            sweep.removed.freed += before.saturating_sub(self.db().family_bytes(family)?);
             return Ok(());
         }
         (sweep.done, sweep.pages, sweep.from) = (sweep.pages, true, 0);
@@ -187,7 +207,7 @@ impl Sweeper {
 
     /// True if so many bytes can be written, and what goes with them.
     fn has_room(&self, bytes: u64, sweep: &mut BlockSweep) -> bool {
-        let wanted = bytes + BESIDES;
+        let wanted = bytes + (bytes / 4 + BESIDES_LEAST).min(BESIDES_MOST);
         let fits = wanted <= super::reserve::room(self.store.dir());
         if !fits {
             sweep.wanted = sweep.wanted.max(wanted);
@@ -195,21 +215,23 @@ impl Sweeper {
         fits
     }
 
-    /// The rows of a file that nothing needs, each with the number of the row behind it, and whether those are all.
-    fn dead_rows(
-        &self,
-        family: Family,
-        file: BlockFile,
-        survey: &Survey,
-    ) -> Result<(Vec<(u64, u64)>, bool), StoreError> {
-        let (mut dead, mut is_whole, mut end) = (Vec::new(), true, u64::MAX);
+    /// The rows of a file that nothing needs, and whether those are all.
+    fn dead_rows(&self, family: Family, file: BlockFile, survey: &Survey) -> Result<(Dead, bool), StoreError> {
+        let (mut dead, mut is_whole, mut end) = (Dead::default(), true, u64::MAX);
         // Backwards: a note is needed if a block is that comes behind it and before the next note.
         let mut is_noted = false;
         for number in (file.first..=file.last).rev() {
             let is_dead = match self.fate(family, number, survey)? {
                 Fate::Absent => continue,
                 Fate::Note => !std::mem::take(&mut is_noted),
-                Fate::Dead => true,
+                Fate::Dead => {
+                    dead.blocks += 1;
+                    true
+                }
+                Fate::LeftBehind => {
+                    dead.left_behind += 1;
+                    true
+                }
                 Fate::Needed => {
                     is_noted = true;
                     false
@@ -217,7 +239,7 @@ impl Sweeper {
             };
             is_whole &= is_dead;
             if is_dead {
-                dead.push((number, end));
+                dead.rows.push((number, end));
             }
             end = number;
         }
@@ -226,19 +248,21 @@ impl Sweeper {
 
     fn fate(&self, family: Family, number: u64, survey: &Survey) -> Result<Fate, StoreError> {
         let key = number_key(number);
+        let has_sum = || self.db().with(Family::Sums, &key, |_| ()).map(|sum| sum.is_some());
         match survey.block(number) {
-            Some((its, is_dead)) if its == family => return Ok(if is_dead { Fate::Dead } else { Fate::Needed }),
-            Some(_) => return Ok(Fate::Absent),
-            None => {}
+            Some((its, _)) if its != family => return Ok(Fate::Absent),
+            Some((_, false)) => return Ok(Fate::Needed),
+            // Its digest goes with it: without one it has been taken out already, by a step before.
+            Some((_, true)) if has_sum()? => return Ok(Fate::Dead),
+            _ => {}
         }
         // It came later, or a run was cut before it wrote the index entries; the lock is ours, so no run is about to.
-        let sum = self.db().with(Family::Sums, &key, |_| ())?;
-        Ok(match (block_header(self.db(), family, number)?, sum) {
-            (None, _) => Fate::Absent,
-            (Some(Ok(header)), _) if header.kind == BlockKind::EpochNote => Fate::Note,
-            (Some(Ok(_)), None) => Fate::Dead,
+        Ok(match block_header(self.db(), family, number)? {
+            None => Fate::Absent,
+            Some(Ok(header)) if header.kind == BlockKind::EpochNote => Fate::Note,
+            Some(Ok(_)) if !has_sum()? => Fate::LeftBehind,
             // What is damaged is for repair.
-            (Some(_), _) => Fate::Needed,
+            Some(_) => Fate::Needed,
         })
     }
 
@@ -282,11 +306,24 @@ impl Sweeper {
     }
 }
 
+/// What of a file nothing needs.
+#[derive(Debug, Default)]
+struct Dead {
+    /// Rows, each with the number of the row behind it; notes are among them.
+    rows: Vec<(u64, u64)>,
+    /// Blocks that have a digest.
+    blocks: u64,
+    /// Blocks that have none.
+    left_behind: u64,
+}
+
 /// What becomes of a row of a file of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Absent,
     Note,
     Dead,
+    /// It is dead too, and nothing but the file has it.
+    LeftBehind,
     Needed,
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::codec::{Identity, Passphrase, WrapError, commitment, digest, is_passphrase_file, unarmoured, unwrap};
 use crate::format::{Cipher, Header, KeyRecord};
-use crate::model::Digest;
+use crate::model::{Digest, Role};
 
 use super::db::Db;
 use super::error::StoreError;
@@ -17,11 +17,19 @@ use super::pins::{ClientDirs, PinFile};
 
 /// Where identities and passphrases come from.
 pub trait Unlock {
-    /// The identities at hand, in the order in which they are tried.
+    /// The identities that were named. Of those that open the store the one is used that may do most, of equals the first.
     ///
     /// # Errors
     /// If a file that was named cannot be read.
     fn identities(&self) -> Result<Vec<Identity>, StoreError>;
+
+    /// Identities that are at hand though nobody named them: they are asked for only if none that was named opens the store.
+    ///
+    /// # Errors
+    /// If none was named, and these cannot be read.
+    fn unnamed_identities(&self) -> Result<Vec<Identity>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// The passphrase, asked for only if a key object wants one and no identity fits; nothing if there is none to be had.
     ///
@@ -45,10 +53,19 @@ pub(super) struct Unlocking<'a> {
     unlock: &'a dyn Unlock,
     pin: PinFile,
     objects: Vec<(PathBuf, Vec<u8>)>,
-    identities: OnceCell<Vec<Identity>>,
+    named: OnceCell<Vec<Identity>>,
+    unnamed: OnceCell<Vec<Identity>>,
     passphrase: OnceCell<Option<Identity>>,
-    /// Which of the identities opened the object that was opened last; none if it was the passphrase.
-    opener: Cell<Option<usize>>,
+    /// What opened the object that was opened last.
+    opener: Cell<Opener>,
+}
+
+/// What opened an object: one of the identities, by its place, or the passphrase.
+#[derive(Debug, Clone, Copy)]
+enum Opener {
+    Named(usize),
+    Unnamed(usize),
+    Passphrase,
 }
 
 impl<'a> Unlocking<'a> {
@@ -61,8 +78,9 @@ impl<'a> Unlocking<'a> {
     ) -> Result<(Keyring, Self), StoreError> {
         let pin = PinFile::read(dirs, header.store, dir)?;
         let objects = if header.cipher == Cipher::None { Vec::new() } else { key_objects(dir)? };
-        let (identities, passphrase) = (OnceCell::new(), OnceCell::new());
-        let unlocking = Self { dir, header, unlock, pin, objects, identities, passphrase, opener: Cell::new(None) };
+        let (named, unnamed, passphrase) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let opener = Cell::new(Opener::Passphrase);
+        let unlocking = Self { dir, header, unlock, pin, objects, named, unnamed, passphrase, opener };
         let keyring = if header.cipher == Cipher::None { unlocking.public() } else { unlocking.open(&|_| true) }?;
         Ok((keyring, unlocking))
     }
@@ -97,9 +115,11 @@ impl<'a> Unlocking<'a> {
 
     /// Keeps of the identities the one that opened the object, and no other.
     fn finish(self, keyring: Keyring) -> Unlocked {
+        let place = |all: OnceCell<Vec<Identity>>, at| all.into_inner().and_then(|all| all.into_iter().nth(at));
         let opener = match self.opener.get() {
-            Some(at) => self.identities.into_inner().and_then(|all| all.into_iter().nth(at)),
-            None => self.passphrase.into_inner().flatten(),
+            Opener::Named(at) => place(self.named, at),
+            Opener::Unnamed(at) => place(self.unnamed, at),
+            Opener::Passphrase => self.passphrase.into_inner().flatten(),
         };
         Unlocked { keyring, pin: self.pin, opener }
     }
@@ -151,13 +171,18 @@ struct Tried {
 }
 
 impl Unlocking<'_> {
-    /// The keyring of the first object, of those that are wanted, that an identity or the passphrase opens.
+    /// The keyring of an object, of those that are wanted, that an identity or the passphrase opens.
     fn open(&self, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Keyring, StoreError> {
         let objects = || self.objects.iter().filter(|(_, wrapped)| wanted(wrapped));
         let with_passphrase = |yes: bool| objects().filter(move |(_, wrapped)| is_passphrase_file(wrapped) == yes);
         let mut tried = Tried::default();
-        if let Some((found, at)) = self.try_all(with_passphrase(false), self.identities()?, &mut tried) {
-            self.opener.set(Some(at));
+        // Who names one means it, whatever the others open.
+        if let Some((found, at)) = self.try_all(with_passphrase(false), self.named()?, &mut tried) {
+            self.opener.set(Opener::Named(at));
+            return Ok(found);
+        }
+        if let Some((found, at)) = self.try_all(with_passphrase(false), self.unnamed()?, &mut tried) {
+            self.opener.set(Opener::Unnamed(at));
             return Ok(found);
         }
         let mut wrong = StoreError::WrongKey(self.dir.to_owned());
@@ -167,7 +192,7 @@ impl Unlocking<'_> {
                     if let Some((found, _)) =
                         self.try_all(with_passphrase(true), std::slice::from_ref(passphrase), &mut tried)
                     {
-                        self.opener.set(None);
+                        self.opener.set(Opener::Passphrase);
                         return Ok(found);
                     }
                     wrong = StoreError::WrongPassphrase(self.dir.to_owned());
@@ -182,12 +207,20 @@ impl Unlocking<'_> {
         Err(tried.forged.or(tried.broken).or(tried.locked).unwrap_or(wrong))
     }
 
-    fn identities(&self) -> Result<&[Identity], StoreError> {
-        if let Some(known) = self.identities.get() {
+    fn named(&self) -> Result<&[Identity], StoreError> {
+        if let Some(known) = self.named.get() {
             return Ok(known);
         }
         let found = self.unlock.identities()?;
-        Ok(self.identities.get_or_init(|| found))
+        Ok(self.named.get_or_init(|| found))
+    }
+
+    fn unnamed(&self) -> Result<&[Identity], StoreError> {
+        if let Some(known) = self.unnamed.get() {
+            return Ok(known);
+        }
+        let found = self.unlock.unnamed_identities()?;
+        Ok(self.unnamed.get_or_init(|| found))
     }
 
     fn passphrase(&self) -> Result<Option<&Identity>, StoreError> {
@@ -198,22 +231,29 @@ impl Unlocking<'_> {
         Ok(self.passphrase.get_or_init(|| given).as_ref())
     }
 
-    /// The first keyring to be had, and by which of the identities. Identities go before objects: who names one means it, whatever the
-    /// default one opens.
+    /// The keyring to be had that may do most, and by which of the identities; of equals the first one, identities before objects. Who
+    /// has a writer's key and a catalog's beside it may do what both may. Behind an owner's nothing more is tried: nobody is asked for more.
     fn try_all<'a>(
         &self,
         objects: impl Iterator<Item = &'a (PathBuf, Vec<u8>)> + Clone,
         identities: &[Identity],
         tried: &mut Tried,
     ) -> Option<(Keyring, usize)> {
+        let mut best: Option<(Keyring, usize)> = None;
         for (at, identity) in identities.iter().enumerate() {
             for (path, wrapped) in objects.clone() {
+                let best_role = best.as_ref().map(|(keyring, _)| keyring.role());
+                if best_role == Some(Role::Owner) {
+                    return best;
+                }
                 let damage = |e: WrapError| StoreError::damage(format!("the key object {}", path.display()), e);
                 match unwrap(wrapped, std::slice::from_ref(identity)) {
                     Ok(plain) => match self.accept(&plain, path, digest(wrapped)) {
                         Ok(keyring) => {
                             log::info!("the key object {} fits: {}", path.display(), keyring.role());
-                            return Some((keyring, at));
+                            if best_role.is_none_or(|role| role < keyring.role()) {
+                                best = Some((keyring, at));
+                            }
                         }
                         Err(e) => {
                             log::warn!("the key object {} is passed over: {e}", path.display());
@@ -230,7 +270,7 @@ impl Unlocking<'_> {
                 }
             }
         }
-        None
+        best
     }
 
     /// Takes a key record only if it is this store's, and if its recipients are those that this client knows.

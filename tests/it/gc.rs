@@ -93,6 +93,30 @@ fn a_mount_keeps_what_was_forgotten_for_as_long_as_it_is_used() {
     sandbox.larder(["verify", "--read-data"]).done();
 }
 
+#[test]
+fn gc_that_does_not_wait_changes_nothing_while_another_writes() {
+    let sandbox = Sandbox::with_store();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..2 {
+        fs::write(source.join("file"), noise(turn, 300_000)).unwrap();
+        sandbox.snapshot(&source, "d").done();
+    }
+    let all = ids(&sandbox);
+    sandbox.larder(["forget", &all[0]]).done();
+    let told = gc(&sandbox, &["--dry-run"]);
+    let lock = fs::File::open(sandbox.store().join("writer.lock")).unwrap();
+    lock.lock().unwrap();
+    let before = model(&sandbox.store());
+    sandbox.larder(["gc", "--no-wait"]).refused(11, "another process");
+    compare(&before, &model(&sandbox.store())).unwrap();
+    drop(lock);
+    assert_eq!(gc(&sandbox, &["--dry-run"]), told);
+    let done = gc(&sandbox, &["--no-wait"]);
+    assert_eq!((&done["removed"][0], &done["done"]["cut_short"]), (&all[0].clone().into(), &false.into()));
+    assert_eq!(done["done"]["blocks"], told["dead"]["blocks"], "as many as there were: {done}");
+}
+
 /// Whoever comes while gc removes a snapshot, or has looked at the store before, is told that there is none: that is no damage.
 #[test]
 fn what_is_removed_meanwhile_is_not_found() {

@@ -173,6 +173,48 @@ fn an_identity_that_is_named_goes_before_the_default_one() {
     sandbox.larder(["snapshot", tree.to_str().unwrap(), "-i", named.to_str().unwrap()]).done();
 }
 
+/// Whoever names a writer's key and a catalog's may do what both may, in whatever order and files they stand.
+#[test]
+fn of_several_identities_the_one_counts_that_may_do_most() {
+    let (sandbox, tree) = one_snapshot();
+    let store = sandbox.store();
+    let of = |role: &str| member(&sandbox, role).identity();
+    let (writer, catalog, owner) = (of("writer"), of("catalog"), sandbox.client().identity());
+    let client = stranger(&sandbox, "nobody").0;
+    let foreign = client.identity();
+    let (default, other) = (fs::read(&foreign).unwrap(), sandbox.path("foreign"));
+    fs::rename(&foreign, &other).unwrap();
+    let files = |list: &[&PathBuf], words: &[&str]| {
+        let mut larder = client.larder(&store);
+        for file in list {
+            larder.arg("-i").arg(file);
+        }
+        Ran::of(larder.args(words))
+    };
+    let variable = |list: &[&PathBuf], words: &[&str]| {
+        Ran::of(client.larder(&store).env("LARDER_IDENTITY", std::env::join_paths(list).unwrap()).args(words))
+    };
+    let one_file = |list: &[&PathBuf], words: &[&str]| {
+        let all = list.iter().flat_map(|file| fs::read(file).unwrap()).collect::<Vec<_>>();
+        fs::write(sandbox.path("all"), all).unwrap();
+        files(&[&sandbox.path("all")], words)
+    };
+    for run in [&files as &dyn Fn(&[&PathBuf], &[&str]) -> Ran, &variable, &one_file] {
+        for list in [[&writer, &catalog], [&catalog, &writer], [&other, &catalog]] {
+            run(&list, &["list"]).done();
+            run(&list, &["snapshot", tree.to_str().unwrap(), "-d", "d"]).done();
+            run(&list, &["cat", "d:small"]).refused(12, "catalog key");
+        }
+        run(&[&writer, &catalog, &owner], &["cat", "d:small"]).done();
+        run(&[&writer, &other], &["list"]).refused(12, "writer key");
+    }
+    // The default one may do more, and was not named.
+    fs::copy(&owner, client.identity()).unwrap();
+    files(&[&writer], &["list"]).refused(12, "writer key");
+    files(&[&other], &["cat", "d:small"]).done();
+    fs::write(client.identity(), default).unwrap();
+}
+
 #[test]
 fn secrets_are_neither_printed_nor_logged() {
     let (sandbox, tree) = one_snapshot();

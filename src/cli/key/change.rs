@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::codec::{Passphrase, Prompt, Recipient, parse_recipient};
 use crate::model::{KeyInfo, KeyName, Kind, Role};
+use crate::ops::gc::Collected;
 use crate::store::{Changed, KeyAdmin, Sealed, Store, StoreError, Waiting};
 
 use super::super::context::Terminal;
@@ -58,12 +59,12 @@ pub(super) fn tell(
     resealing: Option<Waiting>,
     out: &Output,
 ) -> Result<Outcome, CliError> {
-    let still_known = still_known(changed);
     let rotated = changed.rotated.zip(sealed);
     if out.json() {
         // What happened is told, however the rest ends.
         let resealed = resealing.map(|waiting| reseal::reseal(store, waiting, out));
         let done = resealed.as_ref().and_then(|resealed| resealed.as_ref().ok());
+        let still_known = still_known(changed, done.filter(|done| reseal::is_all(store, done)));
         out.print_json(&KeyReportJson::Change(KeyChangeJson {
             store: store.id().to_string(),
             sequence: changed.sequence,
@@ -73,7 +74,7 @@ pub(super) fn tell(
             rotated: rotated.map(|(keys, s)| RotatedJson { keys, epochs: s.epochs, blocks: s.blocks, bytes: s.bytes }),
             resealed: done.map(|done| ResealJson::new(store, done)),
         }))?;
-        return Ok(resealed.transpose()?.map_or(Outcome::Done, |done| reseal::remark(store, &done, out)));
+        return resealed.transpose()?.map_or(Ok(Outcome::Done), |done| reseal::remark(store, &done, out));
     }
     for key in &changed.added {
         out.line(&key.name.to_string())?;
@@ -95,17 +96,26 @@ pub(super) fn tell(
             out.remark("`larder key reseal` seals it anew");
         }
     }
-    still_known.iter().for_each(|text| out.remark(text));
-    let Some(waiting) = resealing else { return Ok(Outcome::Done) };
-    Ok(reseal::remark(store, &reseal::reseal(store, waiting, out)?, out))
+    let resealed = resealing.map(|waiting| reseal::reseal(store, waiting, out));
+    let done = resealed.as_ref().and_then(|resealed| resealed.as_ref().ok());
+    let all = done.filter(|done| reseal::is_all(store, done));
+    still_known(changed, all).iter().for_each(|text| out.remark(text));
+    resealed.transpose()?.map_or(Ok(Outcome::Done), |done| reseal::remark(store, &done, out))
 }
 
-/// What the holders of removed keys may still know.
-fn still_known(changed: &Changed) -> Vec<String> {
-    let until = if changed.rotated.is_some() {
-        "what was captured until now"
-    } else {
-        "what was captured until now and, since the store keeps its identities, what will be"
+/// What the holders of removed keys may still know. `resealed`: with it, nothing in the store's folder opens with the identities that they
+/// had.
+fn still_known(changed: &Changed, resealed: Option<&Collected>) -> Vec<String> {
+    let (who, until) = match (changed.rotated, resealed) {
+        (Some(_), Some(_)) => (
+            " may have read, and still reads in copies of the store made before it was sealed anew,",
+            "what was captured until now",
+        ),
+        (Some(_), None) => (" and can copy the store's files may still read", "what was captured until now"),
+        (None, _) => (
+            " and can copy the store's files may still read",
+            "what was captured until now and, since the store keeps its identities, what will be",
+        ),
     };
     let mut texts = Vec::new();
     for role in [Role::Owner, Role::Catalog, Role::Writer] {
@@ -113,14 +123,22 @@ fn still_known(changed: &Changed) -> Vec<String> {
             continue;
         }
         texts.push(match role {
-            Role::Owner => format!("Who held an owner key and can copy the store's files may still read {until}."),
-            Role::Catalog => {
-                format!("Who held a catalog key and can copy the store's files may still read names and structure of {until}.")
-            }
-            Role::Writer => "Who held a writer key could never read anything; whoever can still write to the store's files can \
+            Role::Owner => format!("Who held an owner key{who} {until}."),
+            Role::Catalog => format!("Who held a catalog key{who} names and structure of {until}."),
+            Role::Writer => {
+                "Who held a writer key could never read anything; whoever can still write to the store's files can \
                 still add to them."
-                .to_owned(),
+                    .to_owned()
+            }
         });
+    }
+    let read = changed.removed.iter().any(|key| key.role != Role::Writer);
+    if let Some(resealed) = resealed.filter(|_| read) {
+        let but = match resealed.resealed.unwrap_or_default().epochs.rewrapped {
+            0 => "",
+            _ => ", but for reasons in old entries of the log, if keys of single runs were kept",
+        };
+        texts.push(format!("In the store as it is now nothing opens with these keys{but}."));
     }
     if !texts.is_empty() {
         let text = "They still know the id key, which never changes: they can confirm a guess of content. Only a new store ends that.";

@@ -12,8 +12,9 @@ use super::{Locking, Resealing, change, name};
 
 /// Remove keys, and give the store new identities for what comes
 ///
-/// What a removed key could read, its holder can still read in a copy of the store, until it is sealed anew; what comes is sealed
-/// to new identities, and the objects of all other keys are wrapped anew. A key that is opened by a passphrase needs that for it.
+/// What a removed key could read, its holder can still read in a copy of the store that was made before all is sealed anew; what comes
+/// is sealed to new identities, and the objects of all other keys are wrapped anew. A key that is opened by a passphrase needs that
+/// for it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder key remove web1

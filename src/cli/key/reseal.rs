@@ -4,7 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::Role;
+use crate::model::{Kind, Role};
 use crate::ops::gc::{Collected, GcOptions, Resealed, collect};
 use crate::store::{Store, Waiting};
 
@@ -53,6 +53,8 @@ pub(in crate::cli) struct ResealJson {
     epochs_left: u64,
     /// Bytes by which the files of blocks became shorter; what was moved before is not taken off.
     freed: u64,
+    /// True if another process began to write in between, and `--no-wait` had this stop there: exit status 11.
+    cut_short: bool,
     /// The folder in which `larder repair` set things aside, as they were: it is not sealed anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_aside: Option<String>,
@@ -86,6 +88,7 @@ impl ResealJson {
             epochs_rewrapped: resealed.epochs.rewrapped,
             epochs_left: resealed.epochs.left,
             freed: done.freed,
+            cut_short: done.cut_short,
             set_aside: store.set_aside().map(|path| path.display().to_string()),
         }
     }
@@ -95,12 +98,26 @@ fn tell(store: &Store, done: &Collected, out: &Output) -> Result<Outcome, CliErr
     if out.json() {
         out.print_json(&KeyReportJson::Reseal(ResealJson::new(store, done)))?;
     }
-    Ok(remark(store, done, out))
+    remark(store, done, out)
+}
+
+/// True if nothing in the store's folder is sealed under older identities any more.
+pub(super) fn is_all(store: &Store, done: &Collected) -> bool {
+    let all = done.resealed.is_some_and(|resealed| resealed.damaged == 0 && resealed.epochs.left == 0);
+    all && !done.cut_short && store.set_aside().is_none()
 }
 
 /// Tells people what was sealed anew; whether it is all.
-pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Outcome {
+pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Result<Outcome, CliError> {
     let Resealed { blocks, rows, damaged, epochs } = done.resealed.unwrap_or_default();
+    if done.cut_short {
+        let text = format!(
+            "another process writes now: {} and {} were sealed anew, the rest is left for `larder key reseal`",
+            human_bytes(done.repacked.1),
+            counted(rows, "manifest or name", "manifests and names")
+        );
+        return Err(CliError::new(Kind::Locked, text).hint("without --no-wait larder waits for it").told(out.json()));
+    }
     if blocks + rows + epochs.removed + epochs.rewrapped + epochs.left == 0 {
         out.remark("nothing is under older identities of the store");
     } else {
@@ -123,11 +140,11 @@ pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Outcome {
         out.tell(&format!("{rows} as they were: `larder verify` tells which"));
     }
     if epochs.left == 0 {
-        return Outcome::Done;
+        return Ok(Outcome::Done);
     }
     out.tell(&format!(
         "{} under older identities still: what they sealed is damaged (`larder verify --read-data` tells), or the disk has no room to move it",
         counted(epochs.left, "run is", "runs are")
     ));
-    Outcome::Partial
+    Ok(Outcome::Partial)
 }

@@ -31,7 +31,7 @@ pub struct GcOptions {
     pub dry_run: bool,
     /// Whether what is sealed under older identities of the store is sealed anew too. For owners.
     pub reseal: bool,
-    /// Whether to wait for another writer.
+    /// Whether to wait for another writer. If not, and one comes between two steps, the rest is left for the next run.
     pub waiting: Waiting,
     /// The present, for holds that end.
     pub now: Timestamp,
@@ -58,8 +58,10 @@ pub struct Collected {
     pub repacked: (u64, u64),
     /// Index entries removed.
     pub index_entries: u64,
-    /// Blocks removed.
+    /// Blocks removed, of all that there were.
     pub blocks: u64,
+    /// Blocks removed that counted among none: runs that were cut left them, and no index knew them.
+    pub left_behind: u64,
     /// Bytes by which the files of blocks became shorter; what was moved before is not taken off.
     pub freed: u64,
     /// Bytes of dead blocks that stay for now: too little of their files is dead to write those anew, or there is no room for it.
@@ -70,6 +72,17 @@ pub struct Collected {
     pub missing: u64,
     /// What was sealed anew, if that was asked for.
     pub resealed: Option<Resealed>,
+    /// Another process began to write in between, and it was not to be waited for: this is what was done until then.
+    pub cut_short: bool,
+}
+
+impl Collected {
+    /// True if anything in the store has changed.
+    fn has_done(&self) -> bool {
+        let rows = self.resealed.is_some_and(|resealed| resealed.rows > 0);
+        let counts = [self.repacked.0, self.index_entries, self.blocks, self.left_behind, self.freed];
+        !self.removed.is_empty() || rows || counts.iter().any(|count| *count > 0)
+    }
 }
 
 /// Snapshots by what becomes of them.
@@ -94,7 +107,7 @@ struct Collector<'a> {
 ///
 /// # Errors
 /// If the log, a manifest or a page is damaged: then what is needed cannot be told, and nothing more is removed. If another
-/// process writes and we are not to wait.
+/// process writes and we are not to wait, and nothing was changed before.
 pub fn collect(
     store: &Store,
     pages: &Pages,
@@ -120,12 +133,16 @@ pub fn collect(
     }
     run.done.living = (roots.needed.len() - run.done.kept_back.len()) as u64;
     (run.done.dead, run.done.sparse) = (survey.dead()?, survey.sparse()?);
-    run.done.removed = going.iter().map(|(id, _)| *id).collect();
-    if !options.dry_run {
-        run.check_missing()?;
-        run.remove(options, going)?;
-        run.sweep(options, &mut survey, &old)?;
+    if options.dry_run {
+        run.done.removed = going.iter().map(|(id, _)| *id).collect();
+        return Ok(run.done);
     }
+    run.check_missing()?;
+    match run.remove(options, going).and_then(|()| run.sweep(options, &mut survey, &old)) {
+        Err(StoreError::Locked(_)) if run.done.has_done() => run.done.cut_short = true,
+        done => done?,
+    }
+    store.renew_reserve();
     Ok(run.done)
 }
 
@@ -220,7 +237,9 @@ impl Collector<'_> {
         }
         let sweeper = self.store.sweeper(options.waiting, &|| !self.progress.cancelled())?;
         let ids: Vec<_> = going.iter().map(|(id, _)| *id).collect();
-        sweeper.remove_manifests(&ids)
+        sweeper.remove_manifests(&ids)?;
+        self.done.removed = ids;
+        Ok(())
     }
 
     /// Fails once the user wants it stopped.

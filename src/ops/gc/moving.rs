@@ -45,7 +45,7 @@ impl Collector<'_> {
         let may_move = self.store.keyring().role() == Role::Owner;
         let mut repack = may_move.then(|| Repack::new(survey, &blocks));
         loop {
-            let round = repack.as_mut().map_or(Ok(Round::Done), |repack| self.round(survey, repack))?;
+            let round = repack.as_mut().map_or(Ok(Round::Done), |repack| self.round(options, survey, repack))?;
             let freed = self.sweep_dead(options, survey, !old.is_empty())?;
             if let Some(repack) = &mut repack {
                 repack.take_up_again(survey);
@@ -60,7 +60,6 @@ impl Collector<'_> {
                 break;
             }
         }
-        self.done.repacked = repack.map_or((0, 0), |repack| (repack.blocks, repack.bytes));
         if options.reseal {
             self.finish_reseal(options, survey, old, &blocks, &rows)?;
         }
@@ -72,6 +71,8 @@ impl Collector<'_> {
         while !rows.is_done() {
             self.go_on()?;
             self.store.reseal_rows(old, &mut rows, options.waiting, &|| !self.progress.cancelled())?;
+            let (rows, damaged) = (rows.rows, rows.damaged);
+            self.done.resealed = Some(Resealed { rows, damaged, ..Resealed::default() });
             thread::sleep(PAUSE);
         }
         Ok(rows)
@@ -97,18 +98,19 @@ impl Collector<'_> {
     }
 
     /// Moves until it is enough for a round.
-    fn round(&mut self, survey: &mut Survey, repack: &mut Repack) -> Result<Round, StoreError> {
+    fn round(&mut self, options: GcOptions, survey: &mut Survey, repack: &mut Repack) -> Result<Round, StoreError> {
         let enough = repack.bytes + (self.done.all.bytes / ROUND_PART).max(ROUND_MIN);
         while !repack.is_done() && repack.bytes < enough {
             self.go_on()?;
             let (store, progress, before) = (self.store, self.progress, repack.blocks);
             let keep_waiting = || !progress.cancelled();
-            match repack.step(store, survey, &keep_waiting, &mut |survey| self.mark_new(survey)) {
+            match repack.step(store, survey, (options.waiting, &keep_waiting), &mut |survey| self.mark_new(survey)) {
                 Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
                     return Ok(Round::Full);
                 }
                 stepped => stepped?,
             }
+            self.done.repacked = (repack.blocks, repack.bytes);
             progress.advance(repack.blocks - before, 0);
             thread::sleep(PAUSE);
         }
@@ -119,21 +121,24 @@ impl Collector<'_> {
     fn sweep_dead(&mut self, options: GcOptions, survey: &mut Survey, thorough: bool) -> Result<u64, StoreError> {
         let mut index = IndexSweep::default();
         while !index.is_done() {
+            let before = index.removed;
             self.step(options, survey, |sweeper, survey| sweeper.sweep_index(survey, &mut index))?;
+            self.done.index_entries += index.removed - before;
         }
-        self.done.index_entries += index.removed;
         let mut freed = 0;
         loop {
             let mut blocks = BlockSweep::new(thorough);
             while !blocks.is_done() {
+                let before = blocks.removed;
                 self.step(options, survey, |sweeper, survey| sweeper.sweep_blocks(survey, &mut blocks))?;
+                self.done.blocks += blocks.removed.blocks - before.blocks;
+                self.done.left_behind += blocks.removed.left_behind - before.left_behind;
+                self.done.freed += blocks.removed.freed - before.freed;
             }
-            self.done.blocks += blocks.blocks;
-            self.done.freed += blocks.freed;
             (self.done.kept, self.done.wanted) = (blocks.kept, blocks.wanted);
-            freed += blocks.freed;
+            freed += blocks.removed.freed;
             // What went has made room for files that could not be written anew before.
-            if blocks.wanted == 0 || blocks.freed == 0 {
+            if blocks.wanted == 0 || blocks.removed.freed == 0 {
                 return Ok(freed);
             }
         }

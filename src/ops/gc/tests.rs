@@ -69,15 +69,17 @@ impl Sandbox {
     }
 
     fn try_collect(&self, dry_run: bool, progress: &dyn Progress) -> Result<Collected, QueryError> {
+        self.collect_with(GcOptions { dry_run, reseal: false, waiting: Waiting::Wait, now: Timestamp::EPOCH }, progress)
+    }
+
+    fn collect_with(&self, options: GcOptions, progress: &dyn Progress) -> Result<Collected, QueryError> {
         self.store.refresh().unwrap();
         let pages = Pages::new(&self.store, 8 << 20);
-        let done = collect(
-            &self.store,
-            &pages,
-            GcOptions { dry_run, reseal: false, waiting: Waiting::Wait, now: Timestamp::EPOCH },
-            progress,
-        );
+        let done = collect(&self.store, &pages, options, progress);
         self.store.refresh().unwrap();
+        if let Ok(done) = &done {
+            assert!(done.blocks <= done.all.blocks, "more went than there was: {done:?}");
+        }
         done
     }
 
@@ -126,7 +128,7 @@ fn what_no_snapshot_needs_goes_and_its_room_comes_back() {
     assert!((3..4).contains(&(told.dead.bytes >> 20)), "{told:?}");
     let done = sandbox.collect(false);
     assert_eq!((done.dead, &done.removed), (told.dead, &told.removed));
-    assert!(done.blocks >= done.dead.blocks && done.freed >= done.dead.bytes && done.kept == 0, "{done:?}");
+    assert!(done.blocks == done.dead.blocks && done.freed >= done.dead.bytes && done.kept == 0, "{done:?}");
     assert!(sandbox.bytes_on_disk() < before - 3 * MIB as u64, "{} of {before}", sandbox.bytes_on_disk());
     assert!(!sandbox.has(second.id) && sandbox.has(first.id) && sandbox.has(third.id));
     sandbox.is_whole(2);
@@ -167,6 +169,7 @@ fn what_little_is_needed_of_a_block_is_moved() {
     sandbox.forget(&first);
     let done = sandbox.collect(false);
     assert!(done.sparse.blocks >= 7 && done.repacked.0 >= 7 && done.repacked.1 > 79 * 20_000, "{done:?}");
+    assert_eq!((done.blocks, done.left_behind), (done.dead.blocks + done.repacked.0, 0), "{done:?}");
     assert!(sandbox.bytes_on_disk() < before / 3, "{} of {before}", sandbox.bytes_on_disk());
     sandbox.is_whole(1);
     let again = sandbox.collect(false);
@@ -225,6 +228,64 @@ fn a_run_that_was_stopped_anywhere_is_finished_by_the_next() {
         assert!(bytes <= *rest.get_or_insert(bytes) + 200_000, "after {stop}: {bytes} of {rest:?}");
         sandbox.forget(&kept);
     }
+}
+
+/// Has another process write from the moment that the run has asked so often whether to go on.
+struct WritesAfter {
+    left: AtomicU64,
+    path: PathBuf,
+    held: std::sync::Mutex<Option<fs::File>>,
+}
+
+impl Progress for WritesAfter {
+    fn cancelled(&self) -> bool {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            let mut held = self.held.lock().unwrap();
+            let file = fs::File::open(&self.path).unwrap();
+            if held.is_none() && file.try_lock().is_ok() {
+                *held = Some(file);
+            }
+        }
+        false
+    }
+}
+
+#[test]
+fn a_run_that_does_not_wait_does_nothing_or_tells_what_it_did() {
+    let (mut refused, mut cut_short) = (0, 0);
+    for left in 0..80 {
+        let sandbox = Sandbox::new();
+        let given_up = sandbox.capture("d", &sandbox.source("a", files(0..60, 20_000)));
+        let some = files(0..60, 20_000).filter(|(name, _)| name.ends_with('3'));
+        sandbox.capture("d", &sandbox.source("a", some));
+        sandbox.forget(&given_up);
+        let before = (sandbox.bytes_on_disk(), sandbox.store.gc_generation().unwrap());
+        let path = sandbox.store.dir().join("writer.lock");
+        let progress = WritesAfter { left: AtomicU64::new(left), path, held: std::sync::Mutex::default() };
+        let options = GcOptions { dry_run: false, reseal: false, waiting: Waiting::NoWait, now: Timestamp::EPOCH };
+        let done = sandbox.collect_with(options, &progress);
+        let after = (sandbox.bytes_on_disk(), sandbox.store.gc_generation().unwrap());
+        match &done {
+            Err(QueryError::Store(StoreError::Locked(_))) => {
+                refused += 1;
+                assert!(after == before && sandbox.has(given_up.id), "{left}: {before:?} {after:?}");
+            }
+            Ok(done) if done.cut_short => {
+                cut_short += 1;
+                assert_eq!(done.removed == [given_up.id], !sandbox.has(given_up.id), "{left}: {done:?}");
+                assert!(after.1 > before.1, "{left}: {done:?}");
+            }
+            other => assert!(other.is_ok(), "{left}: {other:?}"),
+        }
+        drop(progress);
+        sandbox.is_whole(1);
+        if done.is_ok_and(|done| !done.cut_short) {
+            break;
+        }
+        sandbox.collect(false);
+        sandbox.is_whole(1);
+    }
+    assert!(refused > 0 && cut_short > 4, "{refused} and {cut_short}");
 }
 
 #[test]
