@@ -63,7 +63,7 @@ pub(super) struct SyncArgs {
     /// Who wins: `prefer_newest`, `prefer_sql`, `prefer_json`, or fail, which changes nothing if there is a conflict [default: as the dataset says]
     #[arg(long, value_name = "HOW", value_parser = preference)]
     conflict: Option<Preference>,
-    /// Tell what would become of each record and row, and change nothing
+    /// Tell what would become of each record and row, and change nothing; what the table itself refuses shows only when it is written
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Make the table if it is not there, and the indexes that it lacks

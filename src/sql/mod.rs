@@ -3,6 +3,7 @@
 mod error;
 mod jsonb;
 mod mssql;
+mod place;
 mod postgresql;
 mod sqlite;
 mod statements;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub use error::SqlError;
+pub use place::Place;
 pub use table::{Change, Head, Payload, Row, Scope, TableNames, Written};
 
 use crate::records::RecordHash;
@@ -26,31 +28,52 @@ use sqlite::Sqlite;
 
 /// A connection to the database that a table is in. Who has one is alone with that table among those who synchronise, until it is dropped.
 pub trait Database: Send {
+    /// The table.
+    fn place(&self) -> &Place;
+
     /// What and where it is, without secrets.
-    fn shown(&self) -> String;
+    fn shown(&self) -> String {
+        self.place().shown()
+    }
 
     /// True if the table is there.
-    fn has_table(&self) -> bool;
+    fn has_table(&self) -> bool {
+        self.place().found.is_some()
+    }
 
     /// True if nothing keeps a content from standing in it twice.
     fn lacks_index(&self) -> bool {
-        false
+        self.place().found.as_ref().is_some_and(|found| !found.unique)
     }
 
-    /// That it is not.
-    fn no_table(&self) -> SqlError;
+    /// That it is not there.
+    fn no_table(&self) -> SqlError {
+        self.place().no_table()
+    }
 
     /// Makes the table, unless it is there. Its indexes come when it is filled: [`Database::index`].
     ///
     /// # Errors
     /// If the database says no.
-    fn create(&mut self) -> Result<(), SqlError>;
+    fn create(&mut self) -> Result<(), SqlError> {
+        if self.has_table() {
+            return Ok(());
+        }
+        self.place().names.can_be_made()?;
+        self.make()
+    }
 
-    /// Makes the indexes that are not there.
+    /// Makes the table, which is not there.
+    ///
+    /// # Errors
+    /// If the database says no.
+    fn make(&mut self) -> Result<(), SqlError>;
+
+    /// Makes the indexes that are not there, and tells why some of them cannot be made, for what stands in the table.
     ///
     /// # Errors
     /// If the database says no: of unique hashes too, if somebody has put one in twice meanwhile.
-    fn index(&mut self) -> Result<(), SqlError>;
+    fn index(&mut self) -> Result<Vec<String>, SqlError>;
 
     /// Gives hash and key of each row of a scope, in any order, until told to stop.
     ///
@@ -218,6 +241,9 @@ mod tests {
             "sqlite::memory:",
             "mysql://a:hunter2@b/c",
             "postgres://a:hunter2@b:x/c",
+            "postgres://a:x@hunter2@localhost/c",
+            "postgres://a:x@hunter2@localhost/c?sslmode=disable",
+            "postgres://a:x@y/hunter2@localhost/c",
             "mssql://a:hunter2@b:x/c",
             "a.db",
         ] {

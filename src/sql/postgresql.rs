@@ -13,13 +13,13 @@ use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Statement, Transaction};
 
-use crate::codec::digest;
 use crate::records::RecordHash;
 
 use super::error::SqlError;
 use super::jsonb::keeps;
+use super::place::{Found, Place};
 use super::statements::{postgresql as say, quoted};
-use super::table::{Change, HASH, Head, ID, PAYLOAD, Payload, Row, Scope, TableNames, Written, is_uuid};
+use super::table::{Change, HASH, Head, ID, PASSED_OVER, PAYLOAD, Payload, Row, Scope, TableNames, Written};
 use super::{Database, Opening};
 
 /// Between two looks at the lock.
@@ -47,6 +47,11 @@ impl Server {
         let Ok(config) = url.parse::<Config>() else {
             return refuse("that is no URL of PostgreSQL: postgres://[USER@]HOST[:PORT]/DATABASE[?OPTION=VALUE]");
         };
+        // Behind the sign that ends the name and the password there is none: what stands between two is the end of a password, and would be taken for a host's name.
+        let place = url.split_once('@').map_or("", |(_, rest)| rest.split('?').next().unwrap_or_default());
+        if place.contains('@') {
+            return refuse("that is no URL of PostgreSQL: an @ in a name or a password is written as %40");
+        }
         if config.get_password().is_some() && !secret {
             return refuse(
                 "a password in an argument is seen by all who list processes: it belongs into LARDER_SQL_PASSWORD, PGPASSWORD, \
@@ -94,23 +99,9 @@ fn shown(config: &Config) -> String {
     format!("postgres://{user}{host}{port}/{name}")
 }
 
-/// A table that is there.
-#[derive(Debug, Clone)]
-struct Found {
-    /// Its name in quotes, with its schema.
-    name: String,
-    /// The types of the columns that are filled.
-    types: [String; 9],
-    touched: bool,
-    /// There is a unique index of hashes.
-    unique: bool,
-}
-
 pub(super) struct Postgresql {
     client: Client,
-    shown: String,
-    names: TableNames,
-    found: Option<Found>,
+    place: Place,
 }
 
 /// What the server said, with what it was about.
@@ -158,7 +149,7 @@ impl Postgresql {
         let answered =
             answered.map_err(|_| connect(format!("no answer within {} seconds", opening.timeout.as_secs())))?;
         let client = answered.map_err(|e| connect(told(&e)))?;
-        let mut this = Self { client, shown: server.shown.clone(), names, found: None };
+        let mut this = Self { client, place: Place::new(&server.shown, names.shown(), names) };
         this.prepare(opening)?;
         this.lock(wait)?;
         this.find()?;
@@ -166,7 +157,7 @@ impl Postgresql {
     }
 
     fn failed(&self, e: &postgres::Error) -> SqlError {
-        SqlError::Failed { database: self.shown.clone(), why: told(e) }
+        self.place.failed(told(e))
     }
 
     fn prepare(&mut self, opening: Opening) -> Result<(), SqlError> {
@@ -179,9 +170,8 @@ impl Postgresql {
 
     /// Takes the lock on the table: a number that follows from its name. It ends with the session.
     fn lock(&mut self, wait: &dyn Fn() -> bool) -> Result<(), SqlError> {
-        let name = format!("larder sync\0{}\0{}", self.names.schema.to_lowercase(), self.names.table.to_lowercase());
-        let digest = digest(name.as_bytes());
-        let number = digest.as_bytes().first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        let lock = self.place.lock();
+        let number = lock.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes));
         loop {
             let row = self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&number]);
             if row.map_err(|e| self.failed(&e))?.get::<_, bool>(0) {
@@ -197,18 +187,23 @@ impl Postgresql {
     /// Looks for the table and its columns: one of just this name, else one of this name but for letter case, as it is if somebody did not quote it.
     fn find(&mut self) -> Result<(), SqlError> {
         let tables = self.client.query(
-            "SELECT n.nspname::text, c.relname::text, c.oid FROM pg_catalog.pg_class c
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE lower(n.nspname::text) = lower($1) AND lower(c.relname::text) = lower($2) AND c.relkind IN ('r', 'p')
-             ORDER BY n.nspname = $1 AND c.relname = $2 DESC, n.nspname, c.relname",
-            &[&self.names.schema, &self.names.table],
+            "SELECT n.nspname::text, c.relname::text, c.oid,
+             CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' END
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE lower(n.nspname::text) = lower($1) AND lower(c.relname::text) = lower($2)
+             AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+             ORDER BY c.relkind IN ('r', 'p') DESC, n.nspname = $1 AND c.relname = $2 DESC, n.nspname, c.relname",
+            &[&self.place.names.schema, &self.place.names.table],
         );
         let tables = tables.map_err(|e| self.failed(&e))?;
         let Some(table) = tables.first() else {
-            self.found = None;
+            self.place.found = None;
             return Ok(());
         };
         let (schema, name, oid): (String, String, u32) = (table.get(0), table.get(1), table.get(2));
+        if let Some(sort) = table.get::<_, Option<&str>>(3) {
+            return Err(self.place.is_no_table(sort));
+        }
         let columns = self.client.query(
             "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
              WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped",
@@ -219,53 +214,25 @@ impl Postgresql {
             let named = columns.iter().find(|row| row.get::<_, &str>(0) == wanted);
             named.map(|row| row.get::<_, String>(1))
         };
-        let mut types = [const { String::new() }; 9];
-        for (of, column) in types.iter_mut().zip(self.names.columns()) {
-            *of = type_of(column).ok_or_else(|| SqlError::NoColumn {
-                database: self.shown.clone(),
-                table: format!("{schema}.{name}"),
-                column: column.to_owned(),
-            })?;
-        }
-        let touched = type_of("updated_at_utc").is_some();
+        let columns = self.place.columns(format!("{schema}.{name}"), type_of)?;
         let unique = self.client.query_opt(
             "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
              WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname::text = $2
              LIMIT 1",
-            &[&oid, &self.names.hash],
+            &[&oid, &self.place.names.hash],
         );
         let unique = unique.map_err(|e| self.failed(&e))?.is_some();
-        self.found = Some(Found { name: format!("{}.{}", quoted(&schema), quoted(&name)), types, touched, unique });
+        self.place.found = Some(Found { name: format!("{}.{}", quoted(&schema), quoted(&name)), columns, unique });
         Ok(())
-    }
-
-    fn table(&self) -> Result<&Found, SqlError> {
-        self.found.as_ref().ok_or_else(|| self.no_table())
     }
 }
 
 impl Database for Postgresql {
-    fn shown(&self) -> String {
-        format!("{}, table {}", self.shown, self.names.shown())
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn has_table(&self) -> bool {
-        self.found.is_some()
-    }
-
-    fn lacks_index(&self) -> bool {
-        self.found.as_ref().is_some_and(|found| !found.unique)
-    }
-
-    fn no_table(&self) -> SqlError {
-        SqlError::NoTable { database: self.shown.clone(), table: self.names.shown() }
-    }
-
-    fn create(&mut self) -> Result<(), SqlError> {
-        if self.found.is_some() {
-            return Ok(());
-        }
-        self.names.can_be_made()?;
+    fn make(&mut self) -> Result<(), SqlError> {
         let make = |client: &mut Client, names: &TableNames| {
             let mut transaction = client.transaction()?;
             // With IF NOT EXISTS alone the right to make schemas would be asked for.
@@ -277,21 +244,26 @@ impl Database for Postgresql {
             transaction.batch_execute(&say::create(names))?;
             transaction.commit()
         };
-        make(&mut self.client, &self.names).map_err(|e| self.failed(&e))?;
+        make(&mut self.client, &self.place.names).map_err(|e| self.failed(&e))?;
         self.find()
     }
 
-    fn index(&mut self) -> Result<(), SqlError> {
-        let name = self.table()?.name.clone();
-        for index in say::indexes(&self.names, &name) {
-            self.client.batch_execute(&index).map_err(|e| self.failed(&e))?;
+    fn index(&mut self) -> Result<Vec<String>, SqlError> {
+        let name = self.place.table()?.name.clone();
+        let mut lacking = Vec::new();
+        for index in say::indexes(&self.place.names, &name) {
+            match self.client.batch_execute(&index) {
+                Err(e) if is_too_large(&e) => lacking.push(told(&e)),
+                made => made.map_err(|e| self.failed(&e))?,
+            }
         }
         self.client.batch_execute(&format!("ANALYZE {name}")).map_err(|e| self.failed(&e))?;
-        self.find()
+        self.find()?;
+        Ok(lacking)
     }
 
     fn scan(&mut self, scope: &Scope, each: &mut dyn FnMut(Head<'_>) -> ControlFlow<()>) -> Result<(), SqlError> {
-        let scan = say::scan(&self.names, &self.table()?.name);
+        let scan = say::scan(&self.place.names, &self.place.table()?.name);
         let mut read = || -> Result<(), postgres::Error> {
             let parameters: [&(dyn ToSql + Sync); 2] = [&scope.source, &scope.entity];
             let mut rows = self.client.query_raw(&scan, parameters)?;
@@ -307,20 +279,20 @@ impl Database for Postgresql {
     }
 
     fn count(&mut self, scope: &Scope) -> Result<u64, SqlError> {
-        let count = say::count(&self.table()?.name);
+        let count = say::count(&self.place.table()?.name);
         let row = self.client.query_one(&count, &[&scope.source, &scope.entity]).map_err(|e| self.failed(&e))?;
         Ok(row.get::<_, i64>(0).cast_unsigned())
     }
 
     fn is_empty(&mut self) -> Result<bool, SqlError> {
-        let ask = say::any(&self.table()?.name);
+        let ask = say::any(&self.place.table()?.name);
         let row = self.client.query_one(&ask, &[]).map_err(|e| self.failed(&e))?;
         Ok(!row.get::<_, bool>(0))
     }
 
     fn payloads(&mut self, hashes: &[RecordHash]) -> Result<Vec<Payload>, SqlError> {
-        let table = self.table()?;
-        let ask = say::payloads(&self.names, &table.name, &table.types[HASH]);
+        let table = self.place.table()?;
+        let ask = say::payloads(&self.place.names, &table.name, &table.columns.types[HASH]);
         let hashes: Vec<_> = hashes.iter().map(ToString::to_string).collect();
         let rows = self.client.query(&ask, &[&hashes]).map_err(|e| self.failed(&e))?;
         let payload = |row: postgres::Row| {
@@ -331,14 +303,16 @@ impl Database for Postgresql {
     }
 
     fn write(&mut self, changes: &[Change]) -> Result<Vec<Written>, SqlError> {
-        let found = self.table()?.clone();
+        let found = self.place.table()?.clone();
         let mut write = || -> Result<Vec<Written>, postgres::Error> {
             let mut transaction = self.client.transaction()?;
+            // Else it would tell only at the end that one of them breaks a constraint, and not which.
+            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
             let mut batch = Batch {
-                copy: say::copy(&self.names, &found.name),
-                has: say::has(&self.names, &found.name, &found.types[HASH]),
+                copy: say::copy(&self.place.names, &found.name),
+                standing: say::standing(&self.place.names, &found.name, &found.columns.types[HASH]),
                 update: None,
-                types: &found.types,
+                types: &found.columns.types,
                 written: vec![Written::Done; changes.len()],
             };
             let (mut new, mut other) = (Vec::new(), Vec::new());
@@ -346,7 +320,7 @@ impl Database for Postgresql {
                 if change.replaces.is_some() { other.push((at, change)) } else { new.push((at, change)) }
             }
             if !other.is_empty() {
-                let update = say::update(&self.names, &found.name, &found.types, found.touched);
+                let update = say::update(&self.place.names, &found.name, &found.columns.types, found.columns.touched);
                 batch.update = Some(transaction.prepare(&update)?);
             }
             // What makes room goes first.
@@ -362,7 +336,7 @@ impl Database for Postgresql {
 /// A batch on its way.
 struct Batch<'a> {
     copy: String,
-    has: String,
+    standing: String,
     update: Option<Statement>,
     types: &'a [String; 9],
     written: Vec<Written>,
@@ -376,18 +350,30 @@ impl Batch<'_> {
         }
         let mut inner = outer.transaction()?;
         let e = match self.send(&mut inner, rows, false) {
-            Ok(()) => return inner.commit(),
-            Err(e) if is_of_a_row(&e) => e,
+            // What a trigger has put into a part of the table counts for none.
+            Ok(count) if count == rows.len() as u64 || self.stand(&mut inner, rows)? => return inner.commit(),
+            Ok(_) => None,
+            Err(e) if is_of_a_row(&e) => Some(e),
             Err(e) => return Err(e),
         };
         inner.rollback()?;
         if let [(at, change)] = rows {
-            self.written[*at] = self.refused(outer, *at, change, &e)?;
+            self.written[*at] = match e {
+                Some(e) => self.refused(outer, *at, change, &e)?,
+                None => Written::Refused(PASSED_OVER.to_owned()),
+            };
             return Ok(());
         }
         let (front, rest) = rows.split_at(rows.len() / 2);
         self.put(outer, front)?;
         self.put(outer, rest)
+    }
+
+    /// True if all of them are in the table.
+    fn stand(&self, asked: &mut Transaction<'_>, rows: &[(usize, &Change)]) -> Result<bool, postgres::Error> {
+        let hashes: Vec<_> = rows.iter().map(|(_, change)| change.row.hash.to_string()).collect();
+        let count: i64 = asked.query_one(&self.standing, &[&hashes])?.get(0);
+        Ok(count.cast_unsigned() >= rows.len() as u64)
     }
 
     /// What becomes of a row that was refused.
@@ -401,13 +387,13 @@ impl Batch<'_> {
         if e.code() != Some(&SqlState::UNIQUE_VIOLATION) {
             return Ok(Written::Refused(of_a_row(e)));
         }
-        if outer.query_opt(&self.has, &[&change.row.hash.to_string()])?.is_some() {
+        if self.stand(outer, &[(at, change)])? {
             return Ok(Written::There);
         }
         // Its id is another row's.
         let mut inner = outer.transaction()?;
         match self.send(&mut inner, &[(at, change)], true) {
-            Ok(()) => {
+            Ok(_) => {
                 inner.commit()?;
                 Ok(self.written[at].clone())
             }
@@ -419,12 +405,13 @@ impl Batch<'_> {
         }
     }
 
+    /// Sends rows, and gives how many the server has counted.
     fn send(
         &mut self,
         to: &mut Transaction<'_>,
         rows: &[(usize, &Change)],
         by_content: bool,
-    ) -> Result<(), postgres::Error> {
+    ) -> Result<u64, postgres::Error> {
         let Some(update) = self.update.clone().filter(|_| rows.iter().all(|(_, change)| change.replaces.is_some()))
         else {
             let mut writer = to.copy_in(&self.copy)?;
@@ -442,8 +429,7 @@ impl Batch<'_> {
                 }
             }
             send_piece(&mut writer, &mut buffer);
-            writer.finish()?;
-            return Ok(());
+            return writer.finish();
         };
         for (at, change) in rows {
             let fields = self.fields(&change.row, by_content);
@@ -454,34 +440,16 @@ impl Batch<'_> {
             let count = to.execute(&update, &parameters)?;
             self.written[*at] = if count == 0 { Written::Gone } else { Written::Done };
         }
-        Ok(())
+        Ok(rows.len() as u64)
     }
 
-    /// A row as texts, in the order of the columns.
+    /// A row as texts; a payload that the column would change is one string.
     fn fields<'r>(&self, row: &'r Row, by_content: bool) -> [Option<Cow<'r, str>>; 9] {
-        let takes_uuids = self.types[ID] == "uuid";
-        let id = if by_content || takes_uuids && !is_uuid(&row.exchange_id) {
-            row.id_of_content().into()
-        } else {
-            Cow::from(&row.exchange_id)
-        };
-        let is_json = self.types[PAYLOAD].starts_with("json");
-        let payload = if is_json && !keeps(&row.payload) {
-            serde_json::Value::from(row.payload.as_str()).to_string().into()
-        } else {
-            Cow::from(&row.payload)
-        };
-        [
-            Some(id),
-            Some(Cow::from(&row.exchange_type)),
-            Some(Cow::from(&row.source)),
-            Some(Cow::from(&row.entity)),
-            row.key.as_ref().map(Cow::from),
-            row.observed.as_ref().map(Cow::from),
-            Some(row.hash.to_string().into()),
-            Some(payload),
-            Some(row.version.to_string().into()),
-        ]
+        let mut fields = row.fields(by_content, self.types[ID] == "uuid");
+        if self.types[PAYLOAD].starts_with("json") && !keeps(&row.payload) {
+            fields[PAYLOAD] = Some(serde_json::Value::from(row.payload.as_str()).to_string().into());
+        }
+        fields
     }
 }
 
@@ -516,9 +484,15 @@ fn push_field(field: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// True of what a row's own values are refused for: they are no data of the column's type (22), break a constraint (23), are too large for an index (54).
+/// True if a value is too large for an index.
+fn is_too_large(e: &postgres::Error) -> bool {
+    e.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)
+}
+
+/// True of what a row's own values are refused for: they are no data of the column's type (22), break a constraint (23), are too large for an index (54), or a trigger says no
+/// (P0001).
 fn is_of_a_row(e: &postgres::Error) -> bool {
-    e.code().is_some_and(|code| ["22", "23", "54"].contains(&&code.code()[..2]))
+    e.code().is_some_and(|code| ["22", "23", "54"].contains(&&code.code()[..2]) || *code == SqlState::RAISE_EXCEPTION)
 }
 
 #[cfg(test)]

@@ -3,18 +3,20 @@
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, TransactionBehavior, params};
-use rustix::fs::FlockOperation;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, TransactionBehavior, params};
+use rustix::fs::{FlockOperation, OFlags};
 
 use crate::records::RecordHash;
 
 use super::error::SqlError;
-use super::statements::sqlite as say;
-use super::table::{Change, Head, Payload, Row, Scope, TableNames, Written};
+use super::place::{Found, Place};
+use super::statements::{quoted, sqlite as say};
+use super::table::{Change, Head, PASSED_OVER, Payload, Row, Scope, TableNames, Written};
 use super::{Database, Opening};
 
 /// KiB of pages that are kept in memory.
@@ -26,11 +28,7 @@ pub(super) struct Sqlite {
     connection: Connection,
     /// Held while the connection is open, and let go behind it: to close a file takes all of SQLite's own locks away. Nothing if there is no file.
     _lock: Option<File>,
-    shown: String,
-    names: TableNames,
-    /// What the table is called; nothing if it is not there.
-    found: Option<TableNames>,
-    touched: bool,
+    place: Place,
 }
 
 impl Sqlite {
@@ -42,10 +40,14 @@ impl Sqlite {
     ) -> Result<Self, SqlError> {
         let shown = format!("sqlite:{}", path.display());
         let connect = |why: String| SqlError::Connect { database: shown.clone(), why };
-        let file =
-            OpenOptions::new().read(true).write(opening.create).create(opening.create).truncate(false).open(path);
-        let lock = match file {
-            Ok(file) => Some(file),
+        let mut how = OpenOptions::new();
+        how.read(true).write(opening.create).create(opening.create).truncate(false);
+        // What is no file keeps nobody waiting.
+        how.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let lock = match how.open(path) {
+            Ok(file) if file.metadata().is_ok_and(|meta| meta.is_file()) => Some(file),
+            Ok(_) => return Err(connect("that is no file".to_owned())),
+            Err(e) if e.kind() == ErrorKind::IsADirectory => return Err(connect("that is no file".to_owned())),
             Err(e) if e.kind() == ErrorKind::NotFound && !opening.create => None,
             Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
                 return Err(SqlError::Rights { database: shown, why: e.to_string() });
@@ -69,7 +71,9 @@ impl Sqlite {
             None => Connection::open_in_memory(),
         };
         let connection = connection.map_err(|e| connect(e.to_string()))?;
-        let mut this = Self { connection, _lock: lock, shown, names, found: None, touched: false };
+        // There are no schemas.
+        let place = Place::new(&shown, names.table.clone(), names);
+        let mut this = Self { connection, _lock: lock, place };
         this.prepare(opening).map_err(|e| this.failed(&e))?;
         this.find()?;
         Ok(this)
@@ -81,40 +85,53 @@ impl Sqlite {
     }
 
     fn failed(&self, e: &rusqlite::Error) -> SqlError {
-        let (database, why) = (self.shown.clone(), e.to_string());
+        let why = e.to_string();
         match e.sqlite_error_code() {
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                SqlError::Rights { database, why }
-            }
-            _ => SqlError::Failed { database, why },
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => self.place.rights(why),
+            _ => self.place.failed(why),
         }
     }
 
     /// Looks for the table and its columns. SQLite's names are the same in whatever case.
     fn find(&mut self) -> Result<(), SqlError> {
-        let columns = self.columns().map_err(|e| self.failed(&e))?;
-        if columns.is_empty() {
-            self.found = None;
-            return Ok(());
+        let (sort, columns, unique) = self.look().map_err(|e| self.failed(&e))?;
+        self.place.found = None;
+        match sort.as_deref() {
+            None => return Ok(()),
+            Some("table") => {}
+            Some(sort) => return Err(self.place.is_no_table(sort)),
         }
-        let has = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
-        if let Some(missing) = self.names.columns().into_iter().find(|name| !has(name)) {
-            let (database, table) = (self.shown.clone(), self.names.table.clone());
-            return Err(SqlError::NoColumn { database, table, column: missing.to_owned() });
-        }
-        self.touched = has("updated_at_utc");
-        self.found = Some(self.names.clone());
+        let type_of = |wanted: &str| {
+            let named = columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            named.map(|(_, of)| of.clone())
+        };
+        let table = self.place.names.table.clone();
+        let columns = self.place.columns(table.clone(), type_of)?;
+        self.place.found = Some(Found { name: quoted(&table), columns, unique });
         Ok(())
     }
 
-    fn columns(&self) -> rusqlite::Result<Vec<String>> {
-        let mut statement = self.connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        let names = statement.query_map([&self.names.table], |row| row.get(0))?;
-        names.collect()
+    /// What has the table's name, its columns, each with its type, and whether there is a unique index of hashes alone.
+    fn look(&self) -> rusqlite::Result<(Option<String>, Vec<(String, String)>, bool)> {
+        let TableNames { table, hash, .. } = &self.place.names;
+        let sort = self.connection.query_row(
+            "SELECT type FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE",
+            [table],
+            |row| row.get(0),
+        );
+        let mut statement = self.connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
+        let columns = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let mut statement = self.connection.prepare(
+            "SELECT 1 FROM pragma_index_list(?1) AS i, pragma_index_info(i.name) AS c
+             WHERE i.\"unique\" AND NOT i.partial AND c.name = ?2 COLLATE NOCASE
+             AND (SELECT count(*) FROM pragma_index_info(i.name)) = 1",
+        )?;
+        Ok((sort.optional()?, columns, statement.exists([table, hash])?))
     }
 
-    fn table(&self) -> Result<&TableNames, SqlError> {
-        self.found.as_ref().ok_or_else(|| self.no_table())
+    /// What the table and its columns are called, if it is there.
+    fn names(&self) -> Result<&TableNames, SqlError> {
+        self.place.table().map(|_| &self.place.names)
     }
 }
 
@@ -129,38 +146,29 @@ fn text(value: ValueRef<'_>) -> Option<String> {
 }
 
 impl Database for Sqlite {
-    fn shown(&self) -> String {
-        format!("{}, table {}", self.shown, self.names.table)
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn has_table(&self) -> bool {
-        self.found.is_some()
-    }
-
-    fn no_table(&self) -> SqlError {
-        SqlError::NoTable { database: self.shown.clone(), table: self.names.table.clone() }
-    }
-
-    fn create(&mut self) -> Result<(), SqlError> {
-        if self.found.is_some() {
-            return Ok(());
-        }
-        self.names.can_be_made()?;
+    fn make(&mut self) -> Result<(), SqlError> {
         // Here all indexes come with the table: nothing else keeps others from putting a content in twice.
-        let mut all = vec!["BEGIN IMMEDIATE".to_owned(), say::create(&self.names)];
-        all.extend(say::indexes(&self.names));
+        let names = &self.place.names;
+        let mut all = vec!["BEGIN IMMEDIATE".to_owned(), say::create(names)];
+        all.extend(say::indexes(names));
         all.push("COMMIT".to_owned());
         self.connection.execute_batch(&all.join(";\n")).map_err(|e| self.failed(&e))?;
         self.find()
     }
 
-    fn index(&mut self) -> Result<(), SqlError> {
-        let indexes = say::indexes(self.table()?).join(";\n");
-        self.connection.execute_batch(&indexes).map_err(|e| self.failed(&e))
+    fn index(&mut self) -> Result<Vec<String>, SqlError> {
+        let indexes = say::indexes(self.names()?).join(";\n");
+        self.connection.execute_batch(&indexes).map_err(|e| self.failed(&e))?;
+        self.find()?;
+        Ok(Vec::new())
     }
 
     fn scan(&mut self, scope: &Scope, each: &mut dyn FnMut(Head<'_>) -> ControlFlow<()>) -> Result<(), SqlError> {
-        let scan = say::scan(self.table()?);
+        let scan = say::scan(self.names()?);
         let mut read = || -> rusqlite::Result<()> {
             let mut statement = self.connection.prepare(&scan)?;
             let mut rows = statement.query([&scope.source, &scope.entity])?;
@@ -180,19 +188,19 @@ impl Database for Sqlite {
     }
 
     fn count(&mut self, scope: &Scope) -> Result<u64, SqlError> {
-        let count = say::count(self.table()?);
+        let count = say::count(self.names()?);
         let counted = self.connection.query_row(&count, [&scope.source, &scope.entity], |row| row.get::<_, i64>(0));
         counted.map(i64::cast_unsigned).map_err(|e| self.failed(&e))
     }
 
     fn is_empty(&mut self) -> Result<bool, SqlError> {
-        let ask = say::any(self.table()?);
+        let ask = say::any(self.names()?);
         let asked = self.connection.query_row(&ask, [], |row| row.get::<_, bool>(0));
         asked.map(|any| !any).map_err(|e| self.failed(&e))
     }
 
     fn payloads(&mut self, hashes: &[RecordHash]) -> Result<Vec<Payload>, SqlError> {
-        let ask = say::payload(self.table()?);
+        let ask = say::payload(self.names()?);
         let read = || -> rusqlite::Result<Vec<Payload>> {
             let (mut statement, mut found) = (self.connection.prepare(&ask)?, Vec::new());
             for hash in hashes {
@@ -209,8 +217,8 @@ impl Database for Sqlite {
     }
 
     fn write(&mut self, changes: &[Change]) -> Result<Vec<Written>, SqlError> {
-        let names = self.table()?;
-        let [insert, update, ask] = [say::insert(names), say::update(names, self.touched), say::payload(names)];
+        let (names, touched) = (self.names()?, self.place.table()?.columns.touched);
+        let [insert, update, ask] = [say::insert(names), say::update(names, touched), say::payload(names)];
         let mut write = || -> rusqlite::Result<Vec<Written>> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut written = Vec::with_capacity(changes.len());
@@ -219,7 +227,11 @@ impl Database for Sqlite {
                 let mut update = transaction.prepare(&update)?;
                 let mut ask = transaction.prepare(&ask)?;
                 for change in changes {
-                    written.push(one(change, &mut insert, &mut update, &mut ask)?);
+                    let outcome = one(change, &mut insert, &mut update, &mut ask)?;
+                    if transaction.is_autocommit() {
+                        return Err(ended(change, outcome));
+                    }
+                    written.push(outcome);
                 }
             }
             transaction.commit()?;
@@ -266,10 +278,19 @@ fn one(
         }
     }
     match outcome {
+        Ok(0) if change.replaces.is_none() => Ok(Written::Refused(PASSED_OVER.to_owned())),
         Ok(0) => Ok(Written::Gone),
         Ok(_) => Ok(Written::Done),
         Err(e) => refusal(&e).map(Written::Refused).ok_or(e),
     }
+}
+
+/// That a row has ended the transaction, as a trigger may have it do.
+fn ended(change: &Change, outcome: Written) -> rusqlite::Error {
+    let why = if let Written::Refused(why) = outcome { why } else { "the transaction was taken back".to_owned() };
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+    let hash = &change.row.hash.to_string()[..16];
+    rusqlite::Error::SqliteFailure(code, Some(format!("{why}: the record {hash} takes back what goes in with it")))
 }
 
 /// What the table says against a row.

@@ -169,9 +169,10 @@ pub(super) mod postgresql {
         format!("COPY {table} ({}) FROM STDIN", list(names.columns()))
     }
 
-    /// True if a hash is there.
-    pub(crate) fn has(names: &TableNames, table: &str, of: &str) -> String {
-        format!("SELECT 1 FROM {table} WHERE {} = CAST($1::text AS {of}) LIMIT 1", quoted(&names.hash))
+    /// How many rows have one of these hashes.
+    pub(crate) fn standing(names: &TableNames, table: &str, of: &str) -> String {
+        let hash = quoted(&names.hash);
+        format!("SELECT count(*) FROM {table} WHERE {hash} = ANY (CAST($1::text[] AS {of}[]))")
     }
 
     /// Another record in the place of the one with the hash $10; `types`: those of the columns.
@@ -220,7 +221,7 @@ mod tests {
             postgresql::any(table),
             postgresql::payloads(&names, table, "text"),
             postgresql::copy(&names, table),
-            postgresql::has(&names, table, "text"),
+            postgresql::standing(&names, table, "text"),
             postgresql::update(&names, table, &types, false),
         ]
         .into_iter()

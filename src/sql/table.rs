@@ -1,5 +1,7 @@
 //! The table that mirrors records: its columns, and the rows that stand in it.
 
+use std::borrow::Cow;
+
 use crate::codec::{line_members, member_text};
 use crate::records::{ObservedAt, Record, RecordHash, SqlTarget};
 
@@ -9,6 +11,9 @@ use super::error::SqlError;
 const NAME_MAX: usize = 63;
 /// The same of a table that is made: the names of its indexes are longer.
 const MADE_MAX: usize = 44;
+
+/// Why a row that nobody has refused does not stand there.
+pub(super) const PASSED_OVER: &str = "it was passed over, as a trigger may do";
 
 /// What a table and its columns are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +60,7 @@ impl TableNames {
         Ok(())
     }
 
-    /// The columns that a row fills, in the order of [`Row::fields`].
+    /// The columns that a row fills, in their order.
     #[must_use]
     pub fn columns(&self) -> [&str; 9] {
         [
@@ -167,6 +172,22 @@ impl Row {
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
 
+    /// It as texts, in the order of [`TableNames::columns`]; `of_content`: with the id of its content, whatever its own one is; `uuids`: the column of ids takes UUIDs alone.
+    pub(super) fn fields(&self, of_content: bool, uuids: bool) -> [Option<Cow<'_, str>>; 9] {
+        let by_content = of_content || uuids && !is_uuid(&self.exchange_id);
+        [
+            Some(if by_content { self.id_of_content().into() } else { Cow::from(&self.exchange_id) }),
+            Some(Cow::from(&self.exchange_type)),
+            Some(Cow::from(&self.source)),
+            Some(Cow::from(&self.entity)),
+            self.key.as_ref().map(Cow::from),
+            self.observed.as_ref().map(Cow::from),
+            Some(self.hash.to_string().into()),
+            Some(Cow::from(&self.payload)),
+            Some(self.version.to_string().into()),
+        ]
+    }
+
     /// The bytes that it holds, about.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -186,7 +207,7 @@ fn version_in(text: &str) -> i32 {
 }
 
 /// True of a UUID as it is usually written.
-pub(super) fn is_uuid(text: &str) -> bool {
+fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, b)| match at {
             8 | 13 | 18 | 23 => b == b'-',

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::sandbox::{Ran, Sandbox};
 
 /// The role that Larder is in tests. The password must be seen nowhere.
@@ -134,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Kills it, with all its processes, as a power cut would.
+    /// Kills it, with all its processes, so that none of them has time for anything.
     pub(crate) fn kill(&self) {
         self.order(Order::Kill);
     }
@@ -196,16 +198,32 @@ fn keep(program: &Path, folder: &Path, port: u16, to_do: &mpsc::Receiver<(Order,
                 std::thread::sleep(Duration::from_millis(50));
             }
         } else if let Some(mut server) = child.take() {
-            // SIGQUIT ends it at once, as SIGKILL does, but takes its processes along.
-            let signal = rustix::process::Signal::QUIT;
             let pid = rustix::process::Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
-            let _gone = rustix::process::kill_process(pid, signal);
+            if order == Order::Kill {
+                kill_all(pid);
+            } else {
+                let _gone = rustix::process::kill_process(pid, Signal::QUIT);
+            }
             let _status = server.wait();
         }
         let _asked = done.send(());
         if order == Order::End {
             return;
         }
+    }
+}
+
+/// `kill -9` of a server and of all its processes at once: stopped first, so that it makes no more of them.
+fn kill_all(pid: rustix::process::Pid) {
+    let kill = |pid, signal| {
+        let _gone = rustix::process::kill_process(pid, signal);
+    };
+    kill(pid, Signal::STOP);
+    let raw = pid.as_raw_nonzero();
+    let below = fs::read_to_string(format!("/proc/{raw}/task/{raw}/children")).unwrap();
+    let below = below.split_whitespace().map(|pid| rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap());
+    for pid in below.chain([pid]) {
+        kill(pid, Signal::KILL);
     }
 }
 

@@ -87,6 +87,9 @@ mod serving; // mounts in the background, within a deadline, asked once; leases 
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random
 mod streams; // standard input, what commands print, and captures that are stopped
+mod sync_decisions; // who wins where a dataset and a table have two contents, row by row of the older system's table
+mod sync_meanwhile; // others write into the table while it is synchronised
+mod sync_refused; // tables that do not take each row, or are none
 mod sync_rows; // rows changed by hand, rows with what was there before; what is told of a sync
 mod sync_sql; // a dataset and a table, each direction, each conflict, each strange record: the same in both databases
 mod sync_trouble; // servers that refuse, hang, are full or killed; syncs that are killed, and beside each other

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::databases::{Db, sync, syncing};
+use crate::databases::{COLUMNS, Db, sync, syncing};
 use crate::record_sets::json;
 use crate::sandbox::Ran;
 use crate::sync_sql::{
@@ -102,6 +102,83 @@ fn an_earlier_version_that_wins_is_current_again() {
             }
             sandbox.larder(["verify", "--read-data"]).done();
         }
+    }
+}
+
+/// Without a unique index a hash may stand in several rows: each is judged by its own columns, and a content comes in once.
+#[test]
+fn rows_with_one_hash() {
+    let template = store();
+    for db in Db::both(&template) {
+        let (nfc, nfd) = ("\u{e9}", "e\u{301}");
+        put_rows(&db, &[line("a", "1", EARLY), line(nfc, "2", EARLY)].concat());
+        let schema = if db.is_sqlite() { "" } else { "lake." };
+        db.run(&format!("DROP INDEX {schema}\"RawExchangeRecord_by_hash\""));
+        let copy = |id: &str, key: &str, new: &str, payload: &str| {
+            let columns = COLUMNS.replace(' ', ", ");
+            let values = columns
+                .replace("exchange_id", &format!("'{id}'"))
+                .replace("natural_key", &format!("'{new}'"))
+                .replace("payload_json", payload);
+            db.run(&format!("INSERT INTO TABLE_ ({columns}) SELECT {values} FROM TABLE_ WHERE natural_key = '{key}'"));
+        };
+        copy("11111111-2222-4333-8444-555555555555", "a", "other", "payload_json");
+        let (text, as_json) = if db.is_sqlite() { ("payload_json", "") } else { ("payload_json::text", "::jsonb") };
+        let renamed = format!("replace({text}, '\"natural_key\": \"{nfc}\"', '\"natural_key\": \"{nfd}\"'){as_json}");
+        copy("21111111-2222-4333-8444-555555555555", nfc, nfd, &renamed);
+        assert_eq!(db.rows().len(), 4);
+        let sandbox = store();
+        let report = foretold(&sandbox, &db, &[], 3);
+        assert_eq!(counts(&report), [0, 0, 0, 2, 0, 1, 0, 1, 2, 4], "{report}");
+        assert!(report["errors"][0].as_str().unwrap().contains("another source, entity or key"), "{report}");
+        assert_eq!(count(&sandbox), serde_json::json!([2, 2, 0]));
+        for arguments in [&[][..], &["--check-rows"]] {
+            let report = foretold(&sandbox, &db, arguments, 3);
+            assert_eq!((counts(&report)[3], counts(&report)[7]), (0, 1), "{arguments:?}: {report}");
+        }
+    }
+}
+
+/// A row that is longer than records can be is told by a dry run too.
+#[test]
+fn a_row_that_is_too_long() {
+    let sandbox = store();
+    let db = Db::sqlite(&sandbox);
+    sync(&sandbox, &db, &["--create"]).done();
+    let long = line("long", &"x".repeat(17 << 20), EARLY);
+    fs::write(sandbox.path("long"), &long).unwrap();
+    let hash = sandbox.larder(["records", "hash", sandbox.path("long").to_str().unwrap()]).ended(0).stdout;
+    let hash = String::from_utf8(hash).unwrap();
+    let Db::Sqlite(path) = &db else { unreachable!() };
+    let columns = COLUMNS.replace(' ', ", ");
+    rusqlite::Connection::open(path)
+        .unwrap()
+        .execute(
+            &format!("INSERT INTO RawExchangeRecord ({columns}) VALUES ('i', 'http', 'wiki', 'page', 'long', NULL, ?1, ?2, 1)"),
+            [hash.split_whitespace().next().unwrap(), long.trim()],
+        )
+        .unwrap();
+    let report = foretold(&sandbox, &db, &[], 3);
+    assert_eq!(counts(&report), [0, 0, 0, 0, 0, 0, 0, 1, 0, 1], "{report}");
+    assert!(report["errors"][0].as_str().unwrap().contains("16 MiB"), "{report}");
+}
+
+/// PostgreSQL's texts have no U+0000: a key with one is told, the rest goes in, and the dataset has all of it.
+#[test]
+fn a_key_that_not_each_database_takes() {
+    let sandbox = store();
+    let nul = line("KEY", "1", EARLY).replace("\"natural_key\": \"KEY\"", "\"natural_key\": \"a\\u0000b\"");
+    put(&sandbox, &[nul, line("a", "2", EARLY)].concat());
+    for db in Db::both(&sandbox) {
+        let (taken, status) = if db.is_sqlite() { (2, 0) } else { (1, 3) };
+        let report = reported(&sandbox, &db, &["--create"], status);
+        assert_eq!((counts(&report)[0], counts(&report)[7]), (taken, 2 - taken), "{report}");
+        let again = reported(&sandbox, &db, &[], status);
+        assert_eq!((counts(&again)[0], &again["errors"]), (0, &report["errors"]));
+        let other = store();
+        let report = reported(&other, &db, &[], 0);
+        assert_eq!(counts(&report)[3], taken, "{report}");
+        is_settled(&other, &db, &[]);
     }
 }
 

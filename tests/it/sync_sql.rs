@@ -119,87 +119,76 @@ fn a_mirror_is_made_and_stays_one() {
         let report = foretold(&sandbox, &db, &["--direction", "export"], 0);
         assert_eq!(counts(&report), [0, 0, 0, 1, 0, 3, 0, 0, 4, 4]);
         assert_eq!(current(&sandbox, "c"), "3");
+        let shown = sandbox.larder(["show", "pages", "--json"]).json();
+        assert_eq!((&shown["kind"], &shown["id"]), (&"import".into(), &report["snapshot"]));
         is_settled(&sandbox, &db, &[]);
         sandbox.larder(["records", "get", "c"]).done();
     }
 }
 
-/// The decision table of the other system: one key, other contents on both sides, each direction, each preference.
+/// The table that is made is the other system's, in the database's own types: a content stands in it once, keys and times have indexes.
 #[test]
-fn each_conflict_ends_as_it_must() {
-    let template = store();
-    // direction, preference, dataset's time, table's time: who wins, what stands where then, versions in the dataset.
-    let cases = [
-        ("import", "prefer_newest", LATE, EARLY, "json_wins", "ours", "ours", 2),
-        ("import", "prefer_newest", EARLY, EARLY, "json_wins", "ours", "ours", 2),
-        ("import", "prefer_newest", EARLY, LATE, "sql_wins", "ours", "theirs", 1),
-        ("import", "prefer_json", EARLY, LATE, "json_wins", "ours", "ours", 2),
-        ("import", "prefer_sql", LATE, EARLY, "sql_wins", "ours", "theirs", 1),
-        ("export", "prefer_newest", LATE, EARLY, "json_wins", "ours", "theirs", 2),
-        ("export", "prefer_newest", EARLY, LATE, "sql_wins", "theirs", "theirs", 2),
-        ("both", "prefer_newest", LATE, EARLY, "json_wins", "ours", "ours", 2),
-        ("both", "prefer_newest", EARLY, LATE, "sql_wins", "theirs", "theirs", 2),
-        ("json_to_sql", "prefer_json", EARLY, LATE, "json_wins", "ours", "ours", 2),
-        ("bidirectional", "prefer_sql", LATE, EARLY, "sql_wins", "theirs", "theirs", 2),
-        ("sql_to_json", "prefer_sql", LATE, EARLY, "sql_wins", "theirs", "theirs", 2),
-        // A time without an offset counts as UTC: then they are equal, and the dataset wins.
-        ("both", "prefer_newest", "2024-01-01T00:00:00", EARLY, "json_wins", "ours", "ours", 2),
-        ("both", "prefer_newest", "2024-01-01T00:00:00", "2024-01-01T01:00:00+02:00", "json_wins", "ours", "ours", 2),
-        (
-            "both",
-            "prefer_newest",
-            "2024-01-01T00:00:00+01:00",
-            "2024-01-01T00:00:00",
-            "sql_wins",
-            "theirs",
-            "theirs",
-            2,
-        ),
-    ];
-    for (direction, preference, ours, theirs, resolution, in_dataset, in_table, versions) in cases {
-        for db in Db::all(&template) {
-            let case = format!("{direction} {preference} {ours} {theirs} {}", db.url());
-            let sandbox = store();
-            put(&sandbox, &line("k", "ours", ours));
-            put_rows(&db, &line("k", "theirs", theirs));
-            let arguments = ["--direction", direction, "--conflict", preference];
-            let report = foretold(&sandbox, &db, &arguments, 0);
-            let conflicts = report["conflicts"].as_array().unwrap();
-            assert_eq!(conflicts.len(), 1, "{case}");
-            let conflict = &conflicts[0];
-            assert_eq!(conflict["resolution"], resolution, "{case}");
-            assert_eq!((&conflict["natural_key"], &conflict["source_system"]), (&"k".into(), &"wiki".into()));
-            assert_ne!(conflict["json_hash"], conflict["sql_hash"]);
-            assert_eq!(current(&sandbox, "k"), in_dataset, "{case}");
-            assert_eq!(db.rows(), [format!("k={in_table}")], "{case}");
-            assert_eq!(count(&sandbox), serde_json::json!([versions, 1, 0]), "nothing is lost: {case}");
-            let changed = u64::from(versions == 2);
-            assert_eq!(report["snapshot"].is_string(), changed == 1, "{case}");
-            is_settled(&sandbox, &db, &arguments);
-        }
-    }
-}
-
-#[test]
-fn fail_changes_nothing() {
-    let template = store();
-    for db in Db::all(&template) {
-        let sandbox = store();
-        put(&sandbox, &[line("k", "ours", LATE), line("n", "new", LATE)].concat());
-        put_rows(&db, &[line("k", "theirs", EARLY), line("m", "more", EARLY)].concat());
-        let before = (db.dump(), count(&sandbox));
-        for direction in ["import", "both"] {
-            let report = foretold(&sandbox, &db, &["--direction", direction, "--conflict", "fail"], 1);
-            assert_eq!(report["conflicts"][0]["resolution"], "failed");
-            let counts = counts(&report);
-            assert_eq!([counts[0], counts[1], counts[3], counts[4], counts[6]], [0, 0, 0, 0, 1]);
-            assert_eq!((db.dump(), count(&sandbox)), before, "{direction}");
-        }
-        let told = sync(&sandbox, &db, &["--conflict", "fail"]).ended(1);
-        assert!(told.stderr.contains("nothing was changed"), "{}", told.stderr);
-        // Without a conflict it does what the others do.
-        let report = foretold(&sandbox, &db, &["--direction", "export", "--conflict", "prefer_newest"], 0);
-        assert_eq!(counts(&report)[3], 2);
+fn the_table_that_is_made() {
+    let sandbox = store();
+    put(&sandbox, &line("a", "1", EARLY));
+    for db in Db::both(&sandbox) {
+        sync(&sandbox, &db, &["--create"]).done();
+        let (columns, indexes) = if db.is_sqlite() {
+            (
+                "SELECT name || ' ' || type || CASE WHEN \"notnull\" THEN ' NOT NULL' ELSE '' END FROM pragma_table_info('RawExchangeRecord')",
+                "SELECT replace(replace(sql, 'CREATE ', ''), 'IF NOT EXISTS ', '') FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name",
+            )
+        } else {
+            (
+                "SELECT attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+                 FROM pg_attribute WHERE attrelid = 'lake.\"RawExchangeRecord\"'::regclass AND attnum > 0 ORDER BY attnum",
+                "SELECT replace(indexdef, 'CREATE ', '') FROM pg_indexes WHERE tablename = 'RawExchangeRecord'
+                 AND indexname LIKE '%\\_by\\_%' ORDER BY indexname",
+            )
+        };
+        let [id, json, number, time, hash] = if db.is_sqlite() {
+            ["TEXT", "TEXT", "INTEGER", "TEXT", "TEXT"]
+        } else {
+            ["uuid", "jsonb", "integer", "timestamp with time zone", "character(64)"]
+        };
+        let text = if db.is_sqlite() { "TEXT" } else { "text" };
+        let wanted = [
+            format!("exchange_id {id} NOT NULL"),
+            format!("exchange_type {text} NOT NULL"),
+            format!("source_system {text} NOT NULL"),
+            format!("entity_type {text} NOT NULL"),
+            format!("natural_key {text}"),
+            format!("observed_at_utc {time}"),
+            format!("content_sha256 {hash} NOT NULL"),
+            format!("payload_json {json} NOT NULL"),
+            format!("schema_version {number} NOT NULL"),
+            format!("created_at_utc {time} NOT NULL"),
+            format!("updated_at_utc {time} NOT NULL"),
+        ];
+        assert_eq!(db.ask(columns), wanted);
+        let indexes = db.ask(indexes).join("\n").replace('"', "").replace(['(', ')', ','], " ");
+        let indexes: Vec<_> =
+            indexes.lines().map(|index| index.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let on = |unique: &str, name: &str, what: &str| {
+            let table = if db.is_sqlite() { "RawExchangeRecord" } else { "lake.RawExchangeRecord USING" };
+            format!("{unique}INDEX RawExchangeRecord_{name} ON {table} {what}")
+        };
+        let wanted = if db.is_sqlite() {
+            [
+                on("UNIQUE ", "by_hash", "content_sha256"),
+                on("", "by_key", "source_system entity_type natural_key WHERE natural_key IS NOT NULL"),
+                on("", "by_scope_and_time", "source_system entity_type observed_at_utc DESC"),
+                on("", "by_time", "observed_at_utc DESC"),
+            ]
+        } else {
+            [
+                on("UNIQUE ", "by_hash", "btree content_sha256"),
+                on("", "by_key", "hash natural_key"),
+                on("", "by_scope_and_time", "btree source_system entity_type observed_at_utc DESC"),
+                on("", "by_time", "btree observed_at_utc DESC"),
+            ]
+        };
+        assert_eq!(indexes, wanted);
     }
 }
 
@@ -211,11 +200,18 @@ fn an_old_table_is_used_as_it_is() {
         let sandbox = store();
         db.make_old_table();
         put(&sandbox, &[line("Ada", "1", EARLY), line("ada", "2", "2024-01-01T05:30:00+05:30")].concat());
+        // A source that differs in case is another, whatever the column's collation says.
+        let foreign = format!(
+            "'11111111-2222-4333-8444-555555555555', 'http', 'WIKI', 'page', 'Ada', '2024-01-01 00:00:00', '{}', '{{}}', 1",
+            "f".repeat(64)
+        );
+        db.run(&format!("INSERT INTO TABLE_ ({}) VALUES ({foreign})", COLUMNS.replace(' ', ", ")));
         let report = foretold(&sandbox, &db, &[], 0);
         assert_eq!(counts(&report), [2, 0, 0, 0, 0, 0, 0, 0, 2, 2]);
-        assert_eq!(db.rows(), ["Ada=1", "ada=2"], "keys that differ in case are two");
         let times = db.ask("SELECT substr(replace(CAST(observed_at_utc AS text), 'T', ' '), 1, 19) FROM TABLE_");
-        assert_eq!(times, ["2024-01-01 00:00:00"; 2], "in UTC, whatever the offset");
+        assert_eq!(times, ["2024-01-01 00:00:00"; 3], "in UTC, whatever the offset");
+        db.run(&format!("DELETE FROM TABLE_ WHERE content_sha256 = '{}'", "f".repeat(64)));
+        assert_eq!(db.rows(), ["Ada=1", "ada=2"], "keys that differ in case are two");
         is_settled(&sandbox, &db, &[]);
         // A record without a time, and a key that is too long, are told; the rest goes in.
         let long = "x".repeat(501);
@@ -253,7 +249,7 @@ fn rows_that_do_not_hold_what_they_say_are_told_and_left() {
         put(&sandbox, &line("a", "ours", EARLY));
         let before = db.dump();
         let report = foretold(&sandbox, &db, &["--direction", "both"], 3);
-        assert_eq!(counts(&report), [1, 0, 0, 0, 0, 0, 0, 4, 1, 4], "{report}");
+        assert_eq!(counts(&report), [1, 0, 0, 0, 0, 0, 0, 4, 1, 5], "{report}");
         let errors = report["errors"].to_string();
         for told in ["has the hash", "another source, entity or key", "no record", "no hash"] {
             assert!(errors.contains(told), "{told}: {errors}");
@@ -492,14 +488,25 @@ fn exchange_ids_that_are_taken() {
 fn an_index_that_is_missing_is_told_and_made() {
     let sandbox = store();
     put(&sandbox, &line("a", "1", EARLY));
-    let db = Db::postgres();
-    sync(&sandbox, &db, &["--create"]).done();
-    db.run("DROP INDEX lake.\"RawExchangeRecord_by_hash\"");
-    let told = sync(&sandbox, &db, &[]).ended(0).stderr;
-    assert!(told.contains("no unique index") && told.contains("--create"), "{told}");
-    sync(&sandbox, &db, &["--create"]).done();
-    let told = sync(&sandbox, &db, &[]).ended(0).stderr;
-    assert!(!told.contains("index"), "{told}");
+    for db in Db::both(&sandbox) {
+        sync(&sandbox, &db, &["--create"]).done();
+        let schema = if db.is_sqlite() { "" } else { "lake." };
+        let dropped = format!("DROP INDEX {schema}\"RawExchangeRecord_by_hash\"");
+        for instead in [
+            "",
+            // None of these keeps a content from standing there twice.
+            "CREATE INDEX other ON TABLE_ (content_sha256)",
+            "DROP INDEX SCHEMA_other; CREATE UNIQUE INDEX other ON TABLE_ (content_sha256, natural_key)",
+            "DROP INDEX SCHEMA_other; CREATE UNIQUE INDEX other ON TABLE_ (content_sha256) WHERE natural_key <> 'a'",
+        ] {
+            db.run(&format!("{}; {}", dropped, instead.replace("SCHEMA_", schema)));
+            let told = sync(&sandbox, &db, &[]).ended(0).stderr;
+            assert!(told.contains("no unique index") && told.contains("--create"), "{instead}: {told}");
+            sync(&sandbox, &db, &["--create"]).done();
+            let told = sync(&sandbox, &db, &[]).ended(0).stderr;
+            assert!(!told.contains("index"), "{told}");
+        }
+    }
 }
 
 /// Several datasets share a table: each has the rows of its own source and entity.

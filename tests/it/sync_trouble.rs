@@ -6,10 +6,13 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::databases::{Db, PASSWORD, Server, sync, syncing};
 use crate::mounting::Mount;
 use crate::record_sets::{import, json, record};
 use crate::sandbox::{Ran, Sandbox, noise};
+use crate::sync_sql::put_rows;
 
 const TIME: &str = "2024-01-01T00:00:00+00:00";
 /// Records that take several transactions.
@@ -45,6 +48,11 @@ fn rows(db: &Db) -> usize {
 
 fn stopped(sandbox: &Sandbox, db: &Db) -> Stopped {
     sync(sandbox, db, &["--create", "--direction", "export"]).done();
+    stopped_behind(sandbox, db, 0)
+}
+
+/// The same with a table that has so many rows already.
+fn stopped_behind(sandbox: &Sandbox, db: &Db, before: i64) -> Stopped {
     let mut command = syncing(sandbox, db, &["--timeout", "100"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + Duration::from_mins(1);
@@ -61,7 +69,7 @@ fn stopped(sandbox: &Sandbox, db: &Db) -> Stopped {
             connection.execute_batch("BEGIN").unwrap();
             // While the other commits it says that it is busy.
             let rows = connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
-            if rows > 0 {
+            if rows > before {
                 break (Held::Sqlite(connection), rows);
             }
             connection.execute_batch("ROLLBACK").unwrap();
@@ -69,16 +77,22 @@ fn stopped(sandbox: &Sandbox, db: &Db) -> Stopped {
         }
     } else {
         let mut client = db.client();
-        while client.query_one(&count, &[]).unwrap().get::<_, i64>(0) == 0 {
+        while client.query_one(&count, &[]).unwrap().get::<_, i64>(0) == before {
             wait();
         }
         client.batch_execute(&format!("BEGIN; LOCK TABLE {} IN SHARE MODE", db.table())).unwrap();
         let rows = client.query_one(&count, &[]).unwrap().get(0);
         (Held::Postgres(Box::new(client)), rows)
     };
-    let half = done > 0 && usize::try_from(done).is_ok_and(|done| done < MANY);
+    let half = done > before && usize::try_from(done).is_ok_and(|done| done < MANY);
     assert!(half, "{done}: it was to be stopped half-way");
     Stopped { child, held }
+}
+
+/// The processes that a process has begun.
+fn below(pid: u32) -> Vec<Pid> {
+    let below = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    below.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect()
 }
 
 impl Stopped {
@@ -93,14 +107,17 @@ impl Stopped {
         output.status.code().unwrap_or(-1)
     }
 
+    /// Sends it a signal.
+    fn signal(&self, signal: Signal) {
+        for pid in below(self.child.id()) {
+            kill_process(pid, signal).unwrap();
+        }
+    }
+
     /// Or kills it first, `timeout` that it runs under, and itself.
     fn kill(mut self) {
-        let child = self.child.id();
-        let below = std::fs::read_to_string(format!("/proc/{child}/task/{child}/children")).unwrap_or_default();
-        for pid in below.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).chain([child.cast_signed()]) {
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        }
+        self.signal(Signal::KILL);
+        self.child.kill().unwrap();
         let _killed = self.child.wait();
         match self.held {
             Held::Sqlite(connection) => connection.execute_batch("ROLLBACK").unwrap(),
@@ -130,6 +147,98 @@ fn a_killed_sync_is_gone_on_with() {
         assert!(left > 0 && left < MANY, "{left}");
         is_whole(&sandbox, &db);
     }
+}
+
+/// A kill while conflicts are resolved: what was replaced in the table is in the dataset's history by then.
+#[test]
+fn a_sync_killed_among_conflicts_loses_nothing() {
+    const CONFLICTS: usize = 500;
+    let late = TIME.replace("2024", "2025");
+    for sqlite in [true, false] {
+        let sandbox = store(MANY, 6000);
+        let db = if sqlite { Db::sqlite(&sandbox) } else { Db::postgres() };
+        let lines = (0..CONFLICTS).map(|n| record(&format!("k{n}"), &format!("{{\"v\": \"theirs {n}\"}}"), TIME));
+        put_rows(&db, &lines.collect::<String>());
+        // One that wins.
+        put_rows(&db, &record("k7", "{\"v\": \"won\"}", &late));
+        stopped_behind(&sandbox, &db, CONFLICTS as i64).kill();
+        let left = rows(&db);
+        assert!(left > CONFLICTS && left < MANY, "{left}");
+        let kept = json(&sandbox.larder(["records", "count", "pages", "--json"]).ended(0));
+        assert_eq!((&kept["records"], &kept["keys"]), (&(MANY + CONFLICTS).into(), &MANY.into()));
+        is_whole(&sandbox, &db);
+        assert_eq!(db.ask("SELECT natural_key FROM TABLE_ WHERE CAST(payload_json AS text) LIKE '%theirs%'"), [""; 0]);
+        assert_eq!(db.ask("SELECT natural_key FROM TABLE_ WHERE CAST(payload_json AS text) LIKE '%\"won\"%'"), ["k7"]);
+        let log = json(&sandbox.larder(["records", "log", "k8", "--json"]).ended(0));
+        assert_eq!(log["versions"].as_array().unwrap().len(), 2, "{log}");
+    }
+}
+
+/// Whoever is killed while the dataset takes rows leaves it as it was, or with all of them.
+#[test]
+fn a_killed_export_is_all_or_nothing() {
+    let sandbox = store(MANY, 100);
+    for db in Db::both(&sandbox) {
+        sync(&sandbox, &db, &["--create"]).done();
+        let other = store(0, 0);
+        let mut killed = 0;
+        for after in [20, 60, 120, 200, 300, 450] {
+            let mut child = syncing(&other, &db, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(after));
+            for pid in below(child.id()) {
+                let _ended = kill_process(pid, Signal::KILL);
+            }
+            let status = child.wait().unwrap();
+            killed += usize::from(!status.success());
+            let count = json(&other.larder(["records", "count", "pages", "--json"]).ended(0));
+            assert!(count["records"] == MANY || count["records"] == 0, "{count}");
+            other.larder(["verify", "--read-data"]).done();
+        }
+        assert!(killed > 0, "none was killed");
+        is_whole(&other, &db);
+    }
+}
+
+/// Ctrl-C ends it between two transactions.
+#[test]
+fn an_interrupted_sync_is_gone_on_with() {
+    let sandbox = store(MANY, 6000);
+    for db in Db::both(&sandbox) {
+        let stopped = stopped(&sandbox, &db);
+        stopped.signal(Signal::INT);
+        assert_eq!(stopped.go_on(), 130);
+        let left = rows(&db);
+        assert!(left > 0 && left < MANY, "{left}");
+        is_whole(&sandbox, &db);
+    }
+}
+
+/// A server that is killed while it is asked: the dataset is as it was.
+#[test]
+fn a_server_killed_while_it_is_read() {
+    let sandbox = store(3, 1);
+    let server = Arc::new(Server::new());
+    let db = Db::on(server.clone());
+    sync(&sandbox, &db, &["--create"]).done();
+    let other = store(0, 0);
+    let mut holder = db.client();
+    holder.batch_execute(&format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", db.table())).unwrap();
+    let mut command = syncing(&other, &db, &["--timeout", "100"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    while holder.query_one("SELECT count(*) FROM pg_locks WHERE NOT granted", &[]).unwrap().get::<_, i64>(0) == 0 {
+        assert!(Instant::now() < until, "it does not ask");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.kill();
+    drop(holder);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    server.start();
+    let count = || json(&other.larder(["records", "count", "pages", "--json"]).ended(0))["records"].clone();
+    assert_eq!(count(), 0);
+    sync(&other, &db, &[]).done();
+    assert_eq!(count(), 3);
 }
 
 #[test]
@@ -201,6 +310,12 @@ fn a_database_that_says_no() {
         refused.stderr
     );
     wrong(PASSWORD, "postgres://snap@db.example/x", &[]).refused(2, "TLS");
+    // Larder's own variable comes before the one of PostgreSQL's programs.
+    let mut command = sandbox.client().larder(&sandbox.store());
+    command.args(["sync", "pages", "--create", "-n", "--sql", &db.url()]);
+    command.env("LARDER_SQL_PASSWORD", PASSWORD).env("PGPASSWORD", "not-hunter2");
+    Ran::of(&mut command).done();
+    Ran::of(command.env("LARDER_SQL_PASSWORD", "not-hunter2").env("PGPASSWORD", PASSWORD)).refused(1, "password");
     // It stands in a file, or in the environment with the URL.
     let file = sandbox.path("password");
     std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
@@ -236,6 +351,37 @@ fn a_database_without_rights() {
     sync(&sandbox, &db, &[]).refused(1, "permission denied");
     assert_eq!(rows(&db), 3);
     sync(&sandbox, &db, &["--direction", "export"]).done();
+}
+
+/// A file that is no database, a folder, a table that is none of records: told, and left as they are.
+#[test]
+fn what_is_no_mirror() {
+    let sandbox = store(3, 1);
+    let file = sandbox.path("noise.db");
+    let bytes = noise(1, 100_000);
+    std::fs::write(&file, &bytes).unwrap();
+    let pipe = sandbox.path("pipe");
+    Ran::of(std::process::Command::new("mkfifo").arg(&pipe)).done();
+    for arguments in [&[][..], &["--create"], &["-n"]] {
+        sync(&sandbox, &Db::Sqlite(file.clone()), arguments).refused(1, "not a database");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+        sync(&sandbox, &Db::Sqlite(sandbox.path("home")), arguments).refused(1, "home");
+        sync(&sandbox, &Db::Sqlite(pipe.clone()), arguments).refused(1, "pipe");
+    }
+    for db in Db::both(&sandbox) {
+        sync(&sandbox, &db, &["--create"]).done();
+        db.run("ALTER TABLE TABLE_ RENAME COLUMN payload_json TO payload");
+        for arguments in [&[][..], &["--create"], &["-n"]] {
+            sync(&sandbox, &db, arguments).refused(1, "no column payload_json");
+        }
+        // What Larder does not write it does not ask for.
+        db.run("ALTER TABLE TABLE_ RENAME COLUMN payload TO payload_json");
+        db.run("ALTER TABLE TABLE_ DROP COLUMN created_at_utc; ALTER TABLE TABLE_ DROP COLUMN updated_at_utc");
+        let (year, v) = if db.is_sqlite() { ("2025", "5") } else { ("2026", "6") };
+        assert_eq!(import(&sandbox, &record("k0", v, &TIME.replace("2024", year)), &[]).status, 0);
+        let report = json(&sync(&sandbox, &db, &["--json"]).ended(0));
+        assert_eq!(report["json_to_sql"]["updated"], 1, "{report}");
+    }
 }
 
 /// SQLite's file, its folder, or the disk that both are on, does not let itself be written to.

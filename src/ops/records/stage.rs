@@ -269,8 +269,8 @@ impl Reading<'_> {
         }
         let mut line = record.line();
         line.push('\n');
-        if line.len() > MAX_CHUNK {
-            return bad(format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20));
+        if let Some(why) = too_long(&line) {
+            return bad(why);
         }
         let path = KeyPath::of(&record);
         let day = record.observed_at.as_ref().map_or(self.today, |observed| days_of(observed.day()));
@@ -286,6 +286,11 @@ impl Reading<'_> {
             line: raw.line,
         }))
     }
+}
+
+/// Why a line cannot be kept, if it is too long.
+pub(super) fn too_long(line: &str) -> Option<String> {
+    (line.len() > MAX_CHUNK).then(|| format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20))
 }
 
 /// An id for an observation that has none: the same for the same line, so that it is known when it comes again.

@@ -13,11 +13,11 @@ use rustix::net::sockopt;
 use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel, ToSql};
 
-use crate::codec::digest;
 use crate::records::RecordHash;
 
 use super::super::error::SqlError;
-use super::super::table::{Change, HASH, Head, ID, Payload, Row, Scope, TableNames, Written, is_uuid};
+use super::super::place::{Columns, Found, Place};
+use super::super::table::{Change, HASH, Head, ID, Payload, Row, Scope, TableNames, Written};
 use super::super::{Database, Opening};
 use super::server::Server;
 use super::statements as say;
@@ -40,23 +40,9 @@ type Wire = Client<AllowStdIo<TcpStream>>;
 /// A parameter; nothing is NULL.
 type Value<'a> = Option<Cow<'a, str>>;
 
-/// A table that is there.
-#[derive(Debug, Clone)]
-struct Found {
-    /// Its name in brackets, with its schema.
-    name: String,
-    /// The types of the columns that are filled.
-    types: [String; 9],
-    touched: bool,
-    /// There is a unique index of hashes.
-    unique: bool,
-}
-
 pub(in crate::sql) struct Mssql {
     wire: Wire,
-    shown: String,
-    names: TableNames,
-    found: Option<Found>,
+    place: Place,
 }
 
 /// Says something that gives no rows.
@@ -161,9 +147,9 @@ impl Mssql {
         opening: Opening,
         wait: &dyn Fn() -> bool,
     ) -> Result<Self, SqlError> {
-        let shown = server.shown().to_owned();
-        let wire = log_in(server, opening.timeout).map_err(|why| SqlError::Connect { database: shown.clone(), why })?;
-        let mut this = Self { wire, shown, names, found: None };
+        let connect = |why| SqlError::Connect { database: server.shown().to_owned(), why };
+        let wire = log_in(server, opening.timeout).map_err(connect)?;
+        let mut this = Self { wire, place: Place::new(server.shown(), names.shown(), names) };
         say(&mut this.wire, &say::settings(opening.timeout.as_millis())).map_err(|e| this.failed(&e))?;
         this.lock(wait)?;
         this.find()?;
@@ -171,7 +157,7 @@ impl Mssql {
     }
 
     fn failed(&self, e: &Error) -> SqlError {
-        SqlError::Failed { database: self.shown.clone(), why: told(e) }
+        self.place.failed(told(e))
     }
 
     fn ask(&mut self, question: &str, values: &[Value<'_>]) -> Result<Vec<tiberius::Row>, SqlError> {
@@ -180,8 +166,7 @@ impl Mssql {
 
     /// Takes the lock on the table: its name follows from the table's. It ends with the session.
     fn lock(&mut self, wait: &dyn Fn() -> bool) -> Result<(), SqlError> {
-        let name = format!("{}\0{}", self.names.schema.to_lowercase(), self.names.table.to_lowercase());
-        let digest: String = digest(name.as_bytes()).as_bytes()[..16].iter().map(|b| format!("{b:02x}")).collect();
+        let digest: String = self.place.lock()[..16].iter().map(|b| format!("{b:02x}")).collect();
         let name = [Some(format!("larder sync {digest}").into())];
         loop {
             let rows = self.ask(say::LOCK, &name)?;
@@ -198,8 +183,8 @@ impl Mssql {
 
     /// Looks for the table and its columns. Whether the case of names counts is the database's affair.
     fn find(&mut self) -> Result<(), SqlError> {
-        self.found = None;
-        let wanted = say::table(&self.names.schema, &self.names.table);
+        self.place.found = None;
+        let wanted = say::table(&self.place.names.schema, &self.place.names.table);
         let columns = self.ask(say::COLUMNS, &[Some(wanted.into())])?;
         let columns: Result<Vec<[String; 4]>, Error> =
             columns.iter().map(|row| Ok([text(row, 0)?, text(row, 1)?, text(row, 2)?, text(row, 3)?])).collect();
@@ -210,23 +195,12 @@ impl Mssql {
             let named = exactly.or_else(|| columns.iter().find(|column| column[2].eq_ignore_ascii_case(wanted)));
             named.map(|column| column[3].clone())
         };
-        let mut types = [const { String::new() }; 9];
-        for (of, column) in types.iter_mut().zip(self.names.columns()) {
-            *of = type_of(column).ok_or_else(|| SqlError::NoColumn {
-                database: self.shown.clone(),
-                table: format!("{schema}.{table}"),
-                column: column.to_owned(),
-            })?;
-        }
-        let (name, touched) = (say::table(schema, table), type_of("updated_at_utc").is_some());
-        let hash = self.names.hash.clone();
+        let name = say::table(schema, table);
+        let columns = self.place.columns(format!("{schema}.{table}"), type_of)?;
+        let hash = self.place.names.hash.clone();
         let unique = !self.ask(say::UNIQUE, &[Some(name.as_str().into()), Some(hash.into())])?.is_empty();
-        self.found = Some(Found { name, types, touched, unique });
+        self.place.found = Some(Found { name, columns, unique });
         Ok(())
-    }
-
-    fn table(&self) -> Result<&Found, SqlError> {
-        self.found.as_ref().ok_or_else(|| self.no_table())
     }
 
     /// Does something in a transaction.
@@ -242,28 +216,12 @@ impl Mssql {
 }
 
 impl Database for Mssql {
-    fn shown(&self) -> String {
-        format!("{}, table {}", self.shown, self.names.shown())
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn has_table(&self) -> bool {
-        self.found.is_some()
-    }
-
-    fn lacks_index(&self) -> bool {
-        self.found.as_ref().is_some_and(|found| !found.unique)
-    }
-
-    fn no_table(&self) -> SqlError {
-        SqlError::NoTable { database: self.shown.clone(), table: self.names.shown() }
-    }
-
-    fn create(&mut self) -> Result<(), SqlError> {
-        if self.found.is_some() {
-            return Ok(());
-        }
-        self.names.can_be_made()?;
-        let names = self.names.clone();
+    fn make(&mut self) -> Result<(), SqlError> {
+        let names = self.place.names.clone();
         self.whole(|wire| {
             if ask(wire, say::SCHEMA, &[Some(names.schema.as_str().into())])?.is_empty() {
                 say(wire, &say::create_schema(&names))?;
@@ -273,15 +231,16 @@ impl Database for Mssql {
         self.find()
     }
 
-    fn index(&mut self) -> Result<(), SqlError> {
-        for index in say::indexes(&self.names, &self.table()?.name) {
+    fn index(&mut self) -> Result<Vec<String>, SqlError> {
+        for index in say::indexes(&self.place.names, &self.place.table()?.name) {
             say(&mut self.wire, &index).map_err(|e| self.failed(&e))?;
         }
-        self.find()
+        self.find()?;
+        Ok(Vec::new())
     }
 
     fn scan(&mut self, scope: &Scope, each: &mut dyn FnMut(Head<'_>) -> ControlFlow<()>) -> Result<(), SqlError> {
-        let scan = say::scan(&self.names, &self.table()?.name);
+        let scan = say::scan(&self.place.names, &self.place.table()?.name);
         let wire = &mut self.wire;
         let read = block_on(async {
             let values: [&dyn ToSql; 2] = [&scope.source, &scope.entity];
@@ -298,22 +257,22 @@ impl Database for Mssql {
     }
 
     fn count(&mut self, scope: &Scope) -> Result<u64, SqlError> {
-        let count = say::count(&self.table()?.name);
+        let count = say::count(&self.place.table()?.name);
         let rows = self.ask(&count, &[Some((&scope.source).into()), Some((&scope.entity).into())])?;
         let counted = rows.first().map_or(Ok(None), |row| row.try_get::<i64, _>(0)).map_err(|e| self.failed(&e))?;
         Ok(counted.unwrap_or(0).cast_unsigned())
     }
 
     fn is_empty(&mut self) -> Result<bool, SqlError> {
-        let ask = say::any(&self.table()?.name);
+        let ask = say::any(&self.place.table()?.name);
         Ok(self.ask(&ask, &[])?.is_empty())
     }
 
     fn payloads(&mut self, hashes: &[RecordHash]) -> Result<Vec<Payload>, SqlError> {
-        let found = self.table()?.clone();
+        let found = self.place.table()?.clone();
         let mut payloads = Vec::with_capacity(hashes.len());
         for hashes in hashes.chunks(say::HASHES) {
-            let question = say::payloads(&self.names, &found.name, &found.types[HASH], hashes.len());
+            let question = say::payloads(&self.place.names, &found.name, &found.columns.types[HASH], hashes.len());
             let values: Vec<Value<'_>> = hashes.iter().map(|hash| Some(hash.to_string().into())).collect();
             for row in self.ask(&question, &values)? {
                 let payload = text(&row, 0).and_then(|hash| Ok(Payload { hash, text: text(&row, 1)? }));
@@ -324,7 +283,7 @@ impl Database for Mssql {
     }
 
     fn write(&mut self, changes: &[Change]) -> Result<Vec<Written>, SqlError> {
-        let (names, found) = (self.names.clone(), self.table()?.clone());
+        let (names, found) = (self.place.names.clone(), self.place.table()?.clone());
         self.whole(|wire| {
             let mut batch = Batch { wire, names: &names, found: &found, written: vec![Written::Done; changes.len()] };
             let mut new = Vec::new();
@@ -387,7 +346,7 @@ impl Batch<'_> {
         if !e.code().is_some_and(|number| TWICE.contains(&number)) {
             return Ok(Written::Refused(of_a_row(&e)));
         }
-        let has = say::has(self.names, &self.found.name, &self.found.types[HASH]);
+        let has = say::has(self.names, &self.found.name, &self.found.columns.types[HASH]);
         if !ask(self.wire, &has, &[Some(change.row.hash.to_string().into())])?.is_empty() {
             return Ok(Written::There);
         }
@@ -402,7 +361,7 @@ impl Batch<'_> {
         let Some(old) = change.replaces else {
             return self.insert(&[(0, change)], by_content).map(|()| Written::Done);
         };
-        let Found { name, types, touched, .. } = self.found;
+        let Found { name, columns: Columns { types, touched }, .. } = self.found;
         let update = say::update(self.names, name, types, *touched);
         let mut values = self.values(&change.row, by_content).to_vec();
         values.push(Some(old.to_string().into()));
@@ -410,29 +369,12 @@ impl Batch<'_> {
     }
 
     fn insert(&mut self, rows: &[(usize, &Change)], by_content: bool) -> Result<(), Error> {
-        let insert = say::insert(self.names, &self.found.name, &self.found.types, rows.len());
+        let insert = say::insert(self.names, &self.found.name, &self.found.columns.types, rows.len());
         let values: Vec<_> = rows.iter().flat_map(|(_, change)| self.values(&change.row, by_content)).collect();
         run(self.wire, &insert, &values).map(drop)
     }
 
-    /// A row as texts, in the order of the columns.
     fn values<'r>(&self, row: &'r Row, by_content: bool) -> [Value<'r>; 9] {
-        let takes_uuids = self.found.types[ID] == "uniqueidentifier";
-        let id = if by_content || takes_uuids && !is_uuid(&row.exchange_id) {
-            row.id_of_content().into()
-        } else {
-            Cow::from(&row.exchange_id)
-        };
-        [
-            Some(id),
-            Some(Cow::from(&row.exchange_type)),
-            Some(Cow::from(&row.source)),
-            Some(Cow::from(&row.entity)),
-            row.key.as_ref().map(Cow::from),
-            row.observed.as_ref().map(Cow::from),
-            Some(row.hash.to_string().into()),
-            Some(Cow::from(&row.payload)),
-            Some(row.version.to_string().into()),
-        ]
+        row.fields(by_content, self.found.columns.types[ID] == "uniqueidentifier")
     }
 }

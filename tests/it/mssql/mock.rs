@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::types::Value as Sqlite;
 use rusqlite::{Connection, params_from_iter};
@@ -43,6 +44,10 @@ pub(crate) enum Trouble {
     Gone,
     /// It says nothing.
     Silent,
+    /// It thinks about it.
+    Slow(Duration),
+    /// Another program does something to the table just behind, once.
+    Meanwhile(String),
 }
 
 struct State {
@@ -147,7 +152,11 @@ fn serve(mut stream: TcpStream, state: &State) {
         };
         locked(&state.asked).push(name.to_owned());
         let trouble = locked(&state.trouble).get(name).cloned();
+        if let Some(Trouble::Slow(time)) = trouble {
+            std::thread::sleep(time);
+        }
         let table = locked(&state.table);
+        let meanwhile = if let Some(Trouble::Meanwhile(change)) = &trouble { change.clone() } else { String::new() };
         let (reply, count) = match trouble {
             Some(Trouble::Gone | Trouble::Silent) => return rolled_back(&table),
             Some(Trouble::Taken) => (Ok(Reply::rows(&[Value::Int(0)], &[vec![Value::Int(-1)]])), Some(1)),
@@ -156,11 +165,15 @@ fn serve(mut stream: TcpStream, state: &State) {
                 rolled_back(&table);
                 (Err((number, text)), None)
             }
-            None => match answer(&table, name, &text, &values) {
+            None | Some(Trouble::Slow(_) | Trouble::Meanwhile(_)) => match answer(&table, name, &text, &values) {
                 Ok((reply, count)) => (Ok(reply), count),
                 Err(e) => (Err(e), None),
             },
         };
+        if !meanwhile.is_empty() {
+            locked(&state.trouble).remove(name);
+            table.execute_batch(&meanwhile).unwrap();
+        }
         // What a statement has begun or ended is told with its answer.
         let is_open = !table.is_autocommit();
         let change = match (transaction, is_open) {

@@ -8,7 +8,7 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
-use crate::databases::{Db, PASSWORD, ROLE, ask_sqlite, sync, syncing};
+use crate::databases::{COLUMNS, Db, PASSWORD, ROLE, ask_sqlite, sync, syncing};
 use crate::record_sets::{import, json, record};
 use crate::sandbox::{Ran, Sandbox};
 use mock::{Mock, Trouble};
@@ -193,6 +193,68 @@ fn many_rows_and_long_ones() {
         lines
     };
     assert_eq!(lines(&other), lines(&sandbox));
+    // Hashes that are asked for: no more at a time than a statement takes.
+    let more: Vec<_> = (0..2500).map(|n| line(&format!("more{n}"), "1")).collect();
+    put(&sandbox, &more);
+    mock(&db).asked();
+    sync(&sandbox, &db, &["--direction", "import"]).done();
+    assert_eq!(mock(&db).asked().iter().filter(|name| *name == "payloads").count(), 3);
+    assert_eq!(db.rows().len(), 451 + 2500);
+}
+
+/// What another program has done between reading and writing is respected.
+#[test]
+fn what_has_changed_meanwhile() {
+    let sandbox = store(&[line("k", "ours"), line("n", "new"), line("x", "new")]);
+    let db = mocked();
+    let other = store(&[record("k", "{\"v\": \"theirs\"}", "2023-01-01T00:00:00+00:00")]);
+    sync(&other, &db, &["--create"]).done();
+    // The row that is to go in is there already, the one that is to be replaced is another.
+    let copy = Db::sqlite(&other);
+    sync(&store(&[line("n", "new")]), &copy, &["--create"]).done();
+    let columns = COLUMNS.split(' ').map(|column| copy.ask(&format!("SELECT quote({column}) FROM TABLE_")).concat());
+    let insert = format!(
+        "INSERT INTO RawExchangeRecord ({}) VALUES ({})",
+        COLUMNS.replace(' ', ", "),
+        columns.collect::<Vec<_>>().join(", ")
+    );
+    let change = format!("UPDATE RawExchangeRecord SET content_sha256 = '{}' WHERE natural_key = 'k'", "f".repeat(64));
+    mock(&db).trouble("begin", Trouble::Meanwhile(format!("{insert}; {change}")));
+    let report = json(&sync(&sandbox, &db, &["--json", "--direction", "import"]).ended(3));
+    assert_eq!(report["json_to_sql"], serde_json::json!({"inserted": 1, "updated": 0, "skipped": 1}), "{report}");
+    assert_eq!((&report["sql_record_count"], &report["error_count"]), (&3.into(), &1.into()), "{report}");
+    assert!(report["errors"][0].as_str().unwrap().contains("changed meanwhile"), "{report}");
+    assert_eq!(db.rows(), ["k=theirs", "n=new", "x=new"]);
+}
+
+/// Rows that have gone between being looked at and being taken are told, and counted as what they are; the others come.
+#[test]
+fn rows_that_have_gone_meanwhile() {
+    // More than one portion of them, of which the first is gone.
+    let lines: Vec<_> = (0..40).map(|n| line(&format!("k{n}"), "1")).collect();
+    let db = mocked();
+    sync(&store(&lines), &db, &["--create"]).done();
+    let sandbox = store(&[]);
+    mock(&db)
+        .trouble("payloads", Trouble::Meanwhile("DELETE FROM RawExchangeRecord WHERE natural_key < 'k2'".to_owned()));
+    let report = json(&sync(&sandbox, &db, &["--json", "--direction", "export"]).ended(3));
+    let left = db.rows().len();
+    assert!(left > 20 && left < 40, "{left}");
+    assert_eq!(report["error_count"], 40 - left, "{report}");
+    let told = (&report["sql_to_json"]["inserted"], &report["json_record_count"]);
+    // The others of the first portion are looked at after they have gone.
+    let count = json(&sandbox.larder(["records", "count", "pages", "--json"]).ended(0))["records"].clone();
+    assert_eq!((told, &count), ((&left.into(), &left.into()), &left.into()), "{report}");
+}
+
+/// The time that is waited for a connection is none for an answer.
+#[test]
+fn a_statement_takes_as_long_as_it_takes() {
+    let sandbox = store(&[line("a", "1")]);
+    let db = mocked();
+    mock(&db).trouble("insert", Trouble::Slow(Duration::from_secs(3)));
+    sync(&sandbox, &db, &["--create", "--timeout", "1"]).done();
+    assert_eq!(db.rows(), ["a=1"]);
 }
 
 /// What a table does not take is told without what is in it; the rest goes in, also where it stands in one statement with it.

@@ -280,12 +280,15 @@ impl Decider {
         let mut forms: Vec<Form> = currents().map(|v| v.form).chain(open.iter().map(|row| row.form)).collect();
         forms.sort_unstable();
         forms.dedup();
+        // Under several forms of a key a content is one all the same.
+        let mut seen: Vec<RecordHash> = Vec::new();
         for form in forms {
             let current = group.current(&form);
             let rows: Vec<_> = open.iter().copied().filter(|row| row.form == form).collect();
             let mut fresh: Vec<&Standing> = Vec::new();
             for row in &rows {
-                if !group.knows(row) && fresh.iter().all(|other| other.means != row.means) {
+                if !group.knows(row) && !seen.contains(&row.means) {
+                    seen.push(row.means);
                     fresh.push(row);
                 }
             }
@@ -338,7 +341,7 @@ impl Decider {
         let is_fresh = key.fresh.iter().any(|row| row.hash == rival.hash);
         let resolution = self.resolve(current, rival);
         // What the dataset has, it does not lack.
-        if !(imports || is_fresh || (exports && key.rival_is_earlier && resolution == Resolution::Sql)) {
+        if !(imports || is_fresh || (exports && key.rival_is_earlier && resolution != Resolution::Dataset)) {
             return None;
         }
         match resolution {

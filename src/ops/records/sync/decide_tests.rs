@@ -85,6 +85,7 @@ fn one_key() {
         // The table has what the dataset had before.
         (Import, Newest, old, &[(2, 1)], vec![Replace(7, hash(1), hash(2))], vec![json], [0, 1, 0, 0, 0, 0]),
         (Export, Newest, old, &[(2, 1)], vec![], vec![], [0, 0, 0, 0, 0, 1]),
+        (Export, Fail, old, &[(2, 1)], vec![], vec![failed], [0, 0, 0, 0, 0, 1]),
         (Import, Sql, old, &[(2, 1)], vec![], vec![sql], [0, 0, 1, 0, 0, 0]),
         (Both, Sql, old, &[(2, 1)], vec![Again(hash(2))], vec![sql], [0, 0, 1, 1, 0, 0]),
         (Export, Sql, old, &[(2, 1)], vec![Again(hash(2))], vec![sql], [0, 0, 0, 1, 0, 0]),

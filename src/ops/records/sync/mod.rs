@@ -24,7 +24,7 @@ use super::error::RecordsError;
 use super::import::{ImportOptions, import_records};
 use super::source::{RawRecord, Source};
 use decide::{Decider, Dispute, Group, Step};
-use judge::{Judge, Portions, Verdict};
+use judge::{Judge, Portions, Verdict, Verdicts};
 use sides::Sides;
 
 pub use decide::{Direction, Preference, Resolution, Tally};
@@ -185,7 +185,7 @@ pub fn synchronise(
         if !takes.is_empty() {
             let strategy = Some(ConflictStrategy::Incoming);
             let import = ImportOptions { strategy, losing, again, ..options.import };
-            snapshot = take(store, dataset, &takes, database, import, &mut errors, progress, clock)?;
+            snapshot = take(store, dataset, &takes, database, import, &mut tally, &mut errors, progress, clock)?;
         }
         if !actions.is_empty() {
             let pushed = push::push(dataset, actions, database, &mut tally, &mut errors, progress);
@@ -196,7 +196,9 @@ pub fn synchronise(
             pushed?;
         }
         if options.create {
-            database.index()?;
+            for why in database.index()? {
+                errors.tell(format!("an index of the table was not made: {why}"));
+            }
         }
     }
     Ok(SyncReport { tally, conflicts, errors: errors.told, error_count: errors.count, failed, snapshot })
@@ -236,7 +238,7 @@ fn plan(
     let redactor = redacts.then(|| Redactor::new(policy, store.keyring().ids().redaction())).transpose()?;
     let mut judge = Judge { dataset, redactor, limits: options.import.limits, portions: Portions::default() };
     plan.errors = Errors { told: sides.bad.clone(), count: sides.bad_count };
-    plan.decider.tally.strangers = sides.bad_count;
+    (plan.decider.tally.strangers, plan.decider.tally.rows) = (sides.bad_count, sides.bad_count);
     let mut groups = sides.groups(dataset)?;
     let (mut window, mut asked) = (Vec::with_capacity(WINDOW), Vec::new());
     loop {
@@ -257,7 +259,7 @@ fn plan(
             plan.ask(dataset, database)?;
             return Ok(plan);
         }
-        let verdicts = if asked.is_empty() { HashMap::new() } else { judge.judge(&asked, database)? };
+        let verdicts = if asked.is_empty() { Verdicts::new() } else { judge.judge(&asked, database)? };
         for mut group in window.drain(..) {
             weigh(&mut group, &verdicts, &mut plan);
             plan.decider.decide(&group);
@@ -271,9 +273,9 @@ fn plan(
 }
 
 /// Puts into a group what is known of its rows; those that do not hold what they say are told and left out.
-fn weigh(group: &mut Group, verdicts: &HashMap<RecordHash, Verdict>, plan: &mut Plan) {
+fn weigh(group: &mut Group, verdicts: &Verdicts, plan: &mut Plan) {
     let Group { versions, rows, .. } = group;
-    rows.retain_mut(|row| match verdicts.get(&row.hash) {
+    rows.retain_mut(|row| match verdicts.get(&(row.hash, row.form)) {
         Some(Verdict::Bad(why)) => {
             if plan.bad.insert(row.hash) {
                 plan.errors.tell(format!("row {}: {why}; it was left as it is", row.hash));
@@ -386,6 +388,7 @@ fn take(
     takes: &Spill,
     database: &mut dyn Database,
     import: ImportOptions,
+    tally: &mut Tally,
     errors: &mut Errors,
     progress: &dyn Progress,
     clock: &dyn Fn() -> Timestamp,
@@ -400,12 +403,19 @@ fn take(
         portions: Portions::default(),
         waiting: Vec::new().into_iter(),
         number: 0,
+        gone: 0,
     };
     let report = import_records(store, &mut source, import, progress, clock)?;
     for bad in &report.bad {
         errors.tell(format!("a row was changed meanwhile, or cannot be kept: {}", bad.reason));
     }
     errors.count += report.invalid - report.bad.len() as u64;
+    for _ in 0..source.gone {
+        errors.tell("a row was taken away meanwhile".to_owned());
+    }
+    let lost = report.invalid + source.gone;
+    tally.taken = tally.taken.saturating_sub(lost);
+    tally.records -= lost.min(tally.new_keys);
     Ok(report.snapshot.map(|(id, _)| id))
 }
 
@@ -419,11 +429,13 @@ struct Taken<'a> {
     file: Arc<str>,
     waiting: std::vec::IntoIter<Vec<u8>>,
     number: u64,
+    /// Rows that were there when it was decided.
+    gone: u64,
 }
 
 impl Taken<'_> {
-    /// The next lines.
-    fn fill(&mut self) -> Result<(), RecordsError> {
+    /// The next lines; false if there are none any more.
+    fn fill(&mut self) -> Result<bool, RecordsError> {
         let mut hashes = Vec::new();
         while hashes.len() < self.portions.rows()
             && let Some(hash) = self.hashes.next().map_err(RecordsError::temporary)?
@@ -436,25 +448,24 @@ impl Taken<'_> {
         self.portions.saw(&payloads);
         let mut by_hash: HashMap<String, String> =
             payloads.into_iter().map(|Payload { hash, text }| (hash, text)).collect();
-        let mut lines = Vec::with_capacity(hashes.len());
+        let (mut lines, any) = (Vec::with_capacity(hashes.len()), !hashes.is_empty());
         for hash in hashes {
             if self.again.contains(&hash) {
                 lines.extend(self.dataset.by_hash(&hash)?.map(|line| line.to_vec()));
             } else {
                 let text = by_hash.remove(&hash.to_string());
+                self.gone += u64::from(text.is_none());
                 lines.extend(text.map(|text| judge::line_of(&text).into_owned().into_bytes()));
             }
         }
         self.waiting = lines.into_iter();
-        Ok(())
+        Ok(any)
     }
 }
 
 impl Source for Taken<'_> {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        if self.waiting.len() == 0 {
-            self.fill()?;
-        }
+        while self.waiting.len() == 0 && self.fill()? {}
         let Some(text) = self.waiting.next() else { return Ok(None) };
         self.number += 1;
         Ok(Some(RawRecord { text: Some(text), file: self.file.clone(), line: self.number }))

@@ -119,7 +119,8 @@ fn settle(change: &Change, written: Written, tally: &mut Tally, errors: &mut Err
         tally.updated -= 1;
     } else {
         tally.inserted -= 1;
-        tally.rows -= 1;
+        // Somebody else's row is one all the same.
+        tally.rows -= u64::from(why.is_some());
     }
     match why {
         None => tally.skipped += 1,
