@@ -40,7 +40,10 @@ fn members(
     let archive = open(Input::file(path).map_err(ArchiveError::Read)?, keys, &limits, progress)?;
     let read = read_on(archive.opened, &limits, &mut Looker { path, finder, progress });
     if limits.lost.bytes() > 0 {
-        let why = format!("{} bytes of its zstd stream are damaged, and were passed over", limits.lost.bytes());
+        let why = format!(
+            "{} bytes of its zstd stream are damaged: of them what can be decoded was looked at",
+            limits.lost.bytes()
+        );
         super::folder::unreadable(path, &why, progress);
     }
     read.map(|_| ())

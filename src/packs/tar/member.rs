@@ -67,8 +67,7 @@ pub(super) fn pack<'a>(
 impl Packed<'_> {
     /// A member's name: folders with a slash behind.
     fn name(&self, node: &Node) -> Vec<u8> {
-        let slash = node.entry.folder().is_some() && !node.path.is_empty();
-        [&self.setting.prefix[..], &node.path, if slash { b"/" } else { b"" }].concat()
+        full_name(&self.setting.prefix, &node.path, node.entry.folder().is_some())
     }
 
     fn tell(&mut self, node: &Arc<Node>, content: Content) {
@@ -197,26 +196,40 @@ fn sparse_map(
     member: &mut Member,
 ) -> Result<Vec<u8>, StoreError> {
     let Some(ranges) = data_ranges(pages, file)? else { return Ok(Vec::new()) };
-    let map = map(&ranges);
+    Ok(make_sparse(&ranges, prefix, &node.path, file.size, member))
+}
+
+/// A name in the archive; the prefix of the root ends with a slash already.
+pub(super) fn full_name(prefix: &[u8], path: &[u8], is_folder: bool) -> Vec<u8> {
+    [prefix, path, if is_folder && !path.is_empty() { b"/" } else { b"" }].concat()
+}
+
+/// Makes a file with these ranges of data a sparse member; gives the map that stands in front of them.
+pub(super) fn make_sparse(ranges: &[Extent], prefix: &[u8], path: &[u8], size: u64, member: &mut Member) -> Vec<u8> {
+    let map = map(ranges);
     member.size = map.len() as u64 + ranges.iter().map(|r| r.len).sum::<u64>();
-    let slash = node.path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
-    let (folder, base) = node.path.split_at(slash);
+    let slash = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+    let (folder, base) = path.split_at(slash);
     member.short_path = Some([prefix, folder, b"GNUSparseFile.0/", base].concat());
     for (key, value) in [
         (&b"GNU.sparse.major"[..], b"1".to_vec()),
         (b"GNU.sparse.minor", b"0".to_vec()),
         (b"GNU.sparse.name", member.path.clone()),
-        (b"GNU.sparse.realsize", file.size.to_string().into_bytes()),
+        (b"GNU.sparse.realsize", size.to_string().into_bytes()),
     ] {
         member.records.push((key.to_vec(), value));
     }
-    Ok(map)
+    map
+}
+
+fn attributes(pages: &Pages, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    Ok(records_of(pages.xattrs(&node.entry)?))
 }
 
 /// ACLs and xattrs as records.
-fn attributes(pages: &Pages, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn records_of(xattrs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
-    for (name, value) in pages.xattrs(&node.entry)? {
+    for (name, value) in xattrs {
         let acl = match name.as_slice() {
             b"system.posix_acl_access" => Some(&b"SCHILY.acl.access"[..]),
             b"system.posix_acl_default" => Some(&b"SCHILY.acl.default"[..]),
@@ -228,7 +241,7 @@ fn attributes(pages: &Pages, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Sto
         });
     }
     records.sort();
-    Ok(records)
+    records
 }
 
 /// A record's key ends at the first `=`: GNU tar writes those in names as `%3D`.

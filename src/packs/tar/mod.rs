@@ -5,6 +5,7 @@
 //! (`SCHILY.acl.*`, `SCHILY.xattr.*`). `tar --acls --xattrs --xattrs-include='*' -xpf` gives all of it back.
 
 pub(crate) mod acl;
+mod canon;
 pub(crate) mod end;
 mod header;
 mod member;
@@ -22,6 +23,7 @@ use super::PackError;
 use super::archive::{Archive, Counted, Extent, Tree, Witness, WriteFile};
 use super::loss::Losses;
 use super::sums::Sums;
+pub(crate) use canon::headers;
 use header::{Member, pad, put_headers};
 use member::{Content, Packed, Setting, pack};
 
