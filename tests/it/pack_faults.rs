@@ -220,6 +220,12 @@ fn what_is_not_taken_is_no_damage_and_says_what_helps() {
     unpack(&beyond, &[]).refused(13, "a: it is said to stand behind the end");
     assert!(!out.exists());
     assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
+    // What is sound and needs more memory than is given is no damage.
+    let wide = sandbox.path("wide.tar.zst");
+    fs::write(&wide, [&[0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 4 << 3 | 1, 0, 0][..], b"text"].concat()).unwrap();
+    unpack(&wide, &[]).refused(2, "zstd -d --long=31");
+    let ran = storeless(&sandbox, &["verify", text(&wide)]).ended(2);
+    assert!(ran.stderr.contains("--long=31") && !ran.stderr.contains("damaged"), "{}", ran.stderr);
     // A key that cannot be had is no wrong key.
     let enc = sandbox.path("none.zip.enc");
     fs::write(&enc, noise(3, 5000)).unwrap();

@@ -14,7 +14,7 @@ use super::acl::acl_text;
 use super::header::{Member, pad, put_headers};
 use super::sparse::{data_ranges, inner_hole, map};
 use crate::packs::PackError;
-use crate::packs::sums::{Told, add_stretch};
+use crate::packs::sums::{Stop, Told, add_stretch};
 
 /// Where members stand in the archive, and what is asked of them.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub(super) struct Setting {
 /// A batch in its final bytes.
 pub(super) struct Packed<'a> {
     setting: &'a Setting,
+    stop: Stop<'a>,
     pub(super) bytes: Vec<u8>,
     pub(super) members: u64,
     pub(super) content: u64,
@@ -45,14 +46,15 @@ pub(super) enum Content {
     Zeros(u64),
 }
 
-/// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again).
+/// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again). If it is stopped, the sums are worth nothing.
 pub(super) fn pack<'a>(
     pages: &Pages,
     setting: &'a Setting,
     batch: Vec<Visit>,
     bytes: Vec<u8>,
+    stop: Stop<'a>,
 ) -> Result<Packed<'a>, PackError> {
-    let mut packed = Packed { setting, bytes, members: 0, content: 0, told: Vec::new() };
+    let mut packed = Packed { setting, stop, bytes, members: 0, content: 0, told: Vec::new() };
     for visit in batch {
         match visit {
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
@@ -147,10 +149,11 @@ impl Packed<'_> {
             self.tell(node, Content::Told(Told::Begin));
         }
         let mut at = part.offset;
+        let stop = self.stop;
         let (bytes, told, in_parts) = (&mut self.bytes, &mut self.told, self.setting.sums && !is_whole);
         let read = pages.read_part::<StoreError>(&mut part, |stretch| {
             if let Some(hash) = &mut hash {
-                add_stretch(hash, stretch);
+                add_stretch(hash, stretch, stop);
             }
             let start = bytes.len();
             at += match stretch {

@@ -93,6 +93,8 @@ impl Archive for Tar<'_> {
         let mut flow = tree.subject.flow();
         let spare: Mutex<Vec<Vec<u8>>> = Mutex::default();
         let take_buffer = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let progress = self.progress;
+        let stop = || progress.cancelled();
         let setting = Setting { prefix: tree.prefix.clone(), sums: sums.is_some() };
         in_order(
             || {
@@ -100,7 +102,7 @@ impl Archive for Tar<'_> {
                 batch.iter().for_each(&mut *witness);
                 Some(batch).filter(|batch| !batch.is_empty())
             },
-            |batch| pack(pages, &setting, batch, take_buffer()),
+            |batch| pack(pages, &setting, batch, take_buffer(), &stop),
             |packed| {
                 let mut packed: Packed = packed?;
                 for (node, content) in packed.told.drain(..) {
@@ -108,7 +110,7 @@ impl Archive for Tar<'_> {
                     match content {
                         Content::Told(told) => sums.tell(&node, told)?,
                         Content::Data(range) => sums.data(&packed.bytes[range]),
-                        Content::Zeros(len) => sums.zeros(len),
+                        Content::Zeros(len) => sums.zeros(len, &stop),
                     }
                 }
                 self.write(&packed.bytes)?;
