@@ -36,7 +36,16 @@ impl<R: Read> Members<R> {
     /// What is wrong, unless it is the end.
     pub(super) fn search(&mut self, block: &Block) -> Result<(), ArchiveError> {
         let mut is_end = *block == [0; BLOCK];
-        while let Some(block) = self.block()? {
+        loop {
+            let block = match self.block() {
+                // Of what is no tar so far the length tells nothing.
+                Err(ArchiveError::Damaged(_)) if self.first && self.from.ended => {
+                    is_end = false;
+                    break;
+                }
+                block => block?,
+            };
+            let Some(block) = block else { break };
             if is_header(&block) {
                 self.held = Some(block);
                 let why = if std::mem::take(&mut self.first) {
