@@ -196,9 +196,15 @@ impl From<ArchiveError> for Wrong {
     }
 }
 
-/// A name as it can be shown: what is not text, moves a cursor or turns the direction of writing is replaced.
+/// Bytes of a name that are shown: no path that Linux opens is longer.
+const SHOWN: usize = 4096;
+
+/// A name as it can be shown: what is not text, moves a cursor or turns the direction of writing is replaced; of one that is too long, the beginning.
 #[must_use]
 pub fn printable(name: &[u8]) -> String {
+    if name.len() > SHOWN {
+        return format!("{}… ({} bytes)", printable(&name[..SHOWN]), name.len());
+    }
     let turns =
         |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut text = String::with_capacity(name.len());
@@ -224,5 +230,7 @@ mod tests {
     fn names_that_can_be_shown() {
         assert_eq!(printable(b"a\n\xff\x1b[2J\xe2\x80\xae"), "a\\n\u{fffd}\\u{1b}[2J\\u{202e}");
         assert_eq!(printable(b""), "the root");
+        let long = printable(&[b'x'; 60_000]);
+        assert!(long.len() < 5000 && long.ends_with("xx… (60000 bytes)"), "{long}");
     }
 }

@@ -44,6 +44,8 @@ pub enum Ending {
         start: u64,
         /// Zeros from there on.
         zeros: u64,
+        /// Headers that belong to no member stand in front of it.
+        has_lone: bool,
     },
     /// Of a zip.
     Zip {

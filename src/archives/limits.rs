@@ -26,11 +26,13 @@ pub struct Limits {
     pub absolute: bool,
     /// Of members with one name let the last count, as who extracts has it. Else the second is refused.
     pub duplicates: bool,
-    /// Behind a damaged header of a tar look for the next one, as GNU tar does, and read past damaged frames of a seekable zstd stream. What is found may be in a content: for
-    /// whoever can tell by itself what bytes are worth.
+    /// Behind a damaged header of a tar look for the next one, as GNU tar does, read past damaged frames of a seekable zstd stream, and go through a zip whose directory is damaged
+    /// member by member. What is found may be in a content: for whoever can tell by itself what bytes are worth.
     pub searches: bool,
     /// What was in such frames.
     pub lost: Lost,
+    /// How long a tar is, where that is known and one searches in it: a header that says more is damaged.
+    pub length: Length,
 }
 
 /// Bytes that an archive declares; clones have one sum.
@@ -61,6 +63,20 @@ impl Lost {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number of bytes that may be known; clones have one.
+#[derive(Debug, Clone, Default)]
+pub struct Length(Arc<AtomicU64>);
+
+impl Length {
+    pub(super) fn set(&self, bytes: Option<u64>) {
+        self.0.store(bytes.map_or(0, |bytes| bytes.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
     }
 }
 
@@ -102,6 +118,7 @@ impl Default for Limits {
             duplicates: false,
             searches: false,
             lost: Lost::default(),
+            length: Length::default(),
         }
     }
 }

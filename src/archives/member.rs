@@ -1,6 +1,6 @@
 //! A member of an archive, as the archive tells of it.
 
-use crate::model::Timestamp;
+use crate::model::{Digest, Timestamp};
 
 use super::content::Content;
 use super::error::ArchiveError;
@@ -35,6 +35,8 @@ pub struct Member {
     pub is_alike: bool,
     /// It takes the place of an earlier member with its name. Who reads an archive finds that out, and lets it in if duplicates are.
     pub replaces: bool,
+    /// Of a tar: BLAKE3 of all that stands in front of its content and behind the member before: headers, records, a map of holes.
+    pub headers: Option<Digest>,
 }
 
 /// What a member is.
@@ -83,6 +85,7 @@ impl Member {
             xattrs: Vec::new(),
             is_alike: false,
             replaces: false,
+            headers: None,
         }
     }
 }

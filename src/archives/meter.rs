@@ -65,11 +65,23 @@ impl<R: Read> Read for Decoded<R> {
     }
 }
 
+/// zstd looks back further than is allowed.
+pub(super) fn too_wide(what: &str) -> io::Error {
+    let text = format!(
+        "the {what} has a window of more than 128 MiB (zstd --long=28 or more), and as much memory is needed to read it: \
+         let `zstd -d --long=31` decompress it, and give Larder what comes out"
+    );
+    ArchiveError::Limit(text).into()
+}
+
 /// What the system says stays as it is; what a decoder says is damage.
 fn damaged(error: io::Error, what: &str) -> io::Error {
     let of_system = error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted;
     if of_system || matches!(error.get_ref(), Some(inner) if inner.is::<ArchiveError>()) {
         return error;
+    }
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        return too_wide(what);
     }
     let why = match error.kind() {
         io::ErrorKind::UnexpectedEof => format!("the {what} ends too early"),

@@ -32,7 +32,7 @@ pub use error::{ArchiveError, Fault, printable};
 pub use fold::fold;
 pub use form::{Ending, ZipRecords};
 pub use keys::{Keys, NoKeys};
-pub use limits::{Alike, Declared, Limits, Lost, room};
+pub use limits::{Alike, Declared, Length, Limits, Lost, room};
 pub use member::{Member, MemberKind, Members};
 pub use open::{Archive, Input, Layer, Opened, OpenedOrText, ReadSeek, is_wrapped, open, open_or_text};
 pub use read::{HOLE_MAX, Receiver, Tally, read, read_on};

@@ -241,14 +241,7 @@ impl Opening<'_> {
             }
             (Sort::Zip, Source::Seekable(from)) => Ok(Step::Done(Opened::Zip(from))),
             (Sort::Zip | Sort::Program, Source::Stream(from)) => self.spool(&start, from),
-            (Sort::Tar, source) => {
-                let stream = self.stream(source, start);
-                Ok(Step::Done(Opened::Tar(if self.around.is_empty() {
-                    Box::new(BufReader::with_capacity(BUFFER, stream))
-                } else {
-                    Box::new(Ahead::new(stream)?)
-                })))
-            }
+            (Sort::Tar, source) => self.tar(source, start),
             (Sort::Age(form), source) => self.unseal(form, source, start),
             (Sort::Zstd, source) => self.decode(Layer::Zstd, source, start),
             (Sort::Gzip, source) => self.decode(Layer::Gzip, source, start),
@@ -258,8 +251,18 @@ impl Opening<'_> {
                 if has_zip_end(&mut from)? {
                     return Ok(Step::Done(Opened::Zip(from)));
                 }
+                if self.limits.searches && Frames::of(&mut from)?.is_some() {
+                    return self.decode(Layer::Zstd, Source::Seekable(from), start);
+                }
+                if self.may_search(&start)? {
+                    return match nearly(&start) {
+                        Some("zip") => Ok(Step::Done(Opened::Zip(from))),
+                        _ => self.tar(Source::Seekable(from), start),
+                    };
+                }
                 self.try_password(from, &start)
             }
+            (Sort::Unknown, source) if self.may_search(&start)? => self.tar(source, start),
             (Sort::Unknown, Source::Stream(mut from)) => {
                 // Only of what somebody has a password for is it worth to keep a copy.
                 if !may_be_sealed(&start) || self.keys.password()?.is_none() {
@@ -274,6 +277,25 @@ impl Opening<'_> {
             (Sort::Foreign(name), _) => Err(self.unknown(&format!("it is a {name}, which Larder does not read"))),
             (Sort::Empty, _) => Err(self.unknown("it is empty")),
         }
+    }
+
+    fn tar(&mut self, mut source: Source, start: Vec<u8>) -> Result<Step, ArchiveError> {
+        if let (true, Source::Seekable(from)) = (self.limits.searches, &mut source) {
+            self.limits.length.set(Some(from.seek(SeekFrom::End(0))?));
+            from.rewind()?;
+        }
+        let stream = self.stream(source, start);
+        Ok(Step::Done(Opened::Tar(if self.around.is_empty() {
+            Box::new(BufReader::with_capacity(BUFFER, stream))
+        } else {
+            Box::new(Ahead::new(stream)?)
+        })))
+    }
+
+    /// True if what begins like no archive may be a damaged one, and one searches in such.
+    fn may_search(&self, start: &[u8]) -> Result<bool, ArchiveError> {
+        let may_be_one = matches!(nearly(start), None | Some("tar" | "zip"));
+        Ok(self.limits.searches && may_be_one && (!may_be_sealed(start) || self.keys.password()?.is_none()))
     }
 
     fn unknown(&self, why: &str) -> ArchiveError {
@@ -316,10 +338,12 @@ impl Opening<'_> {
 
     fn decode(&mut self, layer: Layer, mut source: Source, start: Vec<u8>) -> Result<Step, ArchiveError> {
         self.enter(layer)?;
+        self.limits.length.set(None);
         if let (Layer::Zstd, Source::Seekable(from)) = (layer, &mut source)
             && self.limits.searches
             && let Some(frames) = Frames::of(from)?
         {
+            self.limits.length.set(Some(frames.plain()));
             let (stream, lost) = (self.stream(source, start), self.limits.lost.clone());
             let frames = FramesReader::new(stream, frames, move |bytes| lost.add(bytes));
             let decoded = Decoded::new(frames, layer.described(), &self.meter, self.limits);

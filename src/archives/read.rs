@@ -92,6 +92,7 @@ pub fn read_on<E: From<ArchiveError>>(
 ) -> Result<Tally, E> {
     match opened {
         Opened::Tar(from) => each(&mut tar::Members::new(from, limits), limits, receiver),
+        Opened::Zip(from) if limits.searches => each(&mut zip::Searching::new(from, limits)?, limits, receiver),
         Opened::Zip(from) => each(&mut zip::Members::new(from, limits)?, limits, receiver),
         Opened::Members(mut members) => each(&mut *members, limits, receiver),
     }

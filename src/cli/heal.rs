@@ -77,6 +77,12 @@ fn elsewhere(path: &Path, store: &Store, global: &Global) -> Result<Elsewhere, C
     if let Err(e) = path.symlink_metadata() {
         return Err(CliError::new(Kind::NotFound, format!("cannot read {}: {e}", path.display())));
     }
+    if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        let text = format!("{} is a pipe, device or socket, of which nothing is read", path.display());
+        return Err(
+            CliError::new(Kind::Usage, text).hint("name a folder, a file, a pack, a mount, or a copy of the store")
+        );
+    }
     if !path.join("header").is_file() || !path.join("db").is_dir() {
         return Ok(Elsewhere::Path(path.to_owned()));
     }

@@ -279,7 +279,11 @@ impl<R: BufRead> FrameReader<R> {
 
 impl<R: BufRead> Read for FrameReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer)
+        self.decoder.read(buffer).map_err(|error| {
+            // The frame is not damaged: its writer has looked back further than a reader without orders goes.
+            let is_wide = error.to_string() == "Frame requires too much memory for decoding";
+            if is_wide { io::Error::new(io::ErrorKind::OutOfMemory, error) } else { error }
+        })
     }
 }
 
@@ -317,6 +321,13 @@ mod tests {
         let mut plain = Vec::new();
         FrameReader::new(bytes)?.read_to_end(&mut plain)?;
         Ok(plain)
+    }
+
+    #[test]
+    fn a_window_that_is_too_wide_is_no_damage() {
+        let frame = |window: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0, window, 4 << 3 | 1, 0, 0][..], b"text"].concat();
+        assert_eq!(read(&frame(17 << 3)).unwrap(), b"text");
+        assert_eq!(read(&frame(21 << 3)).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]

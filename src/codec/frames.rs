@@ -2,13 +2,15 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::compress::{SEEK_TABLE, SEEKABLE, WITH_SUMS, decompress};
+use super::compress::{FrameReader, SEEK_TABLE, SEEKABLE, WITH_SUMS, decompress};
 
 /// Plain bytes of a frame, at the most: others make longer ones than Larder.
 const PLAIN_MAX: u32 = 64 << 20;
 /// Bytes of the frame of the table without its entries: in front of them, and behind.
 const FRONT: usize = 8;
 const END: usize = 9;
+/// Bytes of a damaged frame that are decoded at a time: with an error as many are lost.
+const STEP: usize = 4 << 10;
 /// What stands in place of a damaged frame: no header of a tar, nor the end of one.
 const FILLING: u8 = 0xff;
 
@@ -51,11 +53,33 @@ impl Frames {
     }
 }
 
+impl Frames {
+    /// Bytes that are in all of them.
+    #[must_use]
+    pub fn plain(&self) -> u64 {
+        self.0.iter().map(|(_, plain)| u64::from(*plain)).sum()
+    }
+}
+
+/// What of a damaged frame can be decoded: up to the damage, or past it if the sum alone tells of it.
+fn decode_partly(frame: &[u8], len: usize) -> Vec<u8> {
+    let (mut plain, mut step) = (Vec::new(), [0; STEP]);
+    let Ok(mut reader) = FrameReader::new(frame) else { return plain };
+    while plain.len() < len {
+        match reader.read(&mut step) {
+            Ok(read) if read > 0 => plain.extend_from_slice(&step[..read]),
+            _ => break,
+        }
+    }
+    plain.truncate(len);
+    plain
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// What is in the frames of a stream; in place of one that is damaged so many bytes of one sort.
+/// What is in the frames of a stream; in place of what cannot be decoded of one that is damaged so many bytes of one sort.
 pub struct FramesReader<R, F> {
     from: R,
     frames: std::vec::IntoIter<(u32, u32)>,
@@ -86,7 +110,9 @@ impl<R: Read, F: FnMut(u64)> Read for FramesReader<R, F> {
             let len = usize::try_from(plain).unwrap_or(0);
             self.plain = decompress(&frame, len).unwrap_or_else(|_| {
                 (self.lost)(u64::from(plain));
-                vec![FILLING; len]
+                let mut found = decode_partly(&frame, len);
+                found.resize(len, FILLING);
+                found
             });
             self.at = 0;
         }
@@ -126,8 +152,14 @@ mod tests {
         let mut hurt = whole.clone();
         hurt[frames.0[0].0 as usize / 2] ^= 0x55;
         let (found, lost) = read(&hurt);
-        assert!(found[..FRAME].iter().all(|b| *b == FILLING) && found[FRAME..] == content[FRAME..]);
+        assert!(found[FRAME..] == content[FRAME..] && found.len() == content.len());
+        let same = found.iter().zip(&content).take_while(|(a, b)| a == b).count();
+        assert!((FRAME / 8..FRAME).contains(&same), "what stands in front of the damage is read: {same}");
         assert_eq!(lost, FRAME as u64);
+        // Without its mark nothing of it can be decoded.
+        hurt[0] ^= 0x55;
+        let (found, _) = read(&hurt);
+        assert!(found[..FRAME].iter().all(|b| *b == FILLING) && found[FRAME..] == content[FRAME..]);
         // A table that does not fit is none.
         for cut in [0, 5, whole.len() / 2, whole.len() - 1] {
             assert_eq!(Frames::of(&mut Cursor::new(&whole[..cut])).unwrap(), None);

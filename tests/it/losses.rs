@@ -200,7 +200,7 @@ fn a_database_without_its_lists_of_files_is_put_together_from_the_files() {
 }
 
 /// Every block of contents but its table becomes rubbish, and is set aside.
-fn lose_contents(sandbox: &Sandbox) {
+pub(crate) fn lose_contents(sandbox: &Sandbox) {
     for file in fs::read_dir(sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path()) {
         let mut bytes = fs::read(&file).unwrap_or_default();
         if bytes.len() > 500_000 {

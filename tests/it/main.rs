@@ -32,6 +32,7 @@ mod format_page; // store-format.md against the code: tables, families, offsets,
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod full_disk; // no byte or no inode left
 mod gc; // snapshots given up, and their room given back
+mod heal_packs; // what is whole in a damaged pack heals a store
 mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
 mod importing; // packs, and archives of others, as snapshots: whole or not at all

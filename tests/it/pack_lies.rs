@@ -30,6 +30,16 @@ fn findings(ran: &Ran) -> Vec<String> {
     list.iter().map(|f| format!("{}: {}", f["member"].as_str().unwrap_or("-"), f["why"].as_str().unwrap())).collect()
 }
 
+/// Nothing is wrong with a pack but how its headers are written, and whoever takes packs takes it.
+fn as_it_was(sandbox: &Sandbox, pack: &Path) {
+    let found = findings(&storeless(sandbox, &["verify", "--json", text(pack)]).ended(13));
+    assert!(found.iter().all(|f| f.ends_with("are written otherwise than tar-v1 has them")), "{found:?}");
+    sandbox.larder(["import", "-n", text(pack), "-d", "again"]).done();
+    let out = sandbox.path("as-it-was");
+    storeless(sandbox, &["unpack", text(pack), text(&out)]).done();
+    fs::remove_dir_all(out).unwrap();
+}
+
 /// What is done to a pack, where it must be found, and what must be said of it.
 const LIES: [(&str, &str, &str); 32] = [
     // What the folder holds.
@@ -113,9 +123,8 @@ const LIES: [(&str, &str, &str); 32] = [
 #[test]
 fn what_contradicts_itself_is_not_believed_though_its_checksums_hold() {
     let (sandbox, pack) = packed("t.tar");
-    // Python gives back what it was given.
-    let same = changed(&sandbox, &pack, "resum()");
-    storeless(&sandbox, &["verify", text(&same)]).done();
+    // Python gives back what it was given, under headers of its own.
+    as_it_was(&sandbox, &changed(&sandbox, &pack, "resum()"));
     for (change, member, why) in LIES {
         let lie = changed(&sandbox, &pack, &format!("{change}\nresum()"));
         let ran = storeless(&sandbox, &["verify", "--json", text(&lie)]).ended(13);
@@ -152,7 +161,7 @@ fn parts_are_the_paths_that_the_manifest_names() {
     let (sandbox, _) = packed("t.tar");
     let pack = sandbox.path("parts.tar");
     sandbox.larder(["export", "tree:folder/inner", "tree:large", "tree:link", "-o", text(&pack)]).done();
-    storeless(&sandbox, &["verify", text(&changed(&sandbox, &pack, "resum()"))]).done();
+    as_it_was(&sandbox, &changed(&sandbox, &pack, "resum()"));
     for (change, why) in [
         ("m['paths'].remove('link')", "the folder that it is in"),
         ("m['paths'].append('other')", "other should be in its inventory"),

@@ -15,6 +15,8 @@ use super::sparse::{Map, STRETCHES_MAX, Stretches, from_list};
 use super::{FILLED, Front, Members, padding};
 use crate::model::Timestamp;
 
+/// Bytes of a member: so that sums of sizes and offsets stay numbers.
+const LONGEST: u64 = i64::MAX.unsigned_abs();
 /// Bytes of a symlink's target, as Linux has it.
 const TARGET_MAX: usize = 4095;
 
@@ -33,7 +35,17 @@ impl<R: Read> Members<R> {
         let refused = |why: &str| ArchiveError::refused(&raw, why);
         let spoiled = |why: &str| ArchiveError::spoiled(&raw, why);
         // First: then whatever else is wrong with it, the next member is found.
-        let stored = said.size().map_err(ArchiveError::last)?;
+        let is_file = matches!(header.kind(), 0 | b'0' | b'7');
+        let stored = match said.size() {
+            Err(_) if self.limits.searches => u64::MAX,
+            size => size.map_err(ArchiveError::last)?,
+        };
+        self.is_endless = self.limits.searches && (stored > LONGEST || self.is_too_long(stored));
+        if self.is_endless && (!is_file || said.is_sparse()) {
+            self.is_endless = false;
+            return Err(ArchiveError::damaged("its size makes no sense"));
+        }
+        let stored = stored.min(LONGEST);
         (self.left, self.padding) = (stored, padding(stored));
         if header.kind() == b'1' && stored > 0 && !self.is_pax {
             self.look_behind_link(stored)?;
@@ -50,7 +62,6 @@ impl<R: Read> Members<R> {
                 return Err(ArchiveError::unsupported(&raw, why));
             }
         }
-        let is_file = matches!(header.kind(), 0 | b'0' | b'7');
         let kind = match header.kind() {
             // The seventh edition's tar had no other way to say it.
             _ if is_file && slash && !said.is_sparse() => self.empty(MemberKind::Folder, &raw)?,
@@ -149,6 +160,7 @@ impl<R: Read> Members<R> {
             let Some(block) = self.block()? else {
                 return Err(ArchiveError::damaged(format!("it ends within {}", printable(&self.name))).into());
             };
+            self.seen.add(&block);
             if let Some(data) = map.block(&block)? {
                 if map.is_strange {
                     self.remarks.add(FILLED);
@@ -288,8 +300,7 @@ impl Said<'_> {
             None => self.header.count(SIZE, "size")?,
             Some(text) => pax::number(text).ok_or_else(|| self.spoiled("its size is no number"))?,
         };
-        // So that sums of sizes and offsets stay numbers.
-        if size > i64::MAX.unsigned_abs() { Err(self.spoiled("its size is no number")) } else { Ok(size) }
+        if size > LONGEST { Err(self.spoiled("its size is no number")) } else { Ok(size) }
     }
 
     /// The number of a user or group. Negative ones, which some write for numbers near the end of 32 bits, are taken as those.

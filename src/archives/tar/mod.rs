@@ -8,9 +8,13 @@ mod block;
 mod libarchive;
 mod member;
 mod pax;
+mod search;
 mod sparse;
 
 use std::io::{self, Read};
+
+use crate::codec::ContentDigest;
+use crate::model::Digest;
 
 use super::content::{Content, Part};
 use super::error::{ArchiveError, printable};
@@ -62,6 +66,10 @@ pub(super) struct Members<R> {
     /// Bytes that are stored of the member and not read yet, and what fills their last block.
     left: u64,
     padding: u64,
+    /// The size of the member makes no sense: its content goes up to the next header.
+    is_endless: bool,
+    /// What stands in front of the next content.
+    seen: Seen,
     limits: Limits,
     /// Bytes of contents so far, with their holes and without.
     given: u64,
@@ -75,12 +83,32 @@ pub(super) struct Members<R> {
 struct Counted<R> {
     from: R,
     bytes: u64,
+    ended: bool,
+}
+
+/// Headers as they stand there.
+#[derive(Default)]
+struct Seen {
+    digest: ContentDigest,
+    any: bool,
+}
+
+impl Seen {
+    fn add(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.any = true;
+    }
+
+    fn take(&mut self) -> Digest {
+        std::mem::take(self).digest.finish()
+    }
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.from.read(buffer)?;
         self.bytes += len as u64;
+        self.ended |= len == 0 && !buffer.is_empty();
         Ok(len)
     }
 }
@@ -88,7 +116,7 @@ impl<R: Read> Read for Counted<R> {
 impl<R: Read> Members<R> {
     pub(super) fn new(from: R, limits: &Limits) -> Self {
         Self {
-            from: Counted { from, bytes: 0 },
+            from: Counted { from, bytes: 0, ended: false },
             held: None,
             global: Pax::default(),
             is_pax: false,
@@ -98,6 +126,8 @@ impl<R: Read> Members<R> {
             data: 0,
             left: 0,
             padding: 0,
+            is_endless: false,
+            seen: Seen::default(),
             limits: limits.clone(),
             given: 0,
             stored: 0,
@@ -108,7 +138,14 @@ impl<R: Read> Members<R> {
 
     /// The next member. Nothing at the end; then all was read, what stands behind the end too.
     pub(super) fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
-        self.pass_rest()?;
+        let next = self.pass_rest().and_then(|()| self.next_in_order());
+        if self.limits.searches { self.or_search(next) } else { next }
+    }
+
+    fn next_in_order(&mut self) -> Result<Option<Member>, ArchiveError> {
+        if self.seen.any {
+            self.seen = Seen::default();
+        }
         let mut front = Front::default();
         loop {
             let Some(block) = self.block()? else {
@@ -118,9 +155,8 @@ impl<R: Read> Members<R> {
                 self.remarks.add(NO_END);
                 return Ok(None);
             };
-            if self.limits.searches && !self.first && !is_header(&block) && self.search(&block)? {
-                let why = "the header behind it is damaged, and what it is of is passed over";
-                return Err(ArchiveError::spoiled(&self.name, why));
+            if self.limits.searches && !is_header(&block) {
+                self.search(&block)?;
             }
             if block == [0; BLOCK] {
                 if front.any {
@@ -137,6 +173,7 @@ impl<R: Read> Members<R> {
                 });
             }
             self.first = false;
+            self.seen.add(&block);
             let header = Header(&block);
             match header.kind() {
                 b'x' | b'X' | b'g' => self.read_pax(header, &mut front)?,
@@ -147,30 +184,22 @@ impl<R: Read> Members<R> {
                     if kind == b'A' {
                         self.remarks.lose("ACLs in the form of Solaris are passed over");
                     }
-                    self.pass_body(length(header)?)?;
+                    let len = self.length(header)?;
+                    self.pass_body(len)?;
                 }
                 // A file of attributes, as Solaris has them; what stands in front is about it.
                 b'E' => {
                     self.remarks.lose("extended attributes in the form of Solaris are passed over");
-                    self.pass_body(length(header)?)?;
+                    let len = self.length(header)?;
+                    self.pass_body(len)?;
                     front = Front::default();
                 }
-                _ => return self.start(header, &front).map(Some),
+                _ => {
+                    let member = self.start(header, &front)?;
+                    return Ok(Some(Member { headers: Some(self.seen.take()), ..member }));
+                }
             }
         }
-    }
-
-    /// Reads over blocks up to one that is a header. False if all from this one on are empty: that is the end.
-    fn search(&mut self, block: &Block) -> Result<bool, ArchiveError> {
-        let mut is_end = *block == [0; BLOCK];
-        while let Some(block) = self.block()? {
-            if is_header(&block) {
-                self.held = Some(block);
-                return Ok(true);
-            }
-            is_end &= block == [0; BLOCK];
-        }
-        Ok(!is_end)
     }
 
     /// Counts a content of which so much is stored: what is nearly all holes must not grow beyond all bounds.
@@ -188,7 +217,7 @@ impl<R: Read> Members<R> {
     }
 
     fn read_pax(&mut self, header: Header, front: &mut Front) -> Result<(), ArchiveError> {
-        let size = length(header)?;
+        let size = self.length(header)?;
         let body = self.body(size)?;
         self.is_pax = true;
         let added = if header.kind() == b'g' {
@@ -203,7 +232,8 @@ impl<R: Read> Members<R> {
     /// A name that is too long for its field.
     fn read_long(&mut self, header: Header, any: &mut bool) -> Result<Vec<u8>, ArchiveError> {
         *any = true;
-        let mut name = self.body(length(header)?)?;
+        let len = self.length(header)?;
+        let mut name = self.body(len)?;
         // It ends with a zero byte, as in memory; another one in it is for whoever looks at the name.
         if name.last() == Some(&0) {
             name.pop();
@@ -241,17 +271,19 @@ impl<R: Read> Members<R> {
         if body.len() as u64 != size {
             return Err(ArchiveError::damaged(format!("it ends within an extended header behind {}", self.last())));
         }
-        self.pass_padding(padding(size))?;
+        self.seen.add(&body);
+        let filling = self.pass_padding(padding(size))?;
+        self.seen.add(&filling);
         Ok(body)
     }
 
     fn pass_body(&mut self, size: u64) -> Result<(), ArchiveError> {
         self.pass(size)?;
-        self.pass_padding(padding(size))
+        self.pass_padding(padding(size)).map(|_| ())
     }
 
-    /// Reads over what fills a last block.
-    fn pass_padding(&mut self, len: u64) -> Result<(), ArchiveError> {
+    /// Reads over what fills a last block, and gives it.
+    fn pass_padding(&mut self, len: u64) -> Result<Vec<u8>, ArchiveError> {
         let mut filling = Vec::new();
         if (&mut self.from).take(len).read_to_end(&mut filling)? as u64 != len {
             return Err(ArchiveError::damaged(format!("it ends within {}", self.last())));
@@ -259,7 +291,7 @@ impl<R: Read> Members<R> {
         if filling.iter().any(|b| *b != 0) {
             self.remarks.add(FILLED);
         }
-        Ok(())
+        Ok(filling)
     }
 
     /// Reads over bytes that must be there.
@@ -299,8 +331,20 @@ impl<R: Read> Members<R> {
         } else if zeros < 2 * BLOCK as u64 {
             self.remarks.add(LONE_END);
         }
-        self.ending = Some(Ending::Tar { start, zeros }).filter(|_| !is_strange);
+        self.ending = Some(Ending::Tar { start, zeros, has_lone: self.seen.any }).filter(|_| !is_strange);
         Ok(())
+    }
+
+    /// Bytes that stand behind the header of what is no member. If that is no number, nobody knows where the next header is.
+    fn length(&self, header: Header) -> Result<u64, ArchiveError> {
+        let len = header.count(SIZE, "size").map_err(ArchiveError::last)?;
+        if self.is_too_long(len) || self.limits.searches && len > FRONT_MAX {
+            return Err(ArchiveError::damaged(format!(
+                "behind {}: a header says that {len} bytes follow",
+                self.last()
+            )));
+        }
+        Ok(len)
     }
 
     /// The member that came last, for messages.
@@ -311,6 +355,9 @@ impl<R: Read> Members<R> {
 
 impl<R: Read> Content for Members<R> {
     fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Part> {
+        if self.is_endless {
+            return self.next_endless(buffer);
+        }
         while self.data == 0 {
             match self.stretches.next() {
                 None => return Ok(Part::End),
@@ -327,11 +374,6 @@ impl<R: Read> Content for Members<R> {
         self.left -= got;
         Ok(Part::Data)
     }
-}
-
-/// Bytes that stand behind the header of what is no member. If that is no number, nobody knows where the next header is.
-fn length(header: Header) -> Result<u64, ArchiveError> {
-    header.count(SIZE, "size").map_err(ArchiveError::last)
 }
 
 /// What fills the last block of so many bytes.

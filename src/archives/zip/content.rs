@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, Read};
 
 use super::super::error::ArchiveError;
+use super::super::meter::too_wide;
 use super::window::Window;
 use crate::codec::FrameReader;
 
@@ -53,6 +54,7 @@ impl Decoder {
         };
         let read = from.take(READ_BYTES).read_to_end(buffer);
         let read = read.map_err(|e| match e.kind() {
+            io::ErrorKind::OutOfMemory if e.raw_os_error().is_none() => too_wide("content of a member"),
             // What the decoder says of the bytes, not the system of the file.
             io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput

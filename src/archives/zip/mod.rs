@@ -8,6 +8,7 @@ mod end;
 mod extra;
 mod name;
 mod record;
+mod search;
 mod window;
 
 use std::cell::RefCell;
@@ -24,6 +25,7 @@ use super::path::clean;
 use super::remarks::Remarks;
 use content::Decoder;
 use record::{CENTRAL, Central, LOCAL, Local};
+pub(super) use search::Searching;
 use window::{Shared, Window};
 
 /// Bytes of a symlink's target, as Linux has it.
@@ -68,11 +70,14 @@ struct Current {
 
 impl Members {
     pub(super) fn new(from: Box<dyn ReadSeek>, limits: &Limits) -> Result<Self, ArchiveError> {
-        let from: Shared = Rc::new(RefCell::new(from));
-        let place = end::find(&from)?;
+        Self::of(&Rc::new(RefCell::new(from)), limits)
+    }
+
+    fn of(from: &Shared, limits: &Limits) -> Result<Self, ArchiveError> {
+        let place = end::find(from)?;
         let mut members = Self {
-            directory: directory(&from, &place),
-            from,
+            directory: directory(from, &place),
+            from: Rc::clone(from),
             place,
             left: place.size,
             starts: Vec::new(),

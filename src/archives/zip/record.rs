@@ -80,10 +80,11 @@ impl Central {
 #[derive(Debug, Clone)]
 pub(super) struct Local {
     flags: u16,
-    method: u16,
-    crc: u32,
-    sizes: [u64; 2],
-    name: Vec<u8>,
+    pub(super) method: u16,
+    pub(super) crc: u32,
+    /// Of the content, and as it is stored.
+    pub(super) sizes: [u64; 2],
+    pub(super) name: Vec<u8>,
     pub(super) extra: Extra,
 }
 
@@ -109,6 +110,16 @@ impl Local {
     /// True if sum and sizes stand behind the content: whoever wrote it did not know them before.
     pub(super) fn is_streamed(&self) -> bool {
         self.flags & 1 << 3 != 0
+    }
+
+    /// True if what is stored is encrypted.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.flags & (1 | 1 << 6 | 1 << 13) != 0 || self.extra.is_sealed
+    }
+
+    /// True if its name says that it is UTF-8.
+    pub(super) fn is_utf8(&self) -> bool {
+        self.flags & 1 << 11 != 0
     }
 
     /// True if sum and sizes are told here.

@@ -70,7 +70,11 @@ fn read_file(path: &Path, finder: &Finder, progress: &dyn Progress) -> Result<()
     let opened = File::options().read(true).custom_flags(nonblocking).open(path);
     let (file, size) = match opened.and_then(|file| file.metadata().map(|meta| (file, meta))) {
         Ok((file, meta)) if meta.is_file() => (file, meta.len()),
-        Ok(_) => return Ok(()),
+        // Names in folders are looked at before: it has become something else, or was named itself.
+        Ok(_) => {
+            unreadable(path, &"it is no file or folder", progress);
+            return Ok(());
+        }
         Err(e) => {
             unreadable(path, &e, progress);
             return Ok(());

@@ -1,8 +1,9 @@
 //! Archives as a source: the contents of their members, whoever made them.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::archives::{ArchiveError, Content, Input, Keys, Limits, Member, Part, Receiver, open, read_on};
+use crate::archives::{ArchiveError, Content, Input, Keys, Limits, Member, Part, Receiver, open, printable, read_on};
 use crate::model::{Notice, Progress};
 
 use super::super::query::QueryError;
@@ -13,13 +14,28 @@ use super::cut::{Stopped, cut};
 pub(super) fn look(path: &Path, keys: &dyn Keys, finder: &Finder, progress: &dyn Progress) -> Result<(), QueryError> {
     match members(path, keys, finder, progress) {
         // Any other file was looked at as a whole already.
-        Ok(()) | Err(Stopped::Read(ArchiveError::Unknown(_) | ArchiveError::Opaque(_))) => Ok(()),
+        Err(Stopped::Read(ArchiveError::Unknown(_) | ArchiveError::Opaque(_))) => {
+            hint(path, keys, progress);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
         Err(Stopped::Read(ArchiveError::Interrupted)) => Err(QueryError::Interrupted),
         Err(Stopped::Read(e)) => {
             super::folder::unreadable(path, &format!("{e}; what stands behind was not looked at"), progress);
             Ok(())
         }
         Err(Stopped::Query(e)) => Err(e),
+    }
+}
+
+/// Tells of what begins like nothing that it may be a pack that a password opens.
+fn hint(path: &Path, keys: &dyn Keys, progress: &dyn Progress) {
+    let Ok(input) = Input::file(path) else { return };
+    if let Err(ArchiveError::Opaque(why)) = open(input, keys, &Limits::default(), progress) {
+        let name = printable(path.as_os_str().as_bytes());
+        progress.notice(Notice::Remark(format!(
+            "{name} was looked at as a file, and as no archive: {why}; if it is a zip.enc, its password can be in SNAPSHOT_ENCRYPTION_KEY"
+        )));
     }
 }
 
@@ -40,7 +56,10 @@ fn members(
     let archive = open(Input::file(path).map_err(ArchiveError::Read)?, keys, &limits, progress)?;
     let read = read_on(archive.opened, &limits, &mut Looker { path, finder, progress });
     if limits.lost.bytes() > 0 {
-        let why = format!("{} bytes of its zstd stream are damaged, and were passed over", limits.lost.bytes());
+        let why = format!(
+            "{} bytes of its zstd stream are damaged: of them what can be decoded was looked at",
+            limits.lost.bytes()
+        );
         super::folder::unreadable(path, &why, progress);
     }
     read.map(|_| ())

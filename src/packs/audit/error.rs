@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::archives::{ArchiveError, Fault};
+use crate::archives::{ArchiveError, Fault, printable};
 use crate::model::{Failure, Kind};
 use crate::packs::manifest::ManifestError;
 
@@ -37,7 +37,9 @@ pub enum AuditError {
 impl AuditError {
     /// A member that is not what it should be.
     pub(super) fn mismatch(member: &[u8], why: impl Into<String>) -> Self {
-        Self::Mismatch { member: String::from_utf8_lossy(member).into_owned(), why: why.into() }
+        let long = member.len() > usize::from(u16::MAX);
+        let member = if long { printable(member) } else { String::from_utf8_lossy(member).into_owned() };
+        Self::Mismatch { member, why: why.into() }
     }
 
     /// What is wrong with a member of a pack of Larder's: there nothing is that Larder would refuse or not read.

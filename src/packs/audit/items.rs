@@ -124,6 +124,7 @@ pub(super) fn understand(item: &Item, form: Form) -> Result<Understood, AuditErr
             xattrs,
             is_alike: false,
             replaces: false,
+            headers: None,
         },
     })
 }

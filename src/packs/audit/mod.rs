@@ -346,7 +346,8 @@ impl<E: From<AuditError>> Walk<'_, E> {
 /// What at the end of an archive is not as Larder writes it. Tapes and pipes are filled up with zeros.
 fn of_ending(ending: Ending) -> Option<&'static str> {
     match ending {
-        Ending::Tar { start, zeros: found } if (MARK..zeros(start)).contains(&found) => {
+        Ending::Tar { has_lone: true, .. } => Some("headers of no member stand in front of the zeros at its end"),
+        Ending::Tar { start, zeros: found, .. } if (MARK..zeros(start)).contains(&found) => {
             Some("the tar was cut short within the zeros at its end")
         }
         Ending::Zip { members, directory, bytes } if !ends_so(members, directory, &bytes) => {

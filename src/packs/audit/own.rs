@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::archives::{ArchiveError, Content, Cursor, Limits, Member, MemberKind, Spill, printable};
+use crate::codec::digest;
 use crate::model::Timestamp;
 use crate::packs::form::Form;
 use crate::packs::manifest::{Head, Item, ItemKind, ManifestError, Piece, Tail, Text, Totals, read_manifest};
+use crate::packs::tar::headers;
 use crate::packs::zip::kept_time;
 
 use super::claims::{Carried, of_head, of_tail};
@@ -145,14 +147,38 @@ impl Own {
         let arrival = Timestamp { nanos: 0, ..self.head.snapshot.arrival.0 };
         let arrival = if self.carried == Carried::Zip { kept_time(arrival) } else { arrival };
         let is_folder = member.kind == MemberKind::Folder;
-        let wrong = member.mode != if is_folder { 0o755 } else { 0o644 }
+        let mode = if is_folder { 0o755 } else { 0o644 };
+        let wrong = member.mode != mode
             || member.mtime.is_some_and(|mtime| mtime != arrival)
             || [member.uid, member.gid].into_iter().flatten().any(|owner| owner != 0)
             || [&member.user, &member.group].into_iter().any(|name| !name.is_empty());
-        if !wrong || self.carried == Carried::Folder {
+        if self.carried == Carried::Folder {
             return Ok(());
         }
+        if !wrong {
+            let (path, kind, owner) = (member.path.clone(), member.kind.clone(), Some(0));
+            let said = Member { path, mode, uid: owner, gid: owner, mtime: Some(arrival), ..Member::new(kind) };
+            return self.compare_headers(member, b"", &said, &[], visitor);
+        }
         let why = "its mode, owner or time is another than a pack has";
+        visitor.deviation(AuditError::mismatch(&member.path, why)).map_err(Stop::Visitor)
+    }
+
+    /// Tells if in a tar another byte stands in front of a member's content than `tar-v1` has for what is said of it.
+    fn compare_headers<E: From<AuditError>>(
+        &self,
+        member: &Member,
+        prefix: &[u8],
+        said: &Member,
+        holes: &[(u64, u64)],
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<(), Stop<E>> {
+        let is_tar = self.carried == Carried::Tar && self.form == Form::Tar;
+        let Some(found) = member.headers.filter(|_| is_tar) else { return Ok(()) };
+        if headers(prefix, said, holes).is_none_or(|headers| digest(&headers) == found) {
+            return Ok(());
+        }
+        let why = "its headers in the tar are written otherwise than tar-v1 has them";
         visitor.deviation(AuditError::mismatch(&member.path, why)).map_err(Stop::Visitor)
     }
 
@@ -216,21 +242,26 @@ impl Own {
             return Ok(false);
         }
         let Some(item) = self.take(visitor)? else { return Ok(false) };
-        match difference(&item, member, &self.pack) {
+        let is_told = match difference(&item, member, &self.pack) {
             Some(what) => differs(visitor, member, Some(what))?,
             None => self.compare_metadata(&item, member, visitor)?,
+        };
+        if !is_told {
+            let prefix = [&self.pack, &b"/content/"[..]].concat();
+            let holes = item.expected.as_ref().map_or(&[][..], |expected| &expected.holes[..]);
+            self.compare_headers(member, &prefix, &item.member, holes, visitor)?;
         }
         self.show(&item, member, content, visitor)?;
         Ok(false)
     }
 
-    /// An archive says of metadata what its manifest says. A folder was perhaps extracted by somebody who may not give all of it back, or did not ask for it.
+    /// An archive says of metadata what its manifest says. A folder was perhaps extracted by somebody who may not give all of it back, or did not ask for it. True if something was told.
     fn compare_metadata<E: From<AuditError>>(
         &mut self,
         item: &Understood,
         member: &Member,
         visitor: &mut dyn Visitor<E>,
-    ) -> Result<(), Stop<E>> {
+    ) -> Result<bool, Stop<E>> {
         if self.form == Form::Zip {
             // Whoever extracts a zip gets little of it.
             let wrong = if self.carried == Carried::Zip { zip_drift(item, member) } else { None };
@@ -239,7 +270,7 @@ impl Own {
         let mut drifts = drifts(item, member);
         if self.carried == Carried::Folder {
             drifts.for_each(|what| self.drifts.note(what, &member.path));
-            return Ok(());
+            return Ok(false);
         }
         differs(visitor, member, drifts.next())
     }
@@ -433,13 +464,14 @@ fn tell<E: From<AuditError>>(visitor: &mut dyn Visitor<E>, path: &[u8], why: imp
     report(visitor, AuditError::mismatch(path, why))
 }
 
-/// Tells what of a member is not as the manifest says, if something is not.
+/// Tells what of a member is not as the manifest says; false if nothing is.
 fn differs<E: From<AuditError>>(
     visitor: &mut dyn Visitor<E>,
     member: &Member,
     what: Option<&str>,
-) -> Result<(), Stop<E>> {
-    what.map_or(Ok(()), |what| tell(visitor, &member.path, format!("{what} differs from what the manifest says")))
+) -> Result<bool, Stop<E>> {
+    let Some(what) = what else { return Ok(false) };
+    tell(visitor, &member.path, format!("{what} differs from what the manifest says")).map(|()| true)
 }
 
 /// The SHA-256 of a content that was read, after what is wrong with it was told; or what kept it from being read to its end is told instead, from which the rest follows, if what stands behind it

@@ -14,7 +14,7 @@ use super::acl::acl_text;
 use super::header::{Member, pad, put_headers};
 use super::sparse::{data_ranges, inner_hole, map};
 use crate::packs::PackError;
-use crate::packs::sums::{Told, add_stretch};
+use crate::packs::sums::{Stop, Told, add_stretch};
 
 /// Where members stand in the archive, and what is asked of them.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub(super) struct Setting {
 /// A batch in its final bytes.
 pub(super) struct Packed<'a> {
     setting: &'a Setting,
+    stop: Stop<'a>,
     pub(super) bytes: Vec<u8>,
     pub(super) members: u64,
     pub(super) content: u64,
@@ -45,14 +46,15 @@ pub(super) enum Content {
     Zeros(u64),
 }
 
-/// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again).
+/// Writes a batch behind what is in `bytes` (nothing: it is a buffer to be used again). If it is stopped, the sums are worth nothing.
 pub(super) fn pack<'a>(
     pages: &Pages,
     setting: &'a Setting,
     batch: Vec<Visit>,
     bytes: Vec<u8>,
+    stop: Stop<'a>,
 ) -> Result<Packed<'a>, PackError> {
-    let mut packed = Packed { setting, bytes, members: 0, content: 0, told: Vec::new() };
+    let mut packed = Packed { setting, stop, bytes, members: 0, content: 0, told: Vec::new() };
     for visit in batch {
         match visit {
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
@@ -67,8 +69,7 @@ pub(super) fn pack<'a>(
 impl Packed<'_> {
     /// A member's name: folders with a slash behind.
     fn name(&self, node: &Node) -> Vec<u8> {
-        let slash = node.entry.folder().is_some() && !node.path.is_empty();
-        [&self.setting.prefix[..], &node.path, if slash { b"/" } else { b"" }].concat()
+        full_name(&self.setting.prefix, &node.path, node.entry.folder().is_some())
     }
 
     fn tell(&mut self, node: &Arc<Node>, content: Content) {
@@ -148,10 +149,11 @@ impl Packed<'_> {
             self.tell(node, Content::Told(Told::Begin));
         }
         let mut at = part.offset;
+        let stop = self.stop;
         let (bytes, told, in_parts) = (&mut self.bytes, &mut self.told, self.setting.sums && !is_whole);
         let read = pages.read_part::<StoreError>(&mut part, |stretch| {
             if let Some(hash) = &mut hash {
-                add_stretch(hash, stretch);
+                add_stretch(hash, stretch, stop);
             }
             let start = bytes.len();
             at += match stretch {
@@ -197,26 +199,40 @@ fn sparse_map(
     member: &mut Member,
 ) -> Result<Vec<u8>, StoreError> {
     let Some(ranges) = data_ranges(pages, file)? else { return Ok(Vec::new()) };
-    let map = map(&ranges);
+    Ok(make_sparse(&ranges, prefix, &node.path, file.size, member))
+}
+
+/// A name in the archive; the prefix of the root ends with a slash already.
+pub(super) fn full_name(prefix: &[u8], path: &[u8], is_folder: bool) -> Vec<u8> {
+    [prefix, path, if is_folder && !path.is_empty() { b"/" } else { b"" }].concat()
+}
+
+/// Makes a file with these ranges of data a sparse member; gives the map that stands in front of them.
+pub(super) fn make_sparse(ranges: &[Extent], prefix: &[u8], path: &[u8], size: u64, member: &mut Member) -> Vec<u8> {
+    let map = map(ranges);
     member.size = map.len() as u64 + ranges.iter().map(|r| r.len).sum::<u64>();
-    let slash = node.path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
-    let (folder, base) = node.path.split_at(slash);
+    let slash = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+    let (folder, base) = path.split_at(slash);
     member.short_path = Some([prefix, folder, b"GNUSparseFile.0/", base].concat());
     for (key, value) in [
         (&b"GNU.sparse.major"[..], b"1".to_vec()),
         (b"GNU.sparse.minor", b"0".to_vec()),
         (b"GNU.sparse.name", member.path.clone()),
-        (b"GNU.sparse.realsize", file.size.to_string().into_bytes()),
+        (b"GNU.sparse.realsize", size.to_string().into_bytes()),
     ] {
         member.records.push((key.to_vec(), value));
     }
-    Ok(map)
+    map
+}
+
+fn attributes(pages: &Pages, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    Ok(records_of(pages.xattrs(&node.entry)?))
 }
 
 /// ACLs and xattrs as records.
-fn attributes(pages: &Pages, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn records_of(xattrs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
-    for (name, value) in pages.xattrs(&node.entry)? {
+    for (name, value) in xattrs {
         let acl = match name.as_slice() {
             b"system.posix_acl_access" => Some(&b"SCHILY.acl.access"[..]),
             b"system.posix_acl_default" => Some(&b"SCHILY.acl.default"[..]),
@@ -228,7 +244,7 @@ fn attributes(pages: &Pages, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Sto
         });
     }
     records.sort();
-    Ok(records)
+    records
 }
 
 /// A record's key ends at the first `=`: GNU tar writes those in names as `%3D`.

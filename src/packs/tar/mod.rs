@@ -5,6 +5,7 @@
 //! (`SCHILY.acl.*`, `SCHILY.xattr.*`). `tar --acls --xattrs --xattrs-include='*' -xpf` gives all of it back.
 
 pub(crate) mod acl;
+mod canon;
 pub(crate) mod end;
 mod header;
 mod member;
@@ -22,6 +23,7 @@ use super::PackError;
 use super::archive::{Archive, Counted, Extent, Tree, Witness, WriteFile};
 use super::loss::Losses;
 use super::sums::Sums;
+pub(crate) use canon::headers;
 use header::{Member, pad, put_headers};
 use member::{Content, Packed, Setting, pack};
 
@@ -91,6 +93,8 @@ impl Archive for Tar<'_> {
         let mut flow = tree.subject.flow();
         let spare: Mutex<Vec<Vec<u8>>> = Mutex::default();
         let take_buffer = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let progress = self.progress;
+        let stop = || progress.cancelled();
         let setting = Setting { prefix: tree.prefix.clone(), sums: sums.is_some() };
         in_order(
             || {
@@ -98,7 +102,7 @@ impl Archive for Tar<'_> {
                 batch.iter().for_each(&mut *witness);
                 Some(batch).filter(|batch| !batch.is_empty())
             },
-            |batch| pack(pages, &setting, batch, take_buffer()),
+            |batch| pack(pages, &setting, batch, take_buffer(), &stop),
             |packed| {
                 let mut packed: Packed = packed?;
                 for (node, content) in packed.told.drain(..) {
@@ -106,7 +110,7 @@ impl Archive for Tar<'_> {
                     match content {
                         Content::Told(told) => sums.tell(&node, told)?,
                         Content::Data(range) => sums.data(&packed.bytes[range]),
-                        Content::Zeros(len) => sums.zeros(len),
+                        Content::Zeros(len) => sums.zeros(len, &stop),
                     }
                 }
                 self.write(&packed.bytes)?;

@@ -19,33 +19,46 @@ pub(super) fn inner_hole(hole: Extent, size: u64) -> Option<Extent> {
 
 /// The ranges of data that the archive holds; nothing if there are no holes worth the name.
 pub(super) fn data_ranges(pages: &Pages, file: &FileBody) -> Result<Option<Vec<Extent>>, StoreError> {
-    let mut ranges = Vec::new();
-    let (mut at, mut any) = (0, false);
-    let mut hole = |hole: Extent| {
-        if let Some(inner) = inner_hole(hole, file.size) {
-            any = true;
-            if inner.offset > at {
-                ranges.push(Extent { offset: at, len: inner.offset - at });
-            }
-            at = inner.offset + inner.len;
-        }
-    };
+    let mut ranges = Ranges::default();
     match &file.holes {
         Holes::None => return Ok(None),
-        Holes::List(list) => list.iter().copied().for_each(&mut hole),
+        Holes::List(list) => list.iter().for_each(|hole| ranges.hole(*hole, file.size)),
         Holes::Paged(page, counts) => {
             let mut items = pages.items::<Extent>(page, counts)?;
             while let Some(item) = items.next()? {
-                hole(item);
+                ranges.hole(item, file.size);
             }
         }
     }
-    if !any {
-        return Ok(None);
+    Ok(ranges.finish(file.size))
+}
+
+/// Ranges of data being gathered between holes.
+#[derive(Debug, Default)]
+pub(super) struct Ranges {
+    ranges: Vec<Extent>,
+    at: u64,
+    any: bool,
+}
+
+impl Ranges {
+    /// The next hole of a file of this size.
+    pub(super) fn hole(&mut self, hole: Extent, size: u64) {
+        if let Some(inner) = inner_hole(hole, size) {
+            self.any = true;
+            if inner.offset > self.at {
+                self.ranges.push(Extent { offset: self.at, len: inner.offset - self.at });
+            }
+            self.at = inner.offset + inner.len;
+        }
     }
-    // A hole at the end needs an empty range behind it: that is how a reader learns to make the file so long.
-    ranges.push(Extent { offset: at, len: file.size - at });
-    Ok(Some(ranges))
+
+    /// All of them; nothing if there are no holes worth the name.
+    pub(super) fn finish(mut self, size: u64) -> Option<Vec<Extent>> {
+        // A hole at the end needs an empty range behind it: that is how a reader learns to make the file so long.
+        self.ranges.push(Extent { offset: self.at, len: size - self.at });
+        self.any.then_some(self.ranges)
+    }
 }
 
 /// The map, padded to whole blocks.

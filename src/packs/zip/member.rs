@@ -188,7 +188,7 @@ impl Short {
         let read = pages.read_part::<StoreError>(&mut part, |stretch| {
             check.update(stretch);
             if let Some(hash) = &mut hash {
-                add_stretch(hash, stretch);
+                add_stretch(hash, stretch, &|| false);
             }
             match stretch {
                 Stretch::Data(bytes) => plain.extend_from_slice(bytes),
