@@ -26,7 +26,8 @@ use super::{Global, Outcome, context, filter};
 /// hold --immutable` grants or `larder release --immutable` denies it; those with a retention class are passed over by rules that
 /// are given here, not by name: policies are for them. What came before a
 /// strange snapshot (far smaller than usual, new or overwritten from end to end, or one of a flood) stays until `larder release --strange` confirms
-/// that one: exit status 3.
+/// that one: exit status 3. A flood is a day with more than four times as many snapshots of a writer key as are usual, if a quarter of what the
+/// rules would keep goes because of it, or if it has more than 24. --keep-daily and the like count days, which no number pushes out.
 ///
 /// Ages, and holds that end, go by the time that the log bears out: of a stretch in which nothing arrived, longer than is usual in the store (and
 /// than two days), no more counts than that, for a clock may have been ahead. --clock-is-right has all of it count.

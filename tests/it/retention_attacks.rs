@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use larder::codec::{MacLabel, digest};
 use larder::format::{Family, join_mac, number_key};
-use larder::model::{DatasetName, Evidence, KeyName, LogEntry, LogKind, Quiet, Role, Timestamp};
-use larder::store::{SnapshotRow, Store};
+use larder::model::{DatasetName, Evidence, KeyName, LogEntry, LogKind, Quiet, Role, Rules, Timestamp};
+use larder::ops::retention::{Asked, Keeping, forget};
+use larder::snapshots::Wanted;
+use larder::store::{SnapshotRow, Store, Waiting};
 use larder::view::View;
 
 use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
@@ -147,6 +149,7 @@ fn a_snapshot_is_not_found_at_a_time_that_it_only_claims() {
 #[test]
 fn whose_a_snapshot_is_and_what_it_only_claims_is_told() {
     let week = Week::new();
+    std::fs::write(week.sandbox.path("source/new"), "of the late one alone").unwrap();
     let late = week.capture(&week.writing(), days_ago(5));
     let name = week.writing().keyring().name().to_string();
     let run = |words: &[&str]| week.sandbox.larder(words);
@@ -163,6 +166,27 @@ fn whose_a_snapshot_is_and_what_it_only_claims_is_told() {
     assert!(row(&late).contains("claims ") && row(&late).contains(&format!("by {name}")), "{list}");
     assert!(!row(&week.owners[0]).contains("claims ") && row(&week.owners[0]).contains("by "), "{list}");
     assert_eq!(run(&["list", "--json"]).json().as_array().unwrap().last().unwrap()["writer"], name.as_str());
+    // Whatever looks into snapshots tells the same times, and marks what is only claimed.
+    let counted = text(later(days_ago(1), 60));
+    let found = run(&["find", "new", "--json"]).lines().remove(0);
+    assert_eq!(
+        (&found["last"]["counted_as"], &found["last"]["arrival"]),
+        (&counted.clone().into(), &text(days_ago(5)).into())
+    );
+    let version = run(&["history", "new", "--json"]).lines().remove(0);
+    assert_eq!((&version["counted_as"], &version["arrival"]), (&counted.clone().into(), &text(days_ago(5)).into()));
+    let stats = run(&["stats", "home", "--json"]).json();
+    assert_eq!(stats["datasets"][0]["last"], counted.as_str(), "{stats}");
+    assert_eq!(stats["snapshots"].as_array().unwrap().last().unwrap()["counted_as"], counted.as_str());
+    for words in [&["find", "new"][..], &["history", "new"], &["stats", "home"]] {
+        let told = said(words);
+        let line = told.lines().find(|line| line.contains(&late[..16])).unwrap();
+        assert!(
+            line.contains(&file_name(later(days_ago(1), 60))[..10]) && line.contains("claims "),
+            "{words:?}: {told}"
+        );
+        assert_eq!(told.matches("claims ").count(), 1, "{words:?}: {told}");
+    }
     let to = week.sandbox.path("to");
     let restored = run(&["restore", "home", to.to_str().unwrap()]).ended(0).stderr;
     assert!(restored.contains("of 2 keys") && restored.contains(&name), "{restored}");
@@ -218,6 +242,56 @@ fn a_plain_flood_pushes_out_nobody_elses_and_is_told() {
     week.sandbox.larder(["release", "--strange", &newest]).done();
     let told = week.forget(&["--keep-last", "3"], 0);
     assert!(told.forgotten.contains(&week.writers[0]), "{told:?}");
+}
+
+/// Few enough that a person could have done it, and more than a rule of numbers keeps.
+#[test]
+fn a_few_more_captures_than_usual_push_out_no_history_unnoticed() {
+    for many in [8, 15] {
+        let week = Week::new();
+        let store = week.writing();
+        let flood: Vec<_> = (0..many).map(|n| week.capture(&store, later(days_ago(1), 600 + n))).collect();
+        // Days are not pushed out by a number: nobody is alarmed.
+        let told = week.forget(&["--keep-daily", "5", "-n"], 0);
+        assert_eq!(told.summary["strange"], serde_json::json!([]), "{many}: {told:?}");
+        let told = week.forget(&["--keep-last", "5"], 3);
+        for id in &week.writers {
+            assert_eq!(told.codes(id), ["strange"], "{many}: {told:?}");
+        }
+        assert_eq!(told.kept.iter().filter(|id| week.owners.contains(id)).count(), 5, "{told:?}");
+        let why = told.summary["strange"][0]["why"].as_str().unwrap().to_owned();
+        let day = format!("{} snapshots arrived on its day where 1 are usual", many + 1);
+        assert_eq!(why, format!("{day}, and push out 4 of 4 that would be kept"));
+        assert_eq!(told.summary["strange"][0]["id"], flood.last().unwrap().as_str());
+        week.sandbox.larder(["release", "--strange", flood.last().unwrap(), "--reason", "tried the new script"]).done();
+        let told = week.forget(&["--keep-last", "5"], 0);
+        assert_eq!(told.kept.iter().filter(|id| flood.contains(id)).count(), 5, "{told:?}");
+    }
+}
+
+/// Night after night somebody forgets, and each day a writer key captures more than it used to.
+#[test]
+fn a_flood_of_many_days_leaves_most_of_the_history() {
+    for many in [5_i64, 8, 15] {
+        let sandbox = Sandbox::with_store();
+        let source = folder(&sandbox, "source", 3);
+        let writer = client_with_role(&sandbox, "writer", Role::Writer);
+        let (store, owner) = (opened(&sandbox, &writer), opened(&sandbox, sandbox.client()));
+        let capture = |ago: i64, n: i64| capture_at(&store, &source, "home", later(days_ago(ago), n * 60));
+        let good: Vec<_> = (10..40).rev().map(|ago| capture(ago, 0)).collect();
+        let rules = Rules { counts: [20, 0, 0, 0, 0, 0, 0], within: 0 };
+        let asked = Asked { by: "me".to_owned(), reason: None, waiting: Waiting::Wait, sure_of_clock: false };
+        for ago in (0..10).rev() {
+            (0..many).for_each(|n| drop(capture(ago, n)));
+            let at_night = || later(days_ago(ago), 30_000);
+            let keeping = Keeping::Rules(rules);
+            forget(&owner, keeping, &Wanted::default(), &asked, false, &at_night, &Quiet).unwrap();
+        }
+        owner.refresh().unwrap();
+        let left: Vec<_> = owner.snapshots().unwrap().iter().map(|row| row.id.to_string()).collect();
+        let left = good.iter().filter(|id| left.contains(id)).count();
+        assert!(left >= 10, "{left} of the 20 that a rule kept are left, with {many} a day");
+    }
 }
 
 /// A machine that was taken over captures next to nothing, again and again, until that should be what is usual.

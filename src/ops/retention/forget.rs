@@ -6,7 +6,7 @@ use crate::store::{LogWriter, NewEntry, SnapshotRow, Store};
 
 use super::error::RetentionError;
 use super::plan::{Keeping, Plan, Reason, own_guards, plan};
-use super::survey::{Subject, Survey, elapsed};
+use super::survey::{RulesFor, Subject, Survey, elapsed};
 use super::{Asked, Clock, log_writer, may_rule};
 
 /// Entries that are written in one step: so many are in memory at a time.
@@ -98,7 +98,8 @@ pub fn forget_named(
     let mut datasets: Vec<_> = rows.iter().map(|row| row.dataset).collect();
     datasets.sort_unstable();
     datasets.dedup();
-    let survey = Survey::take(store, &register, &datasets, &Wanted::default(), (now, asked.sure_of_clock), progress)?;
+    let (all, no_rules): (_, RulesFor<'_>) = (Wanted::default(), &|_| None);
+    let survey = Survey::take(store, &register, &datasets, (&all, no_rules), (now, asked.sure_of_clock), progress)?;
     let named = |subject: &&Subject| rows.iter().any(|row| row.id == subject.row.id);
     let subjects: Vec<_> = survey.subjects.iter().filter(named).collect();
     for subject in &subjects {

@@ -14,8 +14,8 @@ const FEW_FILES: u64 = 5;
 const FEW_REWRITTEN: u64 = 10;
 /// Lost bytes below that are none.
 const FEW_BYTES: u64 = 1 << 20;
-/// Snapshots a day that are no flood whatever the habit.
-const FEW_A_DAY: u64 = 24;
+/// More than so many times the usual is far above it.
+const FAR: u64 = 4;
 
 /// What of a snapshot can be strange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,11 +39,11 @@ impl From<&Statistics> for Measure {
 /// Those of a list that are far beyond what the ones before them were, each with what is strange about it.
 ///
 /// `confirmed` is the newest that somebody found to be as it should be: what came before it counts no more, and it makes a habit by itself.
-pub(super) fn strange<T>(
+pub(super) fn strange<T, Why>(
     list: &[T],
     confirmed: Option<usize>,
-    judge: impl Fn(&[T], &T) -> Option<String>,
-) -> Vec<(usize, String)> {
+    judge: impl Fn(&[T], &T) -> Option<Why>,
+) -> Vec<(usize, Why)> {
     let begin = confirmed.unwrap_or(0);
     let enough = if confirmed.is_some() { 1 } else { HANDFUL };
     let looked_at = (begin + enough..list.len()).filter_map(|at| {
@@ -80,11 +80,10 @@ pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String>
     None
 }
 
-/// What is strange about a day with so many snapshots beside the days before it.
-pub(super) fn judge_day(habit: &[u64], now: &u64) -> Option<String> {
+/// How many snapshots a day are usual, if a day has far more than those before it.
+pub(super) fn judge_day(habit: &[u64], now: &u64) -> Option<u64> {
     let usual = Spread::of(habit.iter().copied()).median;
-    (*now > FEW_A_DAY && *now > usual.saturating_mul(4))
-        .then(|| format!("{now} snapshots arrived on its day where {usual} are usual"))
+    (*now > usual.saturating_mul(FAR)).then_some(usual)
 }
 
 /// The middle of some numbers, and how far half of them are from it at most.
@@ -103,7 +102,7 @@ impl Spread {
     /// True if a number is far more than is usual, and than these numbers wander.
     fn exceeded_far(&self, number: u64) -> bool {
         let wandered = self.median.saturating_add(6 * self.deviation.min(u64::MAX / 8));
-        number > self.median.saturating_mul(4).max(wandered)
+        number > self.median.saturating_mul(FAR).max(wandered)
     }
 
     /// True if a number is less than half of what is usual, and further from it than these numbers wander.
@@ -195,10 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn floods_are_days_far_above_the_habit() {
-        let days = [1, 2, 1, 1, 1, 24, 1, 1000];
-        let found: Vec<_> = strange(&days, None, judge_day).into_iter().map(|(at, _)| at).collect();
-        assert_eq!(found, [7]);
+    fn busy_days_are_far_above_the_habit() {
+        let days = [1, 2, 1, 1, 1, 4, 1, 5, 1, 1000];
+        assert_eq!(strange(&days, None, judge_day), [(7, 1), (9, 1)]);
         let hourly = [24, 24, 24, 24, 24, 48, 96];
         assert_eq!(strange(&hourly, None, judge_day), []);
     }

@@ -5,6 +5,7 @@
 mod buckets;
 mod error;
 mod facts;
+mod flood;
 mod forget;
 mod habit;
 mod hold;

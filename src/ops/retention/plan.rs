@@ -10,7 +10,8 @@ use crate::store::{SnapshotRow, Store, snapshot_label};
 use super::buckets::{KeptBy, apply};
 use super::error::RetentionError;
 use super::facts::Facts;
-use super::survey::{Origin, Series, Strange, Subject, Survey, Tally};
+use super::flood::Group;
+use super::survey::{Origin, RulesFor, Series, Strange, Subject, Survey, Tally};
 
 /// What is to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +158,12 @@ pub(super) fn plan(
     if let Some(at) = keys.iter().position(|key| !register.living().any(|row| row.dataset == *key)) {
         return Err(RetentionError::NoDataset(wanted.datasets[at].clone()));
     }
-    let survey = Survey::take(store, register, &keys, wanted, (now, sure), progress)?;
+    let rules_for: RulesFor<'_> = &|subject| {
+        let group = group_of(subject, keeping)?;
+        let (rules, _) = rules(register, keeping, subject.row.dataset, group.0)?;
+        Some((group, rules))
+    };
+    let survey = Survey::take(store, register, &keys, (wanted, rules_for), (now, sure), progress)?;
     let mut plan = Plan {
         verdicts: Vec::new(),
         strange: survey.strange.clone(),
@@ -206,17 +212,22 @@ fn verdict(subject: &Subject, dataset: Option<DatasetName>, reasons: Vec<Reason>
     }
 }
 
+/// What a subject is counted with; nothing if it is not asked about.
+fn group_of(subject: &Subject, keeping: Keeping) -> Option<Group<'_>> {
+    let facts = subject.facts.as_ref().ok().filter(|facts| facts.wanted)?;
+    Some(Group(if keeping == Keeping::Policies { facts.class.as_deref() } else { None }))
+}
+
 /// What the rules say of each subject that is asked about, by its place.
 fn by_rules(survey: &Survey, register: &Register, keeping: Keeping) -> HashMap<usize, Vec<Reason>> {
-    let mut groups = BTreeMap::<(Series, Option<&str>), Vec<usize>>::new();
+    let mut groups = BTreeMap::<(Series, Group<'_>), Vec<usize>>::new();
     for (at, subject) in survey.subjects.iter().enumerate().rev() {
-        if let Some(facts) = subject.facts.as_ref().ok().filter(|facts| facts.wanted) {
-            let class = if keeping == Keeping::Policies { facts.class.as_deref() } else { None };
-            groups.entry((subject.series, class)).or_default().push(at);
+        if let Some(group) = group_of(subject, keeping) {
+            groups.entry((subject.series, group)).or_default().push(at);
         }
     }
     let mut found = HashMap::new();
-    for (((dataset, _), class), newest_first) in groups {
+    for (((dataset, _), Group(class)), newest_first) in groups {
         let times = |at: &usize| {
             let subject = &survey.subjects[*at];
             (subject.counted.time, survey.elapsed.at(subject.row.sequence))

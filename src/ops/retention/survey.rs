@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{DatasetKey, Entry, Immutable, KeyName, Progress, SnapshotId, Timestamp};
+use crate::model::{DatasetKey, Entry, Immutable, KeyName, Progress, Rules, SnapshotId, Timestamp};
 use crate::snapshots::{Counted, Elapsed, Register, Wanted, Witnesses};
 use crate::store::{SnapshotRow, Store, StoreError};
 
 use super::error::RetentionError;
 use super::facts::{self, Facts};
-use super::habit::{Measure, judge_day, judge_snapshot, strange};
+use super::flood::{Day, Group, Member, day_of, flooded};
+use super::habit::{Measure, judge_snapshot, strange};
 use super::rewritten;
 
 /// Whose a snapshot is, as far as that can be trusted: one who is trusted pushes out nobody else's, and nobody else his.
@@ -59,6 +60,9 @@ pub struct Tally {
     pub count: u64,
 }
 
+/// What a snapshot is counted with, and the rules for that; nothing if it is under none.
+pub(super) type RulesFor<'a> = &'a dyn for<'s> Fn(&'s Subject) -> Option<(Group<'s>, Rules)>;
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Survey {
@@ -76,12 +80,12 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Looks at the living snapshots of some datasets; of all if none is given. With the present: whether it is sure, whatever the
-    /// log says.
+    /// log says. The rules tell which floods do harm.
     pub(super) fn take(
         store: &Store,
         register: &Register,
         datasets: &[DatasetKey],
-        wanted: &Wanted,
+        (wanted, rules): (&Wanted, RulesFor<'_>),
         (now, sure): (Timestamp, bool),
         progress: &dyn Progress,
     ) -> Result<Self, RetentionError> {
@@ -100,7 +104,13 @@ impl Survey {
             })
             .collect();
         compare_with_those_before(store, &mut subjects, progress)?;
-        let strange = all_strange(register, &witnesses, &subjects);
+        let mut days = arrivals_by_day(register, &witnesses);
+        let found = by_series(&subjects).into_iter().filter_map(|(series, list)| {
+            let flood = days.remove(&series).and_then(|days| flood(&days, &list, register, &elapsed, rules));
+            // Of several things the newest, which keeps most: to confirm it confirms what came before.
+            odd(&list, register).into_iter().chain(flood).max_by_key(|s| s.before)
+        });
+        let strange = found.collect();
         let moved = tally(subjects.iter().filter(|s| s.counted.moved));
         let asks = |s: &&Subject| s.facts.as_ref().is_ok_and(|facts| facts.immutable);
         let open = |s: &&Subject| register.holds.immutable(&s.row.id, true) == Immutable::Asked;
@@ -156,19 +166,12 @@ fn tally<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Vec<Tally> {
     counts.into_iter().map(|((dataset, origin), count)| Tally { dataset, origin, count }).collect()
 }
 
-/// What is strange in each series; of several things the newest, which keeps most: to confirm it confirms what came before.
-fn all_strange(register: &Register, witnesses: &Witnesses, subjects: &[Subject]) -> Vec<Strange> {
+fn by_series(subjects: &[Subject]) -> BTreeMap<Series, Vec<&Subject>> {
     let mut by_series = BTreeMap::<Series, Vec<&Subject>>::new();
     for subject in subjects {
         by_series.entry(subject.series).or_default().push(subject);
     }
-    let mut days = arrivals_by_day(register, witnesses);
-    let found = by_series.into_iter().filter_map(|(series, list)| {
-        let flood = days.remove(&series).and_then(|days| flooded(&days, &list, register));
-        let odd = odd(&list, register);
-        odd.into_iter().chain(flood).max_by_key(|s| s.before)
-    });
-    found.collect()
+    by_series
 }
 
 /// The newest snapshot of a series that is far beyond its habit.
@@ -181,14 +184,6 @@ fn odd(list: &[&Subject], register: &Register) -> Option<Strange> {
     Some(strange_at(subject, why))
 }
 
-/// Arrivals of a series on one day.
-struct Day {
-    count: u64,
-    first: u64,
-    last: u64,
-    confirmed: bool,
-}
-
 /// How many snapshots of writers arrived on which day, those too that were given up since. Of what is vouched for there are no floods.
 fn arrivals_by_day(register: &Register, witnesses: &Witnesses) -> HashMap<Series, Vec<Day>> {
     let mut days = HashMap::<Series, BTreeMap<i64, Day>>::new();
@@ -197,27 +192,32 @@ fn arrivals_by_day(register: &Register, witnesses: &Witnesses) -> HashMap<Series
         if series.1 == Origin::Vouched {
             continue;
         }
-        let day = witnesses.counted(row.sequence, row.arrival).time.seconds.div_euclid(86_400);
-        let new = || Day { count: 0, first: row.sequence, last: 0, confirmed: false };
-        let day = days.entry(series).or_default().entry(day).or_insert_with(new);
+        let number = day_of(witnesses.counted(row.sequence, row.arrival).time);
+        let new = Day { number, count: 0, last: 0, confirmed: false };
+        let day = days.entry(series).or_default().entry(number).or_insert(new);
         day.count += 1;
-        day.first = day.first.min(row.sequence);
         day.last = day.last.max(row.sequence);
         day.confirmed |= register.holds.is_confirmed(&row.id);
     }
     days.into_iter().map(|(series, days)| (series, days.into_values().collect())).collect()
 }
 
-/// The newest day of a series that is a flood, if any snapshot of it is left to be confirmed.
-fn flooded(days: &[Day], list: &[&Subject], register: &Register) -> Option<Strange> {
-    let counts: Vec<u64> = days.iter().map(|day| day.count).collect();
-    let confirmed = days.iter().rposition(|day| day.confirmed);
-    let confirmed_up_to = list.iter().filter(|s| register.holds.is_confirmed(&s.row.id)).map(|s| s.row.sequence).max();
-    let (at, why) = strange(&counts, confirmed, judge_day).pop()?;
-    let day = &days[at];
-    let living = |s: &&&Subject| (day.first..=day.last).contains(&s.row.sequence);
-    let subject = list.iter().rfind(living)?;
-    (confirmed_up_to < Some(subject.row.sequence)).then(|| strange_at(subject, why))
+/// The newest flood of a series, if any snapshot of its day is left to be confirmed.
+fn flood(
+    days: &[Day],
+    list: &[&Subject],
+    register: &Register,
+    elapsed: &Elapsed,
+    rules: RulesFor<'_>,
+) -> Option<Strange> {
+    let confirmed = list.iter().filter(|s| register.holds.is_confirmed(&s.row.id)).map(|s| s.row.sequence).max();
+    let mut members = Vec::with_capacity(list.len());
+    for subject in list {
+        let (sequence, when) = (subject.row.sequence, (subject.counted.time, elapsed.at(subject.row.sequence)));
+        members.push(Member { sequence, when, rules: rules(subject) });
+    }
+    let (sequence, why) = flooded(days, &members, confirmed)?;
+    list.iter().find(|s| s.row.sequence == sequence).map(|subject| strange_at(subject, why))
 }
 
 /// All that came before it is kept: of a flood's day too, which may hold what was captured before the flood.
