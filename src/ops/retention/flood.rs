@@ -83,10 +83,8 @@ fn pushed_out(members: &[&Member<'_>], usual_on: &HashMap<i64, u64>) -> Option<(
             groups.entry(group).or_insert_with(|| (rules, Vec::new())).1.push(member.when);
         }
     }
-    groups.into_values().map(|(rules, newest_first)| of_group(&rules, &newest_first, usual_on)).find_map(|found| {
-        let (gone, kept) = found;
-        (gone > 0 && gone * PART >= kept).then_some(found)
-    })
+    let mut harms = groups.into_values().map(|(rules, newest_first)| of_group(&rules, &newest_first, usual_on));
+    harms.find(|(gone, kept)| *gone > 0 && gone * PART >= *kept)
 }
 
 fn of_group(rules: &Rules, newest_first: &[(Timestamp, i64)], usual_on: &HashMap<i64, u64>) -> (usize, usize) {
