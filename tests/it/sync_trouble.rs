@@ -161,7 +161,7 @@ fn a_sync_killed_among_conflicts_loses_nothing() {
         put_rows(&db, &lines.collect::<String>());
         // One that wins.
         put_rows(&db, &record("k7", "{\"v\": \"won\"}", &late));
-        stopped_behind(&sandbox, &db, CONFLICTS as i64).kill();
+        stopped_behind(&sandbox, &db, i64::try_from(CONFLICTS).unwrap()).kill();
         let left = rows(&db);
         assert!(left > CONFLICTS && left < MANY, "{left}");
         let kept = json(&sandbox.larder(["records", "count", "pages", "--json"]).ended(0));
