@@ -323,9 +323,8 @@ fn end_anew(bytes: &mut Vec<u8>) {
     bytes.resize((end + 1024).next_multiple_of(10_240), 0);
 }
 
-/// In headers, records and maps of holes each byte counts, though sums are right and all that is understood of them is the same.
-#[test]
-fn headers_of_a_tar_are_those_of_its_form() {
+/// A tar with every sort of header and record.
+fn with_all_headers() -> (Sandbox, PathBuf) {
     let sandbox = Sandbox::with_open_store();
     let source = sandbox.path("source");
     fs::create_dir_all(&source).unwrap();
@@ -345,15 +344,24 @@ fn headers_of_a_tar_are_those_of_its_form() {
     let parts = sandbox.path("parts.tar");
     sandbox.larder(["export", "tree:second", "tree:sparse", "-o", text(&parts)]).done();
     storeless(&sandbox, &["verify", text(&pack), text(&parts)]).done();
+    (sandbox, pack)
+}
+
+/// What is done to a tar.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+/// In headers, records and maps of holes each byte counts, though sums are right and all that is understood of them is the same.
+#[test]
+fn headers_of_a_tar_are_those_of_its_form() {
+    let (sandbox, pack) = with_all_headers();
     let whole = fs::read(&pack).unwrap();
     let place = |bytes: &[u8], mark: &[u8]| bytes.windows(mark.len()).position(|w| w == mark).unwrap();
-    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
     let put = |bytes: &mut Vec<u8>, name: &str, field: usize, value: &[u8]| {
         let at = header_of(bytes, name);
         bytes[at + field..at + field + value.len()].copy_from_slice(value);
         resum(bytes, at);
     };
-    let changes: [(Change, &str); 21] = [
+    let changes: [(Change<'_>, &str); 21] = [
         (
             &|b| {
                 let at = place(b, b"\n1048576\n0\n");
