@@ -56,8 +56,10 @@ mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod record_answers; // what is asked of datasets: by tags and times of observations, begins of hashes; what validate and verify tell
 mod record_guards; // what record datasets are guarded from: other snapshots, nothing at all, keys that speak to terminals
+mod record_input; // what an import is given: cut lines, links, texts that grow, packs beyond limits
 mod record_library; // records written and read by programs: RecordWriter, RecordReader
 mod record_lines; // records canon, hash and validate: lines in, lines out
+mod record_missing; // what is not there: records that an index lists, files that are left out, fields that no record has
 mod record_observations; // observations: each is kept with all that is said of it, none twice
 mod record_packs; // datasets in other forms: packs, tables, mounts; texts that are no records
 mod record_peers; // datasets as the older system, grep, rsync and readers of tables see them

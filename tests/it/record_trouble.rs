@@ -58,6 +58,25 @@ fn a_killed_import_leaves_nothing() {
     sandbox.larder(["verify", "--read-data"]).done();
 }
 
+/// Whoever stops an import that waits for its input has interrupted it; nothing has failed.
+#[test]
+fn an_import_that_waits_is_interrupted() {
+    let sandbox = Sandbox::with_store();
+    for fed in [false, true] {
+        let mut child = from_pipe(&sandbox, &[]).spawn().unwrap();
+        if fed {
+            feed_until_begun(&mut child, &sandbox.store());
+        } else {
+            std::thread::sleep(std::time::Duration::from_secs(2));
+        }
+        Ran::of(sandbox.client().command("kill").args(["-INT", &child.id().to_string()])).done();
+        let stdin = child.stdin.take();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{fed}");
+        drop(stdin);
+    }
+    sandbox.larder(["records", "count", "pages"]).refused(10, "pages");
+}
+
 /// The second waits, and then sees what the first has brought.
 #[test]
 fn two_imports_at_once_come_one_after_the_other() {

@@ -1,11 +1,14 @@
 //! `larder records export`
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::records::{Dataset, JsonPath, Query, checked};
@@ -16,11 +19,23 @@ use crate::store::StoreError;
 
 use super::super::context;
 use super::super::error::CliError;
-use super::super::output::{Output, counted, stdout_unbuffered};
+use super::super::output::{Output, counted, escaped, stdout_unbuffered};
 use super::super::pack_file::PackFile;
 use super::super::pack_keys::PasswordArgs;
 use super::super::{Global, Outcome};
+use super::RecordsReportJson;
 use super::find::QueryArgs;
+
+/// What `larder records export` prints of what it wrote into a file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct ExportJson {
+    /// The dataset.
+    dataset: String,
+    /// How many records were written.
+    records: u64,
+    /// Where to.
+    output: String,
+}
 
 /// What a table has if nobody says otherwise.
 const FIELDS: [&str; 7] = [
@@ -37,7 +52,7 @@ const FIELDS: [&str; 7] = [
 ///
 /// All versions are written, or with --current those that stand under their keys. A pack is what `larder export --bare` makes of the snapshot: a folder, a zip or a
 /// zip.enc by the name of FILE, which the system that the form comes from unpacks and imports. A table has the fields that are asked for: a field of the
-/// record, or NAME=$.PATH; texts as they are, anything else as JSON.
+/// record, or NAME=$.PATH; texts as they are, anything else as JSON, what a path with stars finds as a list.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// The dataset, or one of its snapshots
@@ -119,6 +134,10 @@ impl Field {
     }
 
     fn value(&self, record: Value<'_, '_>) -> Option<String> {
+        if self.path.has_stars() {
+            let all: Vec<_> = self.path.all(record).iter().map(Value::raw).collect();
+            return (!all.is_empty()).then(|| format!("[{}]", all.join(", ")));
+        }
         let value = self.path.first(record)?;
         match value.sort() {
             Sort::Null => None,
@@ -151,10 +170,17 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         [] => FIELDS.iter().map(|name| Field::parse(name)).collect::<Result<_, _>>()?,
         fields => fields.iter().map(|text| Field::parse(text)).collect::<Result<_, _>>()?,
     };
+    let mut names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+    names.sort_unstable();
+    if let Some([name, ..]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(CliError::new(Kind::Usage, format!("two fields are called {name}")));
+    }
     let store = context::open_for_stream(Role::Owner, "reading records", global)?;
     let dataset = super::dataset(&store, &args.dataset.parse()?, &args.dataset)?;
-    let job = Job { dataset, query, current: args.current, format, fields };
-    let count = if args.output == Path::new("-") {
+    let to_output = args.output == Path::new("-");
+    let had = RefCell::new(vec![false; fields.len()]);
+    let job = Job { dataset, query, current: args.current, format, fields, to_output, had };
+    let count = if to_output {
         job.write(&mut stdout_unbuffered()?)?
     } else {
         let file = PackFile::for_what("records", &args.output, &store, global)?;
@@ -163,7 +189,22 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
             None => file.replace(|file| job.write(file), |_, _| Ok(()))?,
         }
     };
-    out.remark(&counted(count, "record was written", "records were written"));
+    let had = job.had.borrow();
+    for (field, _) in
+        job.fields.iter().zip(&*had).filter(|(_, had)| is_table && count > 0 && !args.field.is_empty() && !**had)
+    {
+        out.tell(&escaped(&format!("larder: no record has the field {}", field.name)));
+    }
+    if out.json() && !to_output {
+        let output = args.output.display().to_string();
+        out.print_json(&RecordsReportJson::Export(ExportJson {
+            dataset: args.dataset.clone(),
+            records: count,
+            output,
+        }))?;
+    } else {
+        out.remark(&counted(count, "record was written", "records were written"));
+    }
     Ok(Outcome::Done)
 }
 
@@ -191,11 +232,20 @@ struct Job {
     current: bool,
     format: FormatArg,
     fields: Vec<Field>,
+    /// It goes to standard output.
+    to_output: bool,
+    /// Of each field: a record has it.
+    had: RefCell<Vec<bool>>,
 }
 
 impl Job {
     fn write(&self, to: &mut (dyn Write + Send)) -> Result<u64, CliError> {
-        let failed = |e: io::Error| CliError::new(Kind::Failed, format!("the records cannot be written: {e}"));
+        let failed = |e: io::Error| {
+            if self.to_output {
+                return CliError::output(&e);
+            }
+            CliError::new(Kind::Failed, format!("the records cannot be written: {e}"))
+        };
         let mut to = BufWriter::with_capacity(1 << 20, to);
         let count = if self.format == FormatArg::Parquet {
             let names: Vec<&str> = self.fields.iter().map(|field| field.name.as_str()).collect();
@@ -247,7 +297,9 @@ impl Job {
         let mut tape = Tape::default();
         let damaged = |e| StoreError::damage("a record", e);
         let root = tape.read(line, &Limits::NONE).map_err(damaged)?;
-        Ok(self.fields.iter().map(|field| field.value(root)).collect())
+        let cells: Vec<_> = self.fields.iter().map(|field| field.value(root)).collect();
+        self.had.borrow_mut().iter_mut().zip(&cells).for_each(|(had, cell)| *had |= cell.is_some());
+        Ok(cells)
     }
 
     /// Gives each record that is asked for, its hash checked.

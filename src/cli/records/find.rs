@@ -51,7 +51,8 @@ pub(super) struct QueryArgs {
     /// With this tag (can be repeated: with each of them)
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// With something at a place, or with this value there (can be repeated: with each of them)
+    /// With something at a place, or with this value there: a text, or JSON; 1.5 is 1.50. A name with a dot or the like in it stands in brackets, as in `$['a.b']`
+    /// (can be repeated: with each of them)
     #[arg(long, value_name = "$.PATH[=VALUE]")]
     path: Vec<String>,
 }

@@ -1,19 +1,21 @@
 //! `larder records import`
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::archives::{self, Opened};
-use crate::model::{DatasetName, Role};
+use crate::model::{DatasetName, Kind, Progress, Role};
 use crate::ops::records::{
     Dataset, ImportOptions, RawRecord, RecordsError, Report, Source, holds_dataset, import_records, newest_of,
     rehearse_records,
 };
 use crate::records::tape::Limits;
-use crate::records::{ConflictStrategy, DatasetManifest};
+use crate::records::{ConflictStrategy, DatasetManifest, RecordParser, RedactionPolicy, Redactor};
 use crate::store::{Store, Waiting};
 
 use super::super::context;
@@ -33,9 +35,9 @@ const TOLD: usize = 20;
 /// Import records into a dataset, each content once
 ///
 /// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack: of the system that the form comes from, or of Larder's. Of each record it is
-/// decided once what becomes of it: *skipped* if its content is known (the observation is kept, if it is a new one), *inserted* if content and key
-/// are new, a *conflict* if another content stands under its key. The dataset's strategy resolves conflicts, and what wins counts as
-/// *updated*; nothing is lost, what loses is kept as an earlier version. All of it is one snapshot, or none.
+/// decided once what becomes of it: it is skipped if its content is known (the observation is kept, if it is a new one), inserted if content and key
+/// are new, a conflict if another content stands under its key. The dataset's strategy resolves conflicts, and what wins counts as
+/// updated; nothing is lost, what loses is kept as an earlier version. All of it is one snapshot, or none.
 ///
 /// A line that is no record is told, with its reason, and the others are imported (exit status 3), unless --strict. A dataset that is not there is
 /// made, with the source, entity and type of the pack's manifest or of the first record.
@@ -49,23 +51,23 @@ pub(super) struct ImportArgs {
     /// A file, a folder or a pack; `-` is standard input
     #[arg(value_name = "FILE|DIR|PACK|-", value_hint = ValueHint::AnyPath)]
     from: PathBuf,
-    /// Into which dataset [default: the one that the pack's manifest names, else the file's name]
+    /// Into which dataset [default: the one that the pack's manifest names, else the file's name; `default` of standard input]
     #[arg(long, short = 'd', value_name = "NAME")]
     dataset: Option<DatasetName>,
     /// Tell what would become of each record, by the plan that an import applies, and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail [default: as the dataset says]
-    #[arg(long, value_name = "HOW", value_parser = strategy)]
+    #[arg(long, value_name = "HOW", value_parser = strategies())]
     conflict: Option<ConflictStrategy>,
     /// Import nothing if a line is no record
     #[arg(long)]
     strict: bool,
     /// Redact what a policy names, though the dataset does not ask for it
-    #[arg(long, overrides_with = "no_redact")]
+    #[arg(long, conflicts_with = "no_redact")]
     redact: bool,
     /// Do not redact, though the dataset asks for it
-    #[arg(long, overrides_with = "redact")]
+    #[arg(long)]
     no_redact: bool,
     /// With --json: tell the dataset, the snapshot, the bad lines, conflicts and redactions too
     #[arg(long)]
@@ -73,6 +75,8 @@ pub(super) struct ImportArgs {
     /// Lists and objects in each other that a record may have
     #[arg(long, value_name = "N", default_value_t = Limits::default().depth)]
     max_depth: usize,
+    #[command(flatten)]
+    ratio: given::RatioArgs,
     #[command(flatten)]
     password: PasswordArgs,
     /// Why it is made
@@ -83,9 +87,12 @@ pub(super) struct ImportArgs {
     no_wait: bool,
 }
 
-pub(super) fn strategy(text: &str) -> Result<ConflictStrategy, String> {
-    ConflictStrategy::named(text)
-        .ok_or_else(|| "it is none of prefer_newest, prefer_incoming, prefer_existing, fail".to_owned())
+/// The strategies, by their names and by those that the other system has.
+pub(super) fn strategies() -> impl TypedValueParser<Value = ConflictStrategy> {
+    let names =
+        [("prefer_newest", ""), ("prefer_incoming", "prefer_json"), ("prefer_existing", "prefer_sql"), ("fail", "")];
+    let named = names.map(|(name, other)| PossibleValue::new(name).aliases((!other.is_empty()).then_some(other)));
+    PossibleValuesParser::new(named).try_map(|name| ConflictStrategy::named(&name).ok_or("there is no such strategy"))
 }
 
 /// What `larder records import` prints.
@@ -212,31 +219,34 @@ impl DetailsJson {
 pub(super) fn run(args: &ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Owner, "importing records", global)?;
     let bar = Bar::start(out, "import");
-    let given = given::open(&args.from, &|| Ok(Box::new(password(args, &store)?.keys(global))), &bar)?;
-    import(args, given, &store, &bar, out)
+    let given = given::open(&args.from, &|| Ok(Box::new(password(args, &store)?.keys(global))), &args.ratio, &bar);
+    let done = given.and_then(|given| import(args, given, &store, &bar, out));
+    // Whoever stops it while it waits for standard input stops nothing that has failed.
+    done.map_err(|e| if bar.cancelled() && e.kind == Kind::Failed { RecordsError::Interrupted.into() } else { e })
 }
 
 fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
     let begun = std::time::Instant::now();
-    let given::Given { mut source, manifest: found } = given;
+    given.tell_left_out(out);
+    let given::Given { mut source, manifest: found, .. } = given;
     let dataset = match (&args.dataset, &found) {
         (Some(name), _) => name.clone(),
         (None, Some(manifest)) => DatasetName::coerce(&manifest.dataset_name, "records"),
         (None, None) => pack_input::default_dataset(&args.from),
     };
-    let mut peeked = Peeked { source: source.as_mut(), first: None };
+    let mut peeked = Peeked { source: source.as_mut(), first: VecDeque::new() };
     // A pack without records is a dataset all the same.
     let empty = found.is_some();
-    let new = match found {
-        Some(mut manifest) => {
-            manifest.dataset_name = dataset.to_string();
-            Some(manifest)
-        }
-        None => peeked.manifest(dataset.as_str(), args.max_depth)?,
+    let mut new = match found {
+        Some(manifest) => manifest,
+        None => peeked.manifest(args)?,
     };
+    new.dataset_name = dataset.to_string();
+    // A dataset that was made for records without their secrets takes no others later.
+    new.redaction_policy.enabled |= args.redact;
     let options = ImportOptions {
         dataset: dataset.clone(),
-        new,
+        new: Some(new),
         strategy: args.conflict,
         losing: std::collections::HashSet::new(),
         again: std::collections::HashSet::new(),
@@ -322,9 +332,10 @@ pub(in crate::cli) fn import_pack(
     out: &Output,
 ) -> Result<Outcome, CliError> {
     store.require(Role::Owner, "importing records")?;
+    let limits = given::limits_of_packs(told.limits);
     let given = match opened {
-        Some(opened) => given::pack(&told.from, opened, &given::limits_of_packs(told.limits))?,
-        None => given::folder(&told.from)?,
+        Some(opened) => given::pack(&told.from, opened, &limits)?,
+        None => given::folder(&told.from, &limits)?,
     };
     let args = ImportArgs {
         from: told.from,
@@ -336,6 +347,7 @@ pub(in crate::cli) fn import_pack(
         redact: false,
         no_redact: false,
         max_depth: Limits::default().depth,
+        ratio: given::RatioArgs::default(),
         password: PasswordArgs::default(),
         reason: told.reason,
         no_wait: false,
@@ -343,30 +355,42 @@ pub(in crate::cli) fn import_pack(
     import(&args, given, store, bar, out)
 }
 
-/// A source whose first text was looked at.
+/// A source whose first texts were looked at.
 struct Peeked<'a> {
     source: &'a mut dyn Source,
-    first: Option<RawRecord>,
+    first: VecDeque<RawRecord>,
 }
 
+/// Texts among which the first record is looked for, and how many bytes they may have.
+const TEXTS_LOOKED_AT: usize = 1000;
+const BYTES_LOOKED_AT: usize = 64 << 20;
+
 impl Peeked<'_> {
-    /// A description that fits the first text, if that is a record.
-    fn manifest(&mut self, name: &str, depth: usize) -> Result<Option<DatasetManifest>, CliError> {
-        self.first = self.source.next()?;
-        let text = self.first.as_ref().and_then(|raw| raw.text.as_deref());
-        let mut parser = crate::records::RecordParser::new(Limits { depth, ..Limits::default() });
-        let record = text.and_then(|text| parser.read(text.trim_ascii()).ok());
-        let of = |record: Option<crate::records::Record>| match record {
-            Some(r) => DatasetManifest::new(name, &r.exchange_type, &r.source_system, &r.entity_type),
-            None => DatasetManifest::new(name, "generic", "", ""),
-        };
-        Ok(Some(of(record)))
+    /// A description that fits the first text that is a record, without secrets if there are to be none.
+    fn manifest(&mut self, args: &ImportArgs) -> Result<DatasetManifest, CliError> {
+        let mut parser = RecordParser::new(Limits { depth: args.max_depth, ..Limits::default() });
+        let (mut found, mut bytes) = (None, 0);
+        while found.is_none() && self.first.len() < TEXTS_LOOKED_AT && bytes < BYTES_LOOKED_AT {
+            let Some(raw) = self.source.next()? else { break };
+            let text = raw.text.as_deref().unwrap_or_default();
+            bytes += text.len();
+            found = parser.read(text.trim_ascii()).ok();
+            self.first.push_back(raw);
+        }
+        let Some(mut record) = found else { return Ok(DatasetManifest::new("", "generic", "", "")) };
+        if args.redact {
+            let redactor = Redactor::new(&RedactionPolicy::default(), [0; 32]).map_err(RecordsError::from)?;
+            if let Some(redacted) = redactor.apply(&record, &mut parser).map_err(RecordsError::from)? {
+                record = redacted.record;
+            }
+        }
+        Ok(DatasetManifest::new("", &record.exchange_type, &record.source_system, &record.entity_type))
     }
 }
 
 impl Source for Peeked<'_> {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        match self.first.take() {
+        match self.first.pop_front() {
             Some(first) => Ok(Some(first)),
             None => self.source.next(),
         }

@@ -18,7 +18,8 @@ use super::get::{KeyArgs, one, versions};
 
 /// Show the versions of a record, and when each was seen again
 ///
-/// The newest observation comes first. The current version is marked with a star.
+/// The version with the newest observation comes first. The current one is marked with a star: a content that comes back, seen again, does not become current
+/// by that.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     #[command(flatten)]
@@ -86,9 +87,10 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
     let mut shown = Vec::new();
     let last = all.len().saturating_sub(1);
     for (at, (record, line)) in all.into_iter().enumerate() {
-        let again = dataset.seen_again(line.as_bytes(), &mut parser)?.into_iter();
-        let sightings = again.map(|(record, _)| sighting(record)).collect();
-        let instant = record.observed_at.as_ref().map(ObservedAt::instant);
+        let again = dataset.seen_again(line.as_bytes(), &mut parser)?;
+        let all = again.iter().map(|(record, _)| record).chain([&record]);
+        let instant = all.filter_map(|record| record.observed_at.as_ref().map(ObservedAt::instant)).max();
+        let sightings = again.into_iter().map(|(record, _)| sighting(record)).collect();
         let version = VersionJson {
             content_sha256: record.content_sha256.to_string(),
             current: at == last,
@@ -102,6 +104,7 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
         };
         shown.push((instant, version));
     }
+    // Of a version whichever of its observations is the newest.
     shown.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.current.cmp(&a.1.current)));
     let versions: Vec<_> = shown.into_iter().map(|(_, version)| version).collect();
     if out.json() {

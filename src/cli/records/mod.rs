@@ -83,6 +83,8 @@ pub(super) enum RecordsReportJson {
     Found(find::FoundJson),
     /// `diff`
     Diff(diff::DiffJson),
+    /// `export` into a file that is no pack
+    Export(export::ExportJson),
     /// `count`
     Count(count::CountJson),
     /// `canon`, a value for each line.

@@ -8,6 +8,7 @@ use crate::model::{DatasetName, Manifest, Quiet, Role};
 use crate::ops::records::{Dataset, Direction, ImportOptions, RecordsError, change_dataset, newest_of};
 use crate::records::{
     ConflictStrategy, DatasetManifest, Pattern, RedactionPolicy, Redactor, known_patterns, misspelt_pattern,
+    usual_headers,
 };
 use crate::sql::TableNames;
 use crate::store::{Store, Waiting};
@@ -18,7 +19,7 @@ use super::super::output::{Output, escaped, short_id};
 use super::super::store_args::who;
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
-use super::import::strategy;
+use super::import::strategies;
 
 /// What can be said of a dataset.
 #[derive(Debug, Default, PartialEq, Args)]
@@ -30,7 +31,7 @@ pub(super) struct PoliciesArgs {
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
     /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail [of a new one: `prefer_newest`]
-    #[arg(long, value_name = "HOW", value_parser = strategy)]
+    #[arg(long, value_name = "HOW", value_parser = strategies())]
     conflict: Option<ConflictStrategy>,
     /// Redact what comes in: headers, query parameters, tokens and passwords
     #[arg(long)]
@@ -133,6 +134,12 @@ fn pattern(text: &str) -> Result<Pattern, RecordsError> {
     let named = text.split_once('=').filter(|(name, _)| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     });
+    let (_, given) = named.unwrap_or_default();
+    if text.is_empty() || named.is_some() && given.is_empty() {
+        return Err(RecordsError::Refused(
+            "an empty pattern finds nothing; is a variable of the shell not set?".to_owned(),
+        ));
+    }
     let found = match named {
         Some((name, pattern)) => Pattern { name: Some(name.to_owned()), pattern: pattern.to_owned() },
         None => Pattern { name: None, pattern: text.to_owned() },
@@ -218,6 +225,9 @@ pub(super) fn run(args: &PolicyArgs, global: &Global, out: &Output) -> Result<Ou
     }
     show(&after, snapshot.map(|(id, _)| id.to_string()), args, out)?;
     args.policies.remark(out);
+    for name in args.drop_header.iter().filter(|name| usual_headers().any(|usual| usual.eq_ignore_ascii_case(name))) {
+        out.remark(&format!("{name} is redacted all the same: it is one of the headers that always are"));
+    }
     if let Some((id, _)) = snapshot {
         out.remark(&format!("{} of {}", short_id(*id), args.dataset));
     }
@@ -278,6 +288,12 @@ fn show(manifest: &DatasetManifest, snapshot: Option<String>, args: &PolicyArgs,
         other => format!("password from {other}"),
     };
     let patterns: Vec<_> = redaction.patterns.iter().map(shown).collect();
+    let own = redaction
+        .headers_to_redact
+        .iter()
+        .filter(|name| !usual_headers().any(|usual| usual.eq_ignore_ascii_case(name)));
+    let always = format!("the {} that always are (authorization, cookie, x-api-key …)", usual_headers().count());
+    let headers = own.map(String::as_str).chain([&*always]).collect::<Vec<_>>().join(", ");
     let target = &manifest.sql_target;
     let direction = Direction::named(&manifest.sync_policy.direction_default).map_or("both", Direction::name);
     let key = target.natural_key_column.as_deref().unwrap_or("natural_key");
@@ -290,7 +306,7 @@ fn show(manifest: &DatasetManifest, snapshot: Option<String>, args: &PolicyArgs,
         ("owner", none(&manifest.owner)),
         ("conflict", manifest.sync_policy.conflict_strategy.name().to_owned()),
         ("redaction", if redaction.enabled { "on" } else { "off" }.to_owned()),
-        ("  headers", none(&redaction.headers_to_redact.join(", "))),
+        ("  headers", headers),
         ("  patterns", none(&patterns.join(", "))),
         ("retention class", none(manifest.retention_class.as_deref().unwrap_or_default())),
         ("records in a file", manifest.chunk_size.unwrap_or(1000).to_string()),

@@ -34,6 +34,8 @@ pub(super) struct ValidateArgs {
     #[arg(long, value_name = "N", default_value_t = Limits::default().depth)]
     max_depth: usize,
     #[command(flatten)]
+    ratio: given::RatioArgs,
+    #[command(flatten)]
     password: PasswordArgs,
 }
 
@@ -67,18 +69,23 @@ const LISTED: usize = 1000;
 
 pub(super) fn run(args: &ValidateArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let bar = Bar::start(out, "validate");
-    let mut given = given::open(&args.from, &|| Ok(Box::new(args.password.keys(global))), &bar)?;
+    let mut given = given::open(&args.from, &|| Ok(Box::new(args.password.keys(global))), &args.ratio, &bar)?;
+    given.tell_left_out(out);
     let limits = Limits { depth: args.max_depth, ..Limits::default() };
     let mut parser = RecordParser::new(limits);
     let mut found = ValidateJson { records: 0, valid: 0, invalid: 0, faults: Vec::new() };
-    while let Some(raw) = given.source.next()? {
+    loop {
+        let next = given.source.next();
         if bar.cancelled() {
             return Err(CliError::new(Kind::Interrupted, "interrupted; what was wrong so far was told"));
         }
+        let Some(raw) = next? else { break };
         bar.advance(1, raw.text.as_ref().map_or(0, Vec::len) as u64);
         found.records += 1;
         let too_long = || super::input::too_long(&limits);
-        let checked = raw.text.as_deref().ok_or_else(too_long).and_then(|text| check(text, args.stored, &mut parser));
+        let known = raw.fault.clone().map_or(Ok(()), Err);
+        let text = raw.text.as_deref().ok_or_else(too_long);
+        let checked = known.and(text).and_then(|text| check(text, args.stored, &mut parser));
         let Err(reason) = checked else {
             found.valid += 1;
             continue;

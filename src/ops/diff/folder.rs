@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::codec::ContentHash;
-use crate::model::{Body, Digest, Entry, FileBody, Notice, Progress};
+use crate::model::{Bits, Body, Digest, Entry, FileBody, Notice, Progress};
 use crate::ops::capture::{LeaveOut, Rules};
 use crate::ops::own::OwnFolders;
 use crate::ops::query::advance;
@@ -135,6 +135,11 @@ impl SideBySide<'_> {
                 Ok(Some(met)) => {
                     let is_no_part = |meta: &Meta| meta.kind == FileType::Socket || self.own.why(meta).is_some();
                     if met.new.as_ref().is_some_and(|(_, meta)| is_no_part(meta)) {
+                        continue;
+                    }
+                    // A view is there only if somebody asked for it.
+                    let is_view = |entry: &Entry| entry.bits.has(Bits::VIEW) && entry.folder().is_some();
+                    if met.new.is_none() && met.broken.is_none() && met.old.as_ref().is_some_and(is_view) {
                         continue;
                     }
                     let host = met.new.as_ref().map(|(dir, meta)| (&**dir, meta));

@@ -1,5 +1,6 @@
 //! Finding records by what they say.
 
+use crate::records::canonical::Exchange;
 use crate::records::tape::{Limits, Sort, Tape, Value};
 use crate::records::{ObservedAt, Record};
 
@@ -84,8 +85,44 @@ impl Query {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonPath {
     steps: Vec<Step>,
-    /// Text, or JSON as it is written; nothing if anything will do.
-    value: Option<String>,
+    /// Nothing if anything will do.
+    value: Option<Wanted>,
+}
+
+/// What is to stand at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    text: String,
+    /// The canonical form of the JSON that it is, if it is some.
+    form: Option<String>,
+}
+
+impl Wanted {
+    fn new(text: &str) -> Self {
+        let mut tape = Tape::default();
+        let form =
+            tape.read(text.as_bytes(), &Limits::default()).ok().map(|json| Exchange::default().form(json).to_owned());
+        Self { text: text.to_owned(), form }
+    }
+
+    fn is(&self, found: Value<'_, '_>) -> bool {
+        if found.sort() == Sort::Text {
+            let text = found.text();
+            return text.is_some_and(|text| text == self.text) || self.text.starts_with('"') && self.is_form(found);
+        }
+        // A whole number may be written as one that is none.
+        let whole =
+            |digits: &str| !digits.is_empty() && digits.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+        match found.sort() {
+            Sort::Fraction if whole(&self.text) => Self::new(&format!("{}.0", self.text)).is_form(found),
+            Sort::Whole if !whole(&self.text) => Self::new(&format!("{}.0", found.raw())).form == self.form,
+            _ => self.is_form(found),
+        }
+    }
+
+    fn is_form(&self, found: Value<'_, '_>) -> bool {
+        self.form.as_deref().is_some_and(|form| form == Exchange::default().form(found))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +131,9 @@ enum Step {
     At(usize),
     Any,
 }
+
+/// Stars in a path, at most.
+const STARS: usize = 100;
 
 /// A text is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,11 +150,14 @@ impl JsonPath {
         let mut rest = text.strip_prefix('$').ok_or_else(|| no("it does not begin with $"))?;
         let mut steps = Vec::new();
         loop {
+            if steps.last() == Some(&Step::Any) && steps.iter().filter(|step| **step == Step::Any).count() > STARS {
+                return Err(no("it has more than 100 stars"));
+            }
             if rest.is_empty() {
                 return Ok(Self { steps, value: None });
             }
             if let Some(value) = rest.strip_prefix('=') {
-                return Ok(Self { steps, value: Some(value.to_owned()) });
+                return Ok(Self { steps, value: Some(Wanted::new(value)) });
             }
             if let Some(name) = rest.strip_prefix('.') {
                 let end = name.find(['.', '[', '=']).unwrap_or(name.len());
@@ -126,8 +169,9 @@ impl JsonPath {
                 continue;
             }
             let inner = rest.strip_prefix('[').ok_or_else(|| no("a dot or a bracket is due"))?;
-            if let Some(quoted) = inner.strip_prefix('\'') {
-                let end = quoted.find("']").ok_or_else(|| no("a name in brackets has no end"))?;
+            if let Some(quote) = inner.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+                let quoted = &inner[1..];
+                let end = quoted.find(&format!("{quote}]")).ok_or_else(|| no("a name in brackets has no end"))?;
                 steps.push(Step::Name(quoted[..end].to_owned()));
                 rest = &quoted[end + 2..];
                 continue;
@@ -144,13 +188,25 @@ impl JsonPath {
     /// True if it is in a value.
     #[must_use]
     pub fn found(&self, json: Value<'_, '_>) -> bool {
-        let fits = |found: Value<'_, '_>| match (&self.value, found.sort()) {
-            (None, _) => true,
-            (Some(wanted), Sort::Text) => found.text().is_some_and(|text| text == *wanted),
-            (Some(_), Sort::List | Sort::Object) => false,
-            (Some(wanted), _) => wanted == found.raw(),
-        };
+        let fits = |found: Value<'_, '_>| self.value.as_ref().is_none_or(|wanted| wanted.is(found));
         walk(&self.steps, json, &mut |found| fits(found).then_some(found)).is_some()
+    }
+
+    /// True if several values may stand there.
+    #[must_use]
+    pub fn has_stars(&self) -> bool {
+        self.steps.contains(&Step::Any)
+    }
+
+    /// All that stands there.
+    #[must_use]
+    pub fn all<'t, 'n>(&self, json: Value<'t, 'n>) -> Vec<Value<'t, 'n>> {
+        let mut all = Vec::new();
+        walk(&self.steps, json, &mut |found| {
+            all.push(found);
+            None
+        });
+        all
     }
 
     /// What stands there, the first of several.
@@ -160,25 +216,27 @@ impl JsonPath {
     }
 }
 
-/// The first that is wanted of what stands where steps lead to.
+/// The first that is wanted of what stands where steps lead to. Only stars go deeper on the stack.
 fn walk<'t, 'n>(
-    steps: &[Step],
-    json: Value<'t, 'n>,
+    mut steps: &[Step],
+    mut json: Value<'t, 'n>,
     wanted: &mut dyn FnMut(Value<'t, 'n>) -> Option<Value<'t, 'n>>,
 ) -> Option<Value<'t, 'n>> {
-    let Some((step, rest)) = steps.split_first() else { return wanted(json) };
-    let (is_list, is_object) = (json.sort() == Sort::List, json.sort() == Sort::Object);
-    match step {
-        // Of several of one name the last, as for Python.
-        Step::Name(name) if is_object => {
-            let named = json.members().filter(|(n, _)| n.text().is_some_and(|text| text == *name)).last();
-            walk(rest, named?.1, wanted)
-        }
-        Step::At(at) if is_list => walk(rest, json.items().nth(*at)?, wanted),
-        Step::Any if is_list => json.items().find_map(|below| walk(rest, below, wanted)),
-        Step::Any if is_object => json.members().find_map(|(_, below)| walk(rest, below, wanted)),
-        Step::Name(_) | Step::At(_) | Step::Any => None,
+    while let Some((step, rest)) = steps.split_first() {
+        let (is_list, is_object) = (json.sort() == Sort::List, json.sort() == Sort::Object);
+        steps = rest;
+        json = match step {
+            // Of several of one name the last, as for Python.
+            Step::Name(name) if is_object => {
+                json.members().filter(|(n, _)| n.text().is_some_and(|text| text == *name)).last()?.1
+            }
+            Step::At(at) if is_list => json.items().nth(*at)?,
+            Step::Any if is_list => return json.items().find_map(|below| walk(rest, below, wanted)),
+            Step::Any if is_object => return json.members().find_map(|(_, below)| walk(rest, below, wanted)),
+            Step::Name(_) | Step::At(_) | Step::Any => return None,
+        };
     }
+    wanted(json)
 }
 
 #[cfg(test)]
@@ -188,7 +246,7 @@ mod tests {
     #[test]
     fn paths_find_what_they_name() {
         let mut tape = Tape::default();
-        let text = br#"{"ok": 1, "response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": false, "ok": true, "no": null}}"#;
+        let text = br#"{"ok": 1, "big": 100000.0, "response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": false, "ok": true, "no": null}}"#;
         let json = tape.read(text, &Limits::NONE).unwrap();
         for (path, wanted) in [
             ("$", true),
@@ -202,14 +260,30 @@ mod tests {
             ("$.response.*[0]['a.b']=x=y", true),
             ("$.response.items[2]", false),
             ("$.response.items=x", false),
+            ("$.response.items[1].id=1.5", true),
+            ("$.response.items[1].id=15e-1", true),
+            ("$.response.items[1].id=2", false),
+            ("$.response.items[1].id=1", false),
+            ("$.response.items[0].id=7.0", true),
+            ("$.response.items[0]={\"a.b\": \"x=y\", \"id\": 7}", true),
+            ("$.response.items[0][\"a.b\"]=x=y", true),
+            ("$.response.items[0]['a.b']=\"x=y\"", true),
+            ("$.big=100000", true),
+            ("$.big=1e5", true),
+            ("$.big=100001", false),
         ] {
             assert_eq!(JsonPath::parse(path).unwrap().found(json), wanted, "{path}");
         }
         for bad in ["response", "$response", "$.", "$..a", "$[x]", "$[1", "$['a]"] {
             assert!(JsonPath::parse(bad).is_err(), "{bad}");
         }
+        let many = |step: &str, times: usize| JsonPath::parse(&format!("${}", step.repeat(times)));
+        assert!(many("[*]", STARS).is_ok() && many(".*", STARS + 1).is_err());
+        assert!(!many("[0]", 1 << 20).unwrap().found(json), "however long it is");
         let first = |path: &str| JsonPath::parse(path).unwrap().first(json).map(|value| value.raw());
         assert_eq!(first("$.response.items[*].id"), Some("7"));
         assert_eq!(first("$.response.items[*].none"), None);
+        let all = |path: &str| JsonPath::parse(path).unwrap().all(json).iter().map(Value::raw).collect::<Vec<_>>();
+        assert_eq!(all("$.response.items[*].id"), ["7", "1.50"]);
     }
 }
