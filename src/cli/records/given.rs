@@ -4,11 +4,12 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use crate::archives::{self, Input, Keys, Opened, OpenedOrText};
-use crate::model::Kind;
-use crate::ops::records::{Files, SeenAgain, Source, Stream, is_text, pack_lines};
+use crate::model::{Kind, Progress};
+use crate::ops::records::{Files, LeftOut, SeenAgain, Source, Stream, is_text, pack_lines};
 use crate::records::DatasetManifest;
 
 use super::super::error::CliError;
+use super::super::output::{Output, counted};
 use super::super::pack_input;
 use super::super::progress::Bar;
 
@@ -19,6 +20,25 @@ const LOOKED_AT: u64 = 256;
 pub(super) struct Given {
     pub(super) source: Box<dyn Source>,
     pub(super) manifest: Option<DatasetManifest>,
+    /// Of a folder: what holds no records.
+    pub(super) left_out: LeftOut,
+}
+
+/// Files left out that are told where nobody asked for JSON.
+const TOLD: usize = 20;
+
+impl Given {
+    /// Tells what is left out.
+    pub(super) fn remark(&self, out: &Output) {
+        let LeftOut { count, told } = &self.left_out;
+        for (file, why) in told.iter().take(TOLD) {
+            out.remark(&format!("larder: {file} is left out: {why}"));
+        }
+        if *count > TOLD as u64 {
+            let more = counted(count - TOLD as u64, "more file is", "more files are");
+            out.remark(&format!("larder: … and {more} left out"));
+        }
+    }
 }
 
 /// Makes the keys when something is met that may be sealed.
@@ -34,7 +54,8 @@ pub(super) fn open(path: &Path, keys: MakeKeys<'_>, bar: &Bar) -> Result<Given, 
     }
     let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let failed = |e: io::Error| unreadable(&shown, &e);
-    let text = |text| Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None };
+    let text =
+        |text| Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None, left_out: LeftOut::default() };
     let (mut input, mut start) = (pack_input::input(path, bar)?, Vec::new());
     match &mut input {
         Input::Seekable(from) => {
@@ -84,9 +105,9 @@ pub(super) fn folder(path: &Path) -> Result<Given, CliError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(unreadable(&beside.display().to_string(), &e)),
     };
-    let files = Files::of(path)?;
-    let seen_again = files.has_sightings();
-    Ok(Given { source: with_sightings(files, seen_again), manifest })
+    let mut files = Files::of(path)?;
+    let (seen_again, left_out) = (files.has_sightings(), files.take_left_out());
+    Ok(Given { source: with_sightings(files, seen_again), manifest, left_out })
 }
 
 /// The lines of a pack that was opened.
@@ -96,11 +117,16 @@ pub(super) fn pack(path: &Path, opened: Opened, limits: &archives::Limits) -> Re
     let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
     let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: manifest.json: {e}", path.display())))?;
     let seen_again = lines.has_sightings();
-    Ok(Given { source: with_sightings(lines, seen_again), manifest })
+    Ok(Given { source: with_sightings(lines, seen_again), manifest, left_out: LeftOut::default() })
 }
 
 fn with_sightings(source: impl Source + 'static, has_some: bool) -> Box<dyn Source> {
     if has_some { Box::new(SeenAgain::new(source, &std::env::temp_dir())) } else { Box::new(source) }
+}
+
+/// That somebody stopped what was waiting for input: the reader had no other way to say so.
+pub(super) fn or_interrupted(error: CliError, bar: &Bar, what: &str) -> CliError {
+    if error.kind == Kind::Failed && bar.cancelled() { CliError::new(Kind::Interrupted, what) } else { error }
 }
 
 /// Names in the view of a pack may differ in letter case alone: nobody makes files of them.

@@ -18,12 +18,16 @@ use super::get::{KeyArgs, one, versions};
 
 /// Show the versions of a record, and when each was seen again
 ///
-/// The newest observation comes first. The current version is marked with a star.
+/// The versions come in the order of their first observations, the newest first. The current one is marked with a star: an earlier version that was seen again
+/// stays one, however late that was, and is told then. Under `prefer_newest` it is thus the content that was new last, and not always that which was observed last.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     #[command(flatten)]
     key: KeyArgs,
 }
+
+/// Seconds and microseconds.
+type Moment = (i64, u32);
 
 /// What `larder records log` prints.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -86,9 +90,11 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
     let mut shown = Vec::new();
     let last = all.len().saturating_sub(1);
     for (at, (record, line)) in all.into_iter().enumerate() {
-        let again = dataset.seen_again(line.as_bytes(), &mut parser)?.into_iter();
-        let sightings = again.map(|(record, _)| sighting(record)).collect();
+        let again = dataset.seen_again(line.as_bytes(), &mut parser)?;
         let instant = record.observed_at.as_ref().map(ObservedAt::instant);
+        let times = again.iter().filter_map(|(record, _)| record.observed_at.as_ref().map(ObservedAt::instant));
+        let last_seen = times.chain(instant).max();
+        let sightings = again.into_iter().map(|(record, _)| sighting(record)).collect();
         let version = VersionJson {
             content_sha256: record.content_sha256.to_string(),
             current: at == last,
@@ -100,10 +106,11 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
             fields: fields(&record),
             sightings,
         };
-        shown.push((instant, version));
+        shown.push((instant, last_seen, version));
     }
-    shown.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.current.cmp(&a.1.current)));
-    let versions: Vec<_> = shown.into_iter().map(|(_, version)| version).collect();
+    let returned = returned(&shown);
+    shown.sort_by(|a, b| b.0.cmp(&a.0).then(b.2.current.cmp(&a.2.current)));
+    let versions: Vec<_> = shown.into_iter().map(|(_, _, version)| version).collect();
     if out.json() {
         let key = args.key.key.clone().unwrap_or_default();
         out.print_json(&RecordsReportJson::Log(LogJson { key, versions }))?;
@@ -127,7 +134,19 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
             )))?;
         }
     }
+    if let Some(hash) = returned {
+        out.remark(&format!(
+            "{}, which is not current, was observed last: a content that comes again is a sighting, and what is current stays so",
+            &hash[..16]
+        ));
+    }
     Ok(Outcome::Done)
+}
+
+/// The hash of the version that was observed last of all, if another one is current.
+fn returned(versions: &[(Option<Moment>, Option<Moment>, VersionJson)]) -> Option<String> {
+    let (_, last, newest) = versions.iter().max_by_key(|(_, last, version)| (*last, version.current))?;
+    (last.is_some() && !newest.current).then(|| newest.content_sha256.clone())
 }
 
 fn sighting(record: Record) -> SightingJson {

@@ -35,7 +35,7 @@ pub use library::{RecordReader, RecordWriter};
 pub use plan::Conflict;
 pub use query::{JsonPath, NoPath, Query};
 pub use seen_again::SeenAgain;
-pub use source::{Files, RawRecord, Source, Stream, is_text};
+pub use source::{Files, LeftOut, RawRecord, Source, Stream, is_text};
 pub use stage::{BadLine, RedactedPlace};
 pub use sync::{Direction, Preference, Resolution, SyncConflict, SyncOptions, SyncReport, Tally, synchronise};
 pub use walk::Lines;

@@ -14,6 +14,12 @@ use super::error::RecordsError;
 const MAX_RECORD: usize = 64 << 20;
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 20;
+/// Bytes that are looked at to tell whether a file holds records.
+const LOOKED_AT: u64 = 4096;
+/// Files that are left out of a folder and told one by one.
+const LEFT_OUT_MAX: usize = 10_000;
+/// What describes the records of a folder.
+const MANIFEST: &str = "manifest.json";
 
 /// The text of what should be a record, and where it stands.
 #[derive(Debug, Clone)]
@@ -288,10 +294,30 @@ pub struct Files {
     /// All have a record a line.
     lines: bool,
     seen_again: bool,
+    left_out: LeftOut,
+}
+
+/// Files of a folder that hold no records.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, each with the reason.
+    pub told: Vec<(String, String)>,
+}
+
+impl LeftOut {
+    fn add(&mut self, file: String, why: impl ToString) {
+        self.count += 1;
+        if self.told.len() < LEFT_OUT_MAX {
+            self.told.push((file, why.to_string()));
+        }
+    }
 }
 
 impl Files {
-    /// The files of a folder that may hold records. Of a pack, a folder with `records` in it, those alone, and behind them its sightings.
+    /// The files of a folder that may hold records: by their names, or since they begin as JSON does. Of a pack, a folder with `records` in it, those
+    /// alone, and behind them its sightings. A `manifest.json` describes them.
     ///
     /// # Errors
     /// If a folder cannot be read.
@@ -299,14 +325,20 @@ impl Files {
         let records = folder.join(super::dataset::RECORDS);
         let is_pack = records.is_dir();
         let ends: &[&str] = if is_pack { &[".ndjson"] } else { &[".ndjson", ".jsonl", ".json"] };
-        let mut files = Vec::new();
-        collect(if is_pack { &records } else { folder }, folder, ends, &mut files)?;
+        let (mut files, mut left_out) = (Vec::new(), LeftOut::default());
+        collect(if is_pack { &records } else { folder }, folder, ends, is_pack, &mut files, &mut left_out)?;
+        left_out.told.sort();
         // As their paths sort, part by part.
         files.sort();
         let sightings = folder.join(super::dataset::SIGHTINGS);
         let seen_again = is_pack && sightings.is_file();
         files.extend(seen_again.then(|| (sightings, super::dataset::SIGHTINGS.to_owned())));
-        Ok(Self { files: files.into_iter(), open: None, lines: is_pack, seen_again })
+        Ok(Self { files: files.into_iter(), open: None, lines: is_pack, seen_again, left_out })
+    }
+
+    /// What of the folder is left out; empty from then on.
+    pub fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
     }
 
     /// True if its last lines are sightings: [`super::SeenAgain`] makes records of them.
@@ -316,19 +348,52 @@ impl Files {
     }
 }
 
-fn collect(at: &Path, root: &Path, ends: &[&str], files: &mut Vec<(PathBuf, String)>) -> Result<(), RecordsError> {
+fn collect(
+    at: &Path,
+    root: &Path,
+    ends: &[&str],
+    is_pack: bool,
+    files: &mut Vec<(PathBuf, String)>,
+    left_out: &mut LeftOut,
+) -> Result<(), RecordsError> {
     let io = |error| RecordsError::Io { what: at.display().to_string(), error };
     for entry in std::fs::read_dir(at).map_err(io)? {
         let entry = entry.map_err(io)?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
+        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         if kind.is_dir() {
-            collect(&path, root, ends, files)?;
-        } else if kind.is_file() && has_end(&entry.file_name().to_string_lossy(), ends) {
-            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            files.push((path, shown));
+            collect(&path, root, ends, is_pack, files, left_out)?;
+        } else if !kind.is_file() {
+            left_out.add(shown, "it is no regular file");
+        } else if has_end(&entry.file_name().to_string_lossy(), ends) {
+            // What describes the records is none.
+            if shown != MANIFEST {
+                files.push((path, shown));
+            }
+        } else if is_pack {
+            left_out.add(shown, "its name does not end in .ndjson");
+        } else {
+            match begins_as_json(&path) {
+                Ok(true) => files.push((path, shown)),
+                Ok(false) => left_out.add(shown, "it does not begin as records of JSON do"),
+                Err(why) => left_out.add(shown, why),
+            }
         }
     }
     Ok(())
+}
+
+/// True of a file, compressed or not, that begins with an object, or with a list that is empty or begins with one.
+fn begins_as_json(path: &Path) -> Result<bool, ArchiveError> {
+    let mut start = Vec::new();
+    text_of(path)?.take(LOOKED_AT).read_to_end(&mut start)?;
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    let within = start.get(1..).unwrap_or_default().trim_ascii_start().first();
+    Ok(match start.first() {
+        Some(b'{') => matches!(within, None | Some(b'"' | b'}')),
+        Some(b'[') => matches!(within, None | Some(b'{' | b']')),
+        _ => false,
+    })
 }
 
 /// True of a name that ends so, or so and as compressed files do.
@@ -458,6 +523,11 @@ mod tests {
         write("b.json", "{}");
         write("a/c.ndjson", "1\n2\n");
         write("a/x.txt", "no");
+        write("a/y.txt", " \n{\"a\": 1}\n");
+        write("a/log", "[2024-01-01] no");
+        write("list", "\u{feff}[ {}, {}]");
+        write("manifest.json", "{}");
+        std::os::unix::fs::symlink("b.json", dir.path().join("link.json")).unwrap();
         let all = |folder: &Path| {
             let mut files = Files::of(folder).unwrap();
             let mut found = Vec::new();
@@ -468,10 +538,18 @@ mod tests {
         };
         assert_eq!(
             all(dir.path()),
-            [("a/c.ndjson".to_owned(), 1), ("a/c.ndjson".to_owned(), 2), ("b.json".to_owned(), 1)]
+            [("a/c.ndjson", 1), ("a/c.ndjson", 2), ("a/y.txt", 2), ("b.json", 1), ("list", 1), ("list", 1)]
+                .map(|(file, line)| (file.to_owned(), line))
         );
+        let left_out = |folder: &Path| -> (u64, Vec<String>) {
+            let left_out = Files::of(folder).unwrap().take_left_out();
+            (left_out.count, left_out.told.into_iter().map(|(file, _)| file).collect())
+        };
+        assert_eq!(left_out(dir.path()), (3, ["a/log", "a/x.txt", "link.json"].map(str::to_owned).to_vec()));
         write("records/2024/2024-01-01/chunk-0001.ndjson", "{\n}\n");
         let chunk = "records/2024/2024-01-01/chunk-0001.ndjson".to_owned();
         assert_eq!(all(dir.path()), [(chunk.clone(), 1), (chunk, 2)]);
+        write("records/2024/notes.txt", "{}");
+        assert_eq!(left_out(dir.path()), (1, vec!["records/2024/notes.txt".to_owned()]));
     }
 }
