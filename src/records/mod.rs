@@ -20,4 +20,4 @@ pub use lines::{Line, Lines};
 pub use observed::ObservedAt;
 pub(crate) use record::USUAL_END;
 pub use record::{JsonText, NotAHash, Record, RecordError, RecordHash, RecordParser, Verified};
-pub use redact::{MARK, Place, RedactError, Redacted, Redactor, known_patterns, misspelt_pattern, usual_headers};
+pub use redact::{MARK, Place, RedactError, Redacted, Redactor, known_patterns, misspelt_pattern};

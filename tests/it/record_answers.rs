@@ -70,6 +70,35 @@ fn what_was_said_when_a_content_was_seen_again_is_found() {
     );
 }
 
+/// A value is found however it is spelt: what has one canonical form is one value.
+#[test]
+fn values_are_found_by_their_forms() {
+    let sandbox = Sandbox::with_open_store();
+    let response =
+        r#"{"n": 1.50, "big": 100000.0, "long": 9007199254740993, "l": [1, 2.50], "o": {"b": 1, "a": "x"}, "a.b": 7}"#;
+    import(&sandbox, &record("a", response, TIME), &[]).done();
+    for (path, wanted) in [
+        ("n=1.5", 1),
+        ("n=1.50", 1),
+        ("n=1.51", 0),
+        ("big=100000", 1),
+        ("big=1e5", 1),
+        ("long=9007199254740993", 1),
+        ("long=9007199254740992", 0),
+        ("l=[1,2.5]", 1),
+        ("l=[1]", 0),
+        ("o={\"a\":\"x\",\"b\":1}", 1),
+        ("o.a=x", 1),
+        ("o.a=\"x\"", 1),
+    ] {
+        let ran = sandbox.larder(["records", "find", "pages", "--json", "--path", &format!("$.response.{path}")]);
+        assert_eq!(ran.lines().len(), wanted, "{path}");
+    }
+    for path in ["$.response[\"a.b\"]=7", "$[\"response\"]['a.b']"] {
+        assert_eq!(found(&sandbox, &["--path", path]).len(), 1, "{path}");
+    }
+}
+
 /// What tells no time is in no span of time, and found by everything else.
 #[test]
 fn records_without_a_time() {

@@ -1,8 +1,6 @@
-//! What is not there, or not what it seems: records that an index lists, files that are left out, fields that no record has, contents that come back.
+//! What is not there, or not what it seems: records that an index lists, datasets that are two, contents that come back.
 
 use std::fs;
-use std::io::Read;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -107,57 +105,6 @@ fn deep_records_are_whole_in_packs() {
     sandbox.larder(["verify", pack.to_str().unwrap()]).done();
 }
 
-#[test]
-fn files_that_are_left_out_are_told() {
-    let sandbox = Sandbox::with_open_store();
-    let folder = sandbox.path("in");
-    fs::create_dir_all(folder.join("below")).unwrap();
-    for (n, name) in ["a.ndjson", "b.nd", "below/c.txt", ".hidden"].iter().enumerate() {
-        fs::write(folder.join(name), record(&n.to_string(), "1", TIME)).unwrap();
-    }
-    for words in [
-        &["records", "import", folder.to_str().unwrap(), "-d", "pages"][..],
-        &["records", "validate", folder.to_str().unwrap()],
-    ] {
-        let ran = sandbox.larder(words).ended(0);
-        assert!(ran.stderr.contains("2 files were left out") && ran.stderr.contains("b.nd, …"), "{}", ran.stderr);
-    }
-    assert_eq!(count(&sandbox), [1, 1, 0]);
-    let pack = sandbox.path("pack");
-    sandbox.larder(["records", "export", "pages", "--format", "pack", "-o", pack.to_str().unwrap()]).done();
-    let ran = sandbox.larder(["records", "import", pack.to_str().unwrap(), "-d", "pages"]).ended(0);
-    assert!(!ran.stderr.contains("left out"), "{}", ran.stderr);
-}
-
-#[test]
-fn fields_of_tables() {
-    let sandbox = Sandbox::with_open_store();
-    import(&sandbox, &(record("a", r#"{"l": [1, "x"], "a.b": 2}"#, TIME) + &record("b", "1", TIME)), &[]).done();
-    let export = |fields: &[&str]| {
-        let words = ["records", "export", "pages", "--format", "csv", "-o", "-"];
-        sandbox
-            .larder(words.map(str::to_owned).into_iter().chain(fields.iter().map(|field| format!("--field={field}"))))
-    };
-    let ran = export(&["k=$.natural_key", "l=$.response.l[*]", "d=$.response['a.b']", "nosuch"]).ended(0);
-    let told = String::from_utf8(ran.stdout).unwrap();
-    assert_eq!(told, "k,l,d,nosuch\r\na,\"[1, \"\"x\"\"]\",2,\r\nb,,,\r\n");
-    assert!(ran.stderr.contains("no record has the field nosuch") && !ran.stderr.contains("field d"), "{}", ran.stderr);
-    export(&["a=$.x", "a=$.y"]).refused(2, "two fields are called a");
-    // A report of what went into a file, and none of a reader that has gone away.
-    let file = sandbox.path("out.ndjson");
-    let told = sandbox.larder(["records", "export", "pages", "-o", file.to_str().unwrap(), "--json"]).json();
-    assert_eq!(told, json!({"dataset": "pages", "records": 2, "output": file.to_str().unwrap()}));
-    let many: String = (0..3000).map(|n| record(&format!("k{n}"), &format!("\"{}\"", "x".repeat(200)), TIME)).collect();
-    import(&sandbox, &many, &[]).done();
-    for format in ["ndjson", "json", "csv"] {
-        let mut command = sandbox.client().larder(&sandbox.store());
-        command.args(["records", "export", "pages", "--format", format, "-o", "-"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdout.take().unwrap().read_exact(&mut [0; 10]).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{format}");
-    }
-}
-
 /// A content that comes back is seen again, and makes nothing current; the log has it first.
 #[test]
 fn a_content_that_comes_back() {
@@ -193,55 +140,4 @@ fn hashes_within_contents() {
     for begin in [&hash[..4], &hash[..16], hash.trim()] {
         assert_eq!(get(&sandbox, &["--hash", begin])["natural_key"], "k", "{begin}");
     }
-}
-
-/// What makes no sense of what a dataset is to be is refused, and what changes nothing is told.
-#[test]
-fn policies_that_say_nothing() {
-    let sandbox = Sandbox::with_open_store();
-    let init = |more: &[&str]| sandbox.larder(["records", "init", "pages", "--entity", "page"].iter().chain(more));
-    init(&["--source", ""]).refused(2, "value");
-    for pattern in ["", "a="] {
-        init(&["--source", "wiki", "--redact-pattern", pattern]).refused(2, "an empty pattern");
-    }
-    init(&["--source", "wiki", "--redact", "--redact-header", "X-Mine"]).done();
-    let shown = String::from_utf8(sandbox.larder(["records", "policy", "pages"]).ended(0).stdout).unwrap();
-    assert!(shown.contains("X-Mine, the 23 that always are"), "{shown}");
-    let ran = sandbox.larder(["records", "policy", "pages", "--drop-header", "Authorization"]).ended(0);
-    assert!(ran.stderr.contains("Authorization is redacted all the same"), "{}", ran.stderr);
-    // One name is one pattern.
-    for pattern in ["t=a+", "t=b+"] {
-        sandbox.larder(["records", "policy", "pages", "--redact-pattern", pattern]).done();
-    }
-    let patterns = sandbox.larder(["cat", "pages:manifest.json"]).json()["redaction_policy"]["patterns"].clone();
-    assert_eq!(patterns, json!([{"name": "t", "pattern": "b+"}]));
-    let ran = sandbox.larder(["records", "policy", "pages", "--drop-header", "x-mine"]).ended(0);
-    assert!(!ran.stderr.contains("all the same"), "{}", ran.stderr);
-    fs::write(sandbox.path("in"), record("k", "1", TIME)).unwrap();
-    let file = sandbox.path("in");
-    let words = ["records", "import", file.to_str().unwrap(), "-d", "pages", "--redact", "--no-redact"];
-    sandbox.larder(words).refused(2, "cannot be used with");
-    let words = ["records", "import", file.to_str().unwrap(), "-d", "pages", "--conflict", "prefer_never"];
-    sandbox.larder(words).refused(2, "prefer_existing");
-    let words = ["records", "import", file.to_str().unwrap(), "-d", "pages", "--conflict", "prefer_sql"];
-    sandbox.larder(words).done();
-}
-
-/// A restored dataset has no views, and a diff with it misses none.
-#[test]
-fn a_diff_with_a_folder_misses_no_view() {
-    let sandbox = Sandbox::with_open_store();
-    import(&sandbox, &record("k", "1", TIME), &[]).done();
-    for (name, more) in [("bare", &[][..]), ("full", &["--with-views"])] {
-        let folder = sandbox.path(name);
-        let folder = folder.to_str().unwrap();
-        sandbox.larder(["restore", "pages", folder].iter().chain(more)).done();
-        let told = sandbox.larder(["diff", "pages", folder, "--json"]).ended(0);
-        let told = String::from_utf8(told.stdout).unwrap();
-        assert!(!told.contains("by-key"), "{name}: {told}");
-    }
-    let view = sandbox.path("full/by-key/wiki/page/k.json");
-    fs::write(view, "other").unwrap();
-    let told = sandbox.larder(["diff", "pages", sandbox.path("full").to_str().unwrap(), "--json"]).ended(0);
-    assert!(String::from_utf8(told.stdout).unwrap().contains("by-key/wiki/page/k.json"));
 }

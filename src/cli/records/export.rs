@@ -1,7 +1,8 @@
 //! `larder records export`
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -19,23 +20,12 @@ use crate::store::StoreError;
 
 use super::super::context;
 use super::super::error::CliError;
-use super::super::output::{Output, counted, escaped, stdout_unbuffered};
+use super::super::output::{Output, counted, stdout_unbuffered};
 use super::super::pack_file::PackFile;
 use super::super::pack_keys::PasswordArgs;
 use super::super::{Global, Outcome};
 use super::RecordsReportJson;
 use super::find::QueryArgs;
-
-/// What `larder records export` prints of what it wrote into a file.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(in crate::cli) struct ExportJson {
-    /// The dataset.
-    dataset: String,
-    /// How many records were written.
-    records: u64,
-    /// Where to.
-    output: String,
-}
 
 /// What a table has if nobody says otherwise.
 const FIELDS: [&str; 7] = [
@@ -52,7 +42,8 @@ const FIELDS: [&str; 7] = [
 ///
 /// All versions are written, or with --current those that stand under their keys. A pack is what `larder export --bare` makes of the snapshot: a folder, a zip or a
 /// zip.enc by the name of FILE, which the system that the form comes from unpacks and imports. A table has the fields that are asked for: a field of the
-/// record, or NAME=$.PATH; texts as they are, anything else as JSON, what a path with stars finds as a list.
+/// record, or NAME=$.PATH; texts as they are, anything else as JSON. A path is like `$.response.items[0].id` or `$.response["a.b"]`; of one with `[*]` or `.*` in it the cell is a list
+/// of all that stands there, as JSON. A field that no record has is told. With --json a report is printed, unless the records themselves go to standard output.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// The dataset, or one of its snapshots
@@ -116,29 +107,64 @@ impl FormatArg {
     }
 }
 
+impl FormatArg {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+            Self::Pack => "pack",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// What `larder records export` prints of what is no pack.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct ExportedJson {
+    /// The dataset or snapshot, as it was named.
+    dataset: String,
+    /// The file.
+    output: String,
+    /// `ndjson`, `json`, `csv` or `parquet`.
+    format: &'static str,
+    /// Records that were written.
+    records: u64,
+    /// Fields that were asked for and that no record has.
+    empty_fields: Vec<String>,
+}
+
 /// A column.
 struct Field {
     name: String,
     path: JsonPath,
+    /// A record has it.
+    found: Cell<bool>,
 }
 
 impl Field {
     fn parse(text: &str) -> Result<Self, CliError> {
-        let (name, path) = match text.split_once('=') {
-            Some((name, path)) => (name, path.to_owned()),
-            None if text.starts_with('$') => (text.trim_start_matches(['$', '.']), text.to_owned()),
+        let (name, path) = match text.split_once("=$") {
+            _ if text.starts_with('$') => (text.trim_start_matches(['$', '.']), text.to_owned()),
+            Some((name, path)) => (name, format!("${path}")),
             None => (text, format!("$.{text}")),
         };
         let path = JsonPath::parse(&path).map_err(|e| CliError::new(Kind::Usage, e.to_string()))?;
-        Ok(Self { name: name.to_owned(), path })
+        if path.wants_value() {
+            let hint = "a field is NAME=$.PATH; a name that has an = in it is written $[\"a=b\"]";
+            return Err(CliError::new(Kind::Usage, format!("{text} is no field")).hint(hint));
+        }
+        Ok(Self { name: name.to_owned(), path, found: Cell::new(false) })
     }
 
     fn value(&self, record: Value<'_, '_>) -> Option<String> {
-        if self.path.has_stars() {
-            let all: Vec<_> = self.path.all(record).iter().map(Value::raw).collect();
-            return (!all.is_empty()).then(|| format!("[{}]", all.join(", ")));
+        if self.path.is_of_several() {
+            let all: Vec<_> = self.path.all(record).into_iter().map(|value| value.raw()).collect();
+            self.found.set(self.found.get() || !all.is_empty());
+            return (!all.is_empty()).then(|| format!("[{}]", all.join(",")));
         }
         let value = self.path.first(record)?;
+        self.found.set(true);
         match value.sort() {
             Sort::Null => None,
             Sort::Text => value.text().map(Cow::into_owned),
@@ -170,17 +196,15 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         [] => FIELDS.iter().map(|name| Field::parse(name)).collect::<Result<_, _>>()?,
         fields => fields.iter().map(|text| Field::parse(text)).collect::<Result<_, _>>()?,
     };
-    let mut names: Vec<_> = fields.iter().map(|field| &field.name).collect();
-    names.sort_unstable();
-    if let Some([name, ..]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(CliError::new(Kind::Usage, format!("two fields are called {name}")));
+    let mut names = HashSet::new();
+    if let Some(twice) = fields.iter().find(|field| !names.insert(&*field.name)) {
+        return Err(CliError::new(Kind::Usage, format!("two fields are called {}", twice.name)));
     }
     let store = context::open_for_stream(Role::Owner, "reading records", global)?;
     let dataset = super::dataset(&store, &args.dataset.parse()?, &args.dataset)?;
-    let to_output = args.output == Path::new("-");
-    let had = RefCell::new(vec![false; fields.len()]);
-    let job = Job { dataset, query, current: args.current, format, fields, to_output, had };
-    let count = if to_output {
+    let to_stdout = args.output == Path::new("-");
+    let job = Job { dataset, query, current: args.current, format, fields, to_stdout };
+    let count = if to_stdout {
         job.write(&mut stdout_unbuffered()?)?
     } else {
         let file = PackFile::for_what("records", &args.output, &store, global)?;
@@ -189,19 +213,16 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
             None => file.replace(|file| job.write(file), |_, _| Ok(()))?,
         }
     };
-    let had = job.had.borrow();
-    for (field, _) in
-        job.fields.iter().zip(&*had).filter(|(_, had)| is_table && count > 0 && !args.field.is_empty() && !**had)
-    {
-        out.tell(&escaped(&format!("larder: no record has the field {}", field.name)));
+    // Those that a table has anyway need not be in it.
+    let missing = job.fields.iter().filter(|field| count > 0 && !args.field.is_empty() && !field.found.get());
+    let empty_fields: Vec<String> = missing.map(|field| field.name.clone()).collect();
+    for name in &empty_fields {
+        out.remark(&format!("larder: no record has the field {name}"));
     }
-    if out.json() && !to_output {
-        let output = args.output.display().to_string();
-        out.print_json(&RecordsReportJson::Export(ExportJson {
-            dataset: args.dataset.clone(),
-            records: count,
-            output,
-        }))?;
+    if out.json() && !to_stdout {
+        let (dataset, output) = (args.dataset.clone(), args.output.to_string_lossy().into_owned());
+        let report = ExportedJson { dataset, output, format: format.name(), records: count, empty_fields };
+        out.print_json(&RecordsReportJson::Export(report))?;
     } else {
         out.remark(&counted(count, "record was written", "records were written"));
     }
@@ -232,19 +253,29 @@ struct Job {
     current: bool,
     format: FormatArg,
     fields: Vec<Field>,
-    /// It goes to standard output.
-    to_output: bool,
-    /// Of each field: a record has it.
-    had: RefCell<Vec<bool>>,
+    to_stdout: bool,
+}
+
+/// True of an error whose cause is that whoever read a pipe went away.
+fn is_broken_pipe(error: &io::Error) -> bool {
+    let mut cause = error.get_ref().map(|inner| inner as &dyn std::error::Error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<io::Error>().is_some_and(is_broken_pipe) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 impl Job {
     fn write(&self, to: &mut (dyn Write + Send)) -> Result<u64, CliError> {
         let failed = |e: io::Error| {
-            if self.to_output {
-                return CliError::output(&e);
+            if self.to_stdout && is_broken_pipe(&e) {
+                CliError::output(&io::ErrorKind::BrokenPipe.into())
+            } else {
+                CliError::new(Kind::Failed, format!("the records cannot be written: {e}"))
             }
-            CliError::new(Kind::Failed, format!("the records cannot be written: {e}"))
         };
         let mut to = BufWriter::with_capacity(1 << 20, to);
         let count = if self.format == FormatArg::Parquet {
@@ -297,9 +328,7 @@ impl Job {
         let mut tape = Tape::default();
         let damaged = |e| StoreError::damage("a record", e);
         let root = tape.read(line, &Limits::NONE).map_err(damaged)?;
-        let cells: Vec<_> = self.fields.iter().map(|field| field.value(root)).collect();
-        self.had.borrow_mut().iter_mut().zip(&cells).for_each(|(had, cell)| *had |= cell.is_some());
-        Ok(cells)
+        Ok(self.fields.iter().map(|field| field.value(root)).collect())
     }
 
     /// Gives each record that is asked for, its hash checked.

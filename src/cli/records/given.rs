@@ -6,12 +6,12 @@ use std::path::Path;
 use clap::Args;
 
 use crate::archives::{self, Input, Keys, Opened, OpenedOrText};
-use crate::model::{Failure, Kind};
-use crate::ops::records::{Files, Indexed, SeenAgain, Source, Stream, is_text, pack_lines};
+use crate::model::{Failure, Kind, Progress};
+use crate::ops::records::{Files, Indexed, LeftOut, SeenAgain, Source, Stream, is_text, pack_lines};
 use crate::records::DatasetManifest;
 
 use super::super::error::CliError;
-use super::super::output::{Output, counted, escaped};
+use super::super::output::{Output, counted};
 use super::super::pack_input;
 use super::super::progress::Bar;
 
@@ -22,20 +22,8 @@ const LOOKED_AT: u64 = 256;
 pub(super) struct Given {
     pub(super) source: Box<dyn Source>,
     pub(super) manifest: Option<DatasetManifest>,
-    /// Files of a folder that are not read.
-    left_out: Vec<String>,
-}
-
-impl Given {
-    /// Tells of files that were left out: whoever put them there may have thought otherwise.
-    pub(super) fn tell_left_out(&self, out: &Output) {
-        let Some(first) = self.left_out.first() else { return };
-        let files = counted(self.left_out.len() as u64, "file was", "files were");
-        out.tell(&escaped(&format!(
-            "larder: {files} left out, since files of records end in .ndjson, .jsonl or .json (compressed too: .gz, .zst, .xz, .bz2): {first}{}",
-            if self.left_out.len() > 1 { ", …" } else { "" }
-        )));
-    }
+    /// Of a folder: what holds no records.
+    pub(super) left_out: LeftOut,
 }
 
 /// How much what was given may make of itself.
@@ -54,6 +42,23 @@ impl RatioArgs {
     }
 }
 
+/// Files left out that are told where nobody asked for JSON.
+const TOLD: usize = 20;
+
+impl Given {
+    /// Tells what is left out.
+    pub(super) fn remark(&self, out: &Output) {
+        let LeftOut { count, told } = &self.left_out;
+        for (file, why) in told.iter().take(TOLD) {
+            out.remark(&format!("larder: {file} is left out: {why}"));
+        }
+        if *count > TOLD as u64 {
+            let more = counted(count - TOLD as u64, "more file is", "more files are");
+            out.remark(&format!("larder: … and {more} left out"));
+        }
+    }
+}
+
 /// Makes the keys when something is met that may be sealed.
 pub(super) type MakeKeys<'a> = &'a dyn Fn() -> Result<Box<dyn Keys + 'a>, CliError>;
 
@@ -68,7 +73,8 @@ pub(super) fn open(path: &Path, keys: MakeKeys<'_>, ratio: &RatioArgs, bar: &Bar
     }
     let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let unread = |e: io::Error| unreadable(&shown, &e);
-    let text = |text| Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None, left_out: Vec::new() };
+    let text =
+        |text| Given { source: Box::new(Stream::new(text, "", &shown)), manifest: None, left_out: LeftOut::default() };
     let (mut input, mut start) = (pack_input::input(path, bar)?, Vec::new());
     match &mut input {
         Input::Seekable(from) => {
@@ -126,9 +132,8 @@ pub(super) fn folder(path: &Path, limits: &archives::Limits) -> Result<Given, Cl
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(unreadable(&beside.display().to_string(), &e)),
     };
-    let files = Files::of(path)?.within(limits.clone());
-    let seen_again = files.has_sightings();
-    let left_out = files.left_out().to_vec();
+    let mut files = Files::of(path, limits)?;
+    let (seen_again, left_out) = (files.has_sightings(), files.take_left_out());
     Ok(Given { source: with_sightings(Indexed::new(files), seen_again), manifest, left_out })
 }
 
@@ -138,11 +143,16 @@ pub(super) fn pack(path: &Path, opened: Opened, limits: &archives::Limits) -> Re
     let parsed = manifest.map(|bytes| DatasetManifest::parse(&bytes)).transpose();
     let manifest = parsed.map_err(|e| CliError::new(Kind::Usage, format!("{}: manifest.json: {e}", path.display())))?;
     let seen_again = lines.has_sightings();
-    Ok(Given { source: with_sightings(Indexed::new(lines), seen_again), manifest, left_out: Vec::new() })
+    Ok(Given { source: with_sightings(Indexed::new(lines), seen_again), manifest, left_out: LeftOut::default() })
 }
 
 fn with_sightings(source: impl Source + 'static, has_some: bool) -> Box<dyn Source> {
     if has_some { Box::new(SeenAgain::new(source, &std::env::temp_dir())) } else { Box::new(source) }
+}
+
+/// That somebody stopped what was waiting for input: the reader had no other way to say so.
+pub(super) fn or_interrupted(error: CliError, bar: &Bar, what: &str) -> CliError {
+    if error.kind == Kind::Failed && bar.cancelled() { CliError::new(Kind::Interrupted, what) } else { error }
 }
 
 /// Names in the view of a pack may differ in letter case alone: nobody makes files of them.

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::archives::{self, Opened};
-use crate::model::{DatasetName, Kind, Progress, Role};
+use crate::model::{DatasetName, Role};
 use crate::ops::records::{
-    Dataset, ImportOptions, RawRecord, RecordsError, Report, Source, holds_dataset, import_records, newest_of,
+    Dataset, ImportOptions, LeftOut, RawRecord, RecordsError, Report, Source, holds_dataset, import_records, newest_of,
     rehearse_records,
 };
 use crate::records::tape::Limits;
@@ -34,10 +34,14 @@ const TOLD: usize = 20;
 
 /// Import records into a dataset, each content once
 ///
-/// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack: of the system that the form comes from, or of Larder's. Of each record it is
+/// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack: of the system that the form comes from, or of Larder's. Of a folder
+/// that is no pack all files are taken that end in .ndjson, .jsonl or .json, or begin as JSON does, compressed or not; what is left out is told. Of each record it is
 /// decided once what becomes of it: it is skipped if its content is known (the observation is kept, if it is a new one), inserted if content and key
 /// are new, a conflict if another content stands under its key. The dataset's strategy resolves conflicts, and what wins counts as
 /// updated; nothing is lost, what loses is kept as an earlier version. All of it is one snapshot, or none.
+///
+/// A content that is known is never in conflict: an earlier version that comes again does not become current again, however late it was observed. The
+/// import tells how many are so (if it brings at most 10,000 sightings), and `larder records log` of a key shows it.
 ///
 /// A line that is no record is told, with its reason, and the others are imported (exit status 3), unless --strict. A dataset that is not there is
 /// made, with the source, entity and type of the pack's manifest or of the first record.
@@ -51,14 +55,14 @@ pub(super) struct ImportArgs {
     /// A file, a folder or a pack; `-` is standard input
     #[arg(value_name = "FILE|DIR|PACK|-", value_hint = ValueHint::AnyPath)]
     from: PathBuf,
-    /// Into which dataset [default: the one that the pack's manifest names, else the file's name; `default` of standard input]
-    #[arg(long, short = 'd', value_name = "NAME")]
+    /// Into which dataset [default: the one that the pack's manifest names, else the file's name; of standard input: default]
+    #[arg(long, short = 'd', value_name = "NAME", value_hint = ValueHint::Other)]
     dataset: Option<DatasetName>,
     /// Tell what would become of each record, by the plan that an import applies, and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail [default: as the dataset says]
-    #[arg(long, value_name = "HOW", value_parser = strategies())]
+    /// How conflicts are resolved [default: as the dataset says]
+    #[arg(long, value_name = "HOW", value_parser = strategy())]
     conflict: Option<ConflictStrategy>,
     /// Import nothing if a line is no record
     #[arg(long)]
@@ -87,12 +91,15 @@ pub(super) struct ImportArgs {
     no_wait: bool,
 }
 
-/// The strategies, by their names and by those that the other system has.
-pub(super) fn strategies() -> impl TypedValueParser<Value = ConflictStrategy> {
-    let names =
-        [("prefer_newest", ""), ("prefer_incoming", "prefer_json"), ("prefer_existing", "prefer_sql"), ("fail", "")];
-    let named = names.map(|(name, other)| PossibleValue::new(name).aliases((!other.is_empty()).then_some(other)));
-    PossibleValuesParser::new(named).try_map(|name| ConflictStrategy::named(&name).ok_or("there is no such strategy"))
+/// Reads a strategy by its name, or by the one that the other system has for it.
+pub(super) fn strategy() -> impl TypedValueParser<Value = ConflictStrategy> {
+    let names = [
+        PossibleValue::new("prefer_newest"),
+        PossibleValue::new("prefer_incoming").alias("prefer_json"),
+        PossibleValue::new("prefer_existing").alias("prefer_sql"),
+        PossibleValue::new("fail"),
+    ];
+    PossibleValuesParser::new(names).try_map(|name| ConflictStrategy::named(&name).ok_or("it is no strategy"))
 }
 
 /// What `larder records import` prints.
@@ -132,12 +139,28 @@ struct DetailsJson {
     new_dataset: bool,
     /// Further observations that were kept.
     sightings: u64,
+    /// Of these: of versions that are not current, observed when a new content would have won. Not counted among more than 10,000 sightings.
+    returned: u64,
+    /// Files of a folder that hold no records.
+    left_out: u64,
+    /// These, each with the reason.
+    left_out_files: Vec<LeftOutJson>,
     /// Lines that are no records.
     invalid_lines: Vec<LineJson>,
     /// Records whose content was new, under a known key.
     conflicting: Vec<ConflictJson>,
     /// Where something was redacted.
     redactions: Vec<RedactionJson>,
+}
+
+/// A file that was left out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct LeftOutJson {
+    /// Its path in the folder.
+    file: String,
+    /// Why.
+    reason: String,
 }
 
 /// A line and what is wrong with it.
@@ -185,7 +208,8 @@ struct RedactionJson {
 }
 
 impl DetailsJson {
-    fn new(report: &Report, dataset: &DatasetName) -> Self {
+    fn new(report: &Report, dataset: &DatasetName, left_out: &LeftOut) -> Self {
+        let files = left_out.told.iter().cloned().map(|(file, reason)| LeftOutJson { file, reason });
         let bad = report.bad.iter().map(|bad| {
             let (file, reason) = (bad.file.clone(), bad.reason.clone());
             LineJson { file, line: bad.line, reason }
@@ -209,6 +233,9 @@ impl DetailsJson {
             snapshot: report.snapshot.as_ref().map(|(id, _)| id.to_string()),
             new_dataset: report.new_dataset,
             sightings: report.sightings,
+            returned: report.returned,
+            left_out: left_out.count,
+            left_out_files: files.collect(),
             invalid_lines: bad.collect(),
             conflicting: conflicts.collect(),
             redactions: redactions.collect(),
@@ -221,14 +248,13 @@ pub(super) fn run(args: &ImportArgs, global: &Global, out: &Output) -> Result<Ou
     let bar = Bar::start(out, "import");
     let given = given::open(&args.from, &|| Ok(Box::new(password(args, &store)?.keys(global))), &args.ratio, &bar);
     let done = given.and_then(|given| import(args, given, &store, &bar, out));
-    // Whoever stops it while it waits for standard input stops nothing that has failed.
-    done.map_err(|e| if bar.cancelled() && e.kind == Kind::Failed { RecordsError::Interrupted.into() } else { e })
+    done.map_err(|e| given::or_interrupted(e, &bar, "interrupted; nothing was imported"))
 }
 
 fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
     let begun = std::time::Instant::now();
-    given.tell_left_out(out);
-    let given::Given { mut source, manifest: found, .. } = given;
+    given.remark(out);
+    let given::Given { mut source, manifest: found, left_out } = given;
     let dataset = match (&args.dataset, &found) {
         (Some(name), _) => name.clone(),
         (None, Some(manifest)) => DatasetName::coerce(&manifest.dataset_name, "records"),
@@ -267,7 +293,8 @@ fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out:
     };
     bar.finish();
     let report = done?;
-    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), args.details, out)?;
+    let details = args.details.then(|| DetailsJson::new(&report, &dataset, &left_out));
+    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), details, out)?;
     if report.new_dataset && (args.dry_run || report.snapshot.is_some()) {
         let made = if args.dry_run { "would be" } else { "is" };
         let nothing = if report.redacts {
@@ -402,7 +429,7 @@ fn tell(
     dry_run: bool,
     dataset: &DatasetName,
     duration: f64,
-    details: bool,
+    details: Option<DetailsJson>,
     out: &Output,
 ) -> Result<Outcome, CliError> {
     for bad in &report.bad[..report.bad.len().min(if out.json() { usize::MAX } else { TOLD })] {
@@ -422,7 +449,7 @@ fn tell(
             redacted_before: (report.redacted_before > 0).then_some(report.redacted_before),
             invalid: report.invalid,
             duration,
-            details: details.then(|| DetailsJson::new(report, dataset)),
+            details,
         }))?;
     } else {
         if dry_run {
@@ -466,6 +493,12 @@ fn tell(
         None if dry_run => out.remark("nothing was written"),
         None if report.skipped > 0 => out.remark(&format!("{dataset} has all of it; no snapshot was made")),
         None => out.remark("nothing was imported; no snapshot was made"),
+    }
+    if report.returned > 0 {
+        let sightings = counted(report.returned, "sighting is", "sightings are");
+        out.remark(&format!(
+            "{sightings} of an earlier version that would win if it were new; what is current stays so (`larder records log` shows both)"
+        ));
     }
     Ok(if report.invalid > 0 { Outcome::Partial } else { Outcome::Done })
 }

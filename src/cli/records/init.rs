@@ -32,7 +32,7 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     entity: String,
     /// How they were exchanged: http, mediawiki, openalex, llm, file, generic or anything else
-    #[arg(long = "type", value_name = "TYPE", default_value = "http")]
+    #[arg(long = "type", value_name = "TYPE", default_value = "http", value_parser = NonEmptyStringValueParser::new())]
     kind: String,
     #[command(flatten)]
     policies: PoliciesArgs,

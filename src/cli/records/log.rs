@@ -18,8 +18,8 @@ use super::get::{KeyArgs, one, versions};
 
 /// Show the versions of a record, and when each was seen again
 ///
-/// The version with the newest observation comes first. The current one is marked with a star: a content that comes back, seen again, does not become current
-/// by that.
+/// The version with the newest observation comes first. The current one is marked with a star: an earlier version that is seen again stays one, however late
+/// that is, and is told then. Under `prefer_newest` the current one is thus the content that was new last, and not always that which was observed last.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
     for (at, (record, line)) in all.into_iter().enumerate() {
         let again = dataset.seen_again(line.as_bytes(), &mut parser)?;
         let all = again.iter().map(|(record, _)| record).chain([&record]);
-        let instant = all.filter_map(|record| record.observed_at.as_ref().map(ObservedAt::instant)).max();
+        let last_seen = all.filter_map(|record| record.observed_at.as_ref().map(ObservedAt::instant)).max();
         let sightings = again.into_iter().map(|(record, _)| sighting(record)).collect();
         let version = VersionJson {
             content_sha256: record.content_sha256.to_string(),
@@ -102,10 +102,10 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
             fields: fields(&record),
             sightings,
         };
-        shown.push((instant, version));
+        shown.push((last_seen, version));
     }
-    // Of a version whichever of its observations is the newest.
     shown.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.current.cmp(&a.1.current)));
+    let returned = shown.first().is_some_and(|(last_seen, version)| last_seen.is_some() && !version.current);
     let versions: Vec<_> = shown.into_iter().map(|(_, version)| version).collect();
     if out.json() {
         let key = args.key.key.clone().unwrap_or_default();
@@ -129,6 +129,12 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
                 in_words(&sighting.tags)
             )))?;
         }
+    }
+    if let Some(newest) = versions.first().filter(|_| returned) {
+        out.remark(&format!(
+            "{}, which is not current, was observed last: a content that comes again is a sighting, and what is current stays so",
+            &newest.content_sha256[..16]
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -89,40 +89,49 @@ pub struct JsonPath {
     value: Option<Wanted>,
 }
 
-/// What is to stand at a place.
+/// What is to stand at a place: a text, or JSON that has the same canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
+    /// The form of the text.
     text: String,
-    /// The canonical form of the JSON that it is, if it is some.
-    form: Option<String>,
+    /// The form of the JSON, if it is some.
+    json: Option<String>,
 }
 
 impl Wanted {
-    fn new(text: &str) -> Self {
-        let mut tape = Tape::default();
-        let form =
-            tape.read(text.as_bytes(), &Limits::default()).ok().map(|json| Exchange::default().form(json).to_owned());
-        Self { text: text.to_owned(), form }
+    fn new(written: &str) -> Self {
+        let text = form_of(&serde_json::Value::from(written).to_string()).unwrap_or_default();
+        Self { text, json: form_of(written) }
     }
 
     fn is(&self, found: Value<'_, '_>) -> bool {
-        if found.sort() == Sort::Text {
-            let text = found.text();
-            return text.is_some_and(|text| text == self.text) || self.text.starts_with('"') && self.is_form(found);
-        }
-        // A whole number may be written as one that is none.
-        let whole =
-            |digits: &str| !digits.is_empty() && digits.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
-        match found.sort() {
-            Sort::Fraction if whole(&self.text) => Self::new(&format!("{}.0", self.text)).is_form(found),
-            Sort::Whole if !whole(&self.text) => Self::new(&format!("{}.0", found.raw())).form == self.form,
-            _ => self.is_form(found),
-        }
+        let mut exchange = Exchange::default();
+        let form = exchange.form(found);
+        let Some(json) = self.json.as_deref() else { return form == self.text };
+        let is_number = matches!(found.sort(), Sort::Whole | Sort::Fraction);
+        form == self.text
+            || form == json
+            || is_number && is_whole(form) != is_whole(json) && same_as_decimals(form, json)
     }
+}
 
-    fn is_form(&self, found: Value<'_, '_>) -> bool {
-        self.form.as_deref().is_some_and(|form| form == Exchange::default().form(found))
-    }
+/// The canonical form of a text that is JSON.
+fn form_of(json: &str) -> Option<String> {
+    let mut tape = Tape::default();
+    let value = tape.read(json.as_bytes(), &Limits::NONE).ok()?;
+    Some(Exchange::default().form(value).to_owned())
+}
+
+/// True of a form that is a whole number.
+fn is_whole(form: &str) -> bool {
+    let digits = form.strip_prefix('-').unwrap_or(form);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// True if of two numbers the whole one has, as a decimal, the form of the other: `2` and `2.0`.
+fn same_as_decimals(one: &str, other: &str) -> bool {
+    let decimal = |form: &str| form_of(&if is_whole(form) { format!("{form}.0") } else { form.to_owned() });
+    decimal(one).is_some_and(|form| Some(form) == decimal(other))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +150,8 @@ const STARS: usize = 100;
 pub struct NoPath(String, &'static str);
 
 impl JsonPath {
-    /// Reads a path, and behind `=` what is to stand there: `$.request.url`, `$.response.items[*].id=7`, `$['a.b']`.
+    /// Reads a path, and behind `=` what is to stand there: `$.request.url`, `$.response.items[*].id=7`, `$["a.b"]`, `$['a.b']`. Between double
+    /// quotes stands a name as JSON has it.
     ///
     /// # Errors
     /// If it is none.
@@ -169,17 +179,27 @@ impl JsonPath {
                 continue;
             }
             let inner = rest.strip_prefix('[').ok_or_else(|| no("a dot or a bracket is due"))?;
-            if let Some(quote) = inner.chars().next().filter(|c| matches!(c, '\'' | '"')) {
-                let quoted = &inner[1..];
-                let end = quoted.find(&format!("{quote}]")).ok_or_else(|| no("a name in brackets has no end"))?;
+            if let Some(quoted) = inner.strip_prefix('\'') {
+                let end = quoted.find("']").ok_or_else(|| no("a name in brackets has no end"))?;
                 steps.push(Step::Name(quoted[..end].to_owned()));
                 rest = &quoted[end + 2..];
+                continue;
+            }
+            if let Some(quoted) = inner.strip_prefix('"') {
+                // The first end that leaves a text of JSON: a quotation mark in it is escaped.
+                let mut ends = quoted.match_indices("\"]").map(|(at, _)| at + 2);
+                let found = ends.find_map(|end| Some((end, text_of(&inner[..end])?)));
+                let (end, name) = found.ok_or_else(|| no("a name in brackets has no end"))?;
+                steps.push(Step::Name(name));
+                rest = &inner[end + 1..];
                 continue;
             }
             let end = inner.find(']').ok_or_else(|| no("a bracket is not closed"))?;
             steps.push(match &inner[..end] {
                 "*" => Step::Any,
-                number => Step::At(number.parse().map_err(|_| no("a number or * is due in brackets"))?),
+                number => {
+                    Step::At(number.parse().map_err(|_| no("a number, * or a name in quotes is due in brackets"))?)
+                }
             });
             rest = &inner[end + 1..];
         }
@@ -192,21 +212,16 @@ impl JsonPath {
         walk(&self.steps, json, &mut |found| fits(found).then_some(found)).is_some()
     }
 
-    /// True if several values may stand there.
+    /// True if it says what is to stand there.
     #[must_use]
-    pub fn has_stars(&self) -> bool {
-        self.steps.contains(&Step::Any)
+    pub fn wants_value(&self) -> bool {
+        self.value.is_some()
     }
 
-    /// All that stands there.
+    /// True if it may lead to several places.
     #[must_use]
-    pub fn all<'t, 'n>(&self, json: Value<'t, 'n>) -> Vec<Value<'t, 'n>> {
-        let mut all = Vec::new();
-        walk(&self.steps, json, &mut |found| {
-            all.push(found);
-            None
-        });
-        all
+    pub fn is_of_several(&self) -> bool {
+        self.steps.contains(&Step::Any)
     }
 
     /// What stands there, the first of several.
@@ -214,6 +229,23 @@ impl JsonPath {
     pub fn first<'t, 'n>(&self, json: Value<'t, 'n>) -> Option<Value<'t, 'n>> {
         walk(&self.steps, json, &mut Some)
     }
+
+    /// All that stands there, in the order of the text.
+    #[must_use]
+    pub fn all<'t, 'n>(&self, json: Value<'t, 'n>) -> Vec<Value<'t, 'n>> {
+        let mut found = Vec::new();
+        let _ = walk(&self.steps, json, &mut |value| {
+            found.push(value);
+            None
+        });
+        found
+    }
+}
+
+/// The text that a string of JSON is.
+fn text_of(json: &str) -> Option<String> {
+    let mut tape = Tape::default();
+    tape.read(json.as_bytes(), &Limits::NONE).ok()?.text().map(std::borrow::Cow::into_owned)
 }
 
 /// The first that is wanted of what stands where steps lead to. Only stars go deeper on the stack.
@@ -246,7 +278,7 @@ mod tests {
     #[test]
     fn paths_find_what_they_name() {
         let mut tape = Tape::default();
-        let text = br#"{"ok": 1, "big": 100000.0, "response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": false, "ok": true, "no": null}}"#;
+        let text = br#"{"ok": 1, "response": {"items": [{"id": 7, "a.b": "x=y"}, {"id": 1.50}], "ok": false, "ok": true, "no": null}, "q\"]=b": 2, "": 3}"#;
         let json = tape.read(text, &Limits::NONE).unwrap();
         for (path, wanted) in [
             ("$", true),
@@ -266,15 +298,15 @@ mod tests {
             ("$.response.items[1].id=1", false),
             ("$.response.items[0].id=7.0", true),
             ("$.response.items[0]={\"a.b\": \"x=y\", \"id\": 7}", true),
-            ("$.response.items[0][\"a.b\"]=x=y", true),
             ("$.response.items[0]['a.b']=\"x=y\"", true),
-            ("$.big=100000", true),
-            ("$.big=1e5", true),
-            ("$.big=100001", false),
+            ("$[\"response\"].*[0][\"a.b\"]=x=y", true),
+            ("$[\"a\\\"]=\"]", false),
+            ("$[\"q\\\"]=\\u0062\"]=2", true),
+            ("$['']=3", true),
         ] {
             assert_eq!(JsonPath::parse(path).unwrap().found(json), wanted, "{path}");
         }
-        for bad in ["response", "$response", "$.", "$..a", "$[x]", "$[1", "$['a]"] {
+        for bad in ["response", "$response", "$.", "$..a", "$[x]", "$[1", "$['a]", "$[\"a]", "$[\"a\"", "$[\"a\"x]"] {
             assert!(JsonPath::parse(bad).is_err(), "{bad}");
         }
         let many = |step: &str, times: usize| JsonPath::parse(&format!("${}", step.repeat(times)));
@@ -285,5 +317,45 @@ mod tests {
         assert_eq!(first("$.response.items[*].none"), None);
         let all = |path: &str| JsonPath::parse(path).unwrap().all(json).iter().map(Value::raw).collect::<Vec<_>>();
         assert_eq!(all("$.response.items[*].id"), ["7", "1.50"]);
+    }
+
+    #[test]
+    fn values_are_compared_by_their_forms() {
+        let mut tape = Tape::default();
+        let text = r#"{"half": 1.50, "big": 100000.0, "two": 2, "long": 9007199254740993, "none": NaN, "text": "e\u0301", "digits": "7",
+            "list": [1, 2.50, {"b": 1, "a": "x"}], "object": {"k": 1}}"#;
+        let json = tape.read(text.as_bytes(), &Limits::NONE).unwrap();
+        for (path, wanted) in [
+            ("$.half=1.5", true),
+            ("$.half=1.50", true),
+            ("$.half=15e-1", true),
+            ("$.half=1.51", false),
+            ("$.big=100000", true),
+            ("$.big=1e5", true),
+            ("$.big=100001", false),
+            ("$.two=2.0", true),
+            ("$.two=-2", false),
+            ("$.long=9007199254740993", true),
+            ("$.long=9007199254740992", false),
+            ("$.none=NaN", true),
+            ("$.text=\u{e9}", true),
+            ("$.text=e\u{301}", true),
+            ("$.text=\"\u{e9}\"", true),
+            ("$.text=e", false),
+            ("$.digits=7", true),
+            ("$.digits=7.0", false),
+            ("$.list=[1,2.5,{\"a\":\"x\",\"b\":1}]", true),
+            ("$.list=[1,2.5]", false),
+            ("$.list[*]=2.5", true),
+            ("$.object={\"k\":1}", true),
+            ("$.object={}", false),
+        ] {
+            assert_eq!(JsonPath::parse(path).unwrap().found(json), wanted, "{path}");
+        }
+        let all =
+            |path: &str| -> Vec<&str> { JsonPath::parse(path).unwrap().all(json).iter().map(Value::raw).collect() };
+        assert_eq!(all("$.list[*]"), ["1", "2.50", r#"{"b": 1, "a": "x"}"#]);
+        assert_eq!(all("$.list[2].*"), ["1", "\"x\""]);
+        assert!(all("$.two[*]").is_empty());
     }
 }

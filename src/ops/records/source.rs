@@ -1,12 +1,7 @@
-//! Texts of records, one by one, from whatever holds them: lines, one JSON document, a list, folders of such files.
+//! Texts of records, one by one, from whatever holds them: lines, one JSON document, a list.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
-
-use crate::archives::{ArchiveError, Input, Limits, NoKeys, OpenedOrText, is_wrapped, open_or_text};
-use crate::model::Quiet;
 
 use super::error::RecordsError;
 
@@ -305,135 +300,6 @@ pub fn is_text(start: &[u8]) -> bool {
     !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_like_text || has_line)
 }
 
-/// Files one after the other, in the order of their paths.
-#[derive(Debug)]
-pub struct Files {
-    files: std::vec::IntoIter<(PathBuf, String)>,
-    open: Option<Stream>,
-    /// All have a record a line.
-    lines: bool,
-    seen_again: bool,
-    limits: Limits,
-    left_out: Vec<String>,
-}
-
-impl Files {
-    /// The files of a folder that may hold records. Of a pack, a folder with `records` in it, those alone, before them its index, and behind them its sightings.
-    ///
-    /// # Errors
-    /// If a folder cannot be read.
-    pub fn of(folder: &Path) -> Result<Self, RecordsError> {
-        let records = folder.join(super::dataset::RECORDS);
-        let is_pack = records.is_dir();
-        let ends: &[&str] = if is_pack { &[".ndjson"] } else { &[".ndjson", ".jsonl", ".json"] };
-        let mut files = Vec::new();
-        let mut left_out = Vec::new();
-        collect(if is_pack { &records } else { folder }, folder, ends, &mut files, &mut left_out)?;
-        left_out.sort();
-        // As their paths sort, part by part.
-        files.sort();
-        let sightings = folder.join(super::dataset::SIGHTINGS);
-        let seen_again = is_pack && sightings.is_file();
-        let index = folder.join(super::dataset::INDEX);
-        if is_pack && index.is_file() {
-            files.insert(0, (index, super::dataset::INDEX.to_owned()));
-        }
-        files.extend(seen_again.then(|| (sightings, super::dataset::SIGHTINGS.to_owned())));
-        Ok(Self {
-            files: files.into_iter(),
-            open: None,
-            lines: is_pack,
-            seen_again,
-            limits: Limits::default(),
-            left_out,
-        })
-    }
-
-    /// The same with other limits of what a compressed file may come to.
-    #[must_use]
-    pub fn within(self, limits: Limits) -> Self {
-        Self { limits, ..self }
-    }
-
-    /// Files that are not read, since they are called as no files of records are.
-    #[must_use]
-    pub fn left_out(&self) -> &[String] {
-        &self.left_out
-    }
-
-    /// True if its last lines are sightings: [`super::SeenAgain`] makes records of them.
-    #[must_use]
-    pub fn has_sightings(&self) -> bool {
-        self.seen_again
-    }
-}
-
-fn collect(
-    at: &Path,
-    root: &Path,
-    ends: &[&str],
-    files: &mut Vec<(PathBuf, String)>,
-    left_out: &mut Vec<String>,
-) -> Result<(), RecordsError> {
-    let io = |error| RecordsError::Io { what: at.display().to_string(), error };
-    for entry in std::fs::read_dir(at).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
-        // A link to a file is one; a link to a folder may lead back.
-        let is_file = || kind.is_file() || kind.is_symlink() && path.is_file();
-        if kind.is_dir() {
-            collect(&path, root, ends, files, left_out)?;
-        } else if is_file() {
-            let (name, shown) = (entry.file_name(), path.strip_prefix(root).unwrap_or(&path).display().to_string());
-            if has_end(&name.to_string_lossy(), ends) {
-                files.push((path, shown));
-            } else if !name.to_string_lossy().starts_with('.') {
-                left_out.push(shown);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// True of a name that ends so, or so and as compressed files do.
-fn has_end(name: &str, ends: &[&str]) -> bool {
-    let name = [".gz", ".zst", ".xz", ".bz2"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-    ends.iter().any(|end| name.len() > end.len() && name.ends_with(end))
-}
-
-/// A file with compressions around it taken off.
-fn text_of(path: &Path, limits: &Limits) -> Result<Box<dyn Read + Send>, ArchiveError> {
-    let mut file = File::open(path)?;
-    let mut start = Vec::new();
-    (&mut file).take(64).read_to_end(&mut start)?;
-    file.rewind()?;
-    if !is_wrapped(&start) {
-        return Ok(Box::new(file));
-    }
-    match open_or_text(Input::Seekable(Box::new(file)), &NoKeys, limits, &Quiet, &is_text)? {
-        OpenedOrText::Text(text) => Ok(text),
-        OpenedOrText::Archive(_) => Err(ArchiveError::Unknown("it is an archive, and no text".to_owned())),
-    }
-}
-
-impl Source for Files {
-    fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        loop {
-            if let Some(open) = &mut self.open
-                && let Some(raw) = open.next()?
-            {
-                return Ok(Some(raw));
-            }
-            let Some((path, shown)) = self.files.next() else { return Ok(None) };
-            let what = path.display().to_string();
-            let file =
-                text_of(&path, &self.limits).map_err(|e| RecordsError::Io { what: what.clone(), error: e.into() })?;
-            let stream = if self.lines { Stream::lines } else { Stream::new };
-            self.open = Some(stream(file, &shown, &what));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,35 +383,5 @@ mod tests {
             found.push(raw.text.map(|text| String::from_utf8(text).unwrap()));
         }
         assert_eq!(found, [Some("{\"a\": 1}".to_owned()), None, Some("{\"c\": 2}".to_owned())]);
-    }
-
-    #[test]
-    fn files_of_folders_and_packs() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("b.json", "{}");
-        write("a/c.ndjson", "1\n2\n");
-        write("a/x.txt", "no");
-        write("a/.x", "no");
-        assert_eq!(Files::of(dir.path()).unwrap().left_out(), ["a/x.txt"]);
-        let all = |folder: &Path| {
-            let mut files = Files::of(folder).unwrap();
-            let mut found = Vec::new();
-            while let Some(raw) = files.next().unwrap() {
-                found.push((raw.file.to_string(), raw.line));
-            }
-            found
-        };
-        assert_eq!(
-            all(dir.path()),
-            [("a/c.ndjson".to_owned(), 1), ("a/c.ndjson".to_owned(), 2), ("b.json".to_owned(), 1)]
-        );
-        write("records/2024/2024-01-01/chunk-0001.ndjson", "{\n}\n");
-        let chunk = "records/2024/2024-01-01/chunk-0001.ndjson".to_owned();
-        assert_eq!(all(dir.path()), [(chunk.clone(), 1), (chunk, 2)]);
     }
 }

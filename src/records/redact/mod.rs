@@ -32,7 +32,6 @@ use super::tape::{JsonError, Limits, Tape};
 use crate::codec::commit_to_record;
 pub use known::{known_patterns, misspelt_pattern};
 use names::Names;
-pub use names::usual_headers;
 use patterns::{Clock, Patterns};
 use walk::{Found, Walk};
 

@@ -30,11 +30,6 @@ const HEADERS: [&str; 23] = [
     "ocp-apim-subscription-key",
 ];
 
-/// The headers that hold secrets whatever a policy says.
-pub fn usual_headers() -> impl Iterator<Item = &'static str> {
-    HEADERS.into_iter()
-}
-
 /// What the names of members end in whose values are secret; of the name hyphens, underscores, points, blanks and letter case do not count.
 const ENDINGS: [&str; 35] = [
     "password",
