@@ -25,7 +25,8 @@ use super::{Global, Outcome};
 ///
 /// Each line has `+` for what was added, `-` removed, `M` holds something else, `T` became another sort of thing, `U` only metadata
 /// changed; then a size (of what was added or removed, or by how much it grew or shrank); then the path. Of a FOLDER is left out
-/// what `larder snapshot` would leave out with the same options, its .larderignore files heeded; of the snapshot the same is left out then.
+/// what `larder snapshot` would leave out with the same options, its .larderignore files heeded; of the snapshot the same is left out then,
+/// and a view (as by-key is in a dataset of records) that FOLDER does not have.
 /// In the sums what became another sort of thing counts as removed and added too.
 #[derive(Debug, Args)]
 #[command(

@@ -184,6 +184,24 @@ mod tests {
         assert!(mistaken.is_err());
     }
 
+    /// Help is plain text: nothing in it is marked for another renderer.
+    #[test]
+    fn no_help_is_marked_up() {
+        fn look(command: &Command, seen: &mut usize) {
+            let help = command.clone().render_long_help().to_string();
+            *seen += 1;
+            for word in help.split_whitespace().map(|word| word.trim_matches([',', '.', ';', ':', '(', ')'])) {
+                let inner = word.strip_prefix('*').and_then(|word| word.strip_suffix('*')).unwrap_or_default();
+                let is_marked = !inner.is_empty() && inner.chars().all(char::is_alphabetic);
+                assert!(!is_marked, "{}: {word}", command.get_name());
+            }
+            command.get_subcommands().for_each(|command| look(command, seen));
+        }
+        let (command, mut seen) = (dressed(super::super::definition(), ColorChoice::Never), 0);
+        look(&command, &mut seen);
+        assert!(seen > 40, "only {seen} commands were looked at");
+    }
+
     #[test]
     fn lines_fit_a_terminal() {
         let command = dressed(super::super::definition(), ColorChoice::Never);

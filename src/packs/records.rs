@@ -1,9 +1,11 @@
 //! Records of a pack, held against the hashes that they state, as their files go by.
 
+use std::collections::HashMap;
 use std::io;
 
 use crate::archives::{Content, Member, Part, printable};
-use crate::ops::records::{RecordMember, record_member};
+use crate::ops::records::{Listed, MISSING, RecordMember, record_member};
+use crate::records::tape::Limits;
 use crate::records::{DatasetManifest, RecordParser, Verified};
 
 /// Bytes of a line or manifest at most.
@@ -21,11 +23,13 @@ pub struct RecordsCompared {
 }
 
 /// What has gone by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Compare {
     parser: RecordParser,
     found: RecordsCompared,
     is_dataset: bool,
+    /// By the folder that an index lies in.
+    listed: HashMap<Vec<u8>, (String, Listed)>,
     faults: Vec<(String, String)>,
     fault_count: u64,
 }
@@ -33,9 +37,23 @@ pub(super) struct Compare {
 /// Records of a pack that are not as they should be, each with where it stands, and how many there are.
 pub(super) type Faults = (Vec<(String, String)>, u64);
 
+impl Default for Compare {
+    fn default() -> Self {
+        // However deep it is: a record that was let in is one.
+        let parser = RecordParser::new(Limits { depth: usize::MAX, ..Limits::default() });
+        let (faults, listed) = (Vec::new(), HashMap::new());
+        Self { parser, found: RecordsCompared::default(), is_dataset: false, listed, faults, fault_count: 0 }
+    }
+}
+
 impl Compare {
     /// What came of it, and the faults; nothing if it was no pack of records.
-    pub(super) fn finish(self) -> Option<(RecordsCompared, Faults)> {
+    pub(super) fn finish(mut self) -> Option<(RecordsCompared, Faults)> {
+        for (_, (path, listed)) in std::mem::take(&mut self.listed) {
+            // Nothing was told to be an index there.
+            let missing = if path.is_empty() { Vec::new() } else { listed.missing() };
+            missing.into_iter().for_each(|line| self.fault(format!("{path}:{line}"), MISSING.to_owned()));
+        }
         self.is_dataset.then_some((self.found, (self.faults, self.fault_count)))
     }
 
@@ -43,10 +61,29 @@ impl Compare {
     pub(super) fn watched<'a>(&'a mut self, member: &Member, content: &'a mut dyn Content) -> Reading<'a> {
         let sort = record_member(member);
         let path = if sort.is_some() { printable(&member.path) } else { String::new() };
-        Reading { compare: self, content, sort, path, begun: Vec::new(), is_long: false, line: 0 }
+        let folder = if sort.is_some() { folder_of(&member.path) } else { Vec::new() };
+        Reading { compare: self, content, sort, path, folder, begun: Vec::new(), is_long: false, line: 0 }
     }
 
-    fn line(&mut self, path: &str, number: u64, line: Option<&[u8]>) {
+    fn fault(&mut self, place: String, why: String) {
+        self.fault_count += 1;
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push((place, why));
+        }
+    }
+
+    /// A line of an index, or of records.
+    fn line(&mut self, reading: (&str, &[u8], Option<RecordMember>), number: u64, line: Option<&[u8]>) {
+        let (path, folder, sort) = reading;
+        let (index, listed) = self.listed.entry(folder.to_vec()).or_default();
+        if sort == Some(RecordMember::Index) {
+            path.clone_into(index);
+            if let Err(why) = listed.index_line(number, line.unwrap_or_default()) {
+                self.fault(format!("{path}:{number}"), why);
+            }
+            return;
+        }
+        listed.record_line(line.unwrap_or_default());
         let why = match line.map(|line| self.parser.read(line)) {
             None => format!("it is longer than the {} MiB that a record may have", MOST >> 20),
             Some(Err(e)) => e.to_string(),
@@ -56,11 +93,15 @@ impl Compare {
                 Verified::New => "content_sha256 is missing".to_owned(),
             },
         };
-        self.fault_count += 1;
-        if self.faults.len() < FAULTS_MAX {
-            self.faults.push((format!("{path}:{number}"), why));
-        }
+        self.fault(format!("{path}:{number}"), why);
     }
+}
+
+/// The folder of a pack that a file of it is in.
+fn folder_of(path: &[u8]) -> Vec<u8> {
+    let names: Vec<_> = path.split(|b| *b == b'/').collect();
+    let records = names.iter().position(|name| *name == b"records").unwrap_or(names.len() - 1);
+    names[..records].join(&b'/')
 }
 
 /// A content whose lines are compared as they go by.
@@ -69,6 +110,7 @@ pub(super) struct Reading<'a> {
     content: &'a mut dyn Content,
     sort: Option<RecordMember>,
     path: String,
+    folder: Vec<u8>,
     /// What has begun and not ended.
     begun: Vec<u8>,
     is_long: bool,
@@ -78,7 +120,9 @@ pub(super) struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while let Some(end) = memchr::memchr(b'\n', rest).filter(|_| self.sort == Some(RecordMember::Lines)) {
+        while let Some(end) =
+            memchr::memchr(b'\n', rest).filter(|_| matches!(self.sort, Some(RecordMember::Lines | RecordMember::Index)))
+        {
             self.push(&rest[..end]);
             self.end_line();
             rest = &rest[end + 1..];
@@ -100,7 +144,8 @@ impl Reading<'_> {
         let line = self.begun.trim_ascii();
         let line = if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
         if self.is_long || !line.is_empty() {
-            self.compare.line(&self.path, self.line, (!self.is_long).then_some(line));
+            let reading = (&*self.path, &*self.folder, self.sort);
+            self.compare.line(reading, self.line, (!self.is_long).then_some(line));
         }
         self.begun.clear();
         self.is_long = false;
@@ -119,13 +164,18 @@ impl Content for Reading<'_> {
             Part::Data => {}
             // Zeros are no JSON: some of them are enough to be told.
             Part::Hole(_) => self.push(&[0]),
-            Part::End => match self.sort.take() {
-                Some(RecordMember::Manifest) => {
-                    self.compare.is_dataset |= DatasetManifest::parse(&self.begun).is_ok();
+            Part::End => {
+                match self.sort {
+                    Some(RecordMember::Manifest) => {
+                        self.compare.is_dataset |= DatasetManifest::parse(&self.begun).is_ok();
+                    }
+                    Some(RecordMember::Lines | RecordMember::Index) if !self.begun.is_empty() || self.is_long => {
+                        self.end_line();
+                    }
+                    _ => {}
                 }
-                Some(RecordMember::Lines) if !self.begun.is_empty() || self.is_long => self.end_line(),
-                _ => {}
-            },
+                self.sort = None;
+            }
         }
         Ok(part)
     }

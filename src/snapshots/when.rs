@@ -27,8 +27,13 @@ impl When {
             let exact = moment(t, u32::try_from(t.subsec_nanosecond()).unwrap_or(0));
             return Ok(Self { first: exact, last: exact });
         }
-        let utc = |t: DateTime| t.to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp()).map_err(|e| e.to_string());
         let why = |e: jiff::Error| e.to_string();
+        // Days that there are dates for, though a zone might lead past them.
+        let utc = |t: DateTime| -> Result<i64, String> {
+            let days = t.date().since(Date::constant(1970, 1, 1)).map_err(why)?.get_days();
+            let [hour, minute, second] = [t.hour(), t.minute(), t.second()].map(i64::from);
+            Ok(i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second)
+        };
         let (start, seconds) = if text.len() > 10 {
             let start: DateTime = text.parse().map_err(why)?;
             (start, if text.matches(':').count() >= 2 { 1 } else { 60 })
@@ -36,8 +41,8 @@ impl When {
             let day: Date = text.parse().map_err(why)?;
             (day.at(0, 0, 0, 0), 86_400)
         };
-        let start = utc(start)?;
-        let first = moment(start, u32::try_from(start.subsec_nanosecond()).unwrap_or(0));
+        let nanos = u32::try_from(start.subsec_nanosecond()).unwrap_or(0);
+        let first = Timestamp { seconds: utc(start)?, nanos };
         if text.contains('.') {
             return Ok(Self { first, last: first });
         }
@@ -112,6 +117,9 @@ mod tests {
             ("2024-01-15T10:30:05", (1_705_314_605, 0), (1_705_314_605, LAST_NANO)),
             ("2024-01-15T10:30:05.5", (1_705_314_605, 500_000_000), (1_705_314_605, 500_000_000)),
             ("2024-01-15", (1_705_276_800, 0), (1_705_363_199, LAST_NANO)),
+            ("9999-12-31", (253_402_214_400, 0), (253_402_300_799, LAST_NANO)),
+            ("0001-01-01", (-62_135_596_800, 0), (-62_135_510_401, LAST_NANO)),
+            ("1969-12-31T23:59:59.25", (-1, 250_000_000), (-1, 250_000_000)),
         ];
         for (text, first, last) in cases {
             let when = When::parse(text).unwrap();

@@ -327,3 +327,29 @@ fn searches_keep_to_the_snapshots_that_are_meant() {
         assert_eq!(found.len(), versions, "{arguments:?}");
     }
 }
+
+/// A restore leaves views out, so a folder without one has lost nothing; one that is there is compared.
+#[test]
+fn a_view_that_a_folder_has_not_is_not_missed() {
+    let sandbox = Sandbox::with_open_store();
+    let time = "2024-01-01T00:00:00+00:00";
+    crate::record_sets::import(&sandbox, &crate::record_sets::record("a", "1", time), &[]).done();
+    let restored = |name: &str, more: &[&str]| {
+        let folder = sandbox.path(name);
+        sandbox.larder(["restore", "pages", folder.to_str().unwrap()].iter().chain(more)).done();
+        folder
+    };
+    let plain = restored("plain", &[]);
+    let whole = restored("whole", &["--with-views"]);
+    assert!(!plain.join("by-key").exists() && whole.join("by-key/wiki/page/a.json").exists());
+    for folder in [&plain, &whole] {
+        assert_eq!(changes(sandbox.larder(["diff", "pages", folder.to_str().unwrap(), "--json"])), [""; 0]);
+    }
+    let view = whole.join("by-key/wiki/page/a.json");
+    fs::write(&view, "other").unwrap();
+    let found = changes(sandbox.larder(["diff", "pages", whole.to_str().unwrap(), "--json"]));
+    assert_eq!(found, ["content by-key/wiki/page/a.json"]);
+    fs::remove_file(view).unwrap();
+    let found = changes(sandbox.larder(["diff", "pages", whole.to_str().unwrap(), "--json"]));
+    assert_eq!(found, ["removed by-key/wiki/page/a.json"]);
+}

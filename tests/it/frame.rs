@@ -54,10 +54,20 @@ fn completions_know_every_command() {
             let file = sandbox.path("larder.bash");
             fs::write(&file, &script).unwrap();
             Ran::of(Command::new("bash").arg("-n").arg(&file)).done();
-            let ask =
-                "source \"$0\"; COMP_WORDS=(larder ver); COMP_CWORD=1; _larder larder ver larder; echo ${COMPREPLY[@]}";
-            let answer = Ran::of(Command::new("bash").args(["-c", ask]).arg(&file)).ended(0);
-            assert_eq!(String::from_utf8(answer.stdout).unwrap().trim(), "verify", "{}", answer.stderr);
+            let ask = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _larder larder \"${@: -1}\" \"${@: -2:1}\"; echo ${COMPREPLY[@]}";
+            for (words, offered) in [
+                (&["larder", "ver"][..], "verify"),
+                (
+                    &["larder", "records", "import", "--conflict", ""],
+                    "prefer_newest prefer_incoming prefer_existing fail",
+                ),
+                (&["larder", "records", "policy", "--direction", ""], "import export both"),
+                (&["larder", "records", "get", "--dataset", ""], ""),
+            ] {
+                let answer = Ran::of(Command::new("bash").args(["-c", ask]).arg(&file).args(words)).ended(0);
+                let answered = String::from_utf8(answer.stdout).unwrap();
+                assert_eq!(answered.trim(), offered, "{words:?} {}", answer.stderr);
+            }
         }
         if shell == "zsh" {
             assert!(script.contains("STORE:_files -/"), "folders alone are offered for --store");

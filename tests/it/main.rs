@@ -58,15 +58,19 @@ mod promises; // the eight promises, one test each
 mod pseudo; // file systems of which a capture takes the mount point alone
 mod random_runs; // random commands, kills and clocks against the oracle
 mod record_answers; // what is asked of datasets: by tags and times of observations, begins of hashes; what validate and verify tell
+mod record_folders; // folders of records: what is taken, what is left out and told
 mod record_guards; // what record datasets are guarded from: other snapshots, nothing at all, keys that speak to terminals
+mod record_input; // what an import is given: cut lines, links, texts that grow, packs beyond limits
 mod record_library; // records written and read by programs: RecordWriter, RecordReader
 mod record_lines; // records canon, hash and validate: lines in, lines out
+mod record_missing; // what is not there, or not what it seems: records that an index lists, datasets that are two, contents that come back
 mod record_observations; // observations: each is kept with all that is said of it, none twice
 mod record_packs; // datasets in other forms: packs, tables, mounts; texts that are no records
 mod record_peers; // datasets as the older system, grep, rsync and readers of tables see them
 mod record_policies; // what holds for a dataset: said, shown, changed
 mod record_secrets; // no secret reaches a file
 mod record_sets; // record datasets: each content once, conflicts, versions, what is written for a change
+mod record_tables; // what records export writes for programs: fields, reports, closed pipes
 mod record_trouble; // imports killed, beside each other, on a full disk, with questions
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away

@@ -70,6 +70,35 @@ fn what_was_said_when_a_content_was_seen_again_is_found() {
     );
 }
 
+/// A value is found however it is spelt: what has one canonical form is one value.
+#[test]
+fn values_are_found_by_their_forms() {
+    let sandbox = Sandbox::with_open_store();
+    let response =
+        r#"{"n": 1.50, "big": 100000.0, "long": 9007199254740993, "l": [1, 2.50], "o": {"b": 1, "a": "x"}, "a.b": 7}"#;
+    import(&sandbox, &record("a", response, TIME), &[]).done();
+    for (path, wanted) in [
+        ("n=1.5", 1),
+        ("n=1.50", 1),
+        ("n=1.51", 0),
+        ("big=100000", 1),
+        ("big=1e5", 1),
+        ("long=9007199254740993", 1),
+        ("long=9007199254740992", 0),
+        ("l=[1,2.5]", 1),
+        ("l=[1]", 0),
+        ("o={\"a\":\"x\",\"b\":1}", 1),
+        ("o.a=x", 1),
+        ("o.a=\"x\"", 1),
+    ] {
+        let ran = sandbox.larder(["records", "find", "pages", "--json", "--path", &format!("$.response.{path}")]);
+        assert_eq!(ran.lines().len(), wanted, "{path}");
+    }
+    for path in ["$.response[\"a.b\"]=7", "$[\"response\"]['a.b']"] {
+        assert_eq!(found(&sandbox, &["--path", path]).len(), 1, "{path}");
+    }
+}
+
 /// What tells no time is in no span of time, and found by everything else.
 #[test]
 fn records_without_a_time() {
@@ -320,4 +349,129 @@ fn validate_wants_what_the_form_wants() {
     }
     let told: Value = serde_json::from_slice(&check(&format!("[{plain},\n{{}}, 7]"), &[]).ended(3).stdout).unwrap();
     assert_eq!((&told["faults"][0]["line"], &told["faults"][1]["line"]), (&json!(2), &json!(2)));
+}
+
+/// A span of time holds its first moment and its last, to the microsecond; a day or an hour that is named is one from its begin to its end.
+#[test]
+fn spans_of_time_hold_their_ends() {
+    let sandbox = Sandbox::with_open_store();
+    let moments =
+        ["2024-05-01T00:00:00", "2024-05-01T12:30:00", "2024-05-01T12:30:00.000001", "2024-05-01T23:59:59.999999"];
+    let lines: String =
+        moments.iter().enumerate().map(|(n, at)| record(&n.to_string(), "1", &format!("{at}+00:00"))).collect();
+    import(&sandbox, &lines, &[]).done();
+    for (query, wanted) in [
+        (&["--since", "2024-05-01T12:30:00Z"][..], &[1, 2, 3][..]),
+        (&["--since", "2024-05-01T12:30:00.000001Z"], &[2, 3]),
+        (&["--since", "2024-05-01T12:30:00.000002Z"], &[3]),
+        (&["--until", "2024-05-01T12:30:00.000001Z"], &[0, 1, 2]),
+        (&["--since", "2024-05-01", "--until", "2024-05-01"], &[0, 1, 2, 3]),
+        (&["--since", "2024-05-02"], &[]),
+        (&["--until", "2024-04-30"], &[]),
+        (&["--since", "2024-05-01T00:00:00.000001Z", "--until", "2024-05-01T12:30:00.000000Z"], &[1]),
+    ] {
+        let keys = sandbox.larder(["records", "find", "pages", "--json"].iter().chain(query)).lines();
+        let keys: Vec<usize> = keys.iter().map(|line| line["natural_key"].as_str().unwrap().parse().unwrap()).collect();
+        assert_eq!(keys, wanted, "{query:?}");
+    }
+    // Seen again counts by the same ends.
+    import(&sandbox, &record("0", "1", "2024-06-01T00:00:00.5+00:00"), &[]).done();
+    assert_eq!(found(&sandbox, &["--since", "2024-06-01T00:00:00.500000Z"]).len(), 1);
+    assert_eq!(found(&sandbox, &["--since", "2024-06-01T00:00:00.500001Z"]).len(), 0);
+}
+
+#[test]
+fn records_are_found_by_source_entity_and_type() {
+    let sandbox = Sandbox::with_open_store();
+    let of = |n: &str, name: &str, value: &str| {
+        record(n, "1", TIME).replace(&format!("\"{name}\""), &format!("\"{value}\""))
+    };
+    let lines = of("a", "none", "") + &of("b", "wiki", "other") + &of("c", "page", "talk") + &of("d", "http", "llm");
+    import(&sandbox, &lines, &[]).done();
+    for (query, wanted) in [
+        (&["--source", "other"][..], &["b"][..]),
+        (&["--entity", "talk"], &["c"]),
+        (&["--type", "llm"], &["d"]),
+        (&["--source", "wiki", "--entity", "page", "--type", "http"], &["a"]),
+        (&["--source", "other", "--entity", "talk"], &[]),
+        (&["--type", "LLM"], &[]),
+    ] {
+        let keys = sandbox.larder(["records", "find", "pages", "--json"].iter().chain(query)).lines();
+        let keys: Vec<_> = keys.iter().map(|line| line["natural_key"].as_str().unwrap()).collect();
+        assert_eq!(keys, wanted, "{query:?}");
+    }
+}
+
+/// What there is more than is told by name is told by number.
+#[test]
+fn many_conflicts_and_bad_lines_are_cut() {
+    let sandbox = Sandbox::with_open_store();
+    let of =
+        |response: &str, time: &str| -> String { (0..25).map(|n| record(&format!("k{n}"), response, time)).collect() };
+    import(&sandbox, &of("1", TIME), &[]).done();
+    fs::write(sandbox.path("in"), of("2", "2023-01-01T00:00:00Z") + &"rubbish\n".repeat(25)).unwrap();
+    let file = sandbox.path("in");
+    let ran = sandbox.larder(["records", "import", file.to_str().unwrap(), "-d", "pages"]).ended(3);
+    let told = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(
+        told.matches(": what came is kept as an earlier version under by-key/wiki/page/k").count(),
+        20,
+        "{told}"
+    );
+    assert!(told.contains("… and 5 more conflicts"), "{told}");
+    assert_eq!(ran.stderr.matches("it is no JSON").count(), 20, "{}", ran.stderr);
+    assert!(ran.stderr.contains("larder: … and 5 more"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_diff_tells_what_came_and_went() {
+    let sandbox = Sandbox::with_open_store();
+    import(&sandbox, &(record("a", "1", TIME) + &record("b", r#"{"x": 1}"#, TIME)), &[]).done();
+    let keyless = record("", "3", TIME).replace("\"natural_key\": \"\"", "\"natural_key\": null");
+    import(&sandbox, &(record("c", "2", TIME) + &record("b", r#"{"x": 2}"#, "2025-01-01T00:00:00Z") + &keyless), &[])
+        .done();
+    let diff = |old: &str, new: &str| {
+        let told = sandbox.larder(["records", "diff", old, new, "--json"]).json();
+        let keys = |list: &str| -> Vec<Value> {
+            told[list].as_array().unwrap().iter().map(|one| one["natural_key"].clone()).collect()
+        };
+        (keys("added"), keys("changed"), keys("removed"), told)
+    };
+    let (added, changed, removed, told) = diff("pages~1", "pages");
+    assert_eq!((added, changed, removed), (vec![Value::Null, json!("c")], vec![json!("b")], vec![]));
+    assert_eq!(told["changed"][0]["changes"], json!([{"path": "/response/x", "before": "1", "after": "2"}]));
+    assert!(told["added"][0]["before"].is_null() && told["added"][0]["after"].is_string());
+    let (added, changed, removed, _) = diff("pages", "pages~1");
+    assert_eq!((added, changed, removed), (vec![], vec![json!("b")], vec![Value::Null, json!("c")]));
+    let shown = String::from_utf8(sandbox.larder(["records", "diff", "pages", "pages~1"]).ended(0).stdout).unwrap();
+    for line in ["- wiki/page  c", "- wiki/page  -", "~ wiki/page  b", "    /response/x: 2 → 1"] {
+        assert!(shown.lines().any(|found| found == line), "{shown}");
+    }
+    assert_eq!(diff("pages", "pages").3, json!({"added": [], "changed": [], "removed": []}));
+}
+
+/// A whole hash is looked up: what else is stored is not read for it. The begin of one is searched for in all of it.
+#[test]
+fn a_whole_hash_needs_no_other_record() {
+    let sandbox = Sandbox::with_store();
+    let noise: String = (0..60u64)
+        .map(|n| {
+            let text: String = crate::sandbox::noise(n, 30_000).iter().map(|b| format!("{b:02x}")).collect();
+            record(&format!("n{n}"), &format!("\"{text}\""), TIME)
+        })
+        .collect();
+    import(&sandbox, &noise, &[]).done();
+    import(&sandbox, &record("k", "1", TIME), &[]).done();
+    let hash = get(&sandbox, &["k"])["content_sha256"].as_str().unwrap().to_owned();
+    let files = fs::read_dir(sandbox.store().join("db")).unwrap().map(|file| file.unwrap().path());
+    let longest = files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&longest).unwrap();
+    assert!(bytes.len() > 1_000_000, "it holds the contents");
+    let end = bytes.len() - 100_000;
+    bytes[1000..end].iter_mut().step_by(1000).for_each(|byte| *byte ^= 1);
+    fs::write(&longest, bytes).unwrap();
+    assert_eq!(get(&sandbox, &["--hash", &hash])["natural_key"], "k");
+    assert_eq!(get(&sandbox, &["k", "--hash", &hash[..8]])["natural_key"], "k");
+    let _damaged = sandbox.larder(["records", "get", "--hash", &hash[..63]]).ended(13);
+    let _damaged = sandbox.larder(["records", "find", "pages"]).ended(13);
 }

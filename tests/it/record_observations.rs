@@ -174,3 +174,31 @@ fn sightings_go_with_packs() {
     assert_eq!(counts(&ran), [0, 0, 500, 0, 0, 1]);
     assert!(ran.stderr.contains("sightings.ndjson:401: "), "{}", ran.stderr);
 }
+
+/// A content that comes back is a sighting of the version that it is. It does not become current, and that is told: by the import and by `log`.
+#[test]
+fn a_version_that_comes_back_is_told() {
+    let sandbox = Sandbox::with_open_store();
+    let at = |response: &str, month: u32| record("k", response, &format!("2024-{month:02}-01T00:00:00+00:00"));
+    let told = |text: &str, more: &[&str]| {
+        let ran = import(&sandbox, text, &[&["--details"], more].concat()).ended(0);
+        (json(&ran)["returned"].as_u64().unwrap(), ran.stderr.contains("of an earlier version that would win"))
+    };
+    assert_eq!(told(&(at("1", 2) + &at("2", 4)), &[]), (0, false));
+    // Before the other one, it was current then.
+    assert_eq!(told(&at("1", 3), &[]), (0, false));
+    let log = sandbox.larder(["records", "log", "k"]).ended(0);
+    assert!(!log.stderr.contains("observed last"), "{}", log.stderr);
+    for more in [&["-n"][..], &["--conflict", "prefer_incoming", "-n"], &[]] {
+        assert_eq!(told(&at("1", 5), more), (1, true), "{more:?}");
+    }
+    assert_eq!(told(&at("1", 5), &[]), (0, false), "it is known");
+    assert_eq!(told(&at("1", 6), &["--conflict", "prefer_existing", "-n"]), (0, false), "nothing would win");
+    assert_eq!(get(&sandbox, &["k"])["response"], 2);
+    let log = sandbox.larder(["records", "log", "k"]).ended(0);
+    assert!(log.stderr.contains("which is not current, was observed last"), "{}", log.stderr);
+    // In one import too; and what is seen once more itself is no matter.
+    assert_eq!(told(&(at("2", 7) + &at("3", 8) + &at("3", 9) + &at("2", 10)), &[]), (1, true));
+    assert_eq!((&get(&sandbox, &["k"])["response"], count(&sandbox)), (&Value::from(3), [3, 1, 5]));
+    sandbox.larder(["verify", "--read-data"]).done();
+}

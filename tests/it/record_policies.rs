@@ -144,3 +144,37 @@ fn what_is_to_be_redacted_is_redacted() {
     assert_eq!(manifest(&sandbox)["redaction_policy"]["patterns"], json!(["phone", "(?:emial)"]));
     policy(&sandbox, &["--redact-pattern", "us_sssn"]).refused(2, "is us_ssn meant?");
 }
+
+/// What would redact nothing, or change nothing of what is redacted, is refused: whoever says it meant something.
+#[test]
+fn what_says_nothing_of_redaction_is_refused() {
+    let sandbox = Sandbox::with_open_store();
+    for more in [&["--redact-pattern", ""][..], &["--redact-pattern", "a="], &["--redact-header", " "]] {
+        init(&sandbox, more).refused(2, "redacts nothing");
+    }
+    for (source, entity, kind) in [("", "page", "http"), ("wiki", "", "http"), ("wiki", "page", "")] {
+        let words = ["records", "init", "pages", "--source", source, "--entity", entity, "--type", kind];
+        sandbox.larder(words).refused(2, "a value is required");
+    }
+    assert_eq!(snapshots(&sandbox), 0);
+    init(&sandbox, &["--redact-header", "X-Mine"]).done();
+    for header in ["authorization", "Set-Cookie", "HTTP_COOKIE"] {
+        policy(&sandbox, &["--drop-header", header]).refused(2, "whatever a policy says");
+    }
+    let told = String::from_utf8(policy(&sandbox, &[]).ended(0).stdout).unwrap();
+    assert!(told.contains("  headers          those that always are, X-Mine\n"), "{told}");
+    fs::write(sandbox.path("in"), record("a", "1", TIME)).unwrap();
+    let file = sandbox.path("in");
+    let words = ["records", "import", file.to_str().unwrap(), "-d", "pages"];
+    for both in [["--redact", "--no-redact"], ["--no-redact", "--redact"]] {
+        sandbox.larder(words.iter().chain(&both)).refused(2, "cannot be used with");
+    }
+    policy(&sandbox, &["--drop-header", "x-mine"]).done();
+    // One name is one pattern.
+    for pattern in ["t=a+", "t=b+"] {
+        policy(&sandbox, &["--redact-pattern", pattern]).done();
+    }
+    assert_eq!(manifest(&sandbox)["redaction_policy"]["patterns"], json!([{"name": "t", "pattern": "b+"}]));
+    sandbox.larder(words.iter().chain(&["--conflict", "prefer_never"])).refused(2, "prefer_existing");
+    sandbox.larder(words.iter().chain(&["--conflict", "prefer_sql"])).done();
+}

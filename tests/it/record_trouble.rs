@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -56,6 +57,19 @@ fn a_killed_import_leaves_nothing() {
     assert_eq!(count(&sandbox)[0], 10 + u64::from(again));
     assert!(fs::read_dir(sandbox.store().join("tmp")).unwrap().next().is_none());
     sandbox.larder(["verify", "--read-data"]).done();
+}
+
+/// Whoever stops an import that has begun and waits for more has interrupted it; nothing has failed.
+#[test]
+fn an_import_that_has_begun_is_interrupted() {
+    let sandbox = Sandbox::with_store();
+    let mut child = from_pipe(&sandbox, &[]).spawn().unwrap();
+    feed_until_begun(&mut child, &sandbox.store());
+    Ran::of(sandbox.client().command("kill").args(["-INT", &child.id().to_string()])).done();
+    let stdin = child.stdin.take();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+    sandbox.larder(["records", "count", "pages"]).refused(10, "pages");
 }
 
 /// The second waits, and then sees what the first has brought.
@@ -241,4 +255,39 @@ fn packs_come_through_pipes() {
     let words = ["import", zip.to_str().unwrap(), "-d", "labelled"];
     sandbox.larder(words.iter().chain(&["--label", "a=b"])).refused(2, "--layout none");
     sandbox.larder(words.iter().chain(&["--label", "a=b", "--layout", "none"])).done();
+}
+
+/// Whoever waits for records and is stopped says so, and nothing was imported.
+#[test]
+fn an_import_that_waits_is_stopped() {
+    let sandbox = Sandbox::with_open_store();
+    for (words, fed) in [
+        (&["records", "import", "-", "-d", "pages"][..], ""),
+        (&["records", "import", "-", "-d", "pages"], "\n"),
+        (&["records", "validate", "-"], ""),
+    ] {
+        let mut command = sandbox.client().alone();
+        command.arg("--store").arg(sandbox.store()).args(words);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(fed.as_bytes()).unwrap();
+        // Until it catches signals, it has not begun.
+        let status = format!("/proc/{}/status", child.id());
+        let catches = || {
+            let status = fs::read_to_string(&status).unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+            u64::from_str_radix(mask, 16).unwrap() & 2 != 0
+        };
+        let begun = Instant::now();
+        while !catches() {
+            assert!(begun.elapsed() < Duration::from_mins(1), "it does not begin");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(stdin);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("interrupted") && output.status.code() == Some(130), "{words:?}: {told}");
+    }
+    sandbox.larder(["records", "count", "pages"]).refused(10, "pages");
 }

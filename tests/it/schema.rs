@@ -101,7 +101,7 @@ fn members(schema: &Value, value: &Value, root: &Value) -> Result<(), String> {
 
 /// Each of the lines is a value of the schema.
 #[track_caller]
-fn hold(sandbox: &Sandbox, name: &str, lines: &str) -> usize {
+pub(crate) fn hold(sandbox: &Sandbox, name: &str, lines: &str) -> usize {
     let schema = sandbox.larder(["schema", name]).json();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     for line in lines.lines() {

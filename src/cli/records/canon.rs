@@ -16,7 +16,7 @@ use super::input::LinesArgs;
 /// Write each JSON value, one a line, in the canonical form over which records are hashed
 ///
 /// For each line a line: the form, or `error: ` and the reason. Names are sorted by code points, strings are in NFC, whole numbers
-/// stay as they are, other numbers have 15 significant digits.
+/// stay as they are (but `-0` is `0`), other numbers have 15 significant digits.
 #[derive(Debug, Args)]
 pub(super) struct CanonArgs {
     #[command(flatten)]

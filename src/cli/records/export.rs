@@ -1,11 +1,15 @@
 //! `larder records export`
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::records::{Dataset, JsonPath, Query, checked};
@@ -20,6 +24,7 @@ use super::super::output::{Output, counted, stdout_unbuffered};
 use super::super::pack_file::PackFile;
 use super::super::pack_keys::PasswordArgs;
 use super::super::{Global, Outcome};
+use super::RecordsReportJson;
 use super::find::QueryArgs;
 
 /// What a table has if nobody says otherwise.
@@ -37,7 +42,8 @@ const FIELDS: [&str; 7] = [
 ///
 /// All versions are written, or with --current those that stand under their keys. A pack is what `larder export --bare` makes of the snapshot: a folder, a zip or a
 /// zip.enc by the name of FILE, which the system that the form comes from unpacks and imports. A table has the fields that are asked for: a field of the
-/// record, or NAME=$.PATH; texts as they are, anything else as JSON.
+/// record, or NAME=$.PATH; texts as they are, anything else as JSON. A path is like `$.response.items[0].id` or `$.response["a.b"]`; of one with `[*]` or `.*` in it the cell is a list
+/// of all that stands there, as JSON. A field that no record has is told. With --json a report is printed, unless the records themselves go to standard output.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// The dataset, or one of its snapshots
@@ -101,25 +107,64 @@ impl FormatArg {
     }
 }
 
+impl FormatArg {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+            Self::Pack => "pack",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// What `larder records export` prints of what is no pack.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct ExportedJson {
+    /// The dataset or snapshot, as it was named.
+    dataset: String,
+    /// The file.
+    output: String,
+    /// `ndjson`, `json`, `csv` or `parquet`.
+    format: &'static str,
+    /// Records that were written.
+    records: u64,
+    /// Fields that were asked for and that no record has.
+    empty_fields: Vec<String>,
+}
+
 /// A column.
 struct Field {
     name: String,
     path: JsonPath,
+    /// A record has it.
+    found: Cell<bool>,
 }
 
 impl Field {
     fn parse(text: &str) -> Result<Self, CliError> {
-        let (name, path) = match text.split_once('=') {
-            Some((name, path)) => (name, path.to_owned()),
-            None if text.starts_with('$') => (text.trim_start_matches(['$', '.']), text.to_owned()),
+        let (name, path) = match text.split_once("=$") {
+            _ if text.starts_with('$') => (text.trim_start_matches(['$', '.']), text.to_owned()),
+            Some((name, path)) => (name, format!("${path}")),
             None => (text, format!("$.{text}")),
         };
         let path = JsonPath::parse(&path).map_err(|e| CliError::new(Kind::Usage, e.to_string()))?;
-        Ok(Self { name: name.to_owned(), path })
+        if path.wants_value() {
+            let hint = "a field is NAME=$.PATH; a name that has an = in it is written $[\"a=b\"]";
+            return Err(CliError::new(Kind::Usage, format!("{text} is no field")).hint(hint));
+        }
+        Ok(Self { name: name.to_owned(), path, found: Cell::new(false) })
     }
 
     fn value(&self, record: Value<'_, '_>) -> Option<String> {
+        if self.path.is_of_several() {
+            let all: Vec<_> = self.path.all(record).into_iter().map(|value| value.raw()).collect();
+            self.found.set(self.found.get() || !all.is_empty());
+            return (!all.is_empty()).then(|| format!("[{}]", all.join(",")));
+        }
         let value = self.path.first(record)?;
+        self.found.set(true);
         match value.sort() {
             Sort::Null => None,
             Sort::Text => value.text().map(Cow::into_owned),
@@ -151,10 +196,15 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         [] => FIELDS.iter().map(|name| Field::parse(name)).collect::<Result<_, _>>()?,
         fields => fields.iter().map(|text| Field::parse(text)).collect::<Result<_, _>>()?,
     };
+    let mut names = HashSet::new();
+    if let Some(twice) = fields.iter().find(|field| !names.insert(&*field.name)) {
+        return Err(CliError::new(Kind::Usage, format!("two fields are called {}", twice.name)));
+    }
     let store = context::open_for_stream(Role::Owner, "reading records", global)?;
     let dataset = super::dataset(&store, &args.dataset.parse()?, &args.dataset)?;
-    let job = Job { dataset, query, current: args.current, format, fields };
-    let count = if args.output == Path::new("-") {
+    let to_stdout = args.output == Path::new("-");
+    let job = Job { dataset, query, current: args.current, format, fields, to_stdout };
+    let count = if to_stdout {
         job.write(&mut stdout_unbuffered()?)?
     } else {
         let file = PackFile::for_what("records", &args.output, &store, global)?;
@@ -163,7 +213,19 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
             None => file.replace(|file| job.write(file), |_, _| Ok(()))?,
         }
     };
-    out.remark(&counted(count, "record was written", "records were written"));
+    // Those that a table has anyway need not be in it.
+    let missing = job.fields.iter().filter(|field| count > 0 && !args.field.is_empty() && !field.found.get());
+    let empty_fields: Vec<String> = missing.map(|field| field.name.clone()).collect();
+    for name in &empty_fields {
+        out.remark(&format!("larder: no record has the field {name}"));
+    }
+    if out.json() && !to_stdout {
+        let (dataset, output) = (args.dataset.clone(), args.output.to_string_lossy().into_owned());
+        let report = ExportedJson { dataset, output, format: format.name(), records: count, empty_fields };
+        out.print_json(&RecordsReportJson::Export(report))?;
+    } else {
+        out.remark(&counted(count, "record was written", "records were written"));
+    }
     Ok(Outcome::Done)
 }
 
@@ -191,11 +253,30 @@ struct Job {
     current: bool,
     format: FormatArg,
     fields: Vec<Field>,
+    to_stdout: bool,
+}
+
+/// True of an error whose cause is that whoever read a pipe went away.
+fn is_broken_pipe(error: &io::Error) -> bool {
+    let mut cause = error.get_ref().map(|inner| inner as &dyn std::error::Error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<io::Error>().is_some_and(is_broken_pipe) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 impl Job {
     fn write(&self, to: &mut (dyn Write + Send)) -> Result<u64, CliError> {
-        let failed = |e: io::Error| CliError::new(Kind::Failed, format!("the records cannot be written: {e}"));
+        let failed = |e: io::Error| {
+            if self.to_stdout && is_broken_pipe(&e) {
+                CliError::output(&io::ErrorKind::BrokenPipe.into())
+            } else {
+                CliError::new(Kind::Failed, format!("the records cannot be written: {e}"))
+            }
+        };
         let mut to = BufWriter::with_capacity(1 << 20, to);
         let count = if self.format == FormatArg::Parquet {
             let names: Vec<&str> = self.fields.iter().map(|field| field.name.as_str()).collect();

@@ -52,6 +52,9 @@ pub(super) struct QueryArgs {
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
     /// With something at a place, or with this value there (can be repeated: with each of them)
+    ///
+    /// A place is like $.response.items[0].id; `[*]` and `.*` are any item or member, `["a.b"]` is a name that has dots or other signs in it. A value is
+    /// a text as it is, or JSON, compared by its canonical form: 1.5 is 1.50, 2 is 2.0, and members of an object may stand in any order.
     #[arg(long, value_name = "$.PATH[=VALUE]")]
     path: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::model::{DatasetName, Kind, Role};
 use crate::ops::records::{Dataset, Key, RecordsError, checked, newest_of};
@@ -23,7 +23,7 @@ pub(super) struct KeyArgs {
     #[arg(value_name = "KEY", required_unless_present = "hash")]
     pub(super) key: Option<String>,
     /// In which dataset, or one of its snapshots [default: all datasets of records]
-    #[arg(long, short = 'd', value_name = "DATASET")]
+    #[arg(long, short = 'd', value_name = "DATASET", value_hint = ValueHint::Other)]
     pub(super) dataset: Option<String>,
     /// Of which source
     #[arg(long, value_name = "NAME")]

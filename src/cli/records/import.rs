@@ -1,7 +1,9 @@
 //! `larder records import`
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,11 +11,11 @@ use serde::Serialize;
 use crate::archives::{self, Opened};
 use crate::model::{DatasetName, Role};
 use crate::ops::records::{
-    Dataset, ImportOptions, RawRecord, RecordsError, Report, Source, holds_dataset, import_records, newest_of,
+    Dataset, ImportOptions, LeftOut, RawRecord, RecordsError, Report, Source, holds_dataset, import_records, newest_of,
     rehearse_records,
 };
 use crate::records::tape::Limits;
-use crate::records::{ConflictStrategy, DatasetManifest};
+use crate::records::{ConflictStrategy, DatasetManifest, RecordParser, RedactionPolicy, Redactor};
 use crate::store::{Store, Waiting};
 
 use super::super::context;
@@ -32,10 +34,14 @@ const TOLD: usize = 20;
 
 /// Import records into a dataset, each content once
 ///
-/// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack: of the system that the form comes from, or of Larder's. Of each record it is
-/// decided once what becomes of it: *skipped* if its content is known (the observation is kept, if it is a new one), *inserted* if content and key
-/// are new, a *conflict* if another content stands under its key. The dataset's strategy resolves conflicts, and what wins counts as
-/// *updated*; nothing is lost, what loses is kept as an earlier version. All of it is one snapshot, or none.
+/// From lines of JSON, one JSON document, a list of records, a folder of such files, or a pack: of the system that the form comes from, or of Larder's. Of a folder
+/// that is no pack all files are taken that end in .ndjson, .jsonl or .json, or begin as JSON does, compressed or not; what is left out is told. Of each record it is
+/// decided once what becomes of it: it is skipped if its content is known (the observation is kept, if it is a new one), inserted if content and key
+/// are new, a conflict if another content stands under its key. The dataset's strategy resolves conflicts, and what wins counts as
+/// updated; nothing is lost, what loses is kept as an earlier version. All of it is one snapshot, or none.
+///
+/// A content that is known is never in conflict: an earlier version that comes again does not become current again, however late it was observed. The
+/// import tells how many are so (if it brings at most 10,000 sightings), and `larder records log` of a key shows it.
 ///
 /// A line that is no record is told, with its reason, and the others are imported (exit status 3), unless --strict. A dataset that is not there is
 /// made, with the source, entity and type of the pack's manifest or of the first record.
@@ -49,23 +55,23 @@ pub(super) struct ImportArgs {
     /// A file, a folder or a pack; `-` is standard input
     #[arg(value_name = "FILE|DIR|PACK|-", value_hint = ValueHint::AnyPath)]
     from: PathBuf,
-    /// Into which dataset [default: the one that the pack's manifest names, else the file's name]
-    #[arg(long, short = 'd', value_name = "NAME")]
+    /// Into which dataset [default: the one that the pack's manifest names, else the file's name; of standard input: default]
+    #[arg(long, short = 'd', value_name = "NAME", value_hint = ValueHint::Other)]
     dataset: Option<DatasetName>,
     /// Tell what would become of each record, by the plan that an import applies, and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail [default: as the dataset says]
-    #[arg(long, value_name = "HOW", value_parser = strategy)]
+    /// How conflicts are resolved [default: as the dataset says]
+    #[arg(long, value_name = "HOW", value_parser = strategy())]
     conflict: Option<ConflictStrategy>,
     /// Import nothing if a line is no record
     #[arg(long)]
     strict: bool,
     /// Redact what a policy names, though the dataset does not ask for it
-    #[arg(long, overrides_with = "no_redact")]
+    #[arg(long, conflicts_with = "no_redact")]
     redact: bool,
     /// Do not redact, though the dataset asks for it
-    #[arg(long, overrides_with = "redact")]
+    #[arg(long)]
     no_redact: bool,
     /// With --json: tell the dataset, the snapshot, the bad lines, conflicts and redactions too
     #[arg(long)]
@@ -73,6 +79,8 @@ pub(super) struct ImportArgs {
     /// Lists and objects in each other that a record may have
     #[arg(long, value_name = "N", default_value_t = Limits::default().depth)]
     max_depth: usize,
+    #[command(flatten)]
+    ratio: given::RatioArgs,
     #[command(flatten)]
     password: PasswordArgs,
     /// Why it is made
@@ -83,9 +91,15 @@ pub(super) struct ImportArgs {
     no_wait: bool,
 }
 
-pub(super) fn strategy(text: &str) -> Result<ConflictStrategy, String> {
-    ConflictStrategy::named(text)
-        .ok_or_else(|| "it is none of prefer_newest, prefer_incoming, prefer_existing, fail".to_owned())
+/// Reads a strategy by its name, or by the one that the other system has for it.
+pub(super) fn strategy() -> impl TypedValueParser<Value = ConflictStrategy> {
+    let names = [
+        PossibleValue::new("prefer_newest"),
+        PossibleValue::new("prefer_incoming").alias("prefer_json"),
+        PossibleValue::new("prefer_existing").alias("prefer_sql"),
+        PossibleValue::new("fail"),
+    ];
+    PossibleValuesParser::new(names).try_map(|name| ConflictStrategy::named(&name).ok_or("it is no strategy"))
 }
 
 /// What `larder records import` prints.
@@ -125,12 +139,28 @@ struct DetailsJson {
     new_dataset: bool,
     /// Further observations that were kept.
     sightings: u64,
+    /// Of these: of versions that are not current, observed when a new content would have won. Not counted among more than 10,000 sightings.
+    returned: u64,
+    /// Files of a folder that hold no records.
+    left_out: u64,
+    /// These, each with the reason.
+    left_out_files: Vec<LeftOutJson>,
     /// Lines that are no records.
     invalid_lines: Vec<LineJson>,
     /// Records whose content was new, under a known key.
     conflicting: Vec<ConflictJson>,
     /// Where something was redacted.
     redactions: Vec<RedactionJson>,
+}
+
+/// A file that was left out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct LeftOutJson {
+    /// Its path in the folder.
+    file: String,
+    /// Why.
+    reason: String,
 }
 
 /// A line and what is wrong with it.
@@ -178,7 +208,8 @@ struct RedactionJson {
 }
 
 impl DetailsJson {
-    fn new(report: &Report, dataset: &DatasetName) -> Self {
+    fn new(report: &Report, dataset: &DatasetName, left_out: &LeftOut) -> Self {
+        let files = left_out.told.iter().cloned().map(|(file, reason)| LeftOutJson { file, reason });
         let bad = report.bad.iter().map(|bad| {
             let (file, reason) = (bad.file.clone(), bad.reason.clone());
             LineJson { file, line: bad.line, reason }
@@ -202,6 +233,9 @@ impl DetailsJson {
             snapshot: report.snapshot.as_ref().map(|(id, _)| id.to_string()),
             new_dataset: report.new_dataset,
             sightings: report.sightings,
+            returned: report.returned,
+            left_out: left_out.count,
+            left_out_files: files.collect(),
             invalid_lines: bad.collect(),
             conflicting: conflicts.collect(),
             redactions: redactions.collect(),
@@ -212,31 +246,33 @@ impl DetailsJson {
 pub(super) fn run(args: &ImportArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Owner, "importing records", global)?;
     let bar = Bar::start(out, "import");
-    let given = given::open(&args.from, &|| Ok(Box::new(password(args, &store)?.keys(global))), &bar)?;
-    import(args, given, &store, &bar, out)
+    let given = given::open(&args.from, &|| Ok(Box::new(password(args, &store)?.keys(global))), &args.ratio, &bar);
+    let done = given.and_then(|given| import(args, given, &store, &bar, out));
+    done.map_err(|e| given::or_interrupted(e, &bar, "interrupted; nothing was imported"))
 }
 
 fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
     let begun = std::time::Instant::now();
-    let given::Given { mut source, manifest: found } = given;
+    given.remark(out);
+    let given::Given { mut source, manifest: found, left_out } = given;
     let dataset = match (&args.dataset, &found) {
         (Some(name), _) => name.clone(),
         (None, Some(manifest)) => DatasetName::coerce(&manifest.dataset_name, "records"),
         (None, None) => pack_input::default_dataset(&args.from),
     };
-    let mut peeked = Peeked { source: source.as_mut(), first: None };
+    let mut peeked = Peeked { source: source.as_mut(), first: VecDeque::new() };
     // A pack without records is a dataset all the same.
     let empty = found.is_some();
-    let new = match found {
-        Some(mut manifest) => {
-            manifest.dataset_name = dataset.to_string();
-            Some(manifest)
-        }
-        None => peeked.manifest(dataset.as_str(), args.max_depth)?,
+    let mut new = match found {
+        Some(manifest) => manifest,
+        None => peeked.manifest(args)?,
     };
+    new.dataset_name = dataset.to_string();
+    // A dataset that was made for records without their secrets takes no others later.
+    new.redaction_policy.enabled |= args.redact;
     let options = ImportOptions {
         dataset: dataset.clone(),
-        new,
+        new: Some(new),
         strategy: args.conflict,
         losing: std::collections::HashSet::new(),
         again: std::collections::HashSet::new(),
@@ -257,7 +293,8 @@ fn import(args: &ImportArgs, given: given::Given, store: &Store, bar: &Bar, out:
     };
     bar.finish();
     let report = done?;
-    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), args.details, out)?;
+    let details = args.details.then(|| DetailsJson::new(&report, &dataset, &left_out));
+    let outcome = tell(&report, args.dry_run, &dataset, begun.elapsed().as_secs_f64(), details, out)?;
     if report.new_dataset && (args.dry_run || report.snapshot.is_some()) {
         let made = if args.dry_run { "would be" } else { "is" };
         let nothing = if report.redacts {
@@ -322,9 +359,10 @@ pub(in crate::cli) fn import_pack(
     out: &Output,
 ) -> Result<Outcome, CliError> {
     store.require(Role::Owner, "importing records")?;
+    let limits = given::limits_of_packs(told.limits);
     let given = match opened {
-        Some(opened) => given::pack(&told.from, opened, &given::limits_of_packs(told.limits))?,
-        None => given::folder(&told.from)?,
+        Some(opened) => given::pack(&told.from, opened, &limits)?,
+        None => given::folder(&told.from, &limits)?,
     };
     let args = ImportArgs {
         from: told.from,
@@ -336,6 +374,7 @@ pub(in crate::cli) fn import_pack(
         redact: false,
         no_redact: false,
         max_depth: Limits::default().depth,
+        ratio: given::RatioArgs::default(),
         password: PasswordArgs::default(),
         reason: told.reason,
         no_wait: false,
@@ -343,30 +382,42 @@ pub(in crate::cli) fn import_pack(
     import(&args, given, store, bar, out)
 }
 
-/// A source whose first text was looked at.
+/// A source whose first texts were looked at.
 struct Peeked<'a> {
     source: &'a mut dyn Source,
-    first: Option<RawRecord>,
+    first: VecDeque<RawRecord>,
 }
 
+/// Texts among which the first record is looked for, and how many bytes they may have.
+const TEXTS_LOOKED_AT: usize = 1000;
+const BYTES_LOOKED_AT: usize = 64 << 20;
+
 impl Peeked<'_> {
-    /// A description that fits the first text, if that is a record.
-    fn manifest(&mut self, name: &str, depth: usize) -> Result<Option<DatasetManifest>, CliError> {
-        self.first = self.source.next()?;
-        let text = self.first.as_ref().and_then(|raw| raw.text.as_deref());
-        let mut parser = crate::records::RecordParser::new(Limits { depth, ..Limits::default() });
-        let record = text.and_then(|text| parser.read(text.trim_ascii()).ok());
-        let of = |record: Option<crate::records::Record>| match record {
-            Some(r) => DatasetManifest::new(name, &r.exchange_type, &r.source_system, &r.entity_type),
-            None => DatasetManifest::new(name, "generic", "", ""),
-        };
-        Ok(Some(of(record)))
+    /// A description that fits the first text that is a record, without secrets if there are to be none.
+    fn manifest(&mut self, args: &ImportArgs) -> Result<DatasetManifest, CliError> {
+        let mut parser = RecordParser::new(Limits { depth: args.max_depth, ..Limits::default() });
+        let (mut found, mut bytes) = (None, 0);
+        while found.is_none() && self.first.len() < TEXTS_LOOKED_AT && bytes < BYTES_LOOKED_AT {
+            let Some(raw) = self.source.next()? else { break };
+            let text = raw.text.as_deref().unwrap_or_default();
+            bytes += text.len();
+            found = parser.read(text.trim_ascii()).ok();
+            self.first.push_back(raw);
+        }
+        let Some(mut record) = found else { return Ok(DatasetManifest::new("", "generic", "", "")) };
+        if args.redact {
+            let redactor = Redactor::new(&RedactionPolicy::default(), [0; 32]).map_err(RecordsError::from)?;
+            if let Some(redacted) = redactor.apply(&record, &mut parser).map_err(RecordsError::from)? {
+                record = redacted.record;
+            }
+        }
+        Ok(DatasetManifest::new("", &record.exchange_type, &record.source_system, &record.entity_type))
     }
 }
 
 impl Source for Peeked<'_> {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        match self.first.take() {
+        match self.first.pop_front() {
             Some(first) => Ok(Some(first)),
             None => self.source.next(),
         }
@@ -378,7 +429,7 @@ fn tell(
     dry_run: bool,
     dataset: &DatasetName,
     duration: f64,
-    details: bool,
+    details: Option<DetailsJson>,
     out: &Output,
 ) -> Result<Outcome, CliError> {
     for bad in &report.bad[..report.bad.len().min(if out.json() { usize::MAX } else { TOLD })] {
@@ -398,7 +449,7 @@ fn tell(
             redacted_before: (report.redacted_before > 0).then_some(report.redacted_before),
             invalid: report.invalid,
             duration,
-            details: details.then(|| DetailsJson::new(report, dataset)),
+            details,
         }))?;
     } else {
         if dry_run {
@@ -442,6 +493,12 @@ fn tell(
         None if dry_run => out.remark("nothing was written"),
         None if report.skipped > 0 => out.remark(&format!("{dataset} has all of it; no snapshot was made")),
         None => out.remark("nothing was imported; no snapshot was made"),
+    }
+    if report.returned > 0 {
+        let sightings = counted(report.returned, "sighting is", "sightings are");
+        out.remark(&format!(
+            "{sightings} of an earlier version that would win if it were new; what is current stays so (`larder records log` shows both)"
+        ));
     }
     Ok(if report.invalid > 0 { Outcome::Partial } else { Outcome::Done })
 }

@@ -1,6 +1,7 @@
 //! `larder records init`
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,13 +26,13 @@ pub(super) struct InitArgs {
     #[arg(value_name = "DATASET")]
     dataset: DatasetName,
     /// The system that its records come from
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     source: String,
     /// What its records are about
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     entity: String,
     /// How they were exchanged: http, mediawiki, openalex, llm, file, generic or anything else
-    #[arg(long = "type", value_name = "TYPE", default_value = "http")]
+    #[arg(long = "type", value_name = "TYPE", default_value = "http", value_parser = NonEmptyStringValueParser::new())]
     kind: String,
     #[command(flatten)]
     policies: PoliciesArgs,

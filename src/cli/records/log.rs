@@ -18,7 +18,8 @@ use super::get::{KeyArgs, one, versions};
 
 /// Show the versions of a record, and when each was seen again
 ///
-/// The newest observation comes first. The current version is marked with a star.
+/// The version with the newest observation comes first. The current one is marked with a star: an earlier version that is seen again stays one, however late
+/// that is, and is told then. Under `prefer_newest` the current one is thus the content that was new last, and not always that which was observed last.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     #[command(flatten)]
@@ -86,9 +87,10 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
     let mut shown = Vec::new();
     let last = all.len().saturating_sub(1);
     for (at, (record, line)) in all.into_iter().enumerate() {
-        let again = dataset.seen_again(line.as_bytes(), &mut parser)?.into_iter();
-        let sightings = again.map(|(record, _)| sighting(record)).collect();
-        let instant = record.observed_at.as_ref().map(ObservedAt::instant);
+        let again = dataset.seen_again(line.as_bytes(), &mut parser)?;
+        let all = again.iter().map(|(record, _)| record).chain([&record]);
+        let last_seen = all.filter_map(|record| record.observed_at.as_ref().map(ObservedAt::instant)).max();
+        let sightings = again.into_iter().map(|(record, _)| sighting(record)).collect();
         let version = VersionJson {
             content_sha256: record.content_sha256.to_string(),
             current: at == last,
@@ -100,9 +102,10 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
             fields: fields(&record),
             sightings,
         };
-        shown.push((instant, version));
+        shown.push((last_seen, version));
     }
     shown.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.current.cmp(&a.1.current)));
+    let returned = shown.first().is_some_and(|(last_seen, version)| last_seen.is_some() && !version.current);
     let versions: Vec<_> = shown.into_iter().map(|(_, version)| version).collect();
     if out.json() {
         let key = args.key.key.clone().unwrap_or_default();
@@ -126,6 +129,12 @@ pub(super) fn run(args: &LogArgs, global: &Global, out: &Output) -> Result<Outco
                 in_words(&sighting.tags)
             )))?;
         }
+    }
+    if let Some(newest) = versions.first().filter(|_| returned) {
+        out.remark(&format!(
+            "{}, which is not current, was observed last: a content that comes again is a sighting, and what is current stays so",
+            &newest.content_sha256[..16]
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -83,6 +83,8 @@ pub(super) enum RecordsReportJson {
     Found(find::FoundJson),
     /// `diff`
     Diff(diff::DiffJson),
+    /// `export` into a file; of a pack it is what `larder export` prints.
+    Export(export::ExportedJson),
     /// `count`
     Count(count::CountJson),
     /// `canon`, a value for each line.

@@ -1,13 +1,16 @@
 //! `larder records policy`, and what `init` has in common with it.
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{DatasetName, Manifest, Quiet, Role};
 use crate::ops::records::{Dataset, Direction, ImportOptions, RecordsError, change_dataset, newest_of};
+use crate::records::tape::Limits;
 use crate::records::{
-    ConflictStrategy, DatasetManifest, Pattern, RedactionPolicy, Redactor, known_patterns, misspelt_pattern,
+    ConflictStrategy, DatasetManifest, Pattern, RecordParser, RedactionPolicy, Redactor, known_patterns,
+    misspelt_pattern,
 };
 use crate::sql::TableNames;
 use crate::store::{Store, Waiting};
@@ -29,8 +32,8 @@ pub(super) struct PoliciesArgs {
     /// Whose it is
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
-    /// How conflicts are resolved: `prefer_newest`, `prefer_incoming`, `prefer_existing`, or fail [of a new one: `prefer_newest`]
-    #[arg(long, value_name = "HOW", value_parser = strategy)]
+    /// How conflicts are resolved [of a new one: `prefer_newest`]
+    #[arg(long, value_name = "HOW", value_parser = strategy())]
     conflict: Option<ConflictStrategy>,
     /// Redact what comes in: headers, query parameters, tokens and passwords
     #[arg(long)]
@@ -47,8 +50,8 @@ pub(super) struct PoliciesArgs {
     /// Records in a file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     chunk_size: Option<u32>,
-    /// Which way `larder sync` goes unless told otherwise: import (into the table), export or both [of a new one: both]
-    #[arg(long, value_name = "WHICH", value_parser = super::super::sync::direction)]
+    /// Which way `larder sync` goes unless told otherwise: import is into the table [of a new one: both]
+    #[arg(long, value_name = "WHICH", value_parser = direction())]
     direction: Option<Direction>,
     /// The table that `larder sync` mirrors it in [of a new one: lake.RawExchangeRecord]
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
@@ -59,6 +62,12 @@ pub(super) struct PoliciesArgs {
     /// That table's column of hashes [of a new one: `content_sha256`]
     #[arg(long, value_name = "COLUMN")]
     sql_hash_column: Option<String>,
+}
+
+fn direction() -> impl TypedValueParser<Value = Direction> {
+    let names = [("import", "json_to_sql"), ("export", "sql_to_json"), ("both", "bidirectional")];
+    let names = names.map(|(name, also)| PossibleValue::new(name).alias(also));
+    PossibleValuesParser::new(names).try_map(|name| Direction::named(&name).ok_or("it is no direction"))
 }
 
 impl PoliciesArgs {
@@ -94,6 +103,9 @@ impl PoliciesArgs {
     fn redaction(&self, policy: &mut RedactionPolicy) -> Result<(), RecordsError> {
         policy.enabled |= self.redact || !self.redact_header.is_empty() || !self.redact_pattern.is_empty();
         for header in &self.redact_header {
+            if header.trim().is_empty() {
+                return Err(RecordsError::Refused("an empty name of a header redacts nothing".to_owned()));
+            }
             if !policy.headers_to_redact.iter().any(|known| known.eq_ignore_ascii_case(header)) {
                 policy.headers_to_redact.push(header.clone());
             }
@@ -137,6 +149,11 @@ fn pattern(text: &str) -> Result<Pattern, RecordsError> {
         Some((name, pattern)) => Pattern { name: Some(name.to_owned()), pattern: pattern.to_owned() },
         None => Pattern { name: None, pattern: text.to_owned() },
     };
+    if found.pattern.is_empty() {
+        return Err(RecordsError::Refused(format!(
+            "the pattern {text:?} is empty, and redacts nothing; is a variable of the shell not set?"
+        )));
+    }
     match misspelt_pattern(&found.pattern) {
         None => Ok(found),
         Some(meant) => Err(RecordsError::Refused(format!(
@@ -168,7 +185,7 @@ pub(super) struct PolicyArgs {
     /// Redact nothing; headers and patterns stay in the policy
     #[arg(long, conflicts_with_all = ["redact", "redact_header", "redact_pattern"])]
     no_redact: bool,
-    /// A header that is no longer redacted, unless it is one that always is (can be repeated)
+    /// A header that is no longer redacted; not one that always is (can be repeated)
     #[arg(long, value_name = "HEADER")]
     drop_header: Vec<String>,
     /// A pattern that is no longer redacted, as it is shown or by its name (can be repeated)
@@ -241,6 +258,11 @@ impl PolicyArgs {
         let policy = &mut manifest.redaction_policy;
         policy.enabled &= !self.no_redact;
         for name in &self.drop_header {
+            if is_always_redacted(name) {
+                return Err(RecordsError::Refused(format!(
+                    "the header {name} is redacted whatever a policy says, as long as anything is (--no-redact)"
+                )));
+            }
             let before = policy.headers_to_redact.len();
             policy.headers_to_redact.retain(|header| !header.eq_ignore_ascii_case(name));
             if policy.headers_to_redact.len() == before {
@@ -258,6 +280,24 @@ impl PolicyArgs {
         }
         Ok(())
     }
+}
+
+/// True of a header that a policy need not name.
+fn is_always_redacted(name: &str) -> bool {
+    let mut policy = RedactionPolicy::default();
+    policy.headers_to_redact.clear();
+    let headers = serde_json::json!({ "headers": { name: "a1B2c3D4e5F6g7H8" } });
+    let record =
+        serde_json::json!({ "exchange_type": "-", "source_system": "-", "entity_type": "-", "request": headers });
+    let mut parser = RecordParser::new(Limits::default());
+    let tried = Redactor::new(&policy, [0; 32]).ok().zip(parser.read(record.to_string().as_bytes()).ok());
+    tried.is_some_and(|(redactor, record)| redactor.apply(&record, &mut parser).is_ok_and(|found| found.is_some()))
+}
+
+/// The headers of a policy as they hold: those that always are redacted, and which more.
+fn headers(policy: &RedactionPolicy) -> String {
+    let more = policy.headers_to_redact.iter().filter(|name| !is_always_redacted(name));
+    std::iter::once("those that always are").chain(more.map(String::as_str)).collect::<Vec<_>>().join(", ")
 }
 
 fn shown(pattern: &Pattern) -> String {
@@ -283,14 +323,14 @@ fn show(manifest: &DatasetManifest, snapshot: Option<String>, args: &PolicyArgs,
     let key = target.natural_key_column.as_deref().unwrap_or("natural_key");
     let none = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     for (name, value) in [
-        ("source", manifest.source_system.clone()),
-        ("entity", manifest.entity_type.clone()),
+        ("source", none(&manifest.source_system)),
+        ("entity", none(&manifest.entity_type)),
         ("type", manifest.exchange_type.clone()),
         ("description", none(&manifest.description)),
         ("owner", none(&manifest.owner)),
         ("conflict", manifest.sync_policy.conflict_strategy.name().to_owned()),
         ("redaction", if redaction.enabled { "on" } else { "off" }.to_owned()),
-        ("  headers", none(&redaction.headers_to_redact.join(", "))),
+        ("  headers", headers(redaction)),
         ("  patterns", none(&patterns.join(", "))),
         ("retention class", none(manifest.retention_class.as_deref().unwrap_or_default())),
         ("records in a file", manifest.chunk_size.unwrap_or(1000).to_string()),
@@ -301,4 +341,24 @@ fn show(manifest: &DatasetManifest, snapshot: Option<String>, args: &PolicyArgs,
         out.line(&escaped(&format!("{name:18} {value}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_need_no_policy() {
+        for (name, wanted) in [
+            ("authorization", true),
+            ("Authorization", true),
+            ("Set-Cookie", true),
+            ("x-api-key", true),
+            ("X-Mine", false),
+            ("accept", false),
+            ("", false),
+        ] {
+            assert_eq!(is_always_redacted(name), wanted, "{name}");
+        }
+    }
 }

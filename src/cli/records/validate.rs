@@ -20,7 +20,7 @@ use super::given;
 
 /// Check records: their fields, and their hashes against their content
 ///
-/// Of lines of JSON, one JSON document, a list, a folder of such files, or a pack, compressed or not. What is wrong is told with the number of the line. What the
+/// Of lines of JSON, one JSON document, a list, a folder of such files, or a pack, compressed or not, as an import takes them. What is wrong is told with the number of the line. What the
 /// importer of a record adds need not be there; --stored wants it. Exit status 3 if something is wrong.
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
@@ -33,6 +33,8 @@ pub(super) struct ValidateArgs {
     /// Lists and objects that may stand in each other; what is nested deeper is an error
     #[arg(long, value_name = "N", default_value_t = Limits::default().depth)]
     max_depth: usize,
+    #[command(flatten)]
+    ratio: given::RatioArgs,
     #[command(flatten)]
     password: PasswordArgs,
 }
@@ -48,6 +50,9 @@ pub(in crate::cli) struct ValidateJson {
     invalid: u64,
     /// These, in their order, the first thousand.
     faults: Vec<FaultJson>,
+    /// Files of a folder that hold no records; not there if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
 }
 
 /// A line that is no record as it should be.
@@ -64,21 +69,30 @@ struct FaultJson {
 
 /// Faults that are in the JSON; the text has all.
 const LISTED: usize = 1000;
+const STOPPED: &str = "interrupted; what was wrong so far was told";
 
 pub(super) fn run(args: &ValidateArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let bar = Bar::start(out, "validate");
-    let mut given = given::open(&args.from, &|| Ok(Box::new(args.password.keys(global))), &bar)?;
+    check_all(args, global, &bar, out).map_err(|e| given::or_interrupted(e, &bar, STOPPED))
+}
+
+fn check_all(args: &ValidateArgs, global: &Global, bar: &Bar, out: &Output) -> Result<Outcome, CliError> {
+    let mut given = given::open(&args.from, &|| Ok(Box::new(args.password.keys(global))), &args.ratio, bar)?;
+    given.remark(out);
+    let left_out = Some(given.left_out.count).filter(|count| *count > 0);
     let limits = Limits { depth: args.max_depth, ..Limits::default() };
     let mut parser = RecordParser::new(limits);
-    let mut found = ValidateJson { records: 0, valid: 0, invalid: 0, faults: Vec::new() };
+    let mut found = ValidateJson { records: 0, valid: 0, invalid: 0, faults: Vec::new(), left_out };
     while let Some(raw) = given.source.next()? {
         if bar.cancelled() {
-            return Err(CliError::new(Kind::Interrupted, "interrupted; what was wrong so far was told"));
+            return Err(CliError::new(Kind::Interrupted, STOPPED));
         }
         bar.advance(1, raw.text.as_ref().map_or(0, Vec::len) as u64);
         found.records += 1;
         let too_long = || super::input::too_long(&limits);
-        let checked = raw.text.as_deref().ok_or_else(too_long).and_then(|text| check(text, args.stored, &mut parser));
+        let known = raw.fault.clone().map_or(Ok(()), Err);
+        let text = raw.text.as_deref().ok_or_else(too_long);
+        let checked = known.and(text).and_then(|text| check(text, args.stored, &mut parser));
         let Err(reason) = checked else {
             found.valid += 1;
             continue;

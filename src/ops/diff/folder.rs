@@ -1,7 +1,8 @@
 //! A snapshot's folder compared with one of the host, name by name.
 //!
 //! A file whose size and time are the same is taken to be the same, as a capture does; with another time it is read. With
-//! [`DiffOptions::content`] every file is read. Sockets, Larder's own folders and what rules leave out is not compared, on either side.
+//! [`DiffOptions::content`] every file is read. A view that the folder has not is not missed: what it shows stands
+//! elsewhere. Sockets, Larder's own folders and what rules leave out is not compared, on either side.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -11,7 +12,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::codec::ContentHash;
-use crate::model::{Body, Digest, Entry, FileBody, Notice, Progress};
+use crate::model::{Bits, Body, Digest, Entry, FileBody, Notice, Progress};
 use crate::ops::capture::{LeaveOut, Rules};
 use crate::ops::own::OwnFolders;
 use crate::ops::query::advance;
@@ -134,7 +135,7 @@ impl SideBySide<'_> {
                 }
                 Ok(Some(met)) => {
                     let is_no_part = |meta: &Meta| meta.kind == FileType::Socket || self.own.why(meta).is_some();
-                    if met.new.as_ref().is_some_and(|(_, meta)| is_no_part(meta)) {
+                    if met.new.as_ref().is_some_and(|(_, meta)| is_no_part(meta)) || met.is_absent_view() {
                         continue;
                     }
                     let host = met.new.as_ref().map(|(dir, meta)| (&**dir, meta));
@@ -226,6 +227,12 @@ impl Met {
             (Some((_, meta)), _) => meta.kind == FileType::Directory,
             (None, old) => old.as_ref().is_some_and(|e| e.folder().is_some()),
         }
+    }
+
+    /// True of a view of the snapshot, which a restore leaves out unless it is asked for.
+    fn is_absent_view(&self) -> bool {
+        let is_view = |entry: &Entry| entry.bits.has(Bits::VIEW) && entry.folder().is_some();
+        self.new.is_none() && self.broken.is_none() && self.old.as_ref().is_some_and(is_view)
     }
 
     /// Whether both sides are the same; reads the host's file if need be.

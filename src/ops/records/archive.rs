@@ -1,5 +1,6 @@
 //! A pack in an archive: its manifest, and its lines in the order of the paths of their files, whatever the order of the members.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use crate::archives::{
 use crate::model::{Failure, Kind};
 use crate::records::DatasetManifest;
 
-use super::dataset::{MANIFEST, RECORDS, SIGHTINGS};
+use super::dataset::{INDEX, MANIFEST, RECORDS, SIGHTINGS};
 use super::error::RecordsError;
 use super::source::{RawRecord, Source};
 use super::stage::SORT_MEMORY;
@@ -32,6 +33,9 @@ pub enum PackError {
     /// There are no records in it.
     #[error("it is no pack of records: there is no file in it whose path is records/…/*.ndjson")]
     NoPack,
+    /// There are more than fit into one.
+    #[error("there are several datasets in it: {0}")]
+    Several(String),
 }
 
 impl Failure for PackError {
@@ -39,7 +43,7 @@ impl Failure for PackError {
         match self {
             Self::Archive(e) => e.kind(),
             Self::Records(e) => e.kind(),
-            Self::NoPack => Kind::Usage,
+            Self::NoPack | Self::Several(_) => Kind::Usage,
         }
     }
 
@@ -48,6 +52,7 @@ impl Failure for PackError {
             Self::Archive(e) => e.hint(),
             Self::Records(e) => e.hint(),
             Self::NoPack => None,
+            Self::Several(_) => Some("unpack it (`larder unpack`), and import the folder of each".to_owned()),
         }
     }
 }
@@ -68,12 +73,24 @@ pub struct PackLines {
 pub fn pack_lines(opened: Opened, limits: &Limits, tmp: &Path) -> Result<(PackLines, Option<Vec<u8>>), PackError> {
     let mut sorter = Sorter::with_memory(tmp, SORT_MEMORY);
     let (mut manifest, mut found, mut seen_again) = (None, false, false);
+    let mut names = BTreeSet::new();
     read::<PackError>(opened, limits, &mut |member, content| {
         match what(&member) {
             // A pack of Larder's has one of its own in front.
-            Some(What::Manifest) if !manifest.as_deref().is_some_and(is_dataset) => {
-                manifest = whole(content)?.or(manifest.take());
+            Some(What::Manifest) => {
+                let bytes = whole(content)?;
+                names.extend(
+                    bytes
+                        .as_deref()
+                        .and_then(|bytes| DatasetManifest::parse(bytes).ok())
+                        .map(|found| found.dataset_name),
+                );
+                if !manifest.as_deref().is_some_and(is_dataset) {
+                    manifest = bytes.or(manifest.take());
+                }
             }
+            // Its path comes before those of the records.
+            Some(What::Index) => lines(&member.path, content, &mut sorter)?,
             Some(What::Lines) => {
                 found = true;
                 lines(&member.path, content, &mut sorter)?;
@@ -89,6 +106,9 @@ pub fn pack_lines(opened: Opened, limits: &Limits, tmp: &Path) -> Result<(PackLi
     })?;
     if !found && manifest.is_none() {
         return Err(PackError::NoPack);
+    }
+    if names.len() > 1 {
+        return Err(PackError::Several(names.into_iter().collect::<Vec<_>>().join(", ")));
     }
     let sorted = sorter.sorted();
     let mut merge = sorted.read().map_err(RecordsError::temporary)?;
@@ -165,6 +185,8 @@ pub enum RecordMember {
     Manifest,
     /// It has a record a line.
     Lines,
+    /// It lists them.
+    Index,
 }
 
 /// What a member is, if it is one of those.
@@ -173,6 +195,7 @@ pub fn record_member(member: &Member) -> Option<RecordMember> {
     match what(member)? {
         What::Manifest => Some(RecordMember::Manifest),
         What::Lines => Some(RecordMember::Lines),
+        What::Index => Some(RecordMember::Index),
         What::Sightings => None,
     }
 }
@@ -180,6 +203,7 @@ pub fn record_member(member: &Member) -> Option<RecordMember> {
 enum What {
     Manifest,
     Lines,
+    Index,
     Sightings,
 }
 
@@ -187,7 +211,7 @@ enum What {
 fn is_of_pack(member: &Member) -> bool {
     let name = member.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
     let is_folder = !matches!(member.kind, MemberKind::File { .. });
-    is_folder || what(member).is_some() || [&b"index.jsonl"[..], b"_pack_meta.json"].contains(&name)
+    is_folder || what(member).is_some() || name == b"_pack_meta.json"
 }
 
 fn is_dataset(manifest: &[u8]) -> bool {
@@ -207,6 +231,7 @@ fn what(member: &Member) -> Option<What> {
     match (at, names.last()) {
         (Some(0 | 1), Some(last)) if last.ends_with(b".ndjson") => Some(What::Lines),
         (_, Some(last)) if *last == MANIFEST.as_bytes() && names.len() <= 2 => Some(What::Manifest),
+        (_, Some(last)) if *last == INDEX.as_bytes() && names.len() <= 2 => Some(What::Index),
         (_, Some(last)) if *last == SIGHTINGS.as_bytes() && names.len() <= 2 => Some(What::Sightings),
         _ => None,
     }
@@ -280,7 +305,7 @@ impl Source for PackLines {
             self.file = String::from_utf8_lossy(path).into();
         }
         let text = (!text.is_empty()).then(|| text.to_vec());
-        Ok(Some(RawRecord { text, file: self.file.clone(), line }))
+        Ok(Some(RawRecord { text, file: self.file.clone(), line, fault: None }))
     }
 }
 
@@ -329,6 +354,7 @@ mod tests {
             match what(&member) {
                 Some(What::Lines) => "lines",
                 Some(What::Manifest) => "manifest",
+                Some(What::Index) => "index",
                 Some(What::Sightings) => "sightings",
                 None => "",
             }
@@ -343,7 +369,8 @@ mod tests {
             ("a/b/records/x.ndjson", ""),
             ("records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
             ("pages/records/2024/2024-01-01/chunk-0001.ndjson", "lines"),
-            ("index.jsonl", ""),
+            ("index.jsonl", "index"),
+            ("a/b/index.jsonl", ""),
             ("sightings.ndjson", "sightings"),
             ("pages/sightings.ndjson", "sightings"),
             ("a/b/sightings.ndjson", ""),

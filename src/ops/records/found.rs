@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use memchr::memmem;
+
 use crate::codec::{line_members, member_text};
 use crate::records::{ObservedAt, Record, RecordHash, RecordParser};
 use crate::store::{Item, StoreError};
@@ -58,7 +60,8 @@ impl Dataset {
         Ok(all)
     }
 
-    /// The lines of contents whose hashes, as text, begin so: three at most. All records are gone through, unless it is a whole hash.
+    /// The lines of contents whose hashes, as text, begin so: three at most. A whole hash is looked up in the index. That has keyed hashes, of which the begin
+    /// of one tells nothing: for it all lines are searched, as they are stored together and without reading any as JSON that has it not.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -66,13 +69,23 @@ impl Dataset {
         if let Ok(hash) = begin.parse() {
             return Ok(self.by_hash(&hash)?.into_iter().collect());
         }
+        // As lines have it; a content may have such a text too.
+        let text = format!("\"content_sha256\": \"{begin}");
+        let finder = memmem::Finder::new(&text);
         let (mut lines, mut found) = (self.lines()?, Vec::new());
-        while let Some(line) = lines.next()? {
-            if stated_hash(&line).is_some_and(|hash| hash.starts_with(begin)) {
-                found.push(line);
-                if found.len() == 3 {
-                    break;
+        while let Some(group) = lines.next_group()? {
+            let mut from = 0;
+            while let Some(at) = finder.find(&group[from..]).map(|at| from + at) {
+                let start = memchr::memrchr(b'\n', &group[from..at]).map_or(from, |end| from + end + 1);
+                let end = memchr::memchr(b'\n', &group[at..]).map_or(group.len(), |end| at + end);
+                if stated_hash(&group[start..end]).is_some_and(|hash| hash.starts_with(begin)) {
+                    found.extend(group.clone().cut(start..end));
                 }
+                from = (end + 1).min(group.len());
+            }
+            if found.len() >= 3 {
+                found.truncate(3);
+                break;
             }
         }
         Ok(found)

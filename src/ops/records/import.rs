@@ -95,6 +95,9 @@ pub struct Report {
     pub invalid: u64,
     /// Further observations that were kept.
     pub sightings: u64,
+    /// Of these: how many are of a version that is not current, observed when a new content would have won. Not counted among more than 10,000
+    /// sightings.
+    pub returned: u64,
     /// The first of the bad lines.
     pub bad: Vec<BadLine>,
     /// The first of the conflicts.
@@ -268,6 +271,7 @@ impl<'a> Job<'a> {
             redacted_before: stage.redacted_before,
             invalid: stage.invalid,
             sightings: plan.sightings,
+            returned: plan.returned,
             bad: std::mem::take(&mut stage.bad),
             told: plan.told.clone(),
             redactions: std::mem::take(&mut stage.redactions),

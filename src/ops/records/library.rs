@@ -129,7 +129,7 @@ impl Source for Waiting<'_> {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
         let Some(line) = self.lines.next().map_err(RecordsError::temporary)? else { return Ok(None) };
         self.number += 1;
-        Ok(Some(RawRecord { text: Some(line.to_vec()), file: self.file.clone(), line: self.number }))
+        Ok(Some(RawRecord { text: Some(line.to_vec()), file: self.file.clone(), line: self.number, fault: None }))
     }
 }
 

@@ -17,6 +17,8 @@ use super::stage::{Instant, SORT_MEMORY, SourcePlace, Stage, instant_of};
 
 /// Conflicts that are told one by one.
 const CONFLICTS_MAX: usize = 10_000;
+/// Sightings up to which is looked for those of versions that are not current: it is a look into the tree for each.
+const RETURNED_MAX: u64 = 10_000;
 
 /// What becomes of a record.
 pub(super) mod flag {
@@ -64,6 +66,8 @@ pub(super) struct Plan {
     pub conflicts: u64,
     /// Of those that were skipped: how many are observations that are not known yet.
     pub sightings: u64,
+    /// Of these: how many are of a version that is not current, though the strategy would let a new content win. Not counted if there are many.
+    pub returned: u64,
     /// The first of the conflicts.
     pub told: Vec<Conflict>,
     pub(super) keys: u64,
@@ -143,6 +147,7 @@ impl Planner<'_> {
             skipped: 0,
             conflicts: 0,
             sightings: 0,
+            returned: 0,
             told: Vec::new(),
             keys: 0,
             flags: vec![0; count],
@@ -295,17 +300,26 @@ impl Planner<'_> {
     /// Which of the new contents become current under their keys.
     fn keys(&self, plan: &mut Plan, stage: &Stage, merge: &mut Merge) -> Result<(), RecordsError> {
         let mut parser = RecordParser::of_stored();
+        let sightings = plan.flags.iter().filter(|flags| *flags & flag::SIGHTING != 0).count() as u64;
+        let may_win = matches!(self.strategy, ConflictStrategy::Newest | ConflictStrategy::Incoming);
+        let looks_for_returned = may_win && sightings <= RETURNED_MAX;
         loop {
             self.go_on()?;
             let mut pairs = group(merge, NUMBER)?;
             let Some((key, _)) = pairs.first() else { return Ok(()) };
             let path = KeyPath::from_bytes(&key[..key.len() - NUMBER - 1]);
+            let mut again = Vec::new();
+            if looks_for_returned {
+                for (key, value) in pairs.iter().filter(|(key, _)| plan.has(number_of(key), flag::SIGHTING)) {
+                    again.push(version(number_of(key), value)?);
+                }
+            }
             pairs.retain(|(key, value)| plan.has(number_of(key), flag::NEW) || self.is_again(value));
-            if pairs.is_empty() {
+            if pairs.is_empty() && again.is_empty() {
                 continue;
             }
             let stored = self.dataset.map_or(Ok(None), |dataset| dataset.current_at(&path))?;
-            plan.keys += u64::from(stored.is_none());
+            plan.keys += u64::from(stored.is_none() && !pairs.is_empty());
             let mut current = match stored {
                 Some(line) => {
                     let record = checked(&mut parser, &line)?;
@@ -321,6 +335,12 @@ impl Planner<'_> {
                     Some(current) if current.hash == version.hash => current,
                     Some(current) => self.resolve(plan, &path, current, version, &stage.files)?,
                 });
+            }
+            if let Some(current) = &current {
+                let later =
+                    |seen: &Version| self.strategy != ConflictStrategy::Newest || seen.instant >= current.instant;
+                let returned = again.iter().filter(|seen| seen.hash != current.hash && later(seen));
+                plan.returned += returned.count() as u64;
             }
             let Some(Version { number: Some(number), hash, .. }) = current else { continue };
             if plan.has(number, flag::NEW) {

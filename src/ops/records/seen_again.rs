@@ -35,6 +35,8 @@ impl std::fmt::Debug for SeenAgain {
 /// Of two lines of one hash the record's comes first.
 const RECORD: u8 = 0;
 const SIGHTING: u8 = 1;
+/// A sighting of what is not there.
+const LONELY: u8 = 2;
 
 impl SeenAgain {
     /// Of a pack whose last file is its sightings.
@@ -64,8 +66,9 @@ impl SeenAgain {
             // What has no record here, or is not as such lines are written, is told as the line that it is.
             let is_of_it = stated_hash(&record) == stated_hash(&line);
             let whole = if is_of_it { seen_again(&record, &line) } else { None };
+            let sort = if is_of_it { RECORD } else { LONELY };
             let text = whole.as_deref().unwrap_or(&line);
-            again.push(&[&number[..], text].concat()).map_err(RecordsError::temporary)?;
+            again.push(&[&number[..], &[sort], text].concat()).map_err(RecordsError::temporary)?;
         }
         Ok(again)
     }
@@ -95,8 +98,14 @@ impl Source for SeenAgain {
             return Ok(None);
         };
         let (number, text) = packed.split_first_chunk::<8>().ok_or(RecordsError::Died("a temporary file"))?;
-        let (line, text) = (u64::from_be_bytes(*number), Some(text.to_vec()));
-        Ok(Some(RawRecord { text, file: self.file.clone(), line }))
+        let line = u64::from_be_bytes(*number);
+        let (text, fault) = match text.split_first() {
+            Some((&LONELY, text)) => {
+                (Some(text.to_vec()), Some("the record that it was of is not in the pack".to_owned()))
+            }
+            found => (found.map(|(_, text)| text.to_vec()), None),
+        };
+        Ok(Some(RawRecord { text, file: self.file.clone(), line, fault }))
     }
 }
 

@@ -1,12 +1,7 @@
-//! Texts of records, one by one, from whatever holds them: lines, one JSON document, a list, folders of such files.
+//! Texts of records, one by one, from whatever holds them: lines, one JSON document, a list.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
-
-use crate::archives::{ArchiveError, Input, Limits, NoKeys, OpenedOrText, is_wrapped, open_or_text};
-use crate::model::Quiet;
 
 use super::error::RecordsError;
 
@@ -24,6 +19,8 @@ pub struct RawRecord {
     pub file: Arc<str>,
     /// The line that it begins in, from 1.
     pub line: u64,
+    /// What is wrong, if that is known already.
+    pub fault: Option<String>,
 }
 
 /// Gives texts in their order.
@@ -42,6 +39,8 @@ pub struct Stream {
     what: String,
     line: u64,
     form: Form,
+    /// A line that was read to tell the form, and is due.
+    due: Option<RawRecord>,
 }
 
 impl std::fmt::Debug for Stream {
@@ -72,7 +71,7 @@ impl Stream {
     pub fn new(reader: impl Read + Send + 'static, file: &str, what: &str) -> Self {
         let reader: Box<dyn Read + Send> = Box::new(reader);
         let reader = BufReader::with_capacity(BUFFER, reader);
-        Self { reader, file: file.into(), what: what.to_owned(), line: 0, form: Form::Unknown }
+        Self { reader, file: file.into(), what: what.to_owned(), line: 0, form: Form::Unknown, due: None }
     }
 
     /// A stream that is known to have a record a line.
@@ -81,7 +80,7 @@ impl Stream {
     }
 
     fn raw(&self, text: Option<Vec<u8>>, line: u64) -> RawRecord {
-        RawRecord { text, file: self.file.clone(), line }
+        RawRecord { text, file: self.file.clone(), line, fault: None }
     }
 
     fn buffer(&mut self) -> Result<&[u8], RecordsError> {
@@ -151,17 +150,28 @@ impl Stream {
             return self.value();
         }
         let Some(Text(line)) = self.line()? else { return Ok(None) };
+        let at = self.line;
         let first = line.as_deref().unwrap_or_default().trim_ascii();
         let mut scan = Scan::default();
         let whole = first.iter().any(|b| scan.take(*b));
-        if first.first() != Some(&b'{') || whole {
+        // No text goes on in the next line.
+        if first.first() != Some(&b'{') || whole || scan.text {
             self.form = Form::Lines;
-            return Ok(Some(self.raw(line, self.line)));
+            return Ok(Some(self.raw(line, at)));
+        }
+        let second = self.line()?;
+        let behind = second.as_ref().and_then(|Text(line)| line.as_deref()).unwrap_or_default();
+        if second.is_some() && (behind.is_empty() || is_record(behind)) {
+            // A line that was cut short, and others behind it.
+            self.form = Form::Lines;
+            self.due = second.map(|Text(line)| self.raw(line, self.line));
+            return Ok(Some(self.raw(line, at)));
         }
         self.form = Form::Values;
         // Read again, as the beginning of values.
-        self.line -= 1;
-        let again = [first, b"\n"].concat();
+        let blank = usize::try_from(self.line - at).unwrap_or_default();
+        let again = [first, &b"\n".repeat(blank.max(1)), behind].concat();
+        self.line = at - 1;
         let rest = std::mem::replace(&mut self.reader, BufReader::new(Box::new(io::empty())));
         self.reader = BufReader::with_capacity(BUFFER, Box::new(io::Cursor::new(again).chain(rest)));
         self.value()
@@ -219,6 +229,9 @@ impl Stream {
 
 impl Source for Stream {
     fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
+        if let Some(due) = self.due.take() {
+            return Ok(Some(due));
+        }
         match self.form {
             Form::Unknown => self.begin(),
             Form::Lines => Ok(self.line()?.map(|Text(line)| self.raw(line, self.line))),
@@ -226,6 +239,13 @@ impl Source for Stream {
             Form::Ended => Ok(None),
         }
     }
+}
+
+/// True of a line that is a whole object which says what records say.
+fn is_record(line: &[u8]) -> bool {
+    let (line, mut scan) = (line.trim_ascii(), Scan::default());
+    let end = line.iter().position(|b| scan.take(*b));
+    line.starts_with(b"{") && end == Some(line.len() - 1) && memchr::memmem::find(line, b"\"exchange_type\"").is_some()
 }
 
 /// Where in a value one is.
@@ -278,95 +298,6 @@ pub fn is_text(start: &[u8]) -> bool {
     let is_like_text = is_utf8 && is_plain || begins_json && (is_utf8 || is_plain);
     let has_line = start.windows(3).any(|three| three == b"\n{\"");
     !wraps.iter().any(|wrap| start.starts_with(wrap)) && (is_like_text || has_line)
-}
-
-/// Files one after the other, in the order of their paths.
-#[derive(Debug)]
-pub struct Files {
-    files: std::vec::IntoIter<(PathBuf, String)>,
-    open: Option<Stream>,
-    /// All have a record a line.
-    lines: bool,
-    seen_again: bool,
-}
-
-impl Files {
-    /// The files of a folder that may hold records. Of a pack, a folder with `records` in it, those alone, and behind them its sightings.
-    ///
-    /// # Errors
-    /// If a folder cannot be read.
-    pub fn of(folder: &Path) -> Result<Self, RecordsError> {
-        let records = folder.join(super::dataset::RECORDS);
-        let is_pack = records.is_dir();
-        let ends: &[&str] = if is_pack { &[".ndjson"] } else { &[".ndjson", ".jsonl", ".json"] };
-        let mut files = Vec::new();
-        collect(if is_pack { &records } else { folder }, folder, ends, &mut files)?;
-        // As their paths sort, part by part.
-        files.sort();
-        let sightings = folder.join(super::dataset::SIGHTINGS);
-        let seen_again = is_pack && sightings.is_file();
-        files.extend(seen_again.then(|| (sightings, super::dataset::SIGHTINGS.to_owned())));
-        Ok(Self { files: files.into_iter(), open: None, lines: is_pack, seen_again })
-    }
-
-    /// True if its last lines are sightings: [`super::SeenAgain`] makes records of them.
-    #[must_use]
-    pub fn has_sightings(&self) -> bool {
-        self.seen_again
-    }
-}
-
-fn collect(at: &Path, root: &Path, ends: &[&str], files: &mut Vec<(PathBuf, String)>) -> Result<(), RecordsError> {
-    let io = |error| RecordsError::Io { what: at.display().to_string(), error };
-    for entry in std::fs::read_dir(at).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
-        if kind.is_dir() {
-            collect(&path, root, ends, files)?;
-        } else if kind.is_file() && has_end(&entry.file_name().to_string_lossy(), ends) {
-            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            files.push((path, shown));
-        }
-    }
-    Ok(())
-}
-
-/// True of a name that ends so, or so and as compressed files do.
-fn has_end(name: &str, ends: &[&str]) -> bool {
-    let name = [".gz", ".zst", ".xz", ".bz2"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-    ends.iter().any(|end| name.len() > end.len() && name.ends_with(end))
-}
-
-/// A file with compressions around it taken off.
-fn text_of(path: &Path) -> Result<Box<dyn Read + Send>, ArchiveError> {
-    let mut file = File::open(path)?;
-    let mut start = Vec::new();
-    (&mut file).take(64).read_to_end(&mut start)?;
-    file.rewind()?;
-    if !is_wrapped(&start) {
-        return Ok(Box::new(file));
-    }
-    match open_or_text(Input::Seekable(Box::new(file)), &NoKeys, &Limits::default(), &Quiet, &is_text)? {
-        OpenedOrText::Text(text) => Ok(text),
-        OpenedOrText::Archive(_) => Err(ArchiveError::Unknown("it is an archive, and no text".to_owned())),
-    }
-}
-
-impl Source for Files {
-    fn next(&mut self) -> Result<Option<RawRecord>, RecordsError> {
-        loop {
-            if let Some(open) = &mut self.open
-                && let Some(raw) = open.next()?
-            {
-                return Ok(Some(raw));
-            }
-            let Some((path, shown)) = self.files.next() else { return Ok(None) };
-            let what = path.display().to_string();
-            let file = text_of(&path).map_err(|e| RecordsError::Io { what: what.clone(), error: e.into() })?;
-            let stream = if self.lines { Stream::lines } else { Stream::new };
-            self.open = Some(stream(file, &shown, &what));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -432,6 +363,13 @@ mod tests {
         gives("[{}]\n{}\n", &[("{}", 1), ("]{}", 2)]);
         gives("{\"a\": 1", &[("{\"a\": 1", 1)]);
         gives("{}{}", &[("{}{}", 1)]);
+        // A first line that was cut short takes no other along.
+        let whole = "{\"exchange_type\": \"}\"}";
+        for cut in ["{\"a\": \"x", "{\"a\": {\"b\": 1", "{\"a\": [", "{"] {
+            gives(&format!("\n{cut}\n\n{whole}\n{{}}"), &[(cut, 2), (whole, 4), ("{}", 5)]);
+        }
+        gives("{\n\n\"a\": 1}\n{}", &[("{\n\n\"a\": 1}", 1), ("{}", 4)]);
+        gives("{\"a\": [\n{\"exchange_type\": 1},\n2]}", &[("{\"a\": [\n{\"exchange_type\": 1},\n2]}", 1)]);
     }
 
     /// A list may be longer than a record, though it be one line; what is too long in it is told, and the rest goes on.
@@ -445,33 +383,5 @@ mod tests {
             found.push(raw.text.map(|text| String::from_utf8(text).unwrap()));
         }
         assert_eq!(found, [Some("{\"a\": 1}".to_owned()), None, Some("{\"c\": 2}".to_owned())]);
-    }
-
-    #[test]
-    fn files_of_folders_and_packs() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("b.json", "{}");
-        write("a/c.ndjson", "1\n2\n");
-        write("a/x.txt", "no");
-        let all = |folder: &Path| {
-            let mut files = Files::of(folder).unwrap();
-            let mut found = Vec::new();
-            while let Some(raw) = files.next().unwrap() {
-                found.push((raw.file.to_string(), raw.line));
-            }
-            found
-        };
-        assert_eq!(
-            all(dir.path()),
-            [("a/c.ndjson".to_owned(), 1), ("a/c.ndjson".to_owned(), 2), ("b.json".to_owned(), 1)]
-        );
-        write("records/2024/2024-01-01/chunk-0001.ndjson", "{\n}\n");
-        let chunk = "records/2024/2024-01-01/chunk-0001.ndjson".to_owned();
-        assert_eq!(all(dir.path()), [(chunk.clone(), 1), (chunk, 2)]);
     }
 }

@@ -12,7 +12,7 @@ use crate::codec::IdKeys;
 use crate::format::MAX_CHUNK;
 use crate::model::Progress;
 use crate::records::tape::Limits;
-use crate::records::{ObservedAt, Record, RecordHash, RecordParser, Redactor};
+use crate::records::{ObservedAt, Record, RecordError, RecordHash, RecordParser, Redactor};
 
 use super::dataset::{Dataset, days_of, sort};
 use super::error::RecordsError;
@@ -213,7 +213,8 @@ impl Reading<'_> {
                 bytes += text.len();
                 // What is stored with secrets in it, from a time without redaction, is not what would be stored now.
                 let may_change = |line: &[u8]| self.redact.is_some_and(|redact| redact.may_find(line));
-                if follower.as_mut().is_some_and(|follower| follower.knows(text.trim_ascii()))
+                if raw.fault.is_none()
+                    && follower.as_mut().is_some_and(|follower| follower.knows(text.trim_ascii()))
                     && !may_change(text.trim_ascii())
                 {
                     known += 1;
@@ -237,11 +238,18 @@ impl Reading<'_> {
 
     fn read(&self, parser: &mut RecordParser, raw: RawRecord) -> Outcome {
         let bad = |reason: String| Outcome::Bad(BadLine { file: raw.file.to_string(), line: raw.line, reason });
+        if let Some(fault) = &raw.fault {
+            return bad(fault.clone());
+        }
         let Some(text) = &raw.text else {
-            return bad("it is longer than the 64 MiB that a record may have".to_owned());
+            return bad(too_long());
         };
         let mut record = match parser.read(text.trim_ascii()) {
             Ok(record) => record,
+            // What may be secret is not told either.
+            Err(RecordError::Type { field, wanted, found }) if self.redact.is_some() && found.starts_with('"') => {
+                return bad(RecordError::Type { field, wanted, found: "another text".into() }.to_string());
+            }
             Err(e) => return bad(e.to_string()),
         };
         let redacted_before = record.redactions_applied.as_str() != "[]";

@@ -143,16 +143,24 @@ impl Lines {
                     None => self.group = None,
                 }
             }
-            while self.ahead.has_room() && self.broken.is_none() {
-                match self.tell() {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(e) => self.broken = Some(e),
-                }
-            }
-            let Some(item) = self.ahead.pop()? else { return self.broken.take().map_or(Ok(None), Err) };
+            let Some(item) = self.next_group()? else { return Ok(None) };
             let ranges = line_ranges(&item).into_iter();
             self.group = Some((item, ranges));
+        }
+    }
+
+    /// The next lines that are stored together, each with its end.
+    pub(super) fn next_group(&mut self) -> Result<Option<Item>, StoreError> {
+        while self.ahead.has_room() && self.broken.is_none() {
+            match self.tell() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => self.broken = Some(e),
+            }
+        }
+        match self.ahead.pop()? {
+            Some(item) => Ok(Some(item)),
+            None => self.broken.take().map_or(Ok(None), Err),
         }
     }
 

@@ -3,18 +3,18 @@
 //! What counts as secret, whatever the policy:
 //!
 //! * the value of a header that holds one (`Authorization`, `Cookie` …, and those of the policy), at any depth of request and response: as a
-//!   member, as a pair, as `{"name": …, "value": …}`, in a list of names and values in turn, as a line of a text;
+//!   member, however the words of its name are parted, as a pair, as `{"name": …, "value": …}`, in a list of names and values in turn, in a line of a text;
 //! * the value of a member whose name ends like `password`, `secret`, `api_key`, `access_token` …, and what stands in one called `pass`, `auth`,
 //!   `jwt`, `session_id`, `csrf`, `credentials` or `token`, unless it tells how something is set or, of a token, is a word;
-//! * in any text: the user's part of a URL, parameters of a query, JWTs and JWEs, keys of clouds, bearer tokens, private keys, what is
-//!   assigned to something that is called like a secret, what curl is given to say who one is.
+//! * in any text: the user's part of a URL, parameters of a query or form, percent-encoded ones too, JWTs and JWEs, keys of clouds, bearer tokens, private keys, what is
+//!   assigned to something that is called like a secret, stands in an element of that name, or in quotes behind it, what curl is given to say who one is.
 //!
 //! Patterns of the policy come on top, but for ids and the names of source, entity and type: names of patterns that are known (`email`, `ipv4`, `credit_card`, `iban`, `us_ssn`) or regular
 //! expressions, letter case not counting. They are compiled to automata: no pattern can take more than linear time for a search, none is
 //! compiled to more than 256 KiB, and one that has worked on a record for longer than its limit makes the record an error. Such a record is
 //! not to be stored.
 //!
-//! A text that is JSON itself is gone through as such. Each secret becomes `[REDACTED]`. Doing it twice changes nothing more. Names of members are searched too, since tokens are used as keys;
+//! A text that is JSON itself, or has some a line, is gone through as such. Patterns of the policy look at numbers too. Each secret becomes `[REDACTED]`. Doing it twice changes nothing more. Names of members are searched too, since tokens are used as keys;
 //! where two would become equal they are numbered.
 
 mod known;
@@ -22,6 +22,7 @@ mod names;
 mod patterns;
 mod walk;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::dataset_manifest::RedactionPolicy;
@@ -203,11 +204,18 @@ impl Redactor {
             self.json("metadata", &format!("/{name}"), part, &mut clock, &mut applied)?;
         }
         self.others(&mut left, &mut clock, &mut applied)?;
+        self.labels(&mut left.redactions_applied, &mut clock, &mut applied)?;
+        // What is none is a text like any other.
+        let other = left.original_commitment.as_deref().filter(|text| !is_commitment(text));
+        if let Some((_, rules)) = other.map_or(Ok(None), |text| self.patterns.scrub(text, &mut clock))? {
+            let found: Vec<_> = rules.into_iter().map(|rule| Found::pattern(String::new(), rule)).collect();
+            applied.add("metadata", "/original_commitment", &found, &self.patterns);
+        }
         if applied.count == 0 {
             return Ok(None);
         }
-        left.redactions_applied = united(&record.redactions_applied, applied.names);
-        if left.original_commitment.is_none() {
+        left.redactions_applied = united(&left.redactions_applied, applied.names);
+        if !left.original_commitment.as_deref().is_some_and(is_commitment) {
             left.original_commitment = Some(self.commitment(record.content_sha256));
         }
         let record = parser.read(left.without_hash().as_bytes())?;
@@ -222,8 +230,11 @@ impl Redactor {
 
     /// True if a look from afar tells that nothing is to be replaced.
     fn is_clean(&self, record: &Record) -> bool {
-        let Record { request, response, provenance, tags, .. } = record;
-        let parts = [request, response, provenance, tags].map(JsonText::as_str).into_iter();
+        let Record { request, response, provenance, tags, redactions_applied, .. } = record;
+        let parts = [request, response, provenance, tags, redactions_applied].map(JsonText::as_str).into_iter();
+        if record.original_commitment.as_deref().is_some_and(|text| !is_commitment(text)) {
+            return false;
+        }
         let names = [&record.exchange_id, &record.exchange_type, &record.source_system, &record.entity_type];
         let texts = [&record.natural_key, &record.response_ref].into_iter().flatten().chain(names);
         let mut all = parts.chain(texts.map(String::as_str));
@@ -252,9 +263,43 @@ impl Redactor {
         Ok(())
     }
 
-    /// Fields that are not known: by their names, and what is in them.
+    /// What is said of redactions: what this one says of itself stays.
+    fn labels(&self, list: &mut JsonText, clock: &mut Clock, applied: &mut Applied) -> Result<(), RedactError> {
+        if list.as_str() == "[]" || !self.patterns.has_own() && !self.patterns.may_hold(list.as_str()) {
+            return Ok(());
+        }
+        let mut tape = Tape::default();
+        let root = tape.read(list.as_str().as_bytes(), &Limits::NONE)?;
+        let (mut items, mut found) = (Vec::new(), false);
+        for item in root.items() {
+            let is_own = item.text().is_some_and(|text| {
+                text.ends_with("_headers")
+                    || text.ends_with("_secrets")
+                    || text.strip_prefix("pattern:").is_some_and(|name| self.patterns.is_own(name))
+            });
+            let mut part = JsonText::new(item.raw().to_owned());
+            if !is_own {
+                let before = applied.count;
+                self.json("metadata", "/redactions_applied", &mut part, clock, applied)?;
+                found |= applied.count > before;
+            }
+            items.push(part.as_str().to_owned());
+        }
+        if found {
+            *list = JsonText::new(format!("[{}]", items.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Fields that are not known: their names, and what is in them.
     fn others(&self, record: &mut Record, clock: &mut Clock, applied: &mut Applied) -> Result<(), RedactError> {
+        let mut names: HashSet<_> = record.others.iter().map(|(name, _)| name.clone()).collect();
         for (name, value) in &mut record.others {
+            if let Some((scrubbed, rules)) = self.patterns.scrub(name, clock)? {
+                let found: Vec<_> = rules.into_iter().map(|rule| Found::pattern(String::new(), rule)).collect();
+                applied.add("metadata", "", &found, &self.patterns);
+                *name = walk::apart(scrubbed, &mut names);
+            }
             let mut tape = Tape::default();
             let root = tape.read(value.as_str().as_bytes(), &Limits::NONE)?;
             let mut walk = Walk::new(&self.names, &self.patterns, clock);
@@ -293,6 +338,12 @@ impl Applied {
     }
 }
 
+/// True of what ties a record to what it was before.
+fn is_commitment(text: &str) -> bool {
+    let hash = text.strip_prefix("blake3:").or_else(|| text.strip_prefix("sha256:"));
+    hash.is_some_and(|hash| hash.parse::<super::RecordHash>().is_ok())
+}
+
 /// The list with what it lacks behind it.
 fn united(list: &JsonText, names: Vec<String>) -> JsonText {
     let there = parse(list.as_str().as_bytes()).unwrap_or(Json::Null);
@@ -304,5 +355,7 @@ fn united(list: &JsonText, names: Vec<String>) -> JsonText {
     JsonText::new(format!("[{inner}{comma}{}]", new.join(", ")))
 }
 
+#[cfg(test)]
+mod forms;
 #[cfg(test)]
 mod tests;

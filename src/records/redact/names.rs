@@ -31,7 +31,7 @@ const HEADERS: [&str; 23] = [
 ];
 
 /// What the names of members end in whose values are secret; of the name hyphens, underscores, points, blanks and letter case do not count.
-const ENDINGS: [&str; 31] = [
+const ENDINGS: [&str; 35] = [
     "password",
     "passwd",
     "passphrase",
@@ -62,11 +62,15 @@ const ENDINGS: [&str; 31] = [
     "secretkey",
     "secretaccesskey",
     "accountkey",
+    "signingkey",
+    "encryptionkey",
+    "amzsignature",
+    "googsignature",
     "cookies",
 ];
 
 /// Names of members, folded in the same way, that hold a secret if what stands there is a text and no word for a setting.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 25] = [
     "pass",
     "pw",
     "dbpass",
@@ -91,6 +95,8 @@ const WORDS: [&str; 24] = [
     "creds",
     "credentials",
     "auth",
+    // Of eight characters or more: in a page it is the letter that leads to a link.
+    "accesskey",
 ];
 
 /// What stands in such a member where it tells how something is set or how it went.
@@ -171,7 +177,7 @@ const OF_LANGUAGE: [&str; 8] =
     ["logprob", "logprobs", "top_logprobs", "token_id", "lemma", "pos", "upos", "whitespace"];
 
 /// Parameters of a query that are secret.
-pub(super) const PARAMETERS: [&str; 37] = [
+pub(super) const PARAMETERS: [&str; 41] = [
     "api_key",
     "api-key",
     "apikey",
@@ -208,6 +214,10 @@ pub(super) const PARAMETERS: [&str; 37] = [
     "job_token",
     "session_id",
     "sessionid",
+    "sessid",
+    "jsessionid",
+    "phpsessid",
+    "connect.sid",
     "credentials",
 ];
 
@@ -241,9 +251,11 @@ impl Within {
 }
 
 /// The names of a policy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Names {
     headers: Vec<String>,
+    /// The same without what parts their words.
+    folded: Vec<String>,
 }
 
 impl Names {
@@ -253,7 +265,9 @@ impl Names {
         let mut headers: Vec<String> = HEADERS.map(str::to_owned).into_iter().chain(more).collect();
         headers.sort_unstable();
         headers.dedup();
-        Self { headers }
+        let mut folded: Vec<_> = headers.iter().map(|name| folded(name)).collect();
+        folded.sort_unstable();
+        Self { headers, folded }
     }
 
     /// All headers.
@@ -269,6 +283,22 @@ impl Names {
         } else {
             is(&name.to_lowercase())
         }
+    }
+
+    /// The same however its words are parted, and with what gateways and traces put in front.
+    pub(super) fn is_like_header(&self, name: &str) -> bool {
+        let is = |name: &str| self.folded.binary_search_by(|known| known.as_str().cmp(name)).is_ok();
+        let folded = folded(name);
+        let fronts = ["httprequestheader", "httpresponseheader", "http"];
+        is(&folded) || fronts.iter().find_map(|front| folded.strip_prefix(front)).is_some_and(is)
+    }
+
+    /// True of a name and what stands in quotes behind it, in a text that need not be JSON.
+    pub(super) fn is_secret_pair(&self, name: &str, text: &str) -> bool {
+        self.is_like_header(name)
+            || self.is_secret_name(name, Within::Anything)
+            || Self::is_secret_text(name, text)
+            || Self::may_be_token(name, text) && Self::is_long_token(text)
     }
 
     /// True if this member holds a secret by what stands in it. `text`: that of the value, if it is one.
@@ -287,11 +317,20 @@ impl Names {
                 _ => false,
             };
         };
+        Self::is_secret_text(name, text)
+    }
+
+    /// The same where a text stands in it.
+    fn is_secret_text(name: &str, text: &str) -> bool {
+        let name = &*folded(name);
+        if !WORDS.contains(&name) {
+            return false;
+        }
         let tells_a_way = || {
             let is_place = text.starts_with('/') || text.starts_with("http://") || text.starts_with("https://");
             is_place || WAYS.contains(&&*text.trim().to_lowercase())
         };
-        let is_secret = name != "auth" || !tells_a_way();
+        let is_secret = (name != "auth" || !tells_a_way()) && (name != "accesskey" || text.len() >= 8);
         is_secret && !is_setting(text)
     }
 
@@ -315,7 +354,7 @@ impl Names {
     pub(super) fn is_secret_name(&self, name: &str, within: Within) -> bool {
         let folded = folded(name);
         ENDINGS.iter().any(|ending| folded.ends_with(ending))
-            || (within == Within::Query && PARAMETERS.contains(&&*name.to_lowercase()))
+            || (within == Within::Query && PARAMETERS.iter().any(|known| self::folded(known) == folded))
     }
 }
 
@@ -337,5 +376,5 @@ pub(super) fn is_harmless(value: Value<'_, '_>) -> bool {
 }
 
 fn folded(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' ')).flat_map(char::to_lowercase).collect()
+    name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' ' | ':')).flat_map(char::to_lowercase).collect()
 }

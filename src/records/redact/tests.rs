@@ -60,7 +60,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
 const JWT: &str =
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
 
-fn policy(patterns: &[(Option<&str>, &str)], headers: &[&str]) -> RedactionPolicy {
+pub(super) fn policy(patterns: &[(Option<&str>, &str)], headers: &[&str]) -> RedactionPolicy {
     let mut policy = RedactionPolicy::default();
     policy.enabled = true;
     let pattern = |(name, pattern): &(Option<&str>, &str)| Pattern {
@@ -72,12 +72,12 @@ fn policy(patterns: &[(Option<&str>, &str)], headers: &[&str]) -> RedactionPolic
     policy
 }
 
-fn redactor(patterns: &[(Option<&str>, &str)], headers: &[&str]) -> Redactor {
+pub(super) fn redactor(patterns: &[(Option<&str>, &str)], headers: &[&str]) -> Redactor {
     Redactor::new(&policy(patterns, headers), [1; 32]).unwrap()
 }
 
 /// A record with this request and response, and whatever follows.
-fn record(request: &str, response: &str, more: &str) -> Record {
+pub(super) fn record(request: &str, response: &str, more: &str) -> Record {
     let line = format!(
         r#"{{"exchange_type": "http", "source_system": "s", "entity_type": "e", "request": {request}, "response": {response}{more}}}"#
     );
@@ -85,7 +85,7 @@ fn record(request: &str, response: &str, more: &str) -> Record {
 }
 
 /// Redacts; whatever it is, what comes out verifies, is tied to what it was, and doing it again changes nothing.
-fn redact(redactor: &Redactor, record: &Record) -> Option<Redacted> {
+pub(super) fn redact(redactor: &Redactor, record: &Record) -> Option<Redacted> {
     let mut parser = RecordParser::default();
     let redacted = redactor.apply(record, &mut parser).unwrap()?;
     let left = &redacted.record;
@@ -98,7 +98,7 @@ fn redact(redactor: &Redactor, record: &Record) -> Option<Redacted> {
 }
 
 /// A text as the response of a record, redacted.
-fn text(redactor: &Redactor, text: &str) -> String {
+pub(super) fn text(redactor: &Redactor, text: &str) -> String {
     let record = record("null", &walk::in_quotes(text), "");
     let left = redact(redactor, &record).map_or(record.response, |redacted| redacted.record.response);
     parse(left.as_str().as_bytes()).unwrap().text().unwrap().to_owned()

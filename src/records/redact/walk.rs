@@ -49,8 +49,8 @@ struct Open<'t> {
     called: Called<'t>,
     object: bool,
     within: Within,
-    /// An object that tells by a member what its `value` is called.
-    told: Option<Cow<'t, str>>,
+    /// An object that tells by members what its `value` is called.
+    told: Vec<Cow<'t, str>>,
     /// In an object: the name whose value is due.
     name: Option<Cow<'t, str>>,
     /// A list that has names and values in turn.
@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
 
     /// A text without its secrets, and what found them. One that is JSON itself, as bodies are, is gone through as such: names stay beside what
     /// is replaced, and nothing else changes.
-    fn text(&mut self, text: &str) -> Result<Option<(String, Vec<By>)>, RedactError> {
+    fn text(&mut self, text: &str, is_query: bool) -> Result<Option<(String, Vec<By>)>, RedactError> {
         const ROUNDS: usize = 4;
         if !self.patterns.has_own() && !self.patterns.may_hold(text) {
             return Ok(None);
@@ -122,7 +122,12 @@ impl<'a> Walk<'a> {
             if let Some(changed) = self.inner(&left, &mut found)? {
                 left = Cow::Owned(changed);
             }
-            match self.patterns.scrub(&left, self.clock)? {
+            let scrubbed = if is_query || is_form(&left) {
+                self.patterns.scrub_query(&left, self.clock)?
+            } else {
+                self.patterns.scrub(&left, self.clock)?
+            };
+            match scrubbed {
                 None if found.is_empty() => return Ok(None),
                 None => return Ok(Some((left.into_owned(), found.into_iter().collect()))),
                 Some((changed, rules)) => {
@@ -134,22 +139,40 @@ impl<'a> Walk<'a> {
         Ok(Some((MARK.to_owned(), found.into_iter().collect())))
     }
 
-    /// A text that is JSON, without what is secret in it, if it is one and there is anything.
+    /// A text that is JSON, or has some a line, without what is secret in it, if it is one and there is anything.
     fn inner(&mut self, text: &str, found: &mut BTreeSet<By>) -> Result<Option<String>, RedactError> {
-        let trimmed = text.trim_ascii();
-        let ends = |open, close| trimmed.starts_with(open) && trimmed.ends_with(close);
-        if self.depth == TEXTS_DEEP || !(ends('{', '}') || ends('[', ']')) {
+        let whole = text.trim_start_matches('\u{feff}').trim_ascii();
+        let ends = |text: &str, open, close| text.starts_with(open) && text.ends_with(close);
+        let is_some = |text: &str| ends(text, '{', '}') || ends(text, '[', ']');
+        if self.depth == TEXTS_DEEP {
             return Ok(None);
         }
         let mut tape = Tape::default();
-        let Ok(root) = tape.read(trimmed.as_bytes(), &Limits::NONE) else { return Ok(None) };
+        if is_some(whole) && tape.read(whole.as_bytes(), &Limits::NONE).is_ok() {
+            return self.inner_of(text, whole, found);
+        }
+        let (mut out, mut changed) = (String::new(), false);
+        for line in text.split_inclusive('\n') {
+            // As events are sent.
+            let part = line.trim_start_matches("data:").trim_ascii();
+            let left = if is_some(part) { self.inner_of(line, part, found)? } else { None };
+            changed |= left.is_some();
+            out.push_str(left.as_deref().unwrap_or(line));
+        }
+        Ok(changed.then_some(out))
+    }
+
+    /// The same of a part of a text.
+    fn inner_of(&mut self, text: &str, part: &str, found: &mut BTreeSet<By>) -> Result<Option<String>, RedactError> {
+        let mut tape = Tape::default();
+        let Ok(root) = tape.read(part.as_bytes(), &Limits::NONE) else { return Ok(None) };
         let mut walk = Walk { depth: self.depth + 1, ..Walk::new(self.names, self.patterns, self.clock) };
         walk.go_through(None, root)?;
         if walk.edits.is_empty() {
             return Ok(None);
         }
         found.extend(walk.found.iter().map(|found| found.sort));
-        let before = text.len() - text.trim_ascii_start().len();
+        let before = text.find(part).unwrap_or_default();
         let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
         for (place, edit) in &walk.edits {
             let range = root.at(*place).range();
@@ -165,7 +188,7 @@ impl<'a> Walk<'a> {
     fn name<'t>(&mut self, root: Value<'t, '_>, name: Value<'t, '_>, open: &mut [Open<'t>]) -> Result<(), RedactError> {
         let text = name.text().unwrap_or_default();
         let scrubbed = self.patterns.scrub(&text, self.clock)?;
-        let Some((mut made, rules)) = scrubbed else {
+        let Some((plain, rules)) = scrubbed else {
             if let Some(top) = open.last_mut() {
                 top.name = Some(text);
             }
@@ -177,15 +200,10 @@ impl<'a> Walk<'a> {
                 let names = root.at(top.at).members().filter_map(|(name, _)| name.text());
                 top.made.extend(names.map(Cow::into_owned));
             }
-            let plain = made.clone();
-            let mut number = 1;
-            while !top.made.insert(made.clone()) {
-                number += 1;
-                made = format!("{plain}~{number}");
-            }
-            top.name = Some(Cow::Owned(made.clone()));
+            let made = apart(plain, &mut top.made);
+            self.edits.push((name.place(), in_quotes(&made)));
+            top.name = Some(Cow::Owned(made));
         }
-        self.edits.push((name.place(), in_quotes(&made)));
         Ok(())
     }
 
@@ -217,7 +235,8 @@ impl<'a> Walk<'a> {
             self.tell(open, Some(&called), by);
             self.edits.push((value.place(), in_quotes(MARK)));
         } else if let Some(text) = text {
-            if let Some((mut scrubbed, found)) = self.text(&text)? {
+            let is_query = matches!(&called, Called::Name(name) if Within::of(name) == Within::Query);
+            if let Some((mut scrubbed, found)) = self.text(&text, is_query)? {
                 found.into_iter().for_each(|by| self.tell(open, Some(&called), by));
                 // What stands there now may look like a secret of that name, where what stood there did not.
                 if let Called::Name(name) = &called
@@ -228,8 +247,14 @@ impl<'a> Walk<'a> {
                     MARK.clone_into(&mut scrubbed);
                 }
                 self.edits.push((value.place(), in_quotes(&scrubbed)));
-            } else if let Some(top) = open.last_mut().filter(|top| top.in_turn && due.is_none()) {
-                top.due = self.of_name(&text, within);
+                self.name_in_turn(&scrubbed, within, due, open);
+            } else {
+                self.name_in_turn(&text, within, due, open);
+            }
+        } else if matches!(value.sort(), Sort::Whole | Sort::Fraction) && self.patterns.has_own() {
+            if let Some(found) = self.patterns.scrub_number(value.raw(), self.clock)? {
+                found.into_iter().for_each(|rule| self.tell(open, Some(&called), By::Pattern(rule)));
+                self.edits.push((value.place(), in_quotes(MARK)));
             }
         } else if matches!(value.sort(), Sort::List | Sort::Object) {
             Self::enter(value, called, within, open);
@@ -238,11 +263,21 @@ impl<'a> Walk<'a> {
         Ok(value.end())
     }
 
+    /// What is left of a text in a list of names and values may say that the next one is secret.
+    fn name_in_turn(&self, text: &str, within: Within, due: Option<By>, open: &mut [Open<'_>]) {
+        if let Some(top) = open.last_mut().filter(|top| top.in_turn && due.is_none()) {
+            top.due = self.of_name(text, within);
+        }
+    }
+
     fn of_name(&self, name: &str, within: Within) -> Option<By> {
         if self.names.is_header(name) {
             return Some(By::Header);
         }
-        self.names.is_secret_name(name, within).then_some(By::Member)
+        if self.names.is_secret_name(name, within) {
+            return Some(By::Member);
+        }
+        self.names.is_like_header(name).then_some(By::Header)
     }
 
     /// By what a member is secret, if it is: by its name, or by what it has in common with one of that name. `text`: that of the value.
@@ -255,8 +290,8 @@ impl<'a> Walk<'a> {
         open: &[Open<'_>],
     ) -> Result<Option<By>, RedactError> {
         let top = open.last();
-        let told = top.and_then(|top| top.told.as_deref()).filter(|_| name.eq_ignore_ascii_case("value"));
-        for name in told.into_iter().chain([name]) {
+        let told = top.map(|top| &top.told[..]).filter(|_| is_value(name)).unwrap_or_default();
+        for name in told.iter().map(|name| &**name).chain([name]) {
             if let Some(by) = self.of_name(name, within) {
                 return Ok(Some(by));
             }
@@ -294,14 +329,16 @@ impl<'a> Walk<'a> {
             _ => within,
         };
         let in_list = open.last().is_some_and(|top| !top.object);
-        let pair = in_list && inner != Within::Anything && value.items().take(3).count() == 2;
+        // A name and a value, and what belongs to them.
+        let pair = in_list && !object && matches!(value.items().take(4).count(), 2 | 3);
+        let pair = pair || inner == Within::Query && !object && value.items().count().is_multiple_of(2);
         open.push(Open {
             at: value.place(),
             end: value.end(),
             called,
             object,
             within: inner,
-            told: if object { told(value) } else { None },
+            told: if object { told(value) } else { Vec::new() },
             name: None,
             in_turn: !object && (pair || inner == Within::Turns),
             due: None,
@@ -325,19 +362,40 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Of `{"name": "Authorization", "value": …}` and the like: the name.
-fn told<'t>(object: Value<'t, '_>) -> Option<Cow<'t, str>> {
-    let mut name = None;
+/// True of a text that is names and values as forms are sent, more than one.
+fn is_form(text: &str) -> bool {
+    let is_pair =
+        |pair: &str| pair.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains(['?', '/', ':']));
+    text.contains('&') && !text.contains(char::is_whitespace) && text.split('&').all(is_pair)
+}
+
+/// What an object calls what it holds.
+fn is_value(name: &str) -> bool {
+    ["value", "values", "val"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Of `{"name": "Authorization", "value": …}` and the like: the name, and whatever else may be it.
+fn told<'t>(object: Value<'t, '_>) -> Vec<Cow<'t, str>> {
+    let mut names = Vec::new();
     let mut has_value = false;
-    for (member, inner) in object.members().take(16) {
+    for (member, inner) in object.members() {
         let text = member.text().unwrap_or_default();
-        if text.eq_ignore_ascii_case("value") {
-            has_value = true;
-        } else if ["name", "key", "header", "field"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
-            name = name.or(inner.text());
+        has_value |= is_value(&text);
+        if ["name", "key", "header", "field"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
+            names.extend(inner.text());
         }
     }
-    name.filter(|_| has_value)
+    if has_value { names } else { Vec::new() }
+}
+
+/// The name, with a number behind it if there is one like it; it is one of them then.
+pub(super) fn apart(name: String, names: &mut HashSet<String>) -> String {
+    let (mut made, mut number) = (name.clone(), 1);
+    while !names.insert(made.clone()) {
+        number += 1;
+        made = format!("{name}~{number}");
+    }
+    made
 }
 
 /// A name as a JSON pointer has it.

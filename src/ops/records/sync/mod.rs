@@ -468,6 +468,6 @@ impl Source for Taken<'_> {
         while self.waiting.len() == 0 && self.fill()? {}
         let Some(text) = self.waiting.next() else { return Ok(None) };
         self.number += 1;
-        Ok(Some(RawRecord { text: Some(text), file: self.file.clone(), line: self.number }))
+        Ok(Some(RawRecord { text: Some(text), file: self.file.clone(), line: self.number, fault: None }))
     }
 }
