@@ -242,7 +242,7 @@ impl Reading<'_> {
             return bad(fault.clone());
         }
         let Some(text) = &raw.text else {
-            return bad(too_long());
+            return bad(beyond());
         };
         let mut record = match parser.read(text.trim_ascii()) {
             Ok(record) => record,
@@ -298,7 +298,11 @@ impl Reading<'_> {
 
 /// Why a line cannot be kept, if it is too long.
 pub(super) fn too_long(line: &str) -> Option<String> {
-    (line.len() > MAX_CHUNK).then(|| format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20))
+    (line.len() > MAX_CHUNK).then(beyond)
+}
+
+fn beyond() -> String {
+    format!("it is longer than the {} MiB that a record may have", MAX_CHUNK >> 20)
 }
 
 /// An id for an observation that has none: the same for the same line, so that it is known when it comes again.
