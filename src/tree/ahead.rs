@@ -174,7 +174,7 @@ mod tests {
         let writer = store.writer(Waiting::NoWait, &|| true).unwrap();
         for block in [0..4, 4..6] {
             assert!(ids[block.clone()].iter().all(|id| writer.claim_chunk(id).unwrap()));
-            let items: Vec<_> = block.clone().map(|n| (ids[n], contents[n].len() as u32)).collect();
+            let items: Vec<_> = block.clone().map(|n| (ids[n], u32::try_from(contents[n].len()).unwrap())).collect();
             writer.put_chunks(&contents[block].concat(), &items).unwrap();
         }
         writer.keep().unwrap();
