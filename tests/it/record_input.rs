@@ -23,7 +23,7 @@ fn a_first_line_that_is_cut_takes_no_other_along() {
     let lines: Vec<_> = (0..4).map(|n| record(&format!("k{n}"), r#"{"a": {"b": "c"}}"#, TIME)).collect();
     for (n, end) in ["{\"exchange_id\"", "\"wiki\"", "{\"a\": {\"b\"", "\"observed_at_utc\"", "\"}"].iter().enumerate()
     {
-        let cut = &lines[0][..lines[0].rfind(end).unwrap() + 1];
+        let cut = &lines[0][..=lines[0].rfind(end).unwrap()];
         let dataset = format!("d{n}");
         fs::write(sandbox.path("in"), format!("{cut}\n{}", lines[1..].concat())).unwrap();
         let file = sandbox.path("in");
