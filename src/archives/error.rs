@@ -230,7 +230,7 @@ mod tests {
     fn names_that_can_be_shown() {
         assert_eq!(printable(b"a\n\xff\x1b[2J\xe2\x80\xae"), "a\\n\u{fffd}\\u{1b}[2J\\u{202e}");
         assert_eq!(printable(b""), "the root");
-        let long = printable(&[b'x'; 60_000]);
+        let long = printable(&vec![b'x'; 60_000]);
         assert!(long.len() < 5000 && long.ends_with("xx… (60000 bytes)"), "{long}");
     }
 }

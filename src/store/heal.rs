@@ -48,7 +48,7 @@ impl Store {
         let tip = tip::read(self.dir(), self.keyring().ids())?.filter(|tip| tip.sequence > 0);
         let mut healer = Healer { store: self, db: &db, copies, rows: Rows::default(), entries: Vec::new() };
         let healed = healer.look(tip)?;
-        healer.set_heads()?;
+        healer.set_heads();
         if healed.found > 0 {
             db.write(&healer.rows, true)?;
             db.flush()?;
@@ -111,7 +111,7 @@ impl Healer<'_> {
             Judged::Entry(entry) => (entry, false),
             Judged::Lost(lost) => {
                 healed.missing += 1;
-                let Some((entry, bytes)) = self.from_a_copy(&lost) else {
+                let Some((entry, bytes)) = self.in_a_copy(&lost) else {
                     healed.left.push(lost);
                     return Ok(());
                 };
@@ -136,7 +136,7 @@ impl Healer<'_> {
     }
 
     /// The entry that must stand in a place, if a copy has it.
-    fn from_a_copy(&self, lost: &LostEntry) -> Option<(LogEntry, Vec<u8>)> {
+    fn in_a_copy(&self, lost: &LostEntry) -> Option<(LogEntry, Vec<u8>)> {
         let said = lost.said?;
         self.copies.iter().find_map(|copy| {
             let db = copy.fresh_db().ok()?;
@@ -168,12 +168,12 @@ impl Healer<'_> {
     }
 
     /// Datasets of which a newer snapshot is there again get it as their head. Those without a record are for repair to remake.
-    fn set_heads(&mut self) -> Result<(), StoreError> {
+    fn set_heads(&mut self) {
         let snapshots = || self.entries.iter().filter(|(entry, _)| entry.kind == LogKind::Snapshot);
         let datasets: HashSet<DatasetKey> =
             snapshots().filter(|(_, was_lost)| *was_lost).map(|(entry, _)| entry.dataset).collect();
         if datasets.is_empty() {
-            return Ok(());
+            return;
         }
         let forgotten: HashSet<SnapshotId> = self
             .entries
@@ -196,6 +196,5 @@ impl Healer<'_> {
             let mac = ids.mac(MacLabel::Dataset, &[key.as_bytes(), &record]);
             self.rows.put(Family::Datasets, key.as_bytes(), &join_mac(record, &mac));
         }
-        Ok(())
     }
 }
