@@ -9,9 +9,12 @@ use crate::sandbox::{Sandbox, copy_tree, noise};
 
 /// Where so many bytes stand for the nth time.
 fn place(bytes: &[u8], mark: &[u8], nth: usize) -> usize {
-    let found = bytes.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark).map(|(at, _)| at);
-    found.skip(nth).next().unwrap()
+    let mut found = bytes.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark).map(|(at, _)| at);
+    found.nth(nth).unwrap()
 }
+
+/// What is done to a pack.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 /// A store that has lost most contents, and packs of it.
 struct Lost {
@@ -106,7 +109,7 @@ fn what_is_whole_in_a_damaged_pack_is_used() {
     assert!(left > 0 && left < lost.chunks && told.contains("content/f11"), "{left}: {told}");
     // A zip without its last byte, without its directory, with one that is damaged as a whole or in one place, and with another beginning.
     let directory = |bytes: &[u8]| place(bytes, b"PK\x01\x02", 0);
-    let changes: [(&dyn Fn(&mut Vec<u8>), &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (&|bytes| bytes.truncate(bytes.len() - 1), "its directory: "),
         (&|bytes| bytes.truncate(directory(bytes)), "its directory: "),
         (

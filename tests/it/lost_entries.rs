@@ -174,7 +174,7 @@ fn entries_come_back_from_a_copy_of_the_store() {
             let copied = {
                 let db = rocksdb::DB::open_cf_for_read_only(
                     &rocksdb::Options::default(),
-                    &stage.copy.join("db"),
+                    stage.copy.join("db"),
                     Family::ALL.map(Family::name),
                     false,
                 );
