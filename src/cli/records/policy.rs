@@ -1,5 +1,7 @@
 //! `larder records policy`, and what `init` has in common with it.
 
+use std::sync::LazyLock;
+
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use schemars::JsonSchema;
@@ -284,13 +286,17 @@ impl PolicyArgs {
 
 /// True of a header that a policy need not name.
 fn is_always_redacted(name: &str) -> bool {
-    let mut policy = RedactionPolicy::default();
-    policy.headers_to_redact.clear();
+    // It takes some tenths of a second to make.
+    static ALWAYS: LazyLock<Option<Redactor>> = LazyLock::new(|| {
+        let mut policy = RedactionPolicy::default();
+        policy.headers_to_redact.clear();
+        Redactor::new(&policy, [0; 32]).ok()
+    });
     let headers = serde_json::json!({ "headers": { name: "a1B2c3D4e5F6g7H8" } });
     let record =
         serde_json::json!({ "exchange_type": "-", "source_system": "-", "entity_type": "-", "request": headers });
     let mut parser = RecordParser::new(Limits::default());
-    let tried = Redactor::new(&policy, [0; 32]).ok().zip(parser.read(record.to_string().as_bytes()).ok());
+    let tried = ALWAYS.as_ref().zip(parser.read(record.to_string().as_bytes()).ok());
     tried.is_some_and(|(redactor, record)| redactor.apply(&record, &mut parser).is_ok_and(|found| found.is_some()))
 }
 
