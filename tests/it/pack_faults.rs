@@ -452,6 +452,28 @@ fn headers_of_a_tar_are_those_of_its_form() {
     }
 }
 
+/// What a zip's fields cannot hold is written as the first or last time that it knows.
+#[test]
+fn times_beyond_those_of_a_zip_are_written_as_its_form_has_them() {
+    let sandbox = Sandbox::with_open_store();
+    let tar = sandbox.path("old.tar");
+    let script = "
+import sys, tarfile
+with tarfile.open(sys.argv[1], 'w', format=tarfile.PAX_FORMAT) as tar:
+    for name, seconds in (('a', -5000000001), ('b', 315532800), ('c', 5000000001)):
+        member = tarfile.TarInfo(name)
+        member.mtime = seconds
+        tar.addfile(member)
+";
+    python(script, &[&tar]);
+    sandbox.larder(["import", text(&tar), "-d", "old"]).done();
+    for (name, compression) in [("d.zip", "deflate"), ("s.zip", "stored")] {
+        let pack = sandbox.path(name);
+        sandbox.larder(["export", "old", "-o", text(&pack), "--accept-loss", "--compression", compression]).done();
+        sandbox.larder(["verify", text(&pack)]).done();
+    }
+}
+
 /// Where nothing that anybody takes depends on it, a pack is held against its form by `verify`, and taken all the same.
 #[test]
 fn what_is_not_written_as_its_form_has_it_is_found() {

@@ -1,8 +1,9 @@
 //! Whether a zip is written as `zip-v1` has it, beside what is in its members.
 
 use crate::archives::ZipRecords;
+use crate::model::Timestamp;
 
-use super::headers::{Member, SHORT, Written, end};
+use super::headers::{FIRST, Member, SHORT, Written, end};
 
 /// Walks over the records of a zip.
 #[derive(Debug)]
@@ -51,7 +52,19 @@ fn is_written_so(found: &ZipRecords) -> bool {
     if found.name != [&*found.path, slash].concat() || found.is_streamed != behind || must && !behind {
         return false;
     }
-    let member = Member { name, mode: found.mode, mtime, method: found.method, size: found.size, behind };
+    // Of a time that no field can hold, since it is too long ago, the first one that a zip knows is left.
+    let long_ago = Timestamp { seconds: i64::MIN, nanos: 0 };
+    let times = [Some(mtime), Some(long_ago).filter(|_| mtime.seconds == FIRST)];
+    times.into_iter().flatten().any(|mtime| {
+        let member =
+            Member { name: name.clone(), mode: found.mode, mtime, method: found.method, size: found.size, behind };
+        is_as(&member, found)
+    })
+}
+
+/// True if a member's records are as they are written of this one.
+fn is_as(member: &Member, found: &ZipRecords) -> bool {
+    let behind = member.behind;
     let written = Written { crc: found.crc, compressed: found.stored };
     let (mut local, mut trailer, mut central) = (Vec::new(), Vec::new(), Vec::new());
     member.put_local(&mut local, Some(written).filter(|_| !behind));

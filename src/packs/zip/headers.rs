@@ -210,7 +210,7 @@ pub(super) fn is_cut(time: Timestamp) -> bool {
 }
 
 /// The first and the last moment that DOS has.
-const FIRST: i64 = 315_532_800;
+pub(super) const FIRST: i64 = 315_532_800;
 const LAST: i64 = 4_354_819_198;
 
 /// What a zip holds of a time: whole seconds, where they fit into 32 bits; else every second one of DOS's.
