@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -58,10 +59,10 @@ pub(super) struct SyncArgs {
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     sql: Option<String>,
     /// import: into the table; export: out of it; both (also as `json_to_sql`, `sql_to_json`, bidirectional) [default: as the dataset says]
-    #[arg(long, value_name = "WHICH", value_parser = direction)]
+    #[arg(long, value_name = "WHICH", value_parser = direction())]
     direction: Option<Direction>,
-    /// Who wins: `prefer_newest`, `prefer_sql`, `prefer_json`, or fail, which changes nothing if there is a conflict [default: as the dataset says]
-    #[arg(long, value_name = "HOW", value_parser = preference)]
+    /// Who wins; `fail` changes nothing if there is a conflict [default: as the dataset says]
+    #[arg(long, value_name = "HOW", value_parser = preference())]
     conflict: Option<Preference>,
     /// Tell what would become of each record and row, and change nothing; what the table itself refuses shows only when it is written
     #[arg(long, short = 'n')]
@@ -90,12 +91,22 @@ pub(super) struct SyncArgs {
     no_wait: bool,
 }
 
-pub(super) fn direction(text: &str) -> Result<Direction, String> {
-    Direction::named(text).ok_or_else(|| "it is none of import, export, both".to_owned())
+/// Reads a direction by its name, or by the one that the other system has for it.
+pub(super) fn direction() -> impl TypedValueParser<Value = Direction> {
+    let names = [("import", "json_to_sql"), ("export", "sql_to_json"), ("both", "bidirectional")];
+    let names = names.map(|(name, other)| PossibleValue::new(name).alias(other));
+    PossibleValuesParser::new(names).try_map(|name| Direction::named(&name).ok_or("it is no direction"))
 }
 
-fn preference(text: &str) -> Result<Preference, String> {
-    Preference::named(text).ok_or_else(|| "it is none of prefer_newest, prefer_sql, prefer_json, fail".to_owned())
+/// The same for who wins.
+fn preference() -> impl TypedValueParser<Value = Preference> {
+    let names = [
+        PossibleValue::new("prefer_newest"),
+        PossibleValue::new("prefer_sql"),
+        PossibleValue::new("prefer_json").alias("prefer_dataset"),
+        PossibleValue::new("fail"),
+    ];
+    PossibleValuesParser::new(names).try_map(|name| Preference::named(&name).ok_or("it is no preference"))
 }
 
 /// What `larder sync` prints.

@@ -209,7 +209,7 @@ pub const DAMAGED: &str = "larder verify --read-data tells everything that is af
 
 /// What to do about entries of the log that are lost.
 pub const LOST_ENTRIES: &str = "`larder repair --apply` makes anew what follows from manifests, and `larder heal COPY` takes the entries from a copy of \
-    the store; what neither has, an owner gives up with `larder repair --apply --accept-lost-entries`: then all works again";
+    the store; what neither has, an owner gives up with `larder repair --apply --accept-lost-entries`";
 
 impl Failure for StoreError {
     fn kind(&self) -> Kind {

@@ -62,6 +62,8 @@ fn completions_know_every_command() {
                     "prefer_newest prefer_incoming prefer_existing fail",
                 ),
                 (&["larder", "records", "policy", "--direction", ""], "import export both"),
+                (&["larder", "sync", "--direction", ""], "import export both"),
+                (&["larder", "sync", "--conflict", ""], "prefer_newest prefer_sql prefer_json fail"),
                 (&["larder", "records", "get", "--dataset", ""], ""),
             ] {
                 let answer = Ran::of(Command::new("bash").args(["-c", ask]).arg(&file).args(words)).ended(0);

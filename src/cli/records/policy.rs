@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -53,7 +52,7 @@ pub(super) struct PoliciesArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     chunk_size: Option<u32>,
     /// Which way `larder sync` goes unless told otherwise: import is into the table [of a new one: both]
-    #[arg(long, value_name = "WHICH", value_parser = direction())]
+    #[arg(long, value_name = "WHICH", value_parser = super::super::sync::direction())]
     direction: Option<Direction>,
     /// The table that `larder sync` mirrors it in [of a new one: lake.RawExchangeRecord]
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
@@ -64,12 +63,6 @@ pub(super) struct PoliciesArgs {
     /// That table's column of hashes [of a new one: `content_sha256`]
     #[arg(long, value_name = "COLUMN")]
     sql_hash_column: Option<String>,
-}
-
-fn direction() -> impl TypedValueParser<Value = Direction> {
-    let names = [("import", "json_to_sql"), ("export", "sql_to_json"), ("both", "bidirectional")];
-    let names = names.map(|(name, also)| PossibleValue::new(name).alias(also));
-    PossibleValuesParser::new(names).try_map(|name| Direction::named(&name).ok_or("it is no direction"))
 }
 
 impl PoliciesArgs {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::super::record::Record;
 use super::Redactor;
+use super::names::{ENDINGS, WORDS};
 use super::tests::{record, redact, redactor, text};
 use super::walk::in_quotes;
 
@@ -245,6 +246,15 @@ fn forms_and_settings() {
         r#"{"signing_key": "a", "encryptionKey": "b", "access_key": "q8Zr2LmK9xTc", "accesskey": "k", "X-Amz-Signature": "c"}"#,
         r#"{"signing_key": "[REDACTED]", "encryptionKey": "[REDACTED]", "access_key": "[REDACTED]", "accesskey": "k", "X-Amz-Signature": "[REDACTED]"}"#,
     );
+}
+
+/// A name that tells of a secret is seen from afar too, where nothing else in a record looks like one.
+#[test]
+fn each_name_by_itself() {
+    for name in ENDINGS.iter().chain(&WORDS) {
+        let json = |value: &str| format!(r#"{{"{name}": "{value}"}}"#);
+        goes(&json("q8Zr2LmK9xTc4VwB1nYp"), &json("[REDACTED]"));
+    }
 }
 
 /// However many headers a policy has, it is obeyed or refused; nothing dies of it.

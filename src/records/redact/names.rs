@@ -31,7 +31,7 @@ const HEADERS: [&str; 23] = [
 ];
 
 /// What the names of members end in whose values are secret; of the name hyphens, underscores, points, blanks and letter case do not count.
-const ENDINGS: [&str; 35] = [
+pub(super) const ENDINGS: [&str; 35] = [
     "password",
     "passwd",
     "passphrase",
@@ -70,7 +70,7 @@ const ENDINGS: [&str; 35] = [
 ];
 
 /// Names of members, folded in the same way, that hold a secret if what stands there is a text and no word for a setting.
-const WORDS: [&str; 25] = [
+pub(super) const WORDS: [&str; 25] = [
     "pass",
     "pw",
     "dbpass",

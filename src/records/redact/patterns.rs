@@ -381,7 +381,7 @@ fn sign(names: &Names) -> Result<Regex, RedactError> {
         "eyJ|ew[o0][a-z0-9_-]{8}",
         "(?-i:AKIA|ABIA|ACCA|ASIA|AIza|ya29|GOCSPX|gh[pousr]_|github_pat_|glpat-|xox|xapp-|hooks\\.slack|[rs]k_|whsec_|sk-|SG\\.|npm_|pypi-|hf_|hv[bs]\\.|dop_v1_|shp|SharedAccess|AGE-)",
         // Names of members, where what parts their words does not count; and of parameters, where it may be encoded.
-        r"(?:api|private|secret|access|account|auth|functions|subscription)(?:[-_. ]|%5f|%2d)*(?:access[-_. ]*)?key",
+        r"(?:api|private|secret|access|account|auth|functions|subscription|signing|encryption)(?:[-_. ]|%5f|%2d)*(?:access[-_. ]*)?key",
         r#"(?:^|["?&#;]|u0026)(?:key|auth|authorization|sig|signature|x.?amz.?signature|x.?goog.?signature|credentials|pass)="#,
         "%(?:3f|26|23)[a-z0-9_.%-]+%3d",
         r#""(?:key|sig|signature|x.?amz.?signature|x.?goog.?signature)\\*""#,
