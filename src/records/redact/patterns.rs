@@ -384,7 +384,7 @@ fn sign(names: &Names) -> Result<Regex, RedactError> {
         r"(?:api|private|secret|access|account|auth|functions|subscription|signing|encryption)(?:[-_. ]|%5f|%2d)*(?:access[-_. ]*)?key",
         r#"(?:^|["?&#;]|u0026)(?:key|auth|authorization|sig|signature|x.?amz.?signature|x.?goog.?signature|credentials|pass)="#,
         "%(?:3f|26|23)[a-z0-9_.%-]+%3d",
-        r#""(?:key|sig|signature|x.?amz.?signature|x.?goog.?signature)\\*""#,
+        r#""(?:key|sig|signature|(?:x.?)?(?:amz|goog).?signature)\\*""#,
     ]
     .map(str::to_owned)
     .to_vec();
