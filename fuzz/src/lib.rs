@@ -68,6 +68,11 @@ mod packs {
     pub(crate) mod tar {
         pub(crate) mod acl;
         pub(crate) mod end;
+
+        /// In place of what makes headers, which reads trees too.
+        pub(crate) fn headers(_: &[u8], _: &crate::archives::Member, _: &[(u64, u64)]) -> Option<Vec<u8>> {
+            None
+        }
     }
     mod zip {
         mod canon;
