@@ -12,6 +12,7 @@ use crate::model::{Digest, HoldAction, HoldDetail, LogEntry, LogKind, SnapshotId
 use super::Store;
 use super::db::Db;
 use super::error::{StoreError, entry_label};
+use super::pins::PinFile;
 
 /// Hash of a row that is not there.
 pub(super) const NOTHING: Digest = Digest::from_bytes([0; 32]);
@@ -61,9 +62,18 @@ pub(super) enum Judged {
     /// It is whole, and the one that it should be.
     Entry(LogEntry),
     /// It is lost, and that was accepted.
-    Void(u64),
+    Void(LostEntry),
     /// It is lost.
     Lost(LostEntry),
+}
+
+impl Judged {
+    fn sequence(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.sequence,
+            Self::Void(lost) | Self::Lost(lost) => lost.sequence,
+        }
+    }
 }
 
 /// Judges entry by entry, the newest first.
@@ -86,9 +96,12 @@ impl<'a> Judge<'a> {
     /// tells.
     pub(super) fn row(&mut self, sequence: u64, stands: Digest, entry: Result<LogEntry, StoreError>) -> Judged {
         let said = self.said(sequence);
-        let lost = |why: String| Judged::Lost(LostEntry { sequence, why, stands, said, entry: None });
+        let without = |why: String| LostEntry { sequence, why, stands, said, entry: None };
+        let lost = |why: String| Judged::Lost(without(why));
         let judged = match entry {
-            _ if self.void.contains(&VoidEntry { sequence, stands }) => Judged::Void(sequence),
+            _ if self.void.contains(&VoidEntry { sequence, stands }) => {
+                Judged::Void(without("its loss was accepted".to_owned()))
+            }
             Err(StoreError::Damage { why, .. }) => lost(why),
             Err(e) => lost(e.to_string()),
             Ok(_) if said.is_some_and(|said| said != stands) => {
@@ -132,6 +145,37 @@ impl<'a> Judge<'a> {
     pub(super) fn said(&self, sequence: u64) -> Option<Digest> {
         let (next, hash) = self.behind?;
         hash.filter(|_| Some(next) == sequence.checked_add(1))
+    }
+}
+
+/// Whether a client may pass that has seen an entry which is void: fed with what the log's entries are, the newest first.
+pub(super) struct Passage<'a> {
+    pin: &'a PinFile,
+    is_void: bool,
+    follows: bool,
+}
+
+impl<'a> Passage<'a> {
+    pub(super) fn new(pin: &'a PinFile) -> Self {
+        Self { pin, is_void: false, follows: true }
+    }
+
+    /// Takes the next one into account; true if there is more to be known.
+    pub(super) fn look(&mut self, judged: &Judged) -> bool {
+        let seen = self.pin.sequence();
+        match judged {
+            Judged::Void(lost) => self.is_void |= lost.sequence == seen,
+            Judged::Lost(_) => {}
+            Judged::Entry(entry) => {
+                self.follows &= entry.sequence != seen.saturating_add(1) || self.pin.has_seen(&entry.previous);
+            }
+        }
+        judged.sequence() > seen
+    }
+
+    /// True if the entry is void, and the log goes on behind it as it was.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_void && self.follows
     }
 }
 
@@ -214,7 +258,7 @@ impl Store {
         self.walk_back_in(&db, &mut |judged, stands| {
             match judged {
                 Judged::Lost(entry) => lost.push(entry),
-                Judged::Void(sequence) => void.push(sequence),
+                Judged::Void(entry) => void.push(entry.sequence),
                 Judged::Entry(entry) => {
                     if let Some(why) = details.lost(self, &db, &entry) {
                         lost.push(without_detail(entry, stands, &why));

@@ -40,8 +40,8 @@ impl Store {
         waiting: Waiting,
         keep_waiting: &dyn Fn() -> bool,
     ) -> Result<LogHealed, StoreError> {
-        let lost = self.lost_entries()?.0;
-        if lost.is_empty() || copies.is_empty() {
+        let (lost, void) = self.lost_entries()?;
+        if copies.is_empty() || lost.is_empty() && void.is_empty() {
             return Ok(LogHealed { missing: lost.len() as u64, found: 0, left: lost });
         }
         let Exclusive { db, lock } = Exclusive::begin_healing(self, waiting, keep_waiting)?;
@@ -106,13 +106,15 @@ impl Healer<'_> {
         details: &mut Details,
         healed: &mut LogHealed,
     ) -> Result<(), StoreError> {
+        let is_void = matches!(judged, Judged::Void(_));
         let (entry, was_lost) = match judged {
-            Judged::Void(_) => return Ok(()),
             Judged::Entry(entry) => (entry, false),
-            Judged::Lost(lost) => {
-                healed.missing += 1;
-                let Some((entry, bytes)) = self.in_a_copy(&lost) else {
-                    healed.left.push(lost);
+            // What is void counts again when it is there again: it is void as long as what stands in its place does.
+            Judged::Void(lost) | Judged::Lost(lost) => {
+                let copied = self.in_a_copy(&lost);
+                healed.missing += u64::from(copied.is_some() || !is_void);
+                let Some((entry, bytes)) = copied else {
+                    healed.left.extend(Some(lost).filter(|_| !is_void));
                     return Ok(());
                 };
                 self.rows.put(Family::Log, &number_key(entry.sequence), &bytes);

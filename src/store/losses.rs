@@ -5,7 +5,7 @@ use crate::format::{DETAIL, Family, Tip, number_key, void_entries, void_ext};
 use crate::model::{DatasetKey, Digest, LogEntry, LogKind, LossDetail, Purpose, SnapshotId, Timestamp, VoidEntry};
 
 use super::Store;
-use super::chain::{Judged, LostEntry};
+use super::chain::{Judged, LostEntry, Passage};
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::exclusive::{add_entry, newest_entry, publish};
@@ -105,26 +105,17 @@ impl Store {
     /// writer's key cannot tell.
     pub(super) fn goes_on_behind(&self, pin: &PinFile, set_back: StoreError) -> Result<(), StoreError> {
         let seen = pin.sequence();
-        let (mut is_void, mut follows, mut claim) = (false, true, None);
+        let (mut passage, mut claim) = (Passage::new(pin), None);
         self.walk_back(|judged, _| {
-            let sequence = match &judged {
-                Judged::Void(sequence) => {
-                    is_void |= *sequence == seen;
-                    *sequence
-                }
-                Judged::Lost(lost) => lost.sequence,
-                Judged::Entry(entry) => {
-                    follows &= entry.sequence != seen.saturating_add(1) || pin.has_seen(&entry.previous);
-                    claim = claim.or(names(entry, seen).then_some(entry.sequence));
-                    entry.sequence
-                }
-            };
-            sequence > seen
+            if let Judged::Entry(entry) = &judged {
+                claim = claim.or(names(entry, seen).then_some(entry.sequence));
+            }
+            passage.look(&judged)
         })?;
         let cannot_tell = self.keyring().knows_roles() && self.keyring().vouchers().is_empty();
         match set_back {
-            _ if is_void && follows && !cannot_tell => Ok(()),
-            StoreError::SetBack { path, what, pin, .. } if is_void && follows => {
+            _ if passage.is_free() && !cannot_tell => Ok(()),
+            StoreError::SetBack { path, what, pin, .. } if passage.is_free() => {
                 Err(StoreError::SetBack { path, what, pin, claimed: claim })
             }
             set_back => Err(set_back),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -32,8 +32,8 @@ pub(super) struct Decoded {
     number: u64,
     block: OpenBlock,
     ids: Box<[OnceLock<[u8; 32]>]>,
-    /// How many of them were found to be those that were asked for.
-    right: AtomicU32,
+    /// Which items were found to be those that were asked for, and how many.
+    right: (Box<[AtomicBool]>, AtomicU32),
 }
 
 impl Decoded {
@@ -45,6 +45,13 @@ impl Decoded {
     /// How many items it has.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Counts an item that is the one that was asked for, once; true if that was the last one.
+    fn is_right(&self, ordinal: u32) -> bool {
+        let (items, count) = &self.right;
+        let is_known = items.get(ordinal as usize).is_none_or(|item| item.swap(true, Ordering::Relaxed));
+        !is_known && count.fetch_add(1, Ordering::Relaxed) + 1 == self.len()
     }
 }
 
@@ -313,33 +320,24 @@ impl Store {
 
     /// An item of a block if its id is this one.
     fn item_in(&self, decoded: &Arc<Decoded>, sort: Sort, id: &[u8; 32], ordinal: u32) -> Option<Item> {
-        let (actual, is_new) = self.make_id(decoded, sort, ordinal)?;
-        if is_new && actual == *id && decoded.right.fetch_add(1, Ordering::Relaxed) + 1 == decoded.len() {
+        if self.id_at(decoded, sort, ordinal)? != *id {
+            return None;
+        }
+        if decoded.is_right(ordinal) {
             self.inner.seen.add(decoded.number);
         }
-        let range = decoded.block.range(ordinal)?;
-        (actual == *id).then(|| Item { decoded: decoded.clone(), range })
+        Some(Item { decoded: decoded.clone(), range: decoded.block.range(ordinal)? })
     }
 
-    /// The id of an item's bytes; nothing if the block has not so many.
+    /// The id of an item's bytes, which is made once while the block is in memory; nothing if the block has not so many.
     pub(super) fn id_at(&self, decoded: &Decoded, sort: Sort, ordinal: u32) -> Option<[u8; 32]> {
-        self.make_id(decoded, sort, ordinal).map(|(id, _)| id)
-    }
-
-    /// The same, and whether it is made now: that is done once while the block is in memory.
-    fn make_id(&self, decoded: &Decoded, sort: Sort, ordinal: u32) -> Option<([u8; 32], bool)> {
         let slot = decoded.ids.get(ordinal as usize)?;
         let bytes = decoded.block.item(ordinal)?;
         let ids = self.keyring().ids();
-        let mut is_new = false;
-        let id = *slot.get_or_init(|| {
-            is_new = true;
-            match sort {
-                Sort::Chunk => *ids.chunk(bytes).as_bytes(),
-                Sort::Page => *ids.page(bytes).as_bytes(),
-            }
-        });
-        Some((id, is_new))
+        Some(*slot.get_or_init(|| match sort {
+            Sort::Chunk => *ids.chunk(bytes).as_bytes(),
+            Sort::Page => *ids.page(bytes).as_bytes(),
+        }))
     }
 
     /// A decoded block, from the cache if it is there.
@@ -369,7 +367,8 @@ impl Store {
         })?;
         let opened = opened.unwrap_or_else(|| Err(StoreError::damage(what(), "it is missing")))?;
         let ids = (0..opened.len()).map(|_| OnceLock::new()).collect();
-        Ok(Decoded { number: block, block: opened, ids, right: AtomicU32::new(0) })
+        let right = ((0..opened.len()).map(|_| AtomicBool::new(false)).collect(), AtomicU32::new(0));
+        Ok(Decoded { number: block, block: opened, ids, right })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use larder::codec::{Passphrase, Prompt, generate_identity, parse_identities, parse_recipient, unwrap, wrap};
 use larder::format::{Family, KeyRecord};
 
-use crate::crash::{asked_points, run_shimmed};
+use crate::crash::{Shimmed, asked_points, run_shimmed};
 use crate::sandbox::{Client, Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
 
 pub(crate) struct Nobody;
@@ -474,7 +474,8 @@ fn a_change_of_keys_killed_anywhere_shuts_nobody_out() {
             copy_tree(&sandbox.store(), &store);
             let owner = sandbox.another_client(dir.path().file_name().unwrap().to_str().unwrap());
             copy_tree(&sandbox.client().state(), &owner.state());
-            let (ran, log) = run_shimmed(&owner, &store, command, mode, 5, at, &image);
+            let told = Shimmed { mode, errno: 5, at, image: &image, now: None };
+            let (ran, log) = run_shimmed(&owner, &store, command, told);
             (dir, store, owner, ran.status == 0, log.len() as u64)
         };
         let (_, _, _, done, count) = try_at("count", 0);

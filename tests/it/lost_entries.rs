@@ -339,9 +339,35 @@ fn an_owner_can_give_lost_entries_up_and_all_works_again() {
     stage.run(&["key", "rotate"]).done();
     stage.run(&["key", "reseal"]).done();
     stage.works(2);
-    // Given up once is enough, and nothing is left to be healed.
+    // Given up once is enough.
     assert_eq!(stage.accept().json()["accepted"], serde_json::Value::Null);
+    // The copy has them all the same. The snapshot that was held stays forgotten.
+    let healed = stage.heal().json();
+    assert_eq!((&healed["missing"], &healed["found"]), (&3.into(), &3.into()), "{healed}");
+    assert_eq!(stage.run(&["verify", "--json"]).json()["void_entries"], serde_json::json!([]));
+    stage.works(2);
+}
+
+#[test]
+fn what_was_given_up_counts_again_when_a_copy_turns_up() {
+    let stage = Stage::new();
+    lose(&stage.sandbox, &[3, 4, 6]);
+    stage.accept().done();
+    assert_eq!(stage.run(&["list", "--json"]).ids().len(), 2);
+    assert!(!stage.holds(0).contains(&"the case".to_owned()));
+    stage.run(&["policy", "set", "d", "--keep-last", "9"]).done();
+    // A copy that has lost the same has nothing to give, and nothing is missed.
+    let poor = stage.sandbox.path("poor");
+    copy_tree(&stage.sandbox.store(), &poor);
+    let healed = stage.run(&["heal", poor.to_str().unwrap(), "--json"]).json();
+    assert_eq!((&healed["missing"], &healed["entries_left"]), (&0.into(), &serde_json::json!([])), "{healed}");
+    let healed = stage.heal().json();
+    assert_eq!((&healed["missing"], &healed["found"]), (&3.into(), &3.into()), "{healed}");
+    assert_eq!(stage.holds(0), ["the case", "another case"]);
+    let policy = stage.run(&["policy", "show", "d", "--json"]).json().to_string();
+    assert!(policy.contains('9'), "the newest policy counts: {policy}");
     assert_eq!(stage.heal().json()["missing"], 0);
+    stage.works(3);
 }
 
 #[test]

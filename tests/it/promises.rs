@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::clocked::{capture_at, days_ago, now, opened};
-use crate::crash::{Stage, Trial, run_shimmed};
+use crate::crash::{Shimmed, Stage, Trial, run_shimmed};
 use crate::keys::one_snapshot;
 use crate::mounting::{Mount, Mounted};
 use crate::sandbox::{Ran, Sandbox, compare, model, noise, pick, seed};
@@ -24,7 +24,8 @@ fn killed_captures(check: impl Fn(&Stage, &Trial, &[String])) {
     let words = ["snapshot", stage.tree.to_str().unwrap(), "--dataset", "d"];
     let run = |mode: &str, at: u64| {
         let trial = Trial::begin(&stage);
-        let (ran, log) = run_shimmed(&trial.client, &trial.store, &words, mode, 0, at, &trial.dir.path().join("image"));
+        let told = Shimmed { mode, errno: 0, at, image: &trial.dir.path().join("image"), now: None };
+        let (ran, log) = run_shimmed(&trial.client, &trial.store, &words, told);
         (trial, ran, log.len() as u64)
     };
     let (_, _, count) = run("count", 0);

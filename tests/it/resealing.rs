@@ -7,7 +7,7 @@ use std::sync::Arc;
 use larder::codec::{parse_identities, unwrap};
 use larder::format::{BlockHeader, BlockKind, EpochRecord, Family, split_mac};
 
-use crate::crash::{asked_points, run_shimmed};
+use crate::crash::{Shimmed, asked_points, run_shimmed};
 use crate::keys::{Nobody, capture, listed, member, named_member, record_of, restores, rows};
 use crate::mounting::Mounted;
 use crate::sandbox::{Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
@@ -251,7 +251,8 @@ fn sealing_anew_killed_anywhere_loses_nothing_and_is_finished_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let (store, image) = (dir.path().join("store"), dir.path().join("image"));
         copy_tree(&stage.sandbox.store(), &store);
-        let (ran, log) = run_shimmed(stage.sandbox.client(), &store, &["key", "reseal"], mode, 5, at, &image);
+        let told = Shimmed { mode, errno: 5, at, image: &image, now: None };
+        let (ran, log) = run_shimmed(stage.sandbox.client(), &store, &["key", "reseal"], told);
         (dir, store, ran, log.len() as u64)
     };
     let (_, _, ran, count) = try_at("count", 0);
@@ -356,7 +357,8 @@ fn the_last_step_is_made_again_if_it_was_cut() {
         let dir = tempfile::tempdir().unwrap();
         let (store, image) = (dir.path().join("store"), dir.path().join("image"));
         copy_tree(&stage.sandbox.store(), &store);
-        let (ran, log) = run_shimmed(stage.sandbox.client(), &store, &["key", "reseal"], mode, 5, at, &image);
+        let told = Shimmed { mode, errno: 5, at, image: &image, now: None };
+        let (ran, log) = run_shimmed(stage.sandbox.client(), &store, &["key", "reseal"], told);
         (dir, store, ran.status, log.len() as u64)
     };
     let (_, _, _, count) = try_at("count", 0);

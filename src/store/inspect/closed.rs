@@ -8,7 +8,7 @@ use crate::codec::digest;
 use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac, void_entries};
 use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, SnapshotId};
 
-use super::super::chain::{Judge, Judged};
+use super::super::chain::{Judge, Judged, Passage};
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::mend::{self, Mending};
@@ -142,7 +142,7 @@ impl ClosedStore {
         walk_back(&self.db, |judged| {
             match judged {
                 Judged::Lost(entry) => lost.push(Finding::from_error(&entry.to_error())),
-                Judged::Void(sequence) => void.push(sequence),
+                Judged::Void(entry) => void.push(entry.sequence),
                 Judged::Entry(entry) => match entry.kind {
                     LogKind::Forget => drop(forgotten.insert(entry.manifest)),
                     LogKind::Snapshot if !forgotten.contains(&entry.manifest) => drop(snapshots.insert(entry.manifest)),
@@ -233,22 +233,9 @@ fn walk_back(db: &Db, mut each: impl FnMut(Judged) -> bool) -> Result<(), StoreE
 
 /// True if the entry that a client saw last is lost, an entry says that an owner has accepted that, and the log goes on behind it.
 fn is_void(db: &Db, pin: &PinFile) -> Result<bool, StoreError> {
-    let (seen, mut is_void, mut follows) = (pin.sequence(), false, true);
-    walk_back(db, |judged| {
-        let sequence = match &judged {
-            Judged::Void(sequence) => {
-                is_void |= *sequence == seen;
-                *sequence
-            }
-            Judged::Lost(lost) => lost.sequence,
-            Judged::Entry(entry) => {
-                follows &= entry.sequence != seen.saturating_add(1) || pin.has_seen(&entry.previous);
-                entry.sequence
-            }
-        };
-        sequence > seen
-    })?;
-    Ok(is_void && follows)
+    let mut passage = Passage::new(pin);
+    walk_back(db, |judged| passage.look(&judged))?;
+    Ok(passage.is_free())
 }
 
 /// The tip; its MAC cannot be checked.

@@ -138,7 +138,7 @@ impl Log {
     fn take(&mut self, judged: Judged) {
         match judged {
             Judged::Entry(entry) => drop(self.entries.insert(entry.sequence, About::from(&entry))),
-            Judged::Void(sequence) => self.void.push(sequence),
+            Judged::Void(entry) => self.void.push(entry.sequence),
             Judged::Lost(lost) => self.lost_entries.push(lost),
         }
     }

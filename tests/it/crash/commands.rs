@@ -8,6 +8,7 @@ use super::shim::{FAILS_ONCE, TROUBLES};
 use super::stage::Stage;
 use super::try_all;
 use crate::keys::stranger;
+use crate::lost_entries::lose;
 use crate::sandbox::copy_tree;
 
 /// A test for each: what is promised, the command, a store to try it on, how many points of a sample.
@@ -35,6 +36,8 @@ in_trouble! {
     a_repair_in_trouble_leaves_the_store_no_worse_and_can_be_run_again: "repair --apply", repair(), 14;
     an_import_in_trouble_takes_in_all_or_nothing: "import", import(), 14;
     an_import_of_records_in_trouble_takes_in_all_or_nothing: "records import", records_import(), 24;
+    an_acceptance_of_lost_entries_in_trouble_is_there_or_not: "repair --accept-lost-entries", acceptance(), 14;
+    a_heal_of_the_log_in_trouble_gives_back_all_or_nothing: "heal, of the log", heal_log(), 14;
     a_heal_in_trouble_leaves_the_store_no_worse_and_can_be_run_again: "heal", heal(), 14;
 }
 
@@ -177,6 +180,27 @@ fn heal() -> Attempt {
     let _ran = sandbox.larder(["repair", "--apply"]).ended(13);
     let words = ["heal", copy.to_str().unwrap(), first.to_str().unwrap()];
     Attempt::new(stage, &words, Seen::Mended, (0, "")).that_changes()
+}
+
+/// A store that has lost the entry of a hold, and a copy that has it.
+fn without_a_hold() -> (Stage, PathBuf) {
+    let stage = Stage::two_snapshots();
+    stage.sandbox.larder(["hold", "d~1", "--reason", "a case"]).done();
+    stage.sandbox.larder(["policy", "set", "d", "--keep-last", "3"]).done();
+    let copy = stage.sandbox.path("copy");
+    copy_tree(&stage.sandbox.store(), &copy);
+    lose(&stage.sandbox, &[3]);
+    (stage, copy)
+}
+
+fn acceptance() -> Attempt {
+    let words = ["repair", "--apply", "--accept-lost-entries", "--reason", "the disk died"];
+    Attempt::new(without_a_hold().0, &words, Seen::Mended, (0, "")).that_changes()
+}
+
+fn heal_log() -> Attempt {
+    let (stage, copy) = without_a_hold();
+    Attempt::new(stage, &["heal", copy.to_str().unwrap()], Seen::Mended, (0, "")).that_changes()
 }
 
 /// RocksDB takes back the files that a record of the MANIFEST names if that cannot be made durable, though the record may stay.

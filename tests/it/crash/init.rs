@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::power_cut::{Cut, Image};
-use super::shim::{TROUBLES, Trouble, run_shimmed};
+use super::shim::{Shimmed, TROUBLES, Trouble, run_shimmed};
 use super::{enumerate, oracle, write_tree};
 use crate::sandbox::{Ran, Sandbox, compare, model};
 
@@ -12,7 +12,8 @@ use crate::sandbox::{Ran, Sandbox, compare, model};
 fn an_init_cut_anywhere_can_be_run_again_or_has_made_a_store() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.store()).unwrap();
-    let (ran, log) = run_shimmed(sandbox.client(), &sandbox.store(), &["init"], "count", 0, 0, &sandbox.path("image"));
+    let told = Shimmed { mode: "count", errno: 0, at: 0, image: &sandbox.path("image"), now: None };
+    let (ran, log) = run_shimmed(sandbox.client(), &sandbox.store(), &["init"], told);
     ran.done();
     enumerate("init", log.len() as u64, &TROUBLES, 60, troubled_init);
 }
@@ -23,7 +24,8 @@ fn troubled_init(trouble: Trouble, at: u64, cuts: &[Cut]) -> Vec<String> {
     fs::create_dir(&store).unwrap();
     write_tree(&sandbox.path("tree"), 1);
     let image = sandbox.path("image");
-    let (ran, log) = run_shimmed(sandbox.client(), &store, &["init"], trouble.mode(), trouble.errno(), at, &image);
+    let told = Shimmed { mode: trouble.mode(), errno: trouble.errno(), at, image: &image, now: None };
+    let (ran, log) = run_shimmed(sandbox.client(), &store, &["init"], told);
     let place =
         || format!("{trouble:?} at {at} ({})", log.get(at as usize - 1).map_or("after the end", String::as_str));
     let mut wrong = Vec::new();

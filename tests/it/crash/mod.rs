@@ -21,7 +21,7 @@ use crate::sandbox::{pick, seed};
 use power_cut::{CUTS, Cut};
 use shim::Trouble;
 
-pub(crate) use shim::{run_shimmed, shim};
+pub(crate) use shim::{Shimmed, run_shimmed, shim};
 pub(crate) use stage::{Stage, Trial, oracle, write_tree};
 
 /// The points to try with every variant, if that is asked for.
@@ -71,9 +71,10 @@ fn try_all(
     cuts_of: impl Fn(u64) -> Vec<Cut> + Sync,
     work: impl Fn(Trouble, u64, &[Cut]) -> Vec<String> + Sync,
 ) {
-    let (next, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (next, done, runs) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let wrong = Mutex::new(Vec::new());
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    // Commands wait now and then, for each other or for others.
+    let workers = 3 * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
@@ -81,7 +82,12 @@ fn try_all(
                     let cuts = if *trouble == Trouble::PowerCut { cuts_of(*at) } else { Vec::new() };
                     runs.fetch_add(cuts.len().max(1), Ordering::Relaxed);
                     let found = work(*trouble, *at, &cuts);
+                    found.iter().for_each(|why| eprintln!("{name}: {why}"));
                     wrong.lock().unwrap().extend(found);
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if done.is_multiple_of(500) {
+                        eprintln!("{name}: {done} of {} troubles", points.len());
+                    }
                 }
             });
         }

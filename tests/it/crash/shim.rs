@@ -65,32 +65,24 @@ impl Trouble {
     }
 }
 
-/// Runs the CLI with the shim; gives the operations too.
-pub(crate) fn run_shimmed(
-    client: &Client,
-    store: &Path,
-    args: &[&str],
-    mode: &str,
-    errno: i32,
-    at: u64,
-    image: &Path,
-) -> (Ran, Vec<String>) {
-    run_shimmed_at(None, client, store, args, mode, errno, at, image)
+/// What the shim is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shimmed<'a> {
+    /// See shim.c.
+    pub(crate) mode: &'a str,
+    pub(crate) errno: i32,
+    /// The operation at which trouble begins.
+    pub(crate) at: u64,
+    /// Where it keeps what a power cut leaves; its log is beside it.
+    pub(crate) image: &'a Path,
+    /// Where a second is given the clock stands still at it, randomness is the same each time and addresses are, so that the same
+    /// trouble on the same store leaves the same bytes.
+    pub(crate) now: Option<u64>,
 }
 
-/// The same; where a second is given the clock stands still at it, randomness is the same each time and addresses are, so that the
-/// same trouble on the same store leaves the same bytes.
-#[expect(clippy::too_many_arguments, reason = "one more than what the shim is told")]
-pub(super) fn run_shimmed_at(
-    now: Option<u64>,
-    client: &Client,
-    store: &Path,
-    args: &[&str],
-    mode: &str,
-    errno: i32,
-    at: u64,
-    image: &Path,
-) -> (Ran, Vec<String>) {
+/// Runs the CLI with the shim; gives the operations too.
+pub(crate) fn run_shimmed(client: &Client, store: &Path, args: &[&str], told: Shimmed<'_>) -> (Ran, Vec<String>) {
+    let Shimmed { mode, errno, at, image, now } = told;
     let log = image.with_extension("log");
     for part in ["S", "D", "U"] {
         fs::create_dir_all(image.join(part)).unwrap();

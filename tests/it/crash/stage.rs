@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::shim::run_shimmed_at;
+use super::shim::{Shimmed, run_shimmed};
 use crate::sandbox::{Client, Model, Ran, Sandbox, copy_tree, model, noise};
 
 /// A store before the trouble, and what it must give back.
@@ -138,7 +138,8 @@ impl Trial {
 
     /// The same, with operations that may fail.
     pub(super) fn trouble(&self, words: &[&str], mode: &str, errno: i32, at: u64) -> (Ran, Vec<String>) {
-        run_shimmed_at(Some(self.now), &self.client, &self.store, words, mode, errno, at, &self.image)
+        let told = Shimmed { mode, errno, at, image: &self.image, now: Some(self.now) };
+        run_shimmed(&self.client, &self.store, words, told)
     }
 
     /// Sets the client back to what it had seen right after the trouble.
