@@ -193,7 +193,7 @@ pub(super) struct RepairJson {
     blocks: Option<u64>,
     /// Bytes of those blocks in the store.
     block_bytes: Option<u64>,
-    /// Files of the database that are damaged.
+    /// Files of the database that are damaged, and rows whose numbers nobody can have come to by counting.
     database_files: Vec<FindingJson>,
     /// Blocks that cannot be opened. The index no longer claims what is in them.
     damaged_blocks: Vec<FindingJson>,

@@ -72,6 +72,16 @@ impl Family {
             Self::Ledger => "ledger",
         }
     }
+
+    /// How far the number of a row may be from the one before it (section 9.1): more than were ever lost or removed in a row.
+    #[must_use]
+    pub const fn reach(self) -> u64 {
+        match self {
+            Self::Log => 1 << 18,
+            Self::Data | Self::Tree | Self::Sums => 1 << 40,
+            _ => u64::MAX,
+        }
+    }
 }
 
 /// Key of a row named by a number (block, sequence): big endian, so that rows sort by it.

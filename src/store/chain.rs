@@ -130,10 +130,10 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The numbers of the entries that are missing between this one and the one behind it, newest first. Of very many the first.
+    /// The numbers of the entries that are missing between this one and the one behind it, newest first.
     pub(super) fn gap(&self, sequence: u64) -> impl Iterator<Item = u64> + use<> {
         let next = self.behind.map_or(0, |(next, _)| next);
-        missing(sequence.saturating_add(1), next).rev()
+        (sequence.saturating_add(1)..next).rev()
     }
 
     /// Judges an entry that is missing.
@@ -177,12 +177,6 @@ impl<'a> Passage<'a> {
     pub(super) fn is_free(&self) -> bool {
         self.is_void && self.follows
     }
-}
-
-/// Entries that are missing from one number on and before another. Of very many the first: a row may have any number.
-fn missing(from: u64, before: u64) -> std::ops::Range<u64> {
-    const TOLD: u64 = 4096;
-    from..before.min(from.saturating_add(TOLD))
 }
 
 /// What entries say beyond their kind, the newest first: what of it cannot be read and matters.

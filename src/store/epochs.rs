@@ -10,6 +10,7 @@ use crate::model::{EpochId, Role};
 use super::Store;
 use super::db::Db;
 use super::error::StoreError;
+use super::numbers::MANY_ABSENT;
 use super::read::Sort;
 use super::survey::Survey;
 
@@ -167,9 +168,14 @@ impl Survey {
     ) -> Result<(), StoreError> {
         let mut next = 0;
         for file in db.block_files(family)? {
-            for number in file.first.max(next)..=file.last {
+            let (mut at, mut absent) = (Some(file.first.max(next)), 0);
+            while let Some(number) = at.filter(|number| *number <= file.last) {
+                absent += 1;
                 match self.block(number) {
-                    Some((its, _)) if its == family => each(number, Row::Surveyed)?,
+                    Some((its, _)) if its == family => {
+                        absent = 0;
+                        each(number, Row::Surveyed)?;
+                    }
                     Some(_) => {}
                     None => {
                         let row = block_header(db, family, number)?.map(|header| match header {
@@ -177,9 +183,16 @@ impl Survey {
                             Ok(header) => Row::Other(header.epoch),
                             Err(_) => Row::Unreadable,
                         });
-                        row.map_or(Ok(()), |row| each(number, row))?;
+                        if let Some(row) = row {
+                            absent = 0;
+                            each(number, row)?;
+                        }
                     }
                 }
+                at = match number.checked_add(1) {
+                    Some(behind) if absent >= MANY_ABSENT => db.number_from(family, behind)?,
+                    behind => behind,
+                };
             }
             next = next.max(file.last.saturating_add(1));
         }

@@ -11,7 +11,7 @@ use super::Store;
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::lock::{Waiting, WriterLock};
-use super::log::last_sequence;
+use super::numbers::last_sequence;
 
 /// The database, open for writing by whoever holds the lock.
 pub(super) struct Exclusive {

@@ -15,6 +15,7 @@ use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::lock::Waiting;
 use super::log::dataset_record;
+use super::numbers::last_sequence;
 use super::tip;
 
 /// What came of looking for lost entries of the log.
@@ -75,8 +76,12 @@ struct Healer<'a> {
 impl Healer<'_> {
     fn look(&mut self, tip: Option<Tip>) -> Result<LogHealed, StoreError> {
         let (store, mut standing) = (self.store, BTreeMap::new());
+        let last = last_sequence(self.db)?;
         self.db.scan(Family::Log, &[], |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+            if sequence > last {
+                return Ok(false);
+            }
             standing.insert(sequence, (digest(value), store.log_entry(sequence, value)));
             Ok(true)
         })?;

@@ -13,6 +13,7 @@ use super::Store;
 use super::chain::Judged;
 use super::db::Db;
 use super::error::{StoreError, entry_label};
+use super::numbers::last_sequence;
 
 /// One row of the arrival log; what is damaged about it is told, not hidden.
 #[derive(Debug)]
@@ -345,14 +346,4 @@ pub(super) fn dataset_record(db: &Db, ids: &IdKeys, key: DatasetKey) -> Result<O
         return Err(bad(&"its MAC does not hold"));
     }
     DatasetRecord::from_bytes(body).map(Some).map_err(|e| bad(&e))
-}
-
-pub(super) fn last_sequence(db: &Db) -> Result<u64, StoreError> {
-    db.last_key(Family::Log)?.map_or(Ok(0), |key| row_number(&key, "the arrival log"))
-}
-
-/// The number in a row. Those that nobody can have come to are damage: whoever counts on from one need not fear the end of all numbers.
-pub(super) fn row_number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
-    let number = bytes.try_into().map(u64::from_be_bytes).ok().filter(|number| *number <= u64::MAX >> 1);
-    number.ok_or_else(|| StoreError::damage(what, "a row has an impossible number"))
 }

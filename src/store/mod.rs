@@ -24,6 +24,7 @@ mod lock;
 mod log;
 mod losses;
 mod mend;
+mod numbers;
 mod own;
 pub(crate) mod pin;
 mod pins;
@@ -193,7 +194,14 @@ impl Store {
         let db = self.db();
         let lost = match tip::check(tip, |n| db.with(Family::Log, &number_key(n), crate::codec::digest)) {
             Ok(()) => None,
-            Err(StoreError::Damage { what, why }) => Some(LostEnd { what, why, tip }),
+            Err(StoreError::Damage { what, why }) => {
+                match tip.filter(|tip| !numbers::has_in_reach(&db, tip.sequence)) {
+                    None => Some(LostEnd { what, why, tip }),
+                    Some(_) => {
+                        Some(LostEnd { what: "the tip".to_owned(), why: tip::OUT_OF_REACH.to_owned(), tip: None })
+                    }
+                }
+            }
             Err(e) => return Err(e),
         };
         *self.inner.lost_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lost;

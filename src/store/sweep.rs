@@ -10,10 +10,9 @@ use super::epochs::block_header;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::lock::Waiting;
-use super::log::row_number;
+use super::numbers::{MANY_ABSENT, NEXT_BLOCK, next_block};
 use super::read::Sort;
 use super::survey::Survey;
-use super::write::{NEXT_BLOCK, next_block};
 
 /// Rows of an index that one step looks at.
 const ROWS: usize = 200_000;
@@ -177,10 +176,10 @@ impl Sweeper {
             }
         }
         for file in files {
-            if file.last < sweep.from {
+            if file.last < sweep.from || sweep.from == u64::MAX {
                 continue;
             }
-            sweep.from = row_number(&number_key(file.last), "the blocks")? + 1;
+            sweep.from = file.last.saturating_add(1);
             let (dead, is_whole) = self.dead_rows(family, file, survey)?;
             if dead.rows.is_empty() {
                 continue;
@@ -220,8 +219,15 @@ impl Sweeper {
         let (mut dead, mut is_whole, mut end) = (Dead::default(), true, u64::MAX);
         // Backwards: a note is needed if a block is that comes behind it and before the next note.
         let mut is_noted = false;
-        for number in (file.first..=file.last).rev() {
-            let is_dead = match self.fate(family, number, survey)? {
+        let (mut next, mut absent) = (Some(file.last), 0);
+        while let Some(number) = next.filter(|number| *number >= file.first) {
+            let fate = self.fate(family, number, survey)?;
+            absent = if matches!(fate, Fate::Absent) { absent + 1 } else { 0 };
+            next = match number.checked_sub(1) {
+                Some(before) if absent >= MANY_ABSENT => self.db().number_up_to(family, before)?,
+                before => before,
+            };
+            let is_dead = match fate {
                 Fate::Absent => continue,
                 Fate::Note => !std::mem::take(&mut is_noted),
                 Fate::Dead => {

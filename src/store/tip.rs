@@ -12,6 +12,10 @@ use crate::model::Digest;
 use super::error::StoreError;
 use super::files::write_whole;
 
+/// What is wrong with one that names an entry which no such log can have.
+pub(super) const OUT_OF_REACH: &str =
+    "nobody can have come to the number of the entry that it names by counting on from the last one";
+
 /// Where it is.
 pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("tip")

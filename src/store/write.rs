@@ -27,12 +27,11 @@ use super::error::StoreError;
 use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
 use super::keyring::OwnEpoch;
 use super::lock::{Waiting, WriterLock};
-use super::log::{NewSnapshot, dataset_record, row_number};
+use super::log::{NewSnapshot, dataset_record};
+use super::numbers::next_block;
 use super::read::{Sort, places};
 use super::trust::Trust;
 
-/// The row of `default` that says which number the next block has, since gc removed some.
-pub(super) const NEXT_BLOCK: &[u8] = b"next";
 /// A file of blocks is closed at this size at the latest …
 const FILE_BYTES_MIN: u64 = 64 << 20;
 /// … or, in large stores, at this one …
@@ -479,17 +478,6 @@ impl Drop for Writer {
             let _ = self.shared.db.flush();
         }
     }
-}
-
-/// The number of the next block: greater than any that ever was, though gc may have removed the newest.
-pub(super) fn next_block(db: &Db) -> Result<u64, StoreError> {
-    let mut next = db.get(Family::Default, NEXT_BLOCK)?.map_or(Ok(1), |value| row_number(&value, "the blocks"))?;
-    for family in [Family::Data, Family::Tree, Family::Sums] {
-        if let Some(key) = db.last_key(family)? {
-            next = next.max(row_number(&key, "the blocks")? + 1);
-        }
-    }
-    Ok(next)
 }
 
 /// Numbers blocks, writes them to files, ingests the files, writes their index entries.

@@ -85,7 +85,7 @@ fn a_reader_goes_on_when_its_files_are_merged() {
     for (key, value) in &all {
         assert_eq!(single.get(Family::Data, key).unwrap().as_ref(), Some(value));
     }
-    assert_eq!(single.last_key(Family::Log).unwrap(), Some(number_key(FILES).to_vec()));
+    assert_eq!(single.last_number(Family::Log, 0).unwrap(), Some(FILES));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::super::Store;
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::ledger::Ledger;
+use super::super::numbers::strays;
 use super::super::read::{Sort, places};
 use super::super::survey::has_digest;
 use super::{Finding, Inspected, or_found};
@@ -141,6 +142,8 @@ impl<'a> BlockLook<'a> {
             Ok(true)
         });
         or_found(scanned, &mut findings)?;
+        let strays = or_found(strays(&db), &mut findings)?;
+        findings.extend(strays.unwrap_or_default());
         let index_entries = look_at_index(&db, &mut rows, &mut findings)?;
         Ok(Self {
             db,

@@ -15,9 +15,10 @@ use super::super::db::{Db, Looked, RowBlocks, RowFile, Rows, Table};
 use super::super::error::StoreError;
 use super::super::files::{make_dir, read_small, sync_dir, write_whole};
 use super::super::key_files::names_of_files;
+use super::super::numbers::{NEXT_BLOCK, has_good_next};
 use super::super::write::note_block;
 use super::log::Log;
-use super::scan::{Scanned, Whole, number};
+use super::scan::{Scanned, Whole, last_number, number};
 use super::{ASIDE, kind};
 
 /// Rows that are written in one step.
@@ -122,7 +123,8 @@ impl<'a> Fresh<'a> {
     /// stored may no longer be.
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
         let dir = self.store.dir();
-        self.copy(old, Family::Default, &[], &|_| true)?;
+        let has_good_next = has_good_next(old).unwrap_or(true);
+        self.copy(old, Family::Default, &[], &|key| has_good_next || key != NEXT_BLOCK)?;
         let mut rows = Rows::default();
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());
@@ -155,8 +157,10 @@ impl<'a> Fresh<'a> {
                 return Err(StoreError::Interrupted);
             }
             let family = if table.family == Family::Data.name() { Family::Data } else { Family::Tree };
-            if !self.link(family, table)? {
-                self.copy_table(old, family, table, whole)?;
+            let last = last_number(old, family)?.unwrap_or(0);
+            let has_strays = table.keys.as_ref().and_then(|keys| number(&keys.1)).is_none_or(|number| number > last);
+            if has_strays || !self.link(family, table)? {
+                self.copy_table(old, family, table, last, whole)?;
             }
         }
         Ok(())
@@ -178,9 +182,16 @@ impl<'a> Fresh<'a> {
         Ok(taken.is_ok())
     }
 
-    /// Copies whole blocks, each behind a note of its epoch (I4). A note that was lost has left its number free.
-    fn copy_table(&self, old: &Db, family: Family, table: &Table, whole: &HashSet<u64>) -> Result<(), StoreError> {
-        let range = table.keys.as_ref().and_then(|(first, last)| Some((number(first)?, number(last)?)));
+    /// Copies whole blocks up to a number, each behind a note of its epoch (I4). A note that was lost has left its number free.
+    fn copy_table(
+        &self,
+        old: &Db,
+        family: Family,
+        table: &Table,
+        end: u64,
+        whole: &HashSet<u64>,
+    ) -> Result<(), StoreError> {
+        let range = table.keys.as_ref().and_then(|(first, last)| Some((number(first)?, number(last)?.min(end))));
         let Some((first, last)) = range else { return Ok(()) };
         let mut copy = Copying { fresh: self, family, file: None, free: first, noted: None };
         let mut failed = None;

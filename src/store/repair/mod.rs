@@ -28,7 +28,7 @@ use super::mend::{self, Mending};
 use super::pins::ClientDirs;
 use super::read::{CacheSize, Sort, places};
 use super::unlock::Unlock;
-use super::{Store, create, tip, unlock};
+use super::{Store, create, numbers, tip, unlock};
 
 use build::Fresh;
 use log::{Log, passed};
@@ -66,7 +66,7 @@ pub struct Repaired {
     pub bytes: u64,
     /// Blocks that cannot be opened: what is in them is no longer claimed by the index, so that it is stored anew when it is met again.
     pub damaged: Vec<Finding>,
-    /// Files of the database that are damaged.
+    /// Files of the database that are damaged, and rows whose numbers nobody can have come to by counting.
     pub files: Vec<Finding>,
     /// Rows that are missing, or wrong where they stand, and are made anew: of indexes and digests, of the log where a manifest says
     /// what was in them, dataset records, records of epochs.
@@ -315,6 +315,7 @@ fn survey(
     let (_, damaged) = store.check_tables(progress)?;
     repaired.files.extend(store.trouble().map(|e| Finding::from_error(&e)));
     repaired.files.extend(damaged);
+    repaired.files.extend(numbers::strays(db).unwrap_or_default());
     let sought = seek(store)?;
     let (mut whole, mut epochs) = (HashSet::new(), HashSet::new());
     let scanned = scan::scan(store, db, progress, &mut |block: &Whole| {
@@ -336,6 +337,7 @@ fn survey(
     }
     let mut acknowledged = None;
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
+        Ok(Some(tip)) if !numbers::has_in_reach(db, tip.sequence) => Some(tip::OUT_OF_REACH.to_owned()),
         Ok(Some(tip)) => {
             acknowledged = Some(tip);
             None
@@ -398,8 +400,12 @@ fn wrong_rows(db: &Db, whole: &HashSet<u64>, scanned: &Scanned, damaged: &mut Ve
         let of = |f: &&Finding| f.data_block.or(f.tree_block) == Some(number);
         scanned.damaged.iter().find(of).cloned()
     };
+    let last = scan::last_number(db, Family::Sums)?.unwrap_or(0);
     let looked = db.scan(Family::Sums, &[], |key, value| {
         let number = scan::number(key).unwrap_or(0);
+        if number > last {
+            return Ok(false);
+        }
         if !whole.contains(&number) {
             wrong += 1;
             let sort =

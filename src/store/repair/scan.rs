@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::codec::{Class, DataKey, digest, open_block};
-use crate::format::{BlockHeader, BlockKind, Family};
+use crate::format::{BlockHeader, BlockKind, Family, number_key};
 use crate::model::{Digest, EpochId, Progress, Role};
 
 use super::super::Store;
@@ -92,12 +92,26 @@ pub(super) fn scan(
     Ok(scanned)
 }
 
-/// The last number that a family has, by what the database says of its files: the last row itself may be damaged.
+/// The last number that a family has, strays left out. The last row itself may be damaged: then by what the database says of its files.
 pub(super) fn last_number(db: &Db, family: Family) -> Result<Option<u64>, StoreError> {
+    let last_row = db.last_number(family, 0);
+    if let Ok(Some(last)) = last_row
+        && last.checked_add(1).is_some_and(|behind| has_row_from(db, family, behind))
+    {
+        return Ok(Some(last));
+    }
     let tables = db.tables()?.into_iter().filter(|table| table.family == family.name());
     let from_tables = tables.filter_map(|table| number(&table.keys?.1)).max();
-    let last_row = db.last_key(family).ok().flatten().and_then(|key| number(&key));
-    Ok(from_tables.max(last_row))
+    Ok(from_tables.max(last_row.ok().flatten()))
+}
+
+fn has_row_from(db: &Db, family: Family, number: u64) -> bool {
+    let mut has_one = false;
+    let scanned = db.scan(family, &number_key(number), |_, _| {
+        has_one = true;
+        Ok(false)
+    });
+    scanned.is_ok() && has_one
 }
 
 pub(super) fn number(key: &[u8]) -> Option<u64> {
