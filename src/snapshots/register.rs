@@ -176,11 +176,12 @@ impl Register {
     /// If the database cannot be read.
     pub fn standing(&self, store: &Store, id: &SnapshotId, now: Timestamp) -> Result<Standing, StoreError> {
         let Some(sequence) = self.forgotten.get(id) else { return Ok(Standing::Living) };
-        if let Some(hold) = self.held(id, now) {
-            return Ok(Standing::Kept(format!("entry {} of the log holds it", hold.sequence)));
-        }
         if !store.has_manifest(id)? {
             return Ok(Standing::Removed);
+        }
+        // A hold that had been lost came back from a copy of the store.
+        if let Some(hold) = self.held(id, now) {
+            return Ok(Standing::Kept(format!("entry {} of the log holds it", hold.sequence)));
         }
         Ok(match store.manifest(id) {
             Ok(manifest) => match self.holds.immutable(id, manifest.evidence.immutable) {

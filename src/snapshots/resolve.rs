@@ -58,7 +58,7 @@ pub fn resolve(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<Sna
     match (name, &found) {
         // An id is an id, also where the log cannot be read.
         (SnapshotName::Prefix(prefix, 0), Err(ResolveError::Lost(e) | ResolveError::Store(e))) if e.is_damage() => {
-            let ids = store.manifest_ids().unwrap_or_default();
+            let ids = store.manifest_ids().unwrap_or_default().0;
             let mut fitting = ids.into_iter().filter(|id| id.to_string().starts_with(prefix.as_str()));
             match (fitting.next(), fitting.next()) {
                 (Some(id), None) => Ok(id),

@@ -9,10 +9,10 @@ use crate::codec::digest;
 use crate::format::{DETAIL, Family, number_key, void_entries};
 use crate::model::{Digest, HoldAction, HoldDetail, LogEntry, LogKind, SnapshotId, VoidEntry};
 
-use super::Store;
 use super::db::Db;
 use super::error::{StoreError, entry_label};
 use super::pins::PinFile;
+use super::{Store, tip};
 
 /// Hash of a row that is not there.
 pub(super) const NOTHING: Digest = Digest::from_bytes([0; 32]);
@@ -226,8 +226,13 @@ impl Store {
     pub(super) fn walk_back_in(&self, db: &Db, each: &mut dyn FnMut(Judged, Digest) -> bool) -> Result<(), StoreError> {
         let heeds = |entry: &LogEntry| self.keyring().heeds_loss(entry);
         let mut judge = Judge::new(&heeds, self.lost_tip().map(|tip| (tip.sequence, tip.log_hash)));
-        let mut goes_on = true;
-        db.scan_back(Family::Log, |key, value| {
+        let (mut goes_on, mut newest, mut is_told) = (true, None, false);
+        let mut each = |judged: Judged, stands: Digest| {
+            newest.get_or_insert(judged.sequence());
+            is_told |= matches!(judged, Judged::Lost(_));
+            each(judged, stands)
+        };
+        let scanned = db.scan_back(Family::Log, |key, value| {
             let sequence = key.try_into().map_or(0, u64::from_be_bytes);
             for hole in judge.gap(sequence) {
                 goes_on = goes_on && each(judge.hole(hole), NOTHING);
@@ -235,11 +240,21 @@ impl Store {
             let stands = digest(value);
             goes_on = goes_on && each(judge.row(sequence, stands, self.log_entry(sequence, value)), stands);
             Ok(goes_on)
-        })?;
+        });
         for hole in judge.gap(0) {
             goes_on = goes_on && each(judge.hole(hole), NOTHING);
         }
-        Ok(())
+        match scanned {
+            // What the damage has taken along is told, or it is nothing: from the newest entry on the chain says what must be there.
+            Err(e) if e.is_damage() && (is_told || newest.is_some_and(|newest| self.ends_with(newest))) => Ok(()),
+            scanned => scanned,
+        }
+    }
+
+    /// True if it is known that no entry behind this one was acknowledged.
+    fn ends_with(&self, newest: u64) -> bool {
+        let tip = tip::read(self.dir(), self.keyring().ids()).ok().flatten();
+        tip.is_some_and(|tip| tip.sequence <= newest)
     }
 
     /// All that is lost of the log and not accepted as that, oldest first, what entries say beyond their kind too; and the entries that are void.

@@ -252,17 +252,21 @@ impl Store {
         Ok((rows, damage))
     }
 
-    /// The ids of all manifests, of forgotten snapshots too: what there is where the log cannot be read.
+    /// The ids of all manifests, of forgotten snapshots too: what there is where the log cannot be read. And what is damaged among them: it
+    /// may hide some.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn manifest_ids(&self) -> Result<Vec<SnapshotId>, StoreError> {
+    pub fn manifest_ids(&self) -> Result<(Vec<SnapshotId>, Option<StoreError>), StoreError> {
         let mut ids = Vec::new();
-        self.fresh_db()?.scan(Family::Manifests, &[], |key, _| {
+        let scanned = self.fresh_db()?.scan(Family::Manifests, &[], |key, _| {
             ids.extend(SnapshotId::from_slice(key));
             Ok(true)
-        })?;
-        Ok(ids)
+        });
+        match scanned {
+            Err(e) if e.is_damage() => Ok((ids, Some(e))),
+            scanned => scanned.map(|()| (ids, None)),
+        }
     }
 
     /// True if a snapshot's manifest is there, damaged or not.

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use larder::codec::{Authority, MacLabel, VoucherKey, digest};
-use larder::format::{Family, join_mac, void_entries, void_ext};
+use larder::codec::{Authority, VoucherKey, digest};
+use larder::format::{Family, void_entries, void_ext};
 use larder::model::{DatasetKey, Digest, KeyName, LogEntry, LogKind, SnapshotId, VoidEntry};
 use larder::store::Store;
 
 use crate::clocked::{database, now, opened};
 use crate::keys::{member, named_member, record_of};
-use crate::lost_entries::{LAST, Stage, lose, row, set, with_mac};
+use crate::lost_entries::{LAST, Stage, lose, row, set, with_mac, write_tip};
 use crate::sandbox::{Client, Sandbox};
 
 /// An entry about a loss, at the end of the log.
@@ -126,15 +126,6 @@ fn a_forged_entry_at_the_end_does_not_void_the_hold_before_it() {
     assert_eq!(done["accepted"], serde_json::Value::Null, "{done}");
     assert_eq!(stage.holds(2), ["the newest"]);
     stage.works(3);
-}
-
-/// Everybody with a key can write one.
-fn write_tip(sandbox: &Sandbox, keys: &Store, sequence: u64, hash: &Digest) {
-    let mut tip = b"LDRTIP1\n".to_vec();
-    tip.extend_from_slice(&sequence.to_le_bytes());
-    tip.extend_from_slice(hash.as_bytes());
-    let mac = keys.keyring().ids().mac(MacLabel::Tip, &[&tip]);
-    fs::write(sandbox.store().join("tip"), join_mac(tip, &mac)).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use larder::codec::MacLabel;
 use larder::format::{Family, SealedHeader, join_mac, number_key};
-use larder::model::{DatasetRecord, LogEntry, LogKind};
+use larder::model::{DatasetRecord, Digest, LogEntry, LogKind};
 use larder::store::Store;
 
 use crate::clocked::{database, now, opened};
@@ -126,6 +126,15 @@ pub(crate) fn set(sandbox: &Sandbox, rows: &[(u64, Option<Vec<u8>>)]) {
 
 pub(crate) fn lose(sandbox: &Sandbox, sequences: &[u64]) {
     set(sandbox, &sequences.iter().map(|sequence| (*sequence, None)).collect::<Vec<_>>());
+}
+
+/// A tip with a right MAC, which every key can make.
+pub(crate) fn write_tip(sandbox: &Sandbox, keys: &Store, sequence: u64, hash: &Digest) {
+    let mut tip = b"LDRTIP1\n".to_vec();
+    tip.extend_from_slice(&sequence.to_le_bytes());
+    tip.extend_from_slice(hash.as_bytes());
+    let mac = keys.keyring().ids().mac(MacLabel::Tip, &[&tip]);
+    fs::write(sandbox.store().join("tip"), join_mac(tip, &mac)).unwrap();
 }
 
 /// An entry's row as it would be with a right MAC, which every key can make.
@@ -351,9 +360,8 @@ fn an_owner_can_give_lost_entries_up_and_all_works_again() {
 #[test]
 fn what_was_given_up_counts_again_when_a_copy_turns_up() {
     let stage = Stage::new();
-    lose(&stage.sandbox, &[3, 4, 6]);
+    lose(&stage.sandbox, &[3, 4]);
     stage.accept().done();
-    assert_eq!(stage.run(&["list", "--json"]).ids().len(), 2);
     assert!(!stage.holds(0).contains(&"the case".to_owned()));
     stage.run(&["policy", "set", "d", "--keep-last", "9"]).done();
     // A copy that has lost the same has nothing to give, and nothing is missed.
@@ -362,7 +370,7 @@ fn what_was_given_up_counts_again_when_a_copy_turns_up() {
     let healed = stage.run(&["heal", poor.to_str().unwrap(), "--json"]).json();
     assert_eq!((&healed["missing"], &healed["entries_left"]), (&0.into(), &serde_json::json!([])), "{healed}");
     let healed = stage.heal().json();
-    assert_eq!((&healed["missing"], &healed["found"]), (&3.into(), &3.into()), "{healed}");
+    assert_eq!((&healed["missing"], &healed["found"]), (&2.into(), &2.into()), "{healed}");
     assert_eq!(stage.holds(0), ["the case", "another case"]);
     let policy = stage.run(&["policy", "show", "d", "--json"]).json().to_string();
     assert!(policy.contains('9'), "the newest policy counts: {policy}");

@@ -91,6 +91,7 @@ mod sealed_packs; // packs under recipients, passphrases and passwords: there an
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random
+mod strays; // numbers that nobody can have come to by counting; two damages at once
 mod streams; // standard input, what commands print, and captures that are stopped
 mod sync_decisions; // who wins where a dataset and a table have two contents, row by row of the older system's table
 mod sync_meanwhile; // others write into the table while it is synchronised

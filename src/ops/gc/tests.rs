@@ -105,7 +105,7 @@ impl Sandbox {
     }
 
     fn has(&self, id: SnapshotId) -> bool {
-        self.store.manifest_ids().unwrap().contains(&id)
+        self.store.manifest_ids().unwrap().0.contains(&id)
     }
 }
 

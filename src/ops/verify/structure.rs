@@ -131,7 +131,9 @@ impl<'a> Structure<'a> {
 
     /// Takes all manifests that there are.
     fn without_log(&mut self) -> Result<(), StoreError> {
-        for id in self.store.manifest_ids()? {
+        let (ids, damage) = self.store.manifest_ids()?;
+        damage.iter().for_each(|e| self.found(e));
+        for id in ids {
             match self.store.manifest(&id) {
                 Ok(manifest) => {
                     self.manifests.push((id, manifest));

@@ -3,6 +3,7 @@
 mod gather;
 pub(crate) mod logs;
 mod merge;
+mod numbered;
 mod options;
 mod rows;
 mod salvage;
@@ -22,7 +23,7 @@ use rocksdb::{
     Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use crate::format::{Family, number_key};
+use crate::format::Family;
 
 use super::error::StoreError;
 pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
@@ -346,80 +347,6 @@ impl Db {
             }
         }
         scanned
-    }
-
-    /// The same backwards, from the last row on.
-    pub(in crate::store) fn scan_back(
-        &self,
-        family: Family,
-        mut row: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
-        let Some(last) = self.last_number(family, 0)? else { return Ok(()) };
-        let (mut before, mut is_done) = (number_key(last).to_vec(), false);
-        self.reading(|opened| {
-            let mut rows = opened.rows(family, 0)?;
-            rows.seek_for_prev(&before);
-            if is_done && rows.key() == Some(&before) {
-                rows.prev();
-            }
-            while let Some((key, value)) = rows.item() {
-                if !row(key, value)? {
-                    return Ok(());
-                }
-                before.clear();
-                before.extend_from_slice(key);
-                is_done = true;
-                rows.prev();
-            }
-            rows.status().map_err(|e| fail(&e))
-        })
-    }
-
-    /// The last number of a family of numbered rows behind `from`, counted on as far as the family's reach carries from row to row (section 9.1).
-    pub(in crate::store) fn last_number(&self, family: Family, from: u64) -> Result<Option<u64>, StoreError> {
-        self.reading(|opened| {
-            let mut rows = opened.rows(family, 0)?;
-            let mut last = None;
-            loop {
-                let at = last.unwrap_or(from);
-                rows.seek_for_prev(number_key(at.saturating_add(family.reach())));
-                while rows.key().is_some_and(|key| key.len() != size_of::<u64>()) {
-                    rows.prev();
-                }
-                rows.status().map_err(|e| fail(&e))?;
-                let further = rows.key().and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);
-                match further.filter(|number| *number > at) {
-                    Some(number) => last = Some(number),
-                    None => return Ok(last),
-                }
-            }
-        })
-    }
-
-    /// The number of the first row from this one on, of a family of numbered rows. Where damage does not let one see it, this number: it is to be
-    /// asked for by itself.
-    pub(in crate::store) fn number_from(&self, family: Family, at: u64) -> Result<Option<u64>, StoreError> {
-        self.number_beside(family, at, |rows| rows.seek(number_key(at)))
-    }
-
-    /// The same up to this one: that of the last row.
-    pub(in crate::store) fn number_up_to(&self, family: Family, at: u64) -> Result<Option<u64>, StoreError> {
-        self.number_beside(family, at, |rows| rows.seek_for_prev(number_key(at)))
-    }
-
-    fn number_beside(
-        &self,
-        family: Family,
-        at: u64,
-        seek: impl Fn(&mut DBRawIterator),
-    ) -> Result<Option<u64>, StoreError> {
-        let looked = self.reading(|opened| {
-            let mut rows = opened.rows(family, 0)?;
-            seek(&mut rows);
-            rows.status().map_err(|e| fail(&e))?;
-            Ok(rows.key().map(|key| key.try_into().map_or(at, u64::from_be_bytes)))
-        });
-        if looked.as_ref().is_err_and(StoreError::is_damage) { Ok(Some(at)) } else { looked }
     }
 
     /// Writes rows in one atomic step; `sync` makes it and all before it last.

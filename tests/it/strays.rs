@@ -1,0 +1,170 @@
+//! Rows with numbers that nobody can have come to by counting, and two damages at once: neither shuts a store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use larder::format::{Family, number_key};
+use larder::model::{Digest, LogKind};
+
+use crate::clocked::{database, opened};
+use crate::keys::member;
+use crate::lost_entries::{Stage, parsed, row, set, with_mac, write_tip};
+use crate::sandbox::{compare, copy_tree, model};
+
+/// Far from all others.
+const FAR: u64 = u64::MAX - 1;
+
+fn put(stage: &Stage, family: Family, key: &[u8], value: &[u8]) {
+    let db = database(&stage.sandbox);
+    let handle = db.cf_handle(family.name()).unwrap();
+    db.put_cf(handle, key, value).unwrap();
+    db.flush_cf(handle).unwrap();
+}
+
+/// A row of a family of blocks: an epoch note.
+fn note(stage: &Stage, family: Family) -> Vec<u8> {
+    let db = database(&stage.sandbox);
+    let first = db.iterator_cf(db.cf_handle(family.name()).unwrap(), rocksdb::IteratorMode::Start).next();
+    first.unwrap().unwrap().1.to_vec()
+}
+
+/// It is told by verify, with a key and without; it stands in nobody's way; and a repair takes it out.
+fn is_mended(stage: &Stage, what: &str) {
+    for words in [&["verify"][..], &["verify", "--no-key"]] {
+        let said = String::from_utf8(stage.run(words).ended(13).stdout).unwrap();
+        assert!(said.contains("by counting"), "{what}: {said}");
+    }
+    stage.sandbox.snapshot(&stage.source, "beside").done();
+    stage.run(&["forget", "-d", "beside", "--keep-none"]).done();
+    stage.run(&["gc"]).done();
+    stage.run(&["repair", "--apply"]).done();
+    stage.works(3);
+}
+
+#[test]
+fn numbers_of_blocks_that_nobody_can_have_come_to_are_passed_over() {
+    let stage = Stage::new();
+    for (next, what) in
+        [(&FAR.to_be_bytes()[..], "next"), (&(1_u64 << 50).to_be_bytes(), "next, nearer"), (b"x", "no number")]
+    {
+        put(&stage, Family::Default, b"next", next);
+        let said = String::from_utf8(stage.run(&["verify"]).ended(13).stdout).unwrap();
+        assert!(said.contains("the number of the next block"), "{what}: {said}");
+        stage.sandbox.snapshot(&stage.source, "beside").done();
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+    for family in [Family::Data, Family::Tree, Family::Sums] {
+        let value = note(&stage, family);
+        put(&stage, family, &number_key(FAR), &value);
+        if family == Family::Sums {
+            // Gc has nothing to do with what is damaged.
+            let _ran = stage.run(&["verify", "--no-key"]).ended(13);
+            stage.run(&["repair", "--apply"]).done();
+            stage.works(3);
+        } else {
+            is_mended(&stage, family.name());
+        }
+    }
+}
+
+#[test]
+fn an_entry_with_a_number_of_somebodys_own_making_ends_no_log() {
+    for number in [FAR, u64::MAX, 1 << 40] {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        let writer = member(&stage.sandbox, "writer");
+        let keys = opened(&stage.sandbox, &writer);
+        let mut entry = parsed(&row(&stage.sandbox, 2).unwrap());
+        (entry.kind, entry.sequence) = (LogKind::KeyChange, number);
+        entry.previous = Digest::from_bytes([9; 32]);
+        let bytes = with_mac(&keys, &entry);
+        set(&stage.sandbox, &[(number, Some(bytes))]);
+        stage.run(&["restore", "d", stage.sandbox.path("out").to_str().unwrap()]).done();
+        let said = String::from_utf8(stage.run(&["verify"]).ended(13).stdout).unwrap();
+        assert!(said.contains(&format!("entry {number} of the arrival log: nobody can have come")), "{said}");
+        stage.sandbox.snapshot(&stage.source, "d").done();
+        stage.run(&["repair", "--apply"]).done();
+        assert!(row(&stage.sandbox, number).is_none());
+        stage.works(4);
+    }
+}
+
+#[test]
+fn a_tip_that_names_an_entry_which_nobody_can_have_come_to_is_made_anew() {
+    for number in [u64::MAX, u64::MAX - 1, 1 << 40] {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        let writer = member(&stage.sandbox, "writer");
+        write_tip(&stage.sandbox, &opened(&stage.sandbox, &writer), number, &Digest::from_bytes([9; 32]));
+        let ran = stage.run(&["verify"]).ended(13);
+        assert!(String::from_utf8(ran.stdout).unwrap().contains("the tip: nobody can have come"), "{}", ran.stderr);
+        stage.sandbox.snapshot(&stage.source, "d").refused(13, "larder repair");
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}
+
+fn tables(store: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
+    files.sort();
+    files
+}
+
+/// The table files with rows of a family.
+fn of_family(store: &Path, family: &str) -> Vec<PathBuf> {
+    let name = format!("name{family}");
+    let holds = |path: &PathBuf| fs::read(path).unwrap().windows(name.len()).any(|w| w == name.as_bytes());
+    tables(store).into_iter().filter(holds).collect()
+}
+
+#[test]
+fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
+    let stage = crate::crash::Stage::second_snapshot();
+    let (sandbox, store) = (&stage.sandbox, stage.sandbox.store());
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    for turn in 0..3 {
+        fs::write(source.join("file"), crate::sandbox::noise(turn, 30_000)).unwrap();
+        sandbox.snapshot(&source, "d").done();
+    }
+    let (ids, whole) = (sandbox.larder(["list", "--json"]).ids(), sandbox.path("whole"));
+    copy_tree(&store, &whole);
+    let (entries, manifests) = (of_family(&store, "log"), of_family(&store, "manifests"));
+    assert!(entries.len() >= 3 && manifests.len() >= 3, "{entries:?} {manifests:?}");
+    let pairs = entries.iter().flat_map(|entry| manifests.iter().map(move |manifest| (entry, manifest)));
+    for (at, (entry, manifest)) in pairs.enumerate() {
+        fs::remove_dir_all(&store).unwrap();
+        copy_tree(&whole, &store);
+        for file in [entry, manifest] {
+            let mut bytes = fs::read(file).unwrap();
+            bytes[60] ^= 1;
+            fs::write(file, bytes).unwrap();
+        }
+        // Each but the one whose manifest is lost can be had at once, and the list tells of those whose entries are not.
+        let restored = |id: &String| {
+            let out = sandbox.path(&format!("out {at} {id}"));
+            let status = sandbox.larder(["restore", id, out.to_str().unwrap()]).status;
+            assert!([0, 13].contains(&status), "{id}: {status}");
+            status == 0
+        };
+        let had = ids.iter().filter(|id| restored(id)).count();
+        assert!(had + 2 > ids.len(), "{had} of {}", ids.len());
+        let listed = sandbox.larder(["list"]).ended(13);
+        let lines = String::from_utf8(listed.stdout).unwrap();
+        assert!(ids.iter().filter(|id| lines.contains(&id[..16])).count() + 3 > ids.len(), "{lines}");
+        let ran = sandbox.larder(["repair", "--apply", "--accept-lost-entries"]);
+        assert!([0, 13].contains(&ran.status), "{}", ran.stderr);
+        let _ran = sandbox.larder(["forget", "--lost"]);
+        sandbox.larder(["verify", "--read-data"]).done();
+        sandbox.larder(["repair"]).done();
+        assert!(sandbox.larder(["list", "--json"]).ids().len() + 1 >= ids.len());
+        let out = sandbox.path(&format!("out {at}"));
+        let first = stage.acknowledged.keys().next().unwrap();
+        let ran = sandbox.larder(["restore", first, out.to_str().unwrap()]);
+        match ran.status {
+            0 => compare(&stage.acknowledged[first], &model(&out)).unwrap(),
+            // It was the one.
+            status => assert_eq!(status, 10, "{}", ran.stderr),
+        }
+    }
+}
