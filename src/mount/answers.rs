@@ -138,7 +138,10 @@ impl Answers {
         if let Some(Ino::AsOf(seconds)) = ino {
             self.asked.add(seconds);
         }
-        let unknown = || if self.lacks_names(parent) { Errno::EIO } else { Errno::ENOENT };
+        let unknown = || if self.is_incomplete(parent) { Errno::EIO } else { Errno::ENOENT };
+        if matches!(ino, Some(Ino::Latest(_))) && self.is_incomplete(parent) {
+            return Err(Errno::EIO);
+        }
         // Which tree an id leads to never changes, but it may be removed.
         let found = self.found(ino.ok_or_else(unknown)?)?;
         Ok(Found { keep: SHORT, ..found })
@@ -171,7 +174,7 @@ impl Answers {
             }
             return Ok(());
         }
-        if self.lacks_names(folder) {
+        if self.is_incomplete(folder) {
             return Err(Errno::EIO);
         }
         let names = self.layout().list(folder).ok_or(Errno::ENOTDIR)?;
@@ -193,9 +196,14 @@ impl Answers {
         Ok(())
     }
 
-    /// True if there is a dataset whose name belongs into this folder and cannot be read: a list without it would say that it is gone.
-    fn lacks_names(&self, folder: Ino) -> bool {
-        matches!(folder, Ino::Datasets | Ino::AsOf(_)) && self.view.catalog().lacks_names()
+    /// True if damage may hide what belongs into this folder, a snapshot or the name of a dataset: a list without it would say that it is gone.
+    fn is_incomplete(&self, folder: Ino) -> bool {
+        let catalog = self.view.catalog();
+        match folder {
+            Ino::Datasets | Ino::AsOf(_) => catalog.lacks_names() || catalog.lacks_snapshots(),
+            Ino::Snapshots | Ino::Dataset(_) => catalog.lacks_snapshots(),
+            _ => false,
+        }
     }
 
     pub(super) fn readlink(&self, ino: INodeNo) -> Result<Vec<u8>, Errno> {

@@ -117,12 +117,13 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
             })
         }),
         SnapshotName::Prefix(prefix, back) => {
-            let rows = store.snapshots()?;
+            let (rows, damage) = store.snapshots_and_damage()?;
             let found: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(prefix.as_str())).collect();
-            let row = match found.as_slice() {
-                [] => return Err(nothing(prefix.clone())),
-                [row] => (*row).clone(),
-                several => return Err(ResolveError::Ambiguous { text: prefix.clone(), count: several.len() }),
+            let row = match (found.as_slice(), damage) {
+                ([], Some(damage)) => return Err(ResolveError::Lost(damage)),
+                ([], None) => return Err(nothing(prefix.clone())),
+                ([row], _) => (*row).clone(),
+                (several, _) => return Err(ResolveError::Ambiguous { text: prefix.clone(), count: several.len() }),
             };
             let mut series = of(rows, row.dataset);
             series.retain(|r| r.sequence <= row.sequence);

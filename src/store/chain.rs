@@ -76,10 +76,18 @@ impl Judged {
     }
 }
 
+/// What is thought of entries by who judges the log.
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a> {
+    /// True if an entry about a loss has any effect.
+    pub(super) heeds: &'a dyn Fn(&LogEntry) -> bool,
+    /// True if an entry that is whole and in its place stays what it is, whatever such a one says.
+    pub(super) keeps: &'a dyn Fn(&LogEntry) -> bool,
+}
+
 /// Judges entry by entry, the newest first.
 pub(super) struct Judge<'a> {
-    /// True if an entry about a loss has any effect.
-    heeds: &'a dyn Fn(&LogEntry) -> bool,
+    word: Word<'a>,
     void: HashSet<VoidEntry>,
     /// The entry that was judged last: its sequence, and the hash that it has of the one before.
     behind: Option<(u64, Option<Digest>)>,
@@ -87,9 +95,9 @@ pub(super) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// `end`: sequence and hash that the newest entry must have, if that is known.
-    pub(super) fn new(heeds: &'a dyn Fn(&LogEntry) -> bool, end: Option<(u64, Digest)>) -> Self {
+    pub(super) fn new(word: Word<'a>, end: Option<(u64, Digest)>) -> Self {
         let behind = end.map(|(sequence, hash)| (sequence.saturating_add(1), Some(hash)));
-        Self { heeds, void: HashSet::new(), behind }
+        Self { word, void: HashSet::new(), behind }
     }
 
     /// Judges a row: the hash of its bytes, and what they say. Of the entries between it and the one behind it, which are missing, `gap`
@@ -98,18 +106,19 @@ impl<'a> Judge<'a> {
         let said = self.said(sequence);
         let without = |why: String| LostEntry { sequence, why, stands, said, entry: None };
         let lost = |why: String| Judged::Lost(without(why));
+        let begins_well = |entry: &LogEntry| sequence != 1 || entry.previous == NOTHING;
+        let is_in_place = said.is_none_or(|said| said == stands);
         let judged = match entry {
+            Ok(entry) if is_in_place && begins_well(&entry) && (self.word.keeps)(&entry) => Judged::Entry(entry),
             _ if self.void.contains(&VoidEntry { sequence, stands }) => {
                 Judged::Void(without("its loss was accepted".to_owned()))
             }
             Err(StoreError::Damage { why, .. }) => lost(why),
             Err(e) => lost(e.to_string()),
-            Ok(_) if said.is_some_and(|said| said != stands) => {
+            Ok(_) if !is_in_place => {
                 lost("it is not the one that the entry behind it, or the tip, was written behind".to_owned())
             }
-            Ok(entry) if sequence == 1 && entry.previous != NOTHING => {
-                lost("it names an entry before it, and is the first".to_owned())
-            }
+            Ok(entry) if !begins_well(&entry) => lost("it names an entry before it, and is the first".to_owned()),
             Ok(entry) => Judged::Entry(entry),
         };
         match &judged {
@@ -123,7 +132,7 @@ impl<'a> Judge<'a> {
     pub(super) fn follow(&mut self, entry: &LogEntry) {
         self.behind = Some((entry.sequence, Some(entry.previous)));
         if entry.kind == LogKind::Loss
-            && (self.heeds)(entry)
+            && (self.word.heeds)(entry)
             && let Ok((list, _)) = void_entries(&entry.ext)
         {
             self.void.extend(list.into_iter().filter(|void| void.sequence < entry.sequence));
@@ -224,8 +233,10 @@ impl Store {
     }
 
     pub(super) fn walk_back_in(&self, db: &Db, each: &mut dyn FnMut(Judged, Digest) -> bool) -> Result<(), StoreError> {
-        let heeds = |entry: &LogEntry| self.keyring().heeds_loss(entry);
-        let mut judge = Judge::new(&heeds, self.lost_tip().map(|tip| (tip.sequence, tip.log_hash)));
+        let keyring = self.keyring();
+        let (heeds, keeps) = (|entry: &LogEntry| keyring.heeds_loss(entry), |entry: &LogEntry| keyring.keeps(entry));
+        let word = Word { heeds: &heeds, keeps: &keeps };
+        let mut judge = Judge::new(word, self.lost_tip().map(|tip| (tip.sequence, tip.log_hash)));
         let (mut goes_on, mut newest, mut is_told) = (true, None, false);
         let mut each = |judged: Judged, stands: Digest| {
             newest.get_or_insert(judged.sequence());

@@ -41,7 +41,7 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
                 StoreError::Missing(dir.to_owned())
             });
         }
-        Err(e) => return Err(StoreError::io(format!("cannot read {}", dir.join("header").display()), e)),
+        Err(e) => return Err(super::files::unreadable(&dir.join("header"), e)),
     };
     Header::parse(&bytes).map_err(|e| match e {
         HeaderError::NotAHeader if dir.join("db").join("CURRENT").exists() => StoreError::damage("the header", e),

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use crate::codec::{MacLabel, digest};
+use crate::codec::{MacLabel, VoucherKey, digest};
 use crate::format::{Family, Tip, join_mac, number_key};
 use crate::model::{Digest, LogEntry};
 
@@ -12,6 +12,7 @@ use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::lock::{Waiting, WriterLock};
 use super::numbers::last_sequence;
+use super::voucher::vouch;
 
 /// The database, open for writing by whoever holds the lock.
 pub(super) struct Exclusive {
@@ -102,8 +103,15 @@ pub(super) fn newest_entry(db: &Db) -> Result<(u64, Digest), StoreError> {
 }
 
 /// Adds an entry to the rows that are about to be published, vouched for if the key in use can; gives its hash.
-pub(super) fn add_entry(store: &Store, rows: &mut Rows, mut entry: LogEntry) -> Digest {
-    store.keyring().vouch(&mut entry);
+pub(super) fn add_entry(store: &Store, rows: &mut Rows, entry: LogEntry) -> Digest {
+    add_entry_by(store.keyring().vouchers().first(), store, rows, entry)
+}
+
+/// The same, vouched for by this key.
+pub(super) fn add_entry_by(key: Option<&VoucherKey>, store: &Store, rows: &mut Rows, mut entry: LogEntry) -> Digest {
+    if let Some(key) = key {
+        vouch(&mut entry, key);
+    }
     let body = entry.to_bytes();
     let mac = store.keyring().ids().mac(MacLabel::Log, &[&body]);
     let bytes = join_mac(body, &mac);

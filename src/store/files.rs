@@ -93,17 +93,61 @@ pub fn lies_in(path: &Path, dir: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
+/// Opens a regular file for reading. Anything else in its place (a pipe, a device) is refused, not waited for.
+pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let is_file = file.metadata()?.is_file();
+    is_file.then_some(file).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, NOT_REGULAR))
+}
+
+const NOT_REGULAR: &str = "it is not a regular file";
+
+/// Why a file of the store could not be read: damage, if something else stands in its place.
+pub(super) fn unreadable(path: &Path, e: std::io::Error) -> StoreError {
+    use std::io::ErrorKind;
+    match e.kind() {
+        ErrorKind::InvalidData | ErrorKind::IsADirectory => StoreError::damage(path.display().to_string(), e),
+        _ => StoreError::io(format!("cannot read {}", path.display()), e),
+    }
+}
+
+/// Refuses a folder of files in which something else stands: whoever opens a pipe waits for ever.
+pub(super) fn check_regular(dir: &Path) -> Result<(), StoreError> {
+    let Ok(items) = fs::read_dir(dir) else { return Ok(()) };
+    for item in items.flatten() {
+        let is_good = item.file_type().is_ok_and(|kind| {
+            kind.is_file()
+                || kind.is_dir()
+                || kind.is_symlink() && fs::metadata(item.path()).map_or(true, |to| to.is_file())
+        });
+        if !is_good {
+            return Err(StoreError::damage(item.path().display().to_string(), NOT_REGULAR));
+        }
+    }
+    Ok(())
+}
+
+/// Takes what stands in a file's place and is no regular file out of the way: it can be written anew then.
+pub(super) fn set_aside_unless_file(
+    path: &Path,
+    aside: impl FnOnce() -> Result<std::path::PathBuf, StoreError>,
+) -> Result<(), StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            let to = aside()?.join(path.file_name().unwrap_or_default());
+            fs::rename(path, &to).map_err(|e| StoreError::io(format!("cannot set {} aside", path.display()), e))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads a small regular file. Anything else in its place (a pipe, a device, something huge) is refused, not waited for.
 pub(super) fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
     const MAX: u64 = 1 << 20;
-    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(Error::new(ErrorKind::InvalidData, "it is not a regular file"));
-    }
     let mut bytes = Vec::new();
-    file.take(MAX + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX {
         return Err(Error::new(ErrorKind::InvalidData, "it is far too long"));
     }

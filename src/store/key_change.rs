@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use crate::codec::{
-    Authority, Identity, Passphrase, Recipient, digest, generate_identity, random_bytes, seal_value, unwrap, wrap,
+    Authority, Identity, Passphrase, Recipient, VoucherKey, digest, generate_identity, random_bytes, seal_value,
+    unwrap, wrap,
 };
 use crate::format::{DETAIL, Family, KeyRecord, key_change_ext, key_record_ext, number_key};
 use crate::model::{
@@ -18,7 +19,7 @@ use crate::model::{
 use super::Store;
 use super::db::{Db, Rows};
 use super::error::StoreError;
-use super::exclusive::{Exclusive, add_entry, newest_entry, publish};
+use super::exclusive::{Exclusive, add_entry_by, newest_entry, publish};
 use super::key_files;
 use super::keyring::{Keyring, OwnEpoch};
 use super::lock::{Waiting, WriterLock};
@@ -224,7 +225,9 @@ impl KeyAdmin {
         let (sequence, hash) = self.publish(&next, &change, &put, now)?;
         if let Some((_, wrapped)) = put.iter().find(|(name, _)| *name == next.name) {
             // This session need not be told of what it did itself.
-            self.store.inner.keyrings.add(Keyring::new(next, digest(wrapped))?);
+            let keyring = Keyring::new(next, digest(wrapped))?;
+            keyring.learn_since(&self.db);
+            self.store.inner.keyrings.add(keyring);
             let mut pin = self.store.inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = pin.remember(self.store.keyring(), sequence, &hash);
         }
@@ -285,7 +288,9 @@ impl KeyAdmin {
         let mut rows = Rows::default();
         rows.put(Family::Epochs, self.epoch.id.as_bytes(), &self.epoch.record);
         key_files::add_to(&mut rows, put, &change.removed);
-        let hash = add_entry(&self.store, &mut rows, entry);
+        // By the newest identity: from here on no older one vouches.
+        let voucher = by.page_identities.first().map(|newest| VoucherKey::new(newest));
+        let hash = add_entry_by(voucher.as_ref(), &self.store, &mut rows, entry);
         key_files::lay_ready(self.store.dir(), put)?;
         publish(&self.store, &self.db, &rows, sequence, hash)?;
         {

@@ -1,7 +1,7 @@
 //! What this process may open: the keys from a key object, and those of the epochs behind them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::codec::{
     Class, DataKey, IdKeys, MacLabel, StoreIdentity, VoucherKey, WrapError, digest, public_id_key, public_seed,
@@ -24,6 +24,8 @@ pub struct Keyring {
     chunk: Vec<StoreIdentity>,
     /// What vouches for log entries, newest first; nothing for a writer.
     vouchers: Vec<VoucherKey>,
+    /// Of each of them, where there are several, the first entry of the log that it vouches for.
+    since: OnceLock<Vec<u64>>,
     /// Keys of epochs, as far as they were asked for.
     opened: Mutex<HashMap<(EpochId, Class), Option<Arc<DataKey>>>>,
 }
@@ -48,6 +50,7 @@ impl Keyring {
             page: Vec::new(),
             chunk: Vec::new(),
             vouchers: Vec::new(),
+            since: OnceLock::new(),
             opened: Mutex::default(),
         }
     }
@@ -73,6 +76,7 @@ impl Keyring {
         Ok(Self {
             ids: IdKeys::new(&record.id_key),
             vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
+            since: OnceLock::new(),
             seed: record.chunker_seed.into(),
             key: Some((record, object)),
             page,
@@ -118,6 +122,15 @@ impl Keyring {
     /// Keys that vouch for log entries, newest first; nothing for a writer, or in an unencrypted store.
     pub(super) fn vouchers(&self) -> &[VoucherKey] {
         &self.vouchers
+    }
+
+    /// Of each of them, where there are several, the first entry of the log that it vouches for; empty as long as that is not known.
+    pub(super) fn since(&self) -> &[u64] {
+        self.since.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn set_since(&self, since: Vec<u64>) {
+        let _ = self.since.set(since);
     }
 
     /// A hash of the recipients that this session seals to.

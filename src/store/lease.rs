@@ -16,6 +16,7 @@ use nix::libc;
 
 use super::Store;
 use super::error::StoreError;
+use super::files::open_regular;
 
 /// The file that is locked, in the store's folder. It stays empty.
 const FILE: &str = "leases/snapshots";
@@ -140,7 +141,7 @@ impl Leases {
 /// The file, made if it is not there and we may.
 fn open(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(FILE);
-    let opened = match File::open(&path) {
+    let opened = match open_regular(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => for_writing(&path),
         opened => opened,
     };

@@ -79,7 +79,7 @@ pub(super) fn open_locked(dir: &Path, acknowledged: Option<&Tip>) -> Result<Db, 
 /// Where a MANIFEST is kept whole while it is found out how far it must be cut back, and the MANIFEST. The name binds it to this one:
 /// whoever opens the database for writing begins another.
 fn kept_whole(dir: &Path) -> Option<(PathBuf, PathBuf)> {
-    let manifest = current_manifest(&dir.join("db")).ok()?;
+    let manifest = current_manifest(&dir.join("db")).ok().filter(|manifest| manifest.is_file())?;
     let name = manifest.file_name()?.to_str()?;
     Some((dir.join("tmp").join(format!("{name}.whole")), manifest))
 }

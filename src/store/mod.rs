@@ -162,6 +162,7 @@ impl Store {
         if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
             return Err(StoreError::damage("the header", "its MAC does not hold"));
         }
+        keyring.learn_since(&db);
         let inner = Inner {
             dir: dir.to_owned(),
             header,

@@ -46,7 +46,9 @@ impl Store {
             log::warn!("{} was replaced, and not by an owner of the store", path.display());
             return Ok(false);
         }
-        self.inner.keyrings.add(Keyring::new(record, digest(&wrapped))?);
+        let keyring = Keyring::new(record, digest(&wrapped))?;
+        keyring.learn_since(db);
+        self.inner.keyrings.add(keyring);
         log::info!("an owner gave the store new identities: this session goes on with them");
         Ok(true)
     }

@@ -40,7 +40,7 @@ pub(super) fn read(dir: &Path, ids: &IdKeys) -> Result<Option<Tip>, StoreError> 
     let bytes = match super::files::read_small(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
+        Err(e) => return Err(super::files::unreadable(&path, e)),
     };
     let good = Tip::parse(&bytes).filter(|(tip, mac)| ids.mac_holds(MacLabel::Tip, &[&tip.signed_part()], mac));
     good.map(|(tip, _)| Some(tip)).ok_or_else(|| {

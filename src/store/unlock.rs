@@ -137,9 +137,12 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.extension().is_some_and(|e| e == "age") {
-            let bytes = super::files::read_small(&path)
-                .map_err(|e| StoreError::io(format!("cannot read {}", path.display()), e))?;
-            found.insert(path, unarmoured(bytes));
+            match super::files::read_small(&path).map_err(|e| super::files::unreadable(&path, e)) {
+                Ok(bytes) => drop(found.insert(path, unarmoured(bytes))),
+                // Another object may be the one that opens the store; verify and repair tell of this one.
+                Err(e) if e.is_damage() => ::log::warn!("{e}"),
+                Err(e) => return Err(e),
+            }
         } else if let Some(of) = key_files::laid_ready_for(&path) {
             ready.push(of);
         }

@@ -1,8 +1,8 @@
 //! Who vouches for a log entry (section 15.1): all keys can make one, only catalog and owner keys add a voucher.
 
-use crate::codec::{MacLabel, digest};
-use crate::format::{join_mac, loss_proof, void_entries};
-use crate::model::{Digest, KeyName, LogEntry};
+use crate::codec::{Authority, MacLabel, VoucherKey, digest};
+use crate::format::{Family, join_mac, loss_proof, void_entries};
+use crate::model::{Digest, KeyName, LogEntry, LogKind};
 
 use super::Store;
 use super::db::Db;
@@ -54,15 +54,50 @@ impl Store {
     }
 }
 
+/// Adds the voucher of a key.
+pub(super) fn vouch(entry: &mut LogEntry, key: &VoucherKey) {
+    entry.ext.retain(|(tag, _)| *tag != VOUCHER);
+    let voucher = key.voucher(&entry.to_bytes());
+    let at = entry.ext.partition_point(|(tag, _)| *tag < VOUCHER);
+    entry.ext.insert(at, (VOUCHER, voucher.to_vec()));
+}
+
 impl Keyring {
-    /// Adds the voucher, if the key in use can.
-    pub(super) fn vouch(&self, entry: &mut LogEntry) {
-        if let Some(key) = self.vouchers().first() {
-            entry.ext.retain(|(tag, _)| *tag != VOUCHER);
-            let voucher = key.voucher(&entry.to_bytes());
-            let at = entry.ext.partition_point(|(tag, _)| *tag < VOUCHER);
-            entry.ext.insert(at, (VOUCHER, voucher.to_vec()));
+    /// Finds out since when each of the store's page identities is in use: whoever was given an older one alone cannot vouch for what comes behind
+    /// (section 15.1). Where the log is damaged the rest of it tells.
+    pub(super) fn learn_since(&self, db: &Db) {
+        let newest = self.vouchers().len();
+        if newest < 2 || !self.since().is_empty() {
+            return;
         }
+        let mut since = vec![u64::MAX; newest];
+        let looked = db.scan(Family::Log, &[], |_, value| {
+            if let Ok((entry, _)) = self.check_log_entry(value)
+                && let Some(by) = self.voucher_of(&entry)
+            {
+                since[by] = since[by].min(entry.sequence);
+            }
+            Ok(since[0] == u64::MAX)
+        });
+        if let Err(e) = looked {
+            log::warn!("since when the store has its identities is not known for sure: {e}");
+        }
+        self.set_since(since);
+    }
+
+    /// Which of the vouchers, newest first, an entry has.
+    fn voucher_of(&self, entry: &LogEntry) -> Option<usize> {
+        let (_, voucher) = entry.ext.iter().find(|(tag, _)| *tag == VOUCHER)?;
+        let voucher = <&[u8; 32]>::try_from(voucher.as_slice()).ok()?;
+        let mut bare = entry.clone();
+        bare.ext.retain(|(tag, _)| *tag != VOUCHER);
+        let bytes = bare.to_bytes();
+        self.vouchers().iter().position(|key| key.holds(&bytes, voucher))
+    }
+
+    /// True if no newer identity was in use before this entry.
+    fn was_newest(&self, which: usize, sequence: u64) -> bool {
+        self.since().iter().take(which).all(|since| *since >= sequence)
     }
 
     /// True if the holder of a catalog or owner key made an entry: then its time is true as far as that one's clock is, and what it
@@ -76,12 +111,7 @@ impl Keyring {
         if self.vouchers().is_empty() {
             return None;
         }
-        let Some((_, voucher)) = entry.ext.iter().find(|(tag, _)| *tag == VOUCHER) else { return Some(false) };
-        let Ok(voucher) = <&[u8; 32]>::try_from(voucher.as_slice()) else { return Some(false) };
-        let mut bare = entry.clone();
-        bare.ext.retain(|(tag, _)| *tag != VOUCHER);
-        let bytes = bare.to_bytes();
-        Some(self.vouchers().iter().any(|key| key.holds(&bytes, voucher)))
+        Some(self.voucher_of(entry).is_some_and(|by| self.was_newest(by, entry.sequence)))
     }
 
     /// True if an entry about a loss has any effect: a catalog or owner key vouches for it, and, where that can be told, an owner made it. A
@@ -91,10 +121,25 @@ impl Keyring {
         if !self.vouches_for(entry).unwrap_or(true) {
             return false;
         }
-        let authorities = self.key().map_or_else(Vec::new, |(record, _)| authorities(record));
+        let authorities = self.authorities();
         let proof = loss_proof(&entry.ext);
-        let holds =
-            |proof| authorities.iter().any(|a| a.loss_proof_holds(entry.sequence, &entry.previous, list, proof));
+        let holds = |proof| {
+            authorities.iter().enumerate().any(|(which, authority)| {
+                self.was_newest(which, entry.sequence)
+                    && authority.loss_proof_holds(entry.sequence, &entry.previous, list, proof)
+            })
+        };
         authorities.is_empty() || proof.is_some_and(holds)
+    }
+
+    /// True if an entry, which is whole and in its place, stays what it is whatever a loss says that was accepted. Nobody gives up a whole snapshot, hold or
+    /// forget so; only what was put at the end of the log by somebody whom nobody vouches for, and who cannot prove that an owner gave it up believes none of it.
+    pub(super) fn keeps(&self, entry: &LogEntry) -> bool {
+        let is_kept = matches!(entry.kind, LogKind::Snapshot | LogKind::Forget | LogKind::Hold);
+        is_kept && (self.authorities().is_empty() && self.knows_roles() || self.vouches_for(entry) == Some(true))
+    }
+
+    fn authorities(&self) -> Vec<Authority> {
+        self.key().map_or_else(Vec::new, |(record, _)| authorities(record))
     }
 }

@@ -38,6 +38,7 @@ pub struct Catalog {
     rows: Vec<CatalogRow>,
     mark: Option<(Vec<u8>, u64)>,
     unnamed: Option<String>,
+    hidden: Option<String>,
 }
 
 impl PartialEq for Catalog {
@@ -53,7 +54,8 @@ impl Catalog {
         let mut used: HashMap<(DatasetKey, String), u32> = HashMap::new();
         let (mut rows, mut unnamed) = (Vec::new(), None);
         let witnesses = Witnesses::read(store, None, 0)?;
-        for row in store.snapshots()? {
+        let (all, damage) = store.snapshots_and_damage()?;
+        for row in all {
             let mut name = || match store.dataset_name(row.dataset) {
                 Ok(name) => Some(name),
                 Err(e) => {
@@ -71,7 +73,7 @@ impl Catalog {
             }
             rows.push(CatalogRow { id: row.id, sequence: row.sequence, arrival, dataset, time_name });
         }
-        Ok(Self { rows, mark, unnamed })
+        Ok(Self { rows, mark, unnamed, hidden: damage.map(|e| e.to_string()) })
     }
 
     /// All snapshots, oldest first.
@@ -133,9 +135,15 @@ impl Catalog {
         self.unnamed.is_some()
     }
 
-    /// What is wrong with a dataset's name.
-    pub(super) fn unnamed(&self) -> Option<&str> {
-        self.unnamed.as_deref()
+    /// True if damage may hide snapshots: then no list of them is whole.
+    #[must_use]
+    pub fn lacks_snapshots(&self) -> bool {
+        self.hidden.is_some()
+    }
+
+    /// What is wrong with a dataset's name, and with the log: each as what a user may look for.
+    pub(super) fn damage(&self) -> [(&'static str, Option<&str>); 2] {
+        [("the names of datasets", self.unnamed.as_deref()), ("the list of snapshots", self.hidden.as_deref())]
     }
 
     /// The store's state when this was read.

@@ -95,7 +95,7 @@ impl View {
             progress,
         };
         let view = Self { inner: Arc::new(inner) };
-        view.tell_unnamed(&view.catalog());
+        view.tell_damage(&view.catalog());
         Ok(view)
     }
 
@@ -139,18 +139,19 @@ impl View {
         self.inner.store.refresh()?;
         let after = Arc::new(Catalog::read(&self.inner.store, mark)?);
         let changed = *before != *after;
-        if before.unnamed() != after.unnamed() {
-            self.tell_unnamed(&after);
+        if before.damage() != after.damage() {
+            self.tell_damage(&after);
         }
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = after;
         Ok(changed)
     }
 
-    /// Tells that the name of a dataset is damaged.
-    fn tell_unnamed(&self, catalog: &Catalog) {
-        if let Some(why) = catalog.unnamed() {
-            let path = "the names of datasets".to_owned();
-            self.inner.progress.notice(Notice::Unreadable { path, why: why.to_owned() });
+    /// Tells what keeps lists of snapshots and datasets from being whole.
+    fn tell_damage(&self, catalog: &Catalog) {
+        for (path, why) in catalog.damage() {
+            if let Some(why) = why {
+                self.inner.progress.notice(Notice::Unreadable { path: path.to_owned(), why: why.to_owned() });
+            }
         }
     }
 

@@ -29,6 +29,7 @@ mod fixtures; // frozen stores of each format version, read by Larder and by tes
 mod folding; // a target that takes names for one that differ in letter case
 mod foreign; // archives as other programs make them, read as they are
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
+mod former_keys; // who had a key, or one that may less, and writes what only others may
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints
 mod full_disk; // no byte or no inode left
 mod gc; // snapshots given up, and their room given back

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::codec::digest;
 use crate::format::{PageItem, PageItems, records_of, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
-use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, Manifest, PageId, Progress, SnapshotId};
+use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Finding, LostEntry, Store, StoreError};
 use crate::tree::Pages;
 
@@ -94,6 +94,9 @@ impl<'a> Structure<'a> {
             }
             Err(e) => return Err(e),
         };
+        if !here.lost_entries.is_empty() {
+            here.without_entries()?;
+        }
         for row in rows {
             match store.manifest(&row.id) {
                 Ok(manifest) if manifest.sequence != row.sequence || manifest.arrival != row.arrival => {
@@ -131,9 +134,20 @@ impl<'a> Structure<'a> {
 
     /// Takes all manifests that there are.
     fn without_log(&mut self) -> Result<(), StoreError> {
+        self.unlisted_but(&HashSet::new())
+    }
+
+    /// Takes the manifests that no entry of the log names as far as it can be read.
+    fn without_entries(&mut self) -> Result<(), StoreError> {
+        let entries = self.store.log()?.into_iter().filter_map(|row| row.entry.ok());
+        let named = entries.filter(|entry| entry.kind == LogKind::Snapshot).map(|entry| entry.manifest).collect();
+        self.unlisted_but(&named)
+    }
+
+    fn unlisted_but(&mut self, named: &HashSet<SnapshotId>) -> Result<(), StoreError> {
         let (ids, damage) = self.store.manifest_ids()?;
         damage.iter().for_each(|e| self.found(e));
-        for id in ids {
+        for id in ids.into_iter().filter(|id| !named.contains(id)) {
             match self.store.manifest(&id) {
                 Ok(manifest) => {
                     self.manifests.push((id, manifest));

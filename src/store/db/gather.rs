@@ -26,7 +26,7 @@ impl Db {
         for item in std::fs::read_dir(from).map_err(unreadable)? {
             let item = item.map_err(unreadable)?;
             let path = item.path();
-            if path.extension().is_none_or(|e| e != "sst") {
+            if path.extension().is_none_or(|e| e != "sst") || !path.is_file() {
                 continue;
             }
             match family_of(&path) {

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::files::{check_regular, read_small};
 use super::StoreError;
 
 const BLOCK: usize = 32 << 10;
@@ -67,6 +68,7 @@ pub(crate) fn endless_at(bytes: &[u8]) -> Option<usize> {
 
 /// Refuses a database that would never be open.
 pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
+    check_regular(dir)?;
     for path in write_ahead_logs(dir).into_iter().chain(current_manifest(dir).ok()) {
         if let Some(at) = std::fs::read(&path).ok().and_then(|bytes| endless_at(&bytes)) {
             return Err(StoreError::damage("the database", format!("rubbish at byte {at} of {}", path.display())));
@@ -78,12 +80,12 @@ pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
 /// The write-ahead logs of a database.
 pub(in crate::store) fn write_ahead_logs(dir: &Path) -> Vec<PathBuf> {
     let items = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path());
-    items.filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
+    items.filter(|path| path.extension().is_some_and(|e| e == "log") && path.is_file()).collect()
 }
 
 /// The MANIFEST that CURRENT names.
 pub(in crate::store) fn current_manifest(db: &Path) -> io::Result<PathBuf> {
-    let name = std::fs::read_to_string(db.join("CURRENT"))?;
+    let name = String::from_utf8_lossy(&read_small(&db.join("CURRENT"))?).into_owned();
     let name = name.trim();
     let good = name.strip_prefix("MANIFEST-").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     if good { Ok(db.join(name)) } else { Err(io::ErrorKind::InvalidData.into()) }

@@ -26,6 +26,7 @@ use rocksdb::{
 use crate::format::Family;
 
 use super::error::StoreError;
+use super::files::read_small;
 pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
@@ -97,7 +98,7 @@ fn missing_file(error: &StoreError, dir: &Path) -> Option<PathBuf> {
 }
 
 fn fingerprint(dir: &Path) -> Option<Fingerprint> {
-    let current = std::fs::read(dir.join("CURRENT")).ok()?;
+    let current = read_small(&dir.join("CURRENT")).ok()?;
     let name = String::from_utf8(current.clone()).ok()?;
     let len = std::fs::metadata(dir.join(name.trim())).ok()?.len();
     Some((current, len))

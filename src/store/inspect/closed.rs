@@ -8,7 +8,7 @@ use crate::codec::digest;
 use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac, void_entries};
 use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, SnapshotId};
 
-use super::super::chain::{Judge, Judged, Passage};
+use super::super::chain::{Judge, Judged, Passage, Word};
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::mend::{self, Mending};
@@ -210,7 +210,8 @@ impl ClosedStore {
 /// ones is believed.
 fn walk_back(db: &Db, mut each: impl FnMut(Judged) -> bool) -> Result<(), StoreError> {
     let heeds = |entry: &LogEntry| void_entries(&entry.ext).is_ok();
-    let mut judge = Judge::new(&heeds, None);
+    let word = Word { heeds: &heeds, keeps: &|_| false };
+    let mut judge = Judge::new(word, None);
     let mut goes_on = true;
     db.scan_back(Family::Log, |key, value| {
         let sequence = key.try_into().map_or(0, u64::from_be_bytes);
@@ -247,7 +248,7 @@ fn read_tip(dir: &Path) -> Result<Tip, StoreError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(StoreError::damage(what(), "it is missing"));
         }
-        Err(e) => return Err(StoreError::io(format!("cannot read {}", path.display()), e)),
+        Err(e) => return Err(files::unreadable(&path, e)),
     };
     let (tip, _) = Tip::parse(&bytes).ok_or_else(|| StoreError::damage(what(), "it is not what was written"))?;
     Ok(tip)

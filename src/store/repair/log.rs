@@ -10,7 +10,7 @@ use crate::format::{EpochRecord, Family, SealedHeader, Tip, join_mac, number_key
 use crate::model::{DatasetKey, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
 
 use super::super::Store;
-use super::super::chain::{Details, Judge, Judged, LostEntry, without_detail};
+use super::super::chain::{Details, Judge, Judged, LostEntry, Word, without_detail};
 use super::super::db::{Db, Rows};
 use super::super::error::StoreError;
 use super::super::inspect::Finding;
@@ -88,13 +88,15 @@ impl Log {
 
     /// Tells entries, void and lost ones apart.
     ///
-    /// Where two do not fit, the one before is lost: the chain behind it says what must stand there. But everybody with a key could have put one at
-    /// the end that does not fit, for which nobody vouches, nor for any behind it. Then it is that one, or the tip, that is wrong, if somebody vouches for the one before.
+    /// Where two do not fit, the one before is lost: the chain behind it says what must stand there. But everybody with a key could have put one
+    /// there that does not fit, for which nobody vouches. Then it is that one, or the tip, that is wrong, if somebody vouches for the one before.
     fn judge(&mut self, store: &Store, db: &Db, rows: &Standing, tip: Option<&Tip>) {
-        let heeds = |entry: &LogEntry| store.keyring().heeds_loss(entry);
-        let mut judge = Judge::new(&heeds, tip.map(|tip| (tip.sequence, tip.log_hash)));
+        let keyring = store.keyring();
+        let (heeds, keeps) = (|entry: &LogEntry| keyring.heeds_loss(entry), |entry: &LogEntry| keyring.keeps(entry));
+        let word = Word { heeds: &heeds, keeps: &keeps };
+        let mut judge = Judge::new(word, tip.map(|tip| (tip.sequence, tip.log_hash)));
         let mut details = Details::default();
-        // Of entries up to here somebody who vouches for one behind them has said that they are the ones.
+        // Somebody vouches for the entry right behind. That one of a later capture is does not tell: no capture looks so far back.
         let mut is_sure = false;
         self.entries.clear();
         self.void.clear();
@@ -119,7 +121,7 @@ impl Log {
                 judged = Judged::Entry(entry.clone());
             }
             if let Judged::Entry(entry) = &judged {
-                is_sure |= store.keyring().vouches_for(entry) == Some(true);
+                is_sure = store.keyring().vouches_for(entry) == Some(true);
                 if store.forgets(entry) {
                     self.forgotten.insert(entry.manifest);
                 }

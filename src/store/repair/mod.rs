@@ -202,6 +202,7 @@ impl Store {
             // What a tip says was acknowledged stays so, be it lost.
             if repaired.tip.is_some() {
                 let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
+                super::files::set_aside_unless_file(&tip::path(self.dir()), || new_aside(self.dir()))?;
                 tip::write(self.dir(), &Tip { sequence, log_hash }, self.keyring().ids())?;
             }
             drop(db);

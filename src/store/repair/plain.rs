@@ -6,7 +6,7 @@ use crate::format::{Family, Header};
 
 use super::super::db::Db;
 use super::super::error::StoreError;
-use super::super::files::{make_dir, read_small, write_whole};
+use super::super::files::{make_dir, read_small, set_aside_unless_file, write_whole};
 use super::super::inspect::ClosedStore;
 use super::super::lock::{Waiting, WriterLock};
 
@@ -59,7 +59,8 @@ impl ClosedStore {
         let _lock = WriterLock::take(self.dir(), waiting, keep_waiting)?;
         let aside = super::new_aside(self.dir())?;
         for file in files {
-            if let (Ok(bytes), Some(name)) = (std::fs::read(&file.path), file.path.file_name()) {
+            set_aside_unless_file(&file.path, || Ok(aside.clone()))?;
+            if let (Ok(bytes), Some(name)) = (read_small(&file.path), file.path.file_name()) {
                 write_whole(&aside.join(name), &bytes)?;
             }
             if let Some(folder) = file.path.parent() {

@@ -167,7 +167,10 @@ impl Attempt {
         let mut listed = oracle(client, store, &["list", "--json"]);
         match listed.status {
             // As long as there is damage to be mended it is told here too.
-            13 if mends => listed.status = 0,
+            13 if mends => {
+                listed.status = 0;
+                listed.stdout = listed.stdout.split(|byte| *byte == b'\n').next().unwrap_or_default().to_vec();
+            }
             0 => {}
             _ => return Err(told("list", &listed)),
         }
