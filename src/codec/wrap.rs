@@ -231,10 +231,20 @@ pub(super) fn failed(error: age::DecryptError) -> WrapError {
         | age::DecryptError::DecryptionFailed
         | age::DecryptError::KeyDecryptionFailed => WrapError::NoMatch,
         age::DecryptError::Plugin(list) => {
-            WrapError::Plugin(list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            WrapError::Plugin(plain(&list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
         }
-        other => WrapError::Age(other.to_string()),
+        // Its own words for this count with the number, which is anybody's, and end the process if it is far too great.
+        age::DecryptError::ExcessiveWork { required, target } => WrapError::Age(format!(
+            "its passphrase takes far too long to try: its work factor is {required}, of which a second's worth here is {target}"
+        )),
+        other => WrapError::Age(plain(&other.to_string())),
     }
+}
+
+/// Words of age without the marks that it puts around names for languages of another direction, and on one line.
+fn plain(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| line.replace(['\u{2068}', '\u{2069}'], "")).collect();
+    lines.join(" ")
 }
 
 /// One of the store's own identities.
@@ -268,5 +278,31 @@ impl StoreIdentity {
     /// If it was not.
     pub fn unwrap(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
         decrypt(wrapped, std::iter::once(&self.0 as &dyn age::Identity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One flipped bit makes 59 of 19: whoever counts with it must not come to grief.
+    #[test]
+    fn a_work_factor_that_nobody_can_do_is_an_error_and_not_the_end() {
+        for factor in [40, 51, 59, 63] {
+            let stanza = format!("-> scrypt {} {factor}\n{}\n", "A".repeat(22), "A".repeat(43));
+            let wrapped =
+                [format!("age-encryption.org/v1\n{stanza}--- {}\n", "A".repeat(43)).as_bytes(), &[0; 40]].concat();
+            let identity = age::scrypt::Identity::new("a passphrase".to_owned().into());
+            let opened = decrypt(&wrapped, std::iter::once(&identity as &dyn age::Identity));
+            assert!(matches!(&opened, Err(WrapError::Age(why)) if why.contains(&factor.to_string())), "{factor}");
+        }
+    }
+
+    #[test]
+    fn words_of_age_are_told_without_marks_and_on_one_line() {
+        assert_eq!(
+            plain("Could not find '\u{2068}age-plugin-frob\u{2069}'.\nHave you?"),
+            "Could not find 'age-plugin-frob'. Have you?"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -112,13 +112,15 @@ pub(super) fn unreadable(path: &Path, e: std::io::Error) -> StoreError {
     }
 }
 
-/// Refuses a folder of files in which something else stands: whoever opens a pipe waits for ever.
+/// Refuses the folder of a database in which something stands that is no file: whoever opens a pipe waits for ever.
 pub(super) fn check_regular(dir: &Path) -> Result<(), StoreError> {
     let Ok(items) = fs::read_dir(dir) else { return Ok(()) };
     for item in items.flatten() {
+        // Folders that RocksDB makes.
+        let is_its_own = || ["archive", "lost"].iter().any(|name| item.file_name() == *name);
         let is_good = item.file_type().is_ok_and(|kind| {
             kind.is_file()
-                || kind.is_dir()
+                || kind.is_dir() && is_its_own()
                 || kind.is_symlink() && fs::metadata(item.path()).map_or(true, |to| to.is_file())
         });
         if !is_good {
@@ -128,13 +130,14 @@ pub(super) fn check_regular(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes what stands in a file's place and is no regular file out of the way: it can be written anew then.
-pub(super) fn set_aside_unless_file(
+/// Takes what stands in the place of a file or folder, and is none, out of the way: it can be written anew then.
+pub(super) fn set_aside_unless(
     path: &Path,
-    aside: impl FnOnce() -> Result<std::path::PathBuf, StoreError>,
+    is_good: impl FnOnce(&fs::Metadata) -> bool,
+    aside: impl FnOnce() -> Result<PathBuf, StoreError>,
 ) -> Result<(), StoreError> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.is_file() => {
+        Ok(meta) if !is_good(&meta) => {
             let to = aside()?.join(path.file_name().unwrap_or_default());
             fs::rename(path, &to).map_err(|e| StoreError::io(format!("cannot set {} aside", path.display()), e))
         }

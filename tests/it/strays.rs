@@ -1,4 +1,5 @@
-//! Rows with numbers that nobody can have come to by counting, and two damages at once: neither shuts a store.
+//! Rows with numbers that nobody can have come to by counting, what is no file in the place of one, and two damages at once: none shuts a
+//! store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -169,4 +170,58 @@ fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
             status => assert_eq!(status, 10, "{}", ran.stderr),
         }
     }
+}
+
+/// Whoever opens a pipe waits until somebody writes into it.
+#[test]
+fn what_is_no_file_is_damage_and_not_waited_for() {
+    let stage = Stage::new();
+    let (store, whole) = (stage.sandbox.store(), stage.sandbox.path("whole"));
+    let writer = member(&stage.sandbox, "writer");
+    let object = crate::keys::record_of(&writer, &store).1;
+    let own = crate::keys::record_of(stage.sandbox.client(), &store).1;
+    stage.run(&["cat", "d:file"]).done();
+    copy_tree(&store, &whole);
+    let database = |name: &str| {
+        let found = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
+        found.filter(|path| path.file_name().unwrap().to_str().unwrap().contains(name)).min().unwrap()
+    };
+    let places = [
+        store.join("header"),
+        store.join("tip"),
+        object,
+        own,
+        store.join("db/CURRENT"),
+        database("MANIFEST"),
+        database(".log"),
+        database(".sst"),
+    ];
+    for place in places {
+        for folder in [false, true] {
+            fs::remove_dir_all(&store).unwrap();
+            copy_tree(&whole, &store);
+            fs::remove_file(&place).unwrap();
+            if folder {
+                fs::create_dir(&place).unwrap();
+            } else {
+                rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+            }
+            let what = format!("{} as a {}", place.display(), if folder { "folder" } else { "pipe" });
+            for words in [&["list"][..], &["verify"], &["verify", "--no-key"], &["gc", "-n"], &["repair"]] {
+                let ran = stage.run(words);
+                assert!([0, 13].contains(&ran.status), "{what}: {words:?}: {}: {}", ran.status, ran.stderr);
+            }
+            let ran = stage.run(&["repair", "--apply"]);
+            assert!([0, 13].contains(&ran.status), "{what}: {}: {}", ran.status, ran.stderr);
+            if !place.extension().is_some_and(|e| e == "sst") {
+                stage.run(&["verify", "--read-data"]).done();
+                stage.works(3);
+            }
+        }
+    }
+    // Readers hold leases in a file too.
+    fs::remove_file(store.join("leases/snapshots")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, store.join("leases/snapshots"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    stage.run(&["cat", "d:file"]).done();
 }

@@ -20,7 +20,7 @@ use crate::model::{ChunkId, Progress};
 use super::chain::LostEntry;
 use super::db::Db;
 use super::error::StoreError;
-use super::files::{make_dir, sync_dir};
+use super::files::{make_dir, set_aside_unless, sync_dir};
 use super::inspect::Finding;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
@@ -202,7 +202,7 @@ impl Store {
             // What a tip says was acknowledged stays so, be it lost.
             if repaired.tip.is_some() {
                 let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
-                super::files::set_aside_unless_file(&tip::path(self.dir()), || new_aside(self.dir()))?;
+                set_aside_unless(&tip::path(self.dir()), std::fs::Metadata::is_file, || new_aside(self.dir()))?;
                 tip::write(self.dir(), &Tip { sequence, log_hash }, self.keyring().ids())?;
             }
             drop(db);

@@ -1,12 +1,13 @@
 //! The files beside the database: header and key objects, of which each has a copy in the other place.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use crate::format::{Family, Header};
 
 use super::super::db::Db;
 use super::super::error::StoreError;
-use super::super::files::{make_dir, read_small, set_aside_unless_file, write_whole};
+use super::super::files::{make_dir, read_small, set_aside_unless, write_whole};
 use super::super::inspect::ClosedStore;
 use super::super::lock::{Waiting, WriterLock};
 
@@ -59,12 +60,13 @@ impl ClosedStore {
         let _lock = WriterLock::take(self.dir(), waiting, keep_waiting)?;
         let aside = super::new_aside(self.dir())?;
         for file in files {
-            set_aside_unless_file(&file.path, || Ok(aside.clone()))?;
+            if let Some(folder) = file.path.parent().filter(|folder| *folder != self.dir()) {
+                set_aside_unless(folder, Metadata::is_dir, || Ok(aside.clone()))?;
+                make_dir(folder)?;
+            }
+            set_aside_unless(&file.path, Metadata::is_file, || Ok(aside.clone()))?;
             if let (Ok(bytes), Some(name)) = (read_small(&file.path), file.path.file_name()) {
                 write_whole(&aside.join(name), &bytes)?;
-            }
-            if let Some(folder) = file.path.parent() {
-                make_dir(folder)?;
             }
             write_whole(&file.path, &file.bytes)?;
             log::info!("{} put in place from its copy", file.path.display());
