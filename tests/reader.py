@@ -857,11 +857,15 @@ class Store:
         """The log, oldest first, without entries that are void; the chain verified, from its end."""
         rows = {key: value for key, value in self.rows("log")}
         declared, said, found, self.void, self.key_changes = set(), None, [], set(), []
-        newest = int.from_bytes(max(rows, default=b""), "big")
+        newest = 0
+        for sequence in sorted(int.from_bytes(key, "big") for key in rows):
+            need(sequence - newest <= 1 << 18, f"log entry {sequence}: a stray")
+            newest = sequence
+        self.since = self.first_vouched(rows)
         for sequence in range(newest, 0, -1):
             value = rows.pop(sequence.to_bytes(8, "big"), None)
             stands = bytes(32) if value is None else hash_(value)
-            if (sequence, stands) in declared:
+            if (sequence, stands) in declared and not (said in (None, stands) and self.stays(sequence, value)):
                 self.void.add(sequence)
                 said = None
                 continue
@@ -877,8 +881,36 @@ class Store:
         need(not rows, "a row of the log without a number")
         return found[::-1]
 
+    def first_vouched(self, rows):
+        """15.1: of each page identity, newest first, the first entry that it vouches for."""
+        since = [None] * len(self.page_identities)
+        for key in sorted(rows) if len(since) > 1 else []:
+            try:
+                *_, front, tags = self.parsed_entry(int.from_bytes(key, "big"), rows[key])
+            except Wrong:
+                continue
+            which = self.voucher_of(front, tags)
+            if which is not None and since[which] is None:
+                since[which] = int.from_bytes(key, "big")
+        return since
+
+    def stays(self, sequence, value):
+        """15.3: what is whole and in its place is not void, whatever a loss says."""
+        try:
+            kind, *_, front, tags = self.parsed_entry(sequence, value)
+        except (Wrong, TypeError):
+            return False
+        no_owner = self.header.cipher != 0 and not self.chunk_identities
+        return kind in (1, 2, 3) and (no_owner or self.vouched(sequence, front, tags))
+
     def log_entry(self, sequence, value):
         """15.1; of kind 0 if it has no effect."""
+        kind, *rest, front, tags = self.parsed_entry(sequence, value)
+        if kind in (2, 3, 4, 6) and not self.vouched(sequence, front, tags):
+            kind = 0
+        return kind, *rest, front, tags
+
+    def parsed_entry(self, sequence, value):
         body, mac = split_mac(value, "log entry")
         need(self.keys.mac("log", body) == mac, f"log entry {sequence}: its MAC does not hold")
         r = Reader(body, "log entry")
@@ -889,8 +921,6 @@ class Store:
         r.end()
         need(found == sequence, f"log entry {sequence}: belongs elsewhere")
         need(1 <= kind <= 6, f"log entry {sequence}: unknown kind")
-        if kind in (2, 3, 4, 6) and not self.vouched(body[:start], tags):
-            kind = 0
         return kind, arrival, dataset, manifest, previous, body[:start], tags
 
     def loss(self, sequence, previous, tags):
@@ -899,7 +929,8 @@ class Store:
         need(3 in tags, f"{what}: a loss without a list")
         if self.chunk_identities:
             said = b"loss\0" + sequence.to_bytes(8, "little") + previous + tags[3]
-            if tags.get(4) not in [keyed(authority(i), said) for i in self.chunk_identities]:
+            made = [keyed(authority(i), said) for i in self.chunk_identities]
+            if tags.get(4) not in made or not self.was_newest(made.index(tags[4]), sequence):
                 return []
         r = Reader(tags[3], what)
         void = r.list(lambda: (r.u64(), r.id()))
@@ -913,14 +944,21 @@ class Store:
             r.end()
         return void
 
-    def vouched(self, front, tags):
+    def vouched(self, sequence, front, tags):
         """True if a catalog or owner key vouches for an entry, or nobody can in this store."""
-        if self.header.cipher == 0:
-            return True
+        which = self.voucher_of(front, tags)
+        return self.header.cipher == 0 or which is not None and self.was_newest(which, sequence)
+
+    def was_newest(self, which, sequence):
+        """True if no newer identity than this one has vouched for an entry before."""
+        return all(since is None or since >= sequence for since in self.since[:which])
+
+    def voucher_of(self, front, tags):
+        """Which page identity, the newest is 0, vouches for an entry, if one does."""
         bare = [(tag, data) for tag, data in tags if tag != 2]
         bare = front + number(len(bare)) + b"".join(number(tag) + number(len(data)) + data for tag, data in bare)
-        made = {keyed(derive("larder v1 voucher", text.encode()), bare) for text in self.page_identities}
-        return any(data in made for tag, data in tags if tag == 2)
+        made = [keyed(derive("larder v1 voucher", text.encode()), bare) for text in self.page_identities]
+        return next((made.index(data) for tag, data in tags if tag == 2 and data in made), None)
 
     def snapshots(self):
         """Those that were not given up."""

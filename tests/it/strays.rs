@@ -137,6 +137,8 @@ fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
     for (at, (entry, manifest)) in pairs.enumerate() {
         fs::remove_dir_all(&store).unwrap();
         copy_tree(&whole, &store);
+        // This client is not to notice that the store is set back.
+        fs::remove_dir_all(sandbox.client().state()).unwrap();
         for file in [entry, manifest] {
             let mut bytes = fs::read(file).unwrap();
             bytes[60] ^= 1;
@@ -147,7 +149,6 @@ fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
             let out = sandbox.path(&format!("out {at} {id}"));
             let ran = sandbox.larder(["restore", id, out.to_str().unwrap()]);
             assert!([0, 13].contains(&ran.status), "{id}: {}", ran.stderr);
-            println!("{at} {id}: {} {}", ran.status, ran.stderr);
             ran.status == 0
         };
         let had = ids.iter().filter(|id| restored(id)).count();
@@ -200,6 +201,7 @@ fn what_is_no_file_is_damage_and_not_waited_for() {
         for folder in [false, true] {
             fs::remove_dir_all(&store).unwrap();
             copy_tree(&whole, &store);
+            fs::remove_dir_all(stage.sandbox.client().state()).unwrap();
             fs::remove_file(&place).unwrap();
             if folder {
                 fs::create_dir(&place).unwrap();

@@ -133,6 +133,10 @@ fn still_known(changed: &Changed, resealed: Option<&Collected>) -> Vec<String> {
         });
     }
     let read = changed.removed.iter().any(|key| key.role != Role::Writer);
+    if changed.rotated.is_none() && read {
+        let text = "Until `larder key rotate`, whoever of them can write to the store's files can also give up snapshots, lift holds and set policies.";
+        texts.push(text.to_owned());
+    }
     if let Some(resealed) = resealed.filter(|_| read) {
         let but = match resealed.resealed.unwrap_or_default().epochs.rewrapped {
             0 => "",
