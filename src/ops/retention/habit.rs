@@ -80,6 +80,37 @@ pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String>
     None
 }
 
+/// Snapshots in a row over which files that were rewritten are summed up: who rewrites few at a time has all of them in the end.
+const RUNS: [usize; 3] = [2, 4, 8];
+
+/// Those that end a run in which most files were rewritten, far quicker than is usual, each with what is strange about it; but for runs with one
+/// that is strange by itself. `confirmed` is as for [`strange`].
+pub(super) fn rewritten_runs(
+    list: &[Measure],
+    confirmed: Option<usize>,
+    alone: &[(usize, String)],
+) -> Vec<(usize, String)> {
+    let begin = confirmed.unwrap_or(0);
+    let enough = if confirmed.is_some() { 1 } else { HANDFUL };
+    let judge = |end: usize, len: usize| {
+        let start = (end + 1).checked_sub(len).filter(|start| *start >= begin + enough)?;
+        let habit = &list[begin.max(start.saturating_sub(WINDOW))..start];
+        let changed: u64 = list[start..=end].iter().fold(0, |sum, m| sum.saturating_add(m.rewritten));
+        let files = Spread::of(habit.iter().map(|m| m.files)).median;
+        let usual = Spread::of(habit.iter().map(|m| m.rewritten));
+        let is_far =
+            usual.exceeded_far(changed / len as u64) && alone.iter().all(|(at, _)| !(start..=end).contains(at));
+        (changed > files / 2 && changed >= FEW_REWRITTEN && is_far).then(|| {
+            format!(
+                "{changed} times in {len} snapshots one of {files} files went or had another content, where {} times in one are usual",
+                usual.median
+            )
+        })
+    };
+    let ends = (0..list.len()).filter_map(|end| RUNS.iter().find_map(|len| judge(end, *len)).map(|why| (end, why)));
+    ends.collect()
+}
+
 /// How many snapshots a day are usual, if a day has far more than those before it.
 pub(super) fn judge_day(habit: &[u64], now: &u64) -> Option<u64> {
     let usual = Spread::of(habit.iter().copied()).median;
@@ -171,6 +202,28 @@ mod tests {
         list.extend([changed(15), changed(40), changed(1)]);
         assert_eq!(strange_at(&list, None), [9]);
         assert_eq!(strange_at(&[changed(40); 9], None), [0; 0], "that is its habit");
+    }
+
+    #[test]
+    fn what_is_overwritten_little_by_little_is_strange_when_most_of_it_is_gone() {
+        let changed = |rewritten| Measure { rewritten, ..measure(41, 1, 0) };
+        let runs = |list: &[Measure], confirmed| {
+            let alone = strange(list, confirmed, judge_snapshot);
+            rewritten_runs(list, confirmed, &alone).into_iter().map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let mut list = vec![changed(1); 20];
+        list.extend([changed(10); 4]);
+        assert_eq!(runs(&list, None), [22, 23]);
+        assert_eq!(runs(&list, Some(23)), [0; 0]);
+        list.extend([changed(1); 3]);
+        assert_eq!(runs(&list, Some(23)), [0; 0]);
+        // As quick as ever, or a trifle.
+        assert_eq!(runs(&[changed(10); 20], None), [0; 0]);
+        assert_eq!(runs(&[vec![changed(1); 20], vec![changed(4); 8]].concat(), None), [0; 0]);
+        let few = |rewritten| Measure { files: 8, ..changed(rewritten) };
+        assert_eq!(runs(&[vec![few(0); 20], vec![few(2); 4]].concat(), None), [0; 0]);
+        // One that is strange by itself tells it all.
+        assert_eq!(runs(&[vec![changed(1); 20], vec![changed(40)], vec![changed(1); 9]].concat(), None), [0; 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::codec::digest;
 use crate::format::to_bytes;
-use crate::model::{Chunks, Digest, FileBody, Manifest, Progress, SnapshotId};
+use crate::model::{Chunks, Digest, FileBody, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{BlockLook, Finding, StoreError};
 use crate::tree::{Flow, LongCheck, Node, Pages, Part, Stretch, Visit, WholeCheck, in_order};
 
@@ -28,13 +28,17 @@ pub(super) fn read_whole(
 ) -> Contents {
     let starts = manifests.iter().map(|(_, manifest)| (Box::default(), manifest.root.clone())).collect();
     let mut flow = Flow::new(pages, starts);
-    let mut seen: HashSet<Digest> = HashSet::new();
+    let (mut seen, mut folders) = (HashSet::<Digest>::new(), HashSet::<PageId>::new());
     let mut reading = None;
     let mut long = LongCheck::default();
     let mut contents = Contents::default();
     let _stopped: Result<(), ()> = in_order(
         || {
-            let batch = flow.batch();
+            // Whatever is below an equal folder was visited there, in whichever snapshot: most of them share most.
+            let batch = flow.chosen(|visit| match visit {
+                Visit::Enter { node, .. } => node.entry.folder().is_none_or(|tree| folders.insert(tree.page)),
+                _ => true,
+            });
             if batch.is_empty() {
                 return None;
             }
