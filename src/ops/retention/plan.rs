@@ -178,12 +178,15 @@ pub(super) fn plan(
     for (at, subject) in survey.subjects.iter().enumerate() {
         let mut reasons = match &subject.facts {
             Ok(facts) if !facts.wanted => continue,
-            Ok(_) => reasons.remove(&at).unwrap_or_default(),
+            Ok(facts) => reasons.remove(&at).unwrap_or_else(|| {
+                let class = facts.class.clone().map(Reason::Class);
+                own_guards(subject, facts, register, &survey.elapsed).chain(class).collect()
+            }),
             Err(why) => vec![Reason::Unreadable(why.clone())],
         };
         // Rules alone would let it go.
         if let (Ok(facts), [Reason::NotKept(..)]) = (&subject.facts, reasons.as_slice()) {
-            let guards = guards(subject, facts, register, keeping, &survey.elapsed);
+            let guards: Vec<_> = own_guards(subject, facts, register, &survey.elapsed).collect();
             let strange = survey.strange_after(subject);
             if let (true, Some(strange)) = (guards.is_empty(), strange) {
                 plan.strange[strange].keeps += 1;
@@ -212,10 +215,11 @@ fn verdict(subject: &Subject, dataset: Option<DatasetName>, reasons: Vec<Reason>
     }
 }
 
-/// What a subject is counted with; nothing if it is not asked about.
+/// What a subject is counted with; nothing if it is not asked about, or has a class, which rules that are given pass over: it takes nobody's place.
 fn group_of(subject: &Subject, keeping: Keeping) -> Option<Group<'_>> {
     let facts = subject.facts.as_ref().ok().filter(|facts| facts.wanted)?;
-    Some(Group(if keeping == Keeping::Policies { facts.class.as_deref() } else { None }))
+    let is_ruled = keeping == Keeping::Policies || facts.class.is_none();
+    is_ruled.then_some(Group(facts.class.as_deref()))
 }
 
 /// What the rules say of each subject that is asked about, by its place.
@@ -258,12 +262,6 @@ fn of_group(rules: &Rules, policy: u64, newest_first: &[(Timestamp, i64)]) -> Ve
         kept.into_iter().map(Reason::Rule).collect()
     };
     apply(rules, newest_first).into_iter().map(reasons).collect()
-}
-
-/// What keeps a snapshot that rules do not keep.
-fn guards(subject: &Subject, facts: &Facts, register: &Register, keeping: Keeping, elapsed: &Elapsed) -> Vec<Reason> {
-    let class = facts.class.clone().filter(|_| keeping != Keeping::Policies).map(Reason::Class);
-    own_guards(subject, facts, register, elapsed).chain(class).collect()
 }
 
 /// What keeps a snapshot whoever wants it gone.
