@@ -9,6 +9,9 @@ pub enum QueryError {
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,
+    /// The same, of work in steps.
+    #[error("stopped; what was done until then stays, and the same command goes on from there")]
+    Stopped,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -17,7 +20,7 @@ pub enum QueryError {
 impl Failure for QueryError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Interrupted => Kind::Interrupted,
+            Self::Interrupted | Self::Stopped => Kind::Interrupted,
             Self::Store(e) => e.kind(),
         }
     }

@@ -96,8 +96,8 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
-    /// The user stopped it while it waited.
-    #[error("stopped while waiting for another larder; nothing was changed")]
+    /// The user stopped it before it changed anything.
+    #[error("stopped; nothing was changed")]
     Interrupted,
     /// The role does not reach so far.
     #[error("{act} takes {}; this one is a {role} key, which {}", key_of(*needs), reach(*role))]

@@ -140,6 +140,7 @@ pub fn collect(
     run.check_missing()?;
     match run.remove(options, going).and_then(|()| run.sweep(options, &mut survey, &old)) {
         Err(StoreError::Locked(_)) if run.done.has_done() => run.done.cut_short = true,
+        Err(StoreError::Interrupted) => return Err(QueryError::Stopped),
         done => done?,
     }
     store.renew_reserve();
