@@ -128,7 +128,8 @@ pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened
         Ok(store) => return Ok(Opened::Store(store)),
         Err(e) => e,
     };
-    let keyless = matches!(e, StoreError::WrongKey(_) | StoreError::WrongPassphrase(_) | StoreError::NoPassphrase(_));
+    let keyless =
+        matches!(e, StoreError::WrongKey(_) | StoreError::WrongPassphrase { .. } | StoreError::NoPassphrase { .. });
     if e.is_damage() || keyless && !not_enough && global.identity.is_empty() {
         // What hinders that too has been told by the error before.
         if let Ok(closed) = store::open_closed(&path, &folders::client_dirs(), Mending::Yes) {
@@ -194,6 +195,11 @@ impl Terminal {
         self.command.as_ref().map(|command| passphrase_from(command))
     }
 
+    /// True if somebody is asked, and no command.
+    fn asks(&self) -> bool {
+        self.command.is_none() && std::io::stderr().is_terminal()
+    }
+
     /// What is typed on the terminal, without echo; nothing if there is none. The user's command is not asked: it is for keys of stores.
     pub(super) fn ask(&self, what: &str) -> Option<zeroize::Zeroizing<String>> {
         if !std::io::stderr().is_terminal() {
@@ -257,6 +263,12 @@ impl Unlock for Keys {
         }
         // It hinders none that was named.
         self.read(&default).or_else(|e| if self.files.is_empty() { Err(e) } else { Ok(Vec::new()) })
+    }
+
+    fn no_identity_fits(&self) {
+        if self.prompt.asks() {
+            self.prompt.message("larder: none of the identities at hand opens the store; it takes a passphrase too");
+        }
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, StoreError> {

@@ -32,6 +32,9 @@ use super::{Global, Outcome, context, filter};
 /// Ages, and holds that end, go by the time that the log bears out: of a stretch in which nothing arrived, longer than is usual in the store (and
 /// than two days), no more counts than that, for a clock may have been ahead. --clock-is-right has all of it count.
 ///
+/// No rule goes by an entry of the log that names another's snapshot, or one that is not as it says: it is told, and what it names stays unless
+/// it is named.
+///
 /// Nothing is removed yet: `larder gc` does that, and gives the room back.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

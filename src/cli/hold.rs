@@ -26,14 +26,14 @@ use super::{Global, Outcome, context};
   larder hold home --reason 'before the migration'
   larder hold 3f2a91c4 --reason 'case 4711' --until 2030-01-01
   larder hold home~1 --reason 'being looked at' --until 30d
-  larder hold --immutable 3f2a91c4 --reason 'as host web1 asks'")]
+  larder hold --immutable 3f2a91c4                     for ever, as the writer key asks that captured it")]
 pub(super) struct HoldArgs {
     /// Which ones: ids or their first digits, `latest`, DATASET, DATASET~1, DATASET@TIME
     #[arg(value_name = "SNAP", required = true)]
     snapshots: Vec<String>,
-    /// Why
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    reason: String,
+    /// Why; a hold wants one, --immutable need not have any
+    #[arg(long, value_name = "TEXT", required_unless_present = "immutable", value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
     /// For ever: make them immutable, which nothing takes back
     #[arg(long, conflicts_with = "until")]
     immutable: bool,
@@ -107,7 +107,7 @@ pub(super) fn run(args: &HoldArgs, global: &Global, out: &Output) -> Result<Outc
     }
     let store = context::open_named(global)?;
     let bar = Bar::start(out, "hold");
-    let asked = asked(Some(&args.reason), args.no_wait);
+    let asked = asked(args.reason.as_ref(), args.no_wait);
     if args.immutable {
         let granted = retention::grant_immutable(&store, &names, &asked, &context::now, &bar);
         bar.finish();

@@ -59,7 +59,7 @@ pub(super) struct VerdictJson {
 #[schemars(inline)]
 pub(super) struct ReasonJson {
     /// `last`, `hourly`, `daily`, `weekly`, `monthly`, `quarterly`, `yearly`, `within`; `immutable`, `immutable asked`, `held`, `class`, `no policy`,
-    /// `unreadable`, `strange`; `not kept` of what is forgotten.
+    /// `unreadable`, `false entry`, `strange`; `not kept` of what is forgotten.
     code: &'static str,
     /// For people, and not always in the same words.
     text: String,
@@ -94,6 +94,8 @@ pub(super) struct SummaryJson {
     undecided: u64,
     /// Entries of the log that want what a writer key may not; they are not heeded.
     unvouched: Vec<u64>,
+    /// Entries of the log that name a snapshot which an earlier one brought; they are not heeded.
+    false_entries: Vec<u64>,
 }
 
 /// Something strange that keeps what came before it, until `larder release --strange` confirms it.
@@ -110,8 +112,17 @@ pub(super) struct StrangeJson {
 impl VerdictsJson {
     /// The sums of a run on snapshots that were named.
     pub(super) fn summary(kept: u64, forgotten: u64, dry_run: bool) -> Self {
-        let (strange, unvouched) = (Vec::new(), Vec::new());
-        Self::Summary(SummaryJson { kept, forgotten, dry_run, strange, moved: 0, undecided: 0, unvouched })
+        let (strange, unvouched, false_entries) = (Vec::new(), Vec::new(), Vec::new());
+        Self::Summary(SummaryJson {
+            kept,
+            forgotten,
+            dry_run,
+            strange,
+            moved: 0,
+            undecided: 0,
+            unvouched,
+            false_entries,
+        })
     }
 }
 
@@ -199,6 +210,7 @@ fn summary(done: &Forgot, ended: Ended) -> SummaryJson {
         moved: plan.moved.iter().map(|m| m.count).sum(),
         undecided: plan.undecided.iter().map(|m| m.count).sum(),
         unvouched: done.register.unvouched.iter().map(|(sequence, _)| *sequence).collect(),
+        false_entries: done.register.false_entries.iter().map(|entry| entry.sequence).collect(),
     }
 }
 
@@ -252,6 +264,9 @@ fn warn(done: &Forgot, out: &Output) {
         out.tell(&format!(
             "larder: entry {sequence} of the log ({kind:?}) is vouched for by no catalog or owner key, and not heeded: a writer key may have been misused"
         ));
+    }
+    for entry in &done.register.false_entries {
+        out.tell(&format!("larder: {entry}; it is not heeded: a writer key may have been misused"));
     }
 }
 

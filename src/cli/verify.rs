@@ -25,6 +25,9 @@ const PATHS_SHOWN: usize = 10;
 /// when each block was looked at: with --budget, or a part of a hundred, those come first that had to wait longest. Without a key at
 /// hand it is still found whether a stored byte has changed, and told what that leaves out.
 ///
+/// Entries of the log that name another's snapshot, or one that is not as they say, are told: somebody wrote them past Larder. They are not
+/// heeded and are no damage; the exit status does not speak of them.
+///
 /// With PACK no store is looked at, but a pack of Larder's, of any format, sealed or not: each member against its inventory and its checksums.
 /// So are investigation archives and export bundles, against what they say of themselves, and any other tar or zip, whose members are all read. Every member
 /// that is damaged is named, and every one that would not be let in, as far as it can be told where the next one is. Of several packs the exit status is that of the worst.
@@ -126,6 +129,9 @@ fn print(verified: &Verified, read_data: u8, out: &Output) -> Result<(), CliErro
         let count = counted(verified.void.len() as u64, "entry", "entries");
         let told = if verified.not_checked.is_empty() { "an owner has" } else { "the log says that an owner has" };
         out.line(&format!("void: {count} of the arrival log, from {first} on, lost for good: {told} accepted that"))?;
+    }
+    for entry in &verified.false_entries {
+        out.line(&format!("false, and not heeded: {}", escaped(&entry.to_string())))?;
     }
     for what in verified.not_checked {
         out.line(&format!("not checked, for want of a key: {what}"))?;

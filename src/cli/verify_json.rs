@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::model::Timestamp;
 use crate::ops::verify::{LedgerKept, Touched, Verified};
-use crate::store::{Finding, LostEntry};
+use crate::store::{FalseEntry, Finding, LostEntry};
 
 use super::output::rfc3339;
 
@@ -45,6 +45,9 @@ pub(super) struct VerifyJson {
     /// Entries of the arrival log that are lost for good, which an owner has accepted (`larder repair --accept-lost-entries`): no damage. Without a key it
     /// cannot be told whether it was an owner.
     void_entries: Vec<u64>,
+    /// Entries of the arrival log that name another's snapshot, or one that is not as they say. They are not heeded, and no damage; a key may have been
+    /// misused.
+    false_entries: Vec<FalseEntryJson>,
     /// True if --budget was used up before all was looked at.
     cut_short: bool,
     /// What could not be looked at because there was no key; empty if there was one.
@@ -90,6 +93,25 @@ pub(super) struct TouchedJson {
     paths: Vec<String>,
     /// How many paths are touched.
     count: u64,
+}
+
+/// An entry of the arrival log that is false.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FalseEntryJson {
+    sequence: u64,
+    /// The id of the snapshot that it names.
+    snapshot: String,
+    /// The name of the key whose holder wrote it, as it says.
+    writer: String,
+    /// What shows it.
+    why: String,
+}
+
+impl From<&FalseEntry> for FalseEntryJson {
+    fn from(entry: &FalseEntry) -> Self {
+        let FalseEntry { sequence, snapshot, writer, why } = entry;
+        Self { sequence: *sequence, snapshot: snapshot.to_string(), writer: writer.to_string(), why: why.clone() }
+    }
 }
 
 /// An entry of the arrival log that is lost, or what it says.
@@ -160,6 +182,7 @@ impl VerifyJson {
             touched: v.touched.iter().map(Into::into).collect(),
             unlisted: v.unlisted.iter().map(ToString::to_string).collect(),
             void_entries: v.void.clone(),
+            false_entries: v.false_entries.iter().map(Into::into).collect(),
             cut_short: v.cut_short,
             not_checked: v.not_checked.iter().map(|&text| text.to_owned()).collect(),
             ledger: v.ledger.as_ref().map(Into::into),

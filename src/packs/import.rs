@@ -189,14 +189,7 @@ pub fn dataset_of(store: &Store, options: &ImportOptions, original: &SnapshotInf
 
 /// True if the newest snapshot of a dataset is there and no replay, or one of records. Who may not look takes it for one.
 fn goes_on(store: &Store, dataset: &DatasetName) -> Result<bool, ImportError> {
-    let (key, mut newest) = (store.keyring().ids().dataset(dataset), None);
-    let read = store.newest_snapshots(|row| {
-        if row.dataset == key {
-            newest = Some(row.id);
-        }
-        newest.is_none()
-    });
-    read.map_err(CaptureError::from)?;
+    let newest = store.newest_of(dataset).map_err(CaptureError::from)?;
     let manifest = newest.and_then(|id| store.manifest(&id).ok());
     Ok(manifest
         .is_some_and(|manifest| manifest.kind != SnapshotKind::Import || !matches!(records_of(&manifest), Ok(None))))

@@ -122,9 +122,9 @@ impl List {
         if let Some(count) = list.wanted.newest {
             list.find_newest(count, &keys)?;
         } else {
-            let (mut rows, damage) = list.store.snapshots_and_damage()?;
-            rows.retain(|row| list.wanted.fits_row(row, &keys, &list.witnesses));
-            (list.rows, list.damage) = (rows, damage);
+            let mut arrived = list.store.arrived()?;
+            arrived.rows.retain(|row| list.wanted.fits_row(row, &keys, &list.witnesses));
+            (list.rows, list.damage) = (arrived.rows, arrived.damage);
         }
         list.end(now)?;
         Ok(list)
@@ -190,12 +190,13 @@ impl List {
             kept.len() >= count
         };
         let at_once = if self.wanted.asks_manifest() { BATCH } else { count };
-        let damage = self.store.newest_snapshots(|row| {
-            if count > 0 && self.wanted.fits_row(&row, keys, &self.witnesses) {
+        let damage = self.store.newest_snapshots(
+            |row| count == 0 || self.wanted.fits_row(row, keys, &self.witnesses),
+            |row| {
                 batch.push(row);
-            }
-            count > 0 && (batch.len() < at_once || !sift(&mut batch))
-        })?;
+                count > 0 && (batch.len() < at_once || !sift(&mut batch))
+            },
+        )?;
         sift(&mut batch);
         kept.truncate(count);
         kept.reverse();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{DatasetKey, Immutable, LogEntry, LogKind, PolicyDetail, Role, Rules, SnapshotId, Timestamp};
-use crate::store::{SnapshotRow, Store, StoreError};
+use crate::store::{Claims, FalseEntry, SnapshotRow, Store, StoreError};
 
 use super::holds::{Hold, Holds};
 
@@ -48,6 +48,8 @@ pub struct Register {
     pub damage: Option<StoreError>,
     /// Entries that want what a writer key may not: to forget, hold or rule. They are not heeded.
     pub unvouched: Vec<(u64, LogKind)>,
+    /// Entries that name a snapshot which an earlier one brought. They are not heeded.
+    pub false_entries: Vec<FalseEntry>,
     /// A policy that cannot be read: which ones are in force is not known.
     pub bad_policy: Option<StoreError>,
     forgotten: HashMap<SnapshotId, u64>,
@@ -79,13 +81,15 @@ impl Register {
             holds: Holds::default(),
             damage: None,
             unvouched: Vec::new(),
+            false_entries: Vec::new(),
             bad_policy: None,
             forgotten: HashMap::new(),
             policies: Policies::new(),
         };
+        let mut claims = Claims::default();
         for row in store.log()? {
             match row.entry {
-                Ok(entry) => register.add(store, entry)?,
+                Ok(entry) => register.add(store, entry, &mut claims)?,
                 Err(e) => {
                     register.damage.get_or_insert(e);
                 }
@@ -94,13 +98,17 @@ impl Register {
         Ok(register)
     }
 
-    fn add(&mut self, store: &Store, entry: LogEntry) -> Result<(), StoreError> {
+    fn add(&mut self, store: &Store, entry: LogEntry, claims: &mut Claims) -> Result<(), StoreError> {
         let Some(vouched) = store.keyring().vouches_for(&entry) else {
             return store.require(Role::Catalog, "reading what was forgotten and is held");
         };
         self.moments.push(Moment { sequence: entry.sequence, claimed: entry.arrival, vouched });
         match entry.kind {
             LogKind::Snapshot => {
+                if let Err(false_entry) = claims.take(&entry) {
+                    self.false_entries.push(false_entry);
+                    return Ok(());
+                }
                 if vouched {
                     self.holds.add(store, &entry);
                 }

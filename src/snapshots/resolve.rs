@@ -1,7 +1,7 @@
 //! From what a user calls a snapshot to the snapshot.
 
-use crate::model::{DatasetKey, DatasetName, Failure, Kind, SnapshotId, SnapshotKind, Timestamp};
-use crate::store::{SnapshotRow, Store, StoreError};
+use crate::model::{DatasetName, Failure, Kind, SnapshotId, SnapshotKind, Timestamp};
+use crate::store::{Arrived, SnapshotRow, Store, StoreError};
 
 use super::name::{ID_DIGITS, SnapshotName, is_hex};
 use super::witness::Witnesses;
@@ -103,13 +103,10 @@ pub fn resolve_row(store: &Store, name: &SnapshotName, now: Timestamp) -> Result
 }
 
 fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRow, ResolveError> {
-    let of = |rows: Vec<SnapshotRow>, key: DatasetKey| -> Vec<SnapshotRow> {
-        rows.into_iter().filter(|r| r.dataset == key).collect()
-    };
     let key = |dataset: &DatasetName| store.keyring().ids().dataset(dataset);
     let nothing = |text: String| ResolveError::Nothing(text);
     match name {
-        SnapshotName::Latest(back) => nth_newest(store, *back, |row| is_no_safety_copy(store, row))?.map_err(|count| {
+        SnapshotName::Latest(back) => nth_newest(store, *back, |_| true, false)?.map_err(|count| {
             nothing(match count {
                 0 => "at all in this store".to_owned(),
                 1 => format!("latest~{back}: the store has only one"),
@@ -117,7 +114,7 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
             })
         }),
         SnapshotName::Prefix(prefix, back) => {
-            let (rows, damage) = store.snapshots_and_damage()?;
+            let Arrived { rows, damage, .. } = store.arrived()?;
             let found: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(prefix.as_str())).collect();
             let row = match (found.as_slice(), damage) {
                 ([], Some(damage)) => return Err(ResolveError::Lost(damage)),
@@ -125,19 +122,25 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
                 ([row], _) => (*row).clone(),
                 (several, _) => return Err(ResolveError::Ambiguous { text: prefix.clone(), count: several.len() }),
             };
-            let mut series = of(rows, row.dataset);
-            series.retain(|r| r.sequence <= row.sequence);
-            before_end(&series, *back).cloned().ok_or_else(|| {
-                nothing(match series.len() - 1 {
-                    0 => format!("{prefix}~{back}: it is the first of its dataset"),
-                    1 => format!("{prefix}~{back}: only one came before it in its dataset"),
-                    n => format!("{prefix}~{back}: {n} came before it in its dataset"),
-                })
-            })
+            if *back == 0 {
+                return Ok(row);
+            }
+            let mut count = 0;
+            for before in rows.iter().rev().filter(|r| r.dataset == row.dataset && r.sequence < row.sequence) {
+                count += u64::from(store.is_borne_out(before));
+                if count == *back {
+                    return Ok(before.clone());
+                }
+            }
+            Err(nothing(match count {
+                0 => format!("{prefix}~{back}: it is the first of its dataset"),
+                1 => format!("{prefix}~{back}: only one came before it in its dataset"),
+                n => format!("{prefix}~{back}: {n} came before it in its dataset"),
+            }))
         }
         SnapshotName::Back(dataset, back) => {
             let key = key(dataset);
-            nth_newest(store, *back, |row| row.dataset == key)?.map_err(|count| match count {
+            nth_newest(store, *back, |row| row.dataset == key, true)?.map_err(|count| match count {
                 0 if dataset.as_str().len() < ID_DIGITS && is_hex(dataset.as_str()) => {
                     ResolveError::Short(dataset.to_string())
                 }
@@ -154,9 +157,11 @@ fn find(store: &Store, name: &SnapshotName, now: Timestamp) -> Result<SnapshotRo
     }
 }
 
-/// True unless a snapshot was taken of what a restore was about to change: nobody means that one by `latest`.
-fn is_no_safety_copy(store: &Store, row: &SnapshotRow) -> bool {
-    store.manifest(&row.id).map_or(true, |manifest| manifest.kind != SnapshotKind::Safety)
+/// True unless a snapshot is not what its entry says, or was taken of what a restore was about to change, which nobody means by `latest`.
+fn is_meant(store: &Store, row: &SnapshotRow, safety: bool) -> bool {
+    store.manifest(&row.id).map_or(true, |manifest| {
+        (safety || manifest.kind != SnapshotKind::Safety) && store.belied_by(row, &manifest).is_none()
+    })
 }
 
 /// The newest of a dataset, or of all, that had arrived by then, as far as witnesses bear it out: of that, what a snapshot claims is no
@@ -168,7 +173,7 @@ fn by(
     now: Timestamp,
 ) -> Result<SnapshotRow, ResolveError> {
     let key = dataset.map(|dataset| store.keyring().ids().dataset(dataset));
-    let fits = |row: &SnapshotRow| key.is_some() || is_no_safety_copy(store, row);
+    let fits = |row: &SnapshotRow| is_meant(store, row, key.is_some());
     let witnesses = Witnesses::read(store, Some(now), 0)?;
     let rows = store.snapshots()?.into_iter().filter(|row| key.is_none_or(|key| row.dataset == key));
     let arrived = rows.map(|row| (witnesses.arrival(&row), row)).filter(|(arrival, _)| *arrival <= time);
@@ -180,25 +185,20 @@ fn by(
     })
 }
 
-/// The n-th before the newest of those that fit, or how many there are. Reads no more of the log than that.
+/// The n-th before the newest of those that fit, or how many there are; `safety`: with those that a restore took. Reads no more of the log than that.
 fn nth_newest(
     store: &Store,
     back: u64,
     fits: impl Fn(&SnapshotRow) -> bool,
+    safety: bool,
 ) -> Result<Result<SnapshotRow, u64>, StoreError> {
     let (mut count, mut found) = (0, None);
-    store.newest_snapshots(|row| {
-        if fits(&row) {
+    store.newest_snapshots(fits, |row| {
+        if is_meant(store, &row, safety) {
             found = (count == back).then_some(row);
             count += 1;
         }
         found.is_none()
     })?;
     Ok(found.ok_or(count))
-}
-
-/// The n-th before the last.
-fn before_end<T>(list: &[T], back: u64) -> Option<&T> {
-    let back = usize::try_from(back).ok()?.checked_add(1)?;
-    list.get(list.len().checked_sub(back)?)
 }

@@ -1,5 +1,6 @@
 //! Entries of the arrival log that no capture makes: snapshots given up, holds, policies, changes of keys.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use crate::codec::{MacLabel, seal_value};
@@ -93,18 +94,23 @@ impl LogWriter {
     fn set_heads(&self, rows: &mut Rows, entries: &[NewEntry]) -> Result<(), StoreError> {
         let given_up = |entry: &&NewEntry| entry.kind == LogKind::Forget;
         let ids: HashSet<_> = entries.iter().filter(given_up).filter_map(|entry| entry.snapshot).collect();
-        let mut datasets: HashSet<_> = entries.iter().filter(given_up).filter_map(|entry| entry.dataset).collect();
+        let datasets: HashSet<_> = entries.iter().filter(given_up).filter_map(|entry| entry.dataset).collect();
+        if datasets.is_empty() {
+            return Ok(());
+        }
         let keyring = self.store.keyring().ids();
-        let mut heads = Vec::new();
-        let damage = (!datasets.is_empty()).then(|| {
-            self.store.newest_snapshots(|row| {
-                if !ids.contains(&row.id) && datasets.remove(&row.dataset) {
+        let (mut heads, datasets) = (Vec::new(), RefCell::new(datasets));
+        let damage = self.store.newest_snapshots(
+            |row| !ids.contains(&row.id) && datasets.borrow().contains(&row.dataset),
+            |row| {
+                if self.store.is_borne_out(&row) {
+                    datasets.borrow_mut().remove(&row.dataset);
                     heads.push(row);
                 }
-                !datasets.is_empty()
-            })
-        });
-        if let Some(damage) = damage.transpose()?.flatten() {
+                !datasets.borrow().is_empty()
+            },
+        )?;
+        if let Some(damage) = damage {
             return Err(damage);
         }
         for row in heads {
@@ -114,7 +120,7 @@ impl LogWriter {
                 rows.put(Family::Datasets, row.dataset.as_bytes(), &join_mac(record, &mac));
             }
         }
-        datasets.iter().for_each(|key| rows.remove(Family::Datasets, key.as_bytes()));
+        datasets.borrow().iter().for_each(|key| rows.remove(Family::Datasets, key.as_bytes()));
         Ok(())
     }
 

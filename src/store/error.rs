@@ -39,11 +39,25 @@ pub enum StoreError {
     #[error("none of the identities at hand opens the store at {}", .0.display())]
     WrongKey(PathBuf),
     /// The passphrase that was given fits none of the key objects.
-    #[error("the passphrase does not open the store at {}", .0.display())]
-    WrongPassphrase(PathBuf),
+    #[error("{}the passphrase does not open {}", front(*tried, path), subject(*tried, path))]
+    WrongPassphrase {
+        /// Where.
+        path: PathBuf,
+        /// Whether there were identities, of which none fits either.
+        tried: bool,
+    },
     /// No identity fits, a passphrase would, and there is none to be had.
-    #[error("the store at {} wants a passphrase, and there is no terminal to ask for it on", .0.display())]
-    NoPassphrase(PathBuf),
+    #[error(
+        "{}{} wants a passphrase, and there is no terminal to ask for it on",
+        front(*tried, path),
+        subject(*tried, path)
+    )]
+    NoPassphrase {
+        /// Where.
+        path: PathBuf,
+        /// Whether there were identities, of which none fits.
+        tried: bool,
+    },
     /// Another store stands where this client knows one.
     #[error("the store at {} is not the one that this client knows there: it is {found}, and {known} stood there", path.display())]
     OtherStore {
@@ -211,6 +225,20 @@ pub const DAMAGED: &str = "larder verify --read-data tells everything that is af
 pub const LOST_ENTRIES: &str = "`larder repair --apply` makes anew what follows from manifests, and `larder heal COPY` takes the entries from a copy of \
     the store; what neither has, an owner gives up with `larder repair --apply --accept-lost-entries`";
 
+/// That no identity fits, for who has any: it is said before a passphrase is spoken of that he may never have heard of.
+fn front(tried: bool, path: &std::path::Path) -> String {
+    if tried {
+        format!("none of the identities at hand opens the store at {}; ", path.display())
+    } else {
+        String::new()
+    }
+}
+
+/// The store, behind that.
+fn subject(tried: bool, path: &std::path::Path) -> String {
+    if tried { "it".to_owned() } else { format!("the store at {}", path.display()) }
+}
+
 impl Failure for StoreError {
     fn kind(&self) -> Kind {
         match self {
@@ -220,8 +248,8 @@ impl Failure for StoreError {
             Self::Locked(_) => Kind::Locked,
             Self::Interrupted => Kind::Interrupted,
             Self::WrongKey(_)
-            | Self::WrongPassphrase(_)
-            | Self::NoPassphrase(_)
+            | Self::WrongPassphrase { .. }
+            | Self::NoPassphrase { .. }
             | Self::KeysChanged { .. }
             | Self::OtherStore { .. }
             | Self::KeyRemoved { .. }
@@ -246,10 +274,15 @@ impl Failure for StoreError {
             Self::WrongKey(_) => {
                 "name the right identity with --identity FILE or LARDER_IDENTITY, or give the passphrase".to_owned()
             }
-            Self::WrongPassphrase(_) => {
+            Self::WrongPassphrase { .. } => {
                 "try again; or name an identity that opens it with --identity FILE or LARDER_IDENTITY".to_owned()
             }
-            Self::NoPassphrase(_) => {
+            Self::NoPassphrase { tried: true, .. } => {
+                "name the right identity with --identity FILE or LARDER_IDENTITY, or a command that prints the passphrase in \
+                 LARDER_PASSPHRASE_COMMAND"
+                    .to_owned()
+            }
+            Self::NoPassphrase { .. } => {
                 "name a command that prints it in LARDER_PASSPHRASE_COMMAND, or an identity with --identity FILE"
                     .to_owned()
             }

@@ -10,6 +10,7 @@ use crate::model::{DatasetKey, DatasetRecord, Digest, EpochId, LogEntry, LogKind
 
 use super::Store;
 use super::chain::{Details, Judge, Judged, LostEntry, NOTHING, Word, without_detail};
+use super::claims::Claims;
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::exclusive::Exclusive;
@@ -178,7 +179,10 @@ impl Healer<'_> {
 
     /// Datasets of which a newer snapshot is there again get it as their head. Those without a record are for repair to remake.
     fn set_heads(&mut self) {
-        let snapshots = || self.entries.iter().filter(|(entry, _)| entry.kind == LogKind::Snapshot);
+        let mut claims = Claims::default();
+        let oldest_first = self.entries.iter().rev().filter(|(entry, _)| entry.kind == LogKind::Snapshot);
+        let own: Vec<_> = oldest_first.filter(|(entry, _)| claims.take(entry).is_ok()).collect();
+        let snapshots = || own.iter().rev().copied();
         let datasets: HashSet<DatasetKey> =
             snapshots().filter(|(_, was_lost)| *was_lost).map(|(entry, _)| entry.dataset).collect();
         if datasets.is_empty() {

@@ -1,16 +1,18 @@
 //! The arrival log, datasets and manifests.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::codec::{Class, IdKeys, MacLabel, open_value};
 use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
-    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, KeyName, LinksRef, LogEntry, LogKind, Manifest,
-    RecordsRef, Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
+    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, LinksRef, LogEntry, LogKind, Manifest, RecordsRef,
+    Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
 
 use super::Store;
 use super::chain::Judged;
+use super::claims::{Claims, FalseEntry, SnapshotRow};
 use super::db::Db;
 use super::error::{StoreError, entry_label};
 use super::numbers::last_sequence;
@@ -24,31 +26,15 @@ pub struct LogRow {
     pub entry: Result<LogEntry, StoreError>,
 }
 
-/// A snapshot as the log knows it.
-#[derive(Debug, Clone)]
-pub struct SnapshotRow {
-    /// Its id.
-    pub id: SnapshotId,
-    /// Its sequence.
-    pub sequence: u64,
-    /// When it arrived.
-    pub arrival: Timestamp,
-    /// Its dataset's key.
-    pub dataset: DatasetKey,
-    /// Key whose holder wrote it.
-    pub writer: KeyName,
-}
-
-impl From<LogEntry> for SnapshotRow {
-    fn from(entry: LogEntry) -> Self {
-        Self {
-            id: entry.manifest,
-            sequence: entry.sequence,
-            arrival: entry.arrival,
-            dataset: entry.dataset,
-            writer: entry.writer,
-        }
-    }
+/// The snapshots that the log tells of.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    /// Those that were not given up, oldest arrival first.
+    pub rows: Vec<SnapshotRow>,
+    /// Entries that name a snapshot which an earlier one brought.
+    pub false_entries: Vec<FalseEntry>,
+    /// The first thing that is damaged in the log: it may hide snapshots.
+    pub damage: Option<StoreError>,
 }
 
 /// What a capture says about a new snapshot; the store adds sequence, arrival and parent.
@@ -145,22 +131,54 @@ impl Store {
         Ok(entry)
     }
 
-    /// Gives the snapshots of the store to `each`, newest arrival first, until it says false. Reads no more of the log than
-    /// that; gives back what is damaged in the part that was read. Forgotten ones are left out.
+    /// Gives those snapshots of the store to `each` that fit, newest arrival first, until it says false. Reads no more of the log than
+    /// that, and the manifests of those that fit; gives back what is damaged in the part that was read. Forgotten ones are left out, and
+    /// entries that name a snapshot which an earlier one brought.
     ///
     /// # Errors
     /// If the log cannot be read at all.
     pub fn newest_snapshots(
         &self,
+        fits: impl Fn(&SnapshotRow) -> bool,
         mut each: impl FnMut(SnapshotRow) -> bool,
     ) -> Result<Option<StoreError>, StoreError> {
-        let mut forgotten = HashSet::new();
-        self.newest_entries(|entry| {
+        let (mut forgotten, claims, mut failed) = (HashSet::new(), OnceCell::new(), None);
+        let damage = self.newest_entries(|entry| {
             if self.forgets(&entry) {
                 forgotten.insert(entry.manifest);
             }
-            entry.kind != LogKind::Snapshot || forgotten.contains(&entry.manifest) || each(entry.into())
-        })
+            if entry.kind != LogKind::Snapshot || forgotten.contains(&entry.manifest) {
+                return true;
+            }
+            let row = SnapshotRow::from(entry);
+            if !fits(&row) {
+                return true;
+            }
+            match self.is_first_claim(&row, &claims) {
+                Ok(is_first) => !is_first || each(row),
+                Err(e) => {
+                    failed = Some(e);
+                    false
+                }
+            }
+        })?;
+        failed.map_or(Ok(damage), Err)
+    }
+
+    /// The newest snapshot of a dataset, by its log.
+    ///
+    /// # Errors
+    /// If the log cannot be read at all.
+    pub fn newest_of(&self, dataset: &DatasetName) -> Result<Option<SnapshotId>, StoreError> {
+        let (key, mut newest) = (self.keyring().ids().dataset(dataset), None);
+        self.newest_snapshots(
+            |row| row.dataset == key,
+            |row| {
+                newest = self.is_borne_out(&row).then_some(row.id);
+                newest.is_none()
+            },
+        )?;
+        Ok(newest)
     }
 
     /// True if an entry takes a snapshot from those that are listed: who captures cannot tell who vouches for it, and believes it.
@@ -226,30 +244,32 @@ impl Store {
     /// # Errors
     /// If the log cannot be read at all.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, StoreError> {
-        Ok(self.snapshots_and_damage()?.0)
+        Ok(self.arrived()?.rows)
     }
 
-    /// The same, and the first thing that is damaged in the log: it may hide snapshots.
+    /// The same, and what is wrong with the log.
     ///
     /// # Errors
     /// If the log cannot be read at all.
-    pub fn snapshots_and_damage(&self) -> Result<(Vec<SnapshotRow>, Option<StoreError>), StoreError> {
-        let (mut rows, mut damage) = (Vec::<SnapshotRow>::new(), None);
-        let mut forgotten = HashSet::new();
+    pub fn arrived(&self) -> Result<Arrived, StoreError> {
+        let (mut arrived, mut claims, mut forgotten) = (Arrived::default(), Claims::default(), HashSet::new());
         for row in self.log()? {
             match row.entry {
-                Ok(entry) if entry.kind == LogKind::Snapshot => rows.push(entry.into()),
+                Ok(entry) if entry.kind == LogKind::Snapshot => match claims.take(&entry) {
+                    Ok(()) => arrived.rows.push(entry.into()),
+                    Err(false_entry) => arrived.false_entries.push(false_entry),
+                },
                 Ok(entry) if self.forgets(&entry) => {
                     forgotten.insert(entry.manifest);
                 }
                 Ok(_) => {}
                 Err(e) => {
-                    damage.get_or_insert(e);
+                    arrived.damage.get_or_insert(e);
                 }
             }
         }
-        rows.retain(|row| !forgotten.contains(&row.id));
-        Ok((rows, damage))
+        arrived.rows.retain(|row| !forgotten.contains(&row.id));
+        Ok(arrived)
     }
 
     /// The ids of all manifests, of forgotten snapshots too: what there is where the log cannot be read. And what is damaged among them: it

@@ -4,6 +4,7 @@
 //! done with them lives above, in `tree`, `snapshots` and `ops`.
 
 mod chain;
+mod claims;
 mod create;
 pub(crate) mod db;
 mod digests;
@@ -52,6 +53,7 @@ use crate::format::{Cipher, Family, Header, Tip, number_key};
 use crate::model::{Purpose, Role, SnapshotId, StoreId};
 
 pub use chain::LostEntry;
+pub use claims::{Claims, FalseEntry, SnapshotRow};
 pub use create::{NewStore, create};
 pub use digests::KnownPack;
 pub use entries::{LogWriter, NewEntry};
@@ -66,7 +68,7 @@ pub use keyring::Keyring;
 pub use lease::{Clearance, Lease};
 pub use ledger::Ledger;
 pub use lock::Waiting;
-pub use log::{LogRow, NewSnapshot, SnapshotRow};
+pub use log::{Arrived, LogRow, NewSnapshot};
 pub use losses::{Acceptance, Accepted};
 pub use mend::Mending;
 pub use own::OwnChunks;

@@ -31,6 +31,9 @@ pub trait Unlock {
         Ok(Vec::new())
     }
 
+    /// Told that there are identities, none of them fits, and the passphrase is asked for next.
+    fn no_identity_fits(&self) {}
+
     /// The passphrase, asked for only if a key object wants one and no identity fits; nothing if there is none to be had.
     ///
     /// # Errors
@@ -190,6 +193,10 @@ impl Unlocking<'_> {
         }
         let mut wrong = StoreError::WrongKey(self.dir.to_owned());
         if with_passphrase(true).next().is_some() {
+            let (path, others) = (self.dir.to_owned(), !self.named()?.is_empty() || !self.unnamed()?.is_empty());
+            if others && self.passphrase.get().is_none() {
+                self.unlock.no_identity_fits();
+            }
             match self.passphrase()? {
                 Some(passphrase) => {
                     if let Some((found, _)) =
@@ -198,9 +205,9 @@ impl Unlocking<'_> {
                         self.opener.set(Opener::Passphrase);
                         return Ok(found);
                     }
-                    wrong = StoreError::WrongPassphrase(self.dir.to_owned());
+                    wrong = StoreError::WrongPassphrase { path, tried: others };
                 }
-                None => wrong = StoreError::NoPassphrase(self.dir.to_owned()),
+                None => wrong = StoreError::NoPassphrase { path, tried: others },
             }
         }
         // A header with another commitment than the one we know explains why a good key object does not fit.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::model::{DatasetKey, DatasetName, SnapshotId, Timestamp};
 use crate::snapshots::Witnesses;
-use crate::store::{Store, StoreError};
+use crate::store::{Arrived, Store, StoreError};
 
 /// A snapshot and its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Catalog {
         let mut used: HashMap<(DatasetKey, String), u32> = HashMap::new();
         let (mut rows, mut unnamed) = (Vec::new(), None);
         let witnesses = Witnesses::read(store, None, 0)?;
-        let (all, damage) = store.snapshots_and_damage()?;
+        let Arrived { rows: all, damage, .. } = store.arrived()?;
         for row in all {
             let mut name = || match store.dataset_name(row.dataset) {
                 Ok(name) => Some(name),

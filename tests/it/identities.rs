@@ -273,14 +273,20 @@ fn wrong_keys_are_refused_alike() {
     let sealed = wrap(format!("{}\n", secret.as_str()).as_bytes(), &quick()).unwrap();
     let object = fs::read(record_of(sandbox.client(), &store).1).unwrap();
     let cases = [
-        ("a stranger's", Some(file("stranger", secret.as_bytes())), "", 12, "passphrase, and there is no terminal"),
-        ("another store's", Some(other.client().identity()), "", 12, "passphrase, and there is no terminal"),
+        (
+            "a stranger's",
+            Some(file("stranger", secret.as_bytes())),
+            "",
+            12,
+            "none of the identities at hand opens the store",
+        ),
+        ("another store's", Some(other.client().identity()), "", 12, "it wants a passphrase, and there is no terminal"),
         (
             "a stranger's, and a wrong passphrase",
             Some(file("too", secret.as_bytes())),
             "echo wrong",
             12,
-            "does not open",
+            "none of the identities at hand opens the store",
         ),
         ("none", None, "", 12, "passphrase, and there is no terminal"),
         ("none, and a wrong passphrase", None, "echo wrong", 12, "passphrase does not open"),
@@ -308,6 +314,7 @@ fn wrong_keys_are_refused_alike() {
             let ran = Ran::of(&mut larder).ended(status);
             let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
             assert!(told.contains(word), "{what}: {words:?}: {told}");
+            assert!(identity.is_some() || !told.contains("none of the identities"), "{what}: {words:?}: {told}");
             for secret in [&secret.as_str()[..30], &broken[20..], "open sesame"] {
                 assert!(!told.contains(secret), "{what}: {words:?}: {told}");
             }
@@ -318,6 +325,43 @@ fn wrong_keys_are_refused_alike() {
         }
     }
     assert_eq!(model(&store), before, "nobody left anything in the store");
+}
+
+/// Somebody's key was removed: that it opens nothing any more is said before a passphrase is asked for that he never heard of.
+#[test]
+fn a_terminal_is_told_that_no_identity_fits_before_it_is_asked() {
+    const TYPE: &str = "import os, pty, sys
+pid, tty = pty.fork()
+if not pid:
+    os.execv(sys.argv[1], sys.argv[1:])
+told = b''
+while True:
+    try:
+        part = os.read(tty, 4096)
+    except OSError:
+        break
+    if not part:
+        break
+    told += part
+    if part.endswith(b': '):
+        os.write(tty, b'not this one\\n')
+sys.stdout.buffer.write(told)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+    let (sandbox, _) = one_snapshot();
+    let store = sandbox.store();
+    let quick = larder::codec::Recipient::passphrase(Passphrase::from("open sesame".to_owned()), Some(10));
+    fs::write(store.join("keys/aaaaaaaaaaaaaaaa.age"), wrap(b"a key record", &quick).unwrap()).unwrap();
+    let client = stranger(&sandbox, "client").0;
+    for has_identity in [true, false] {
+        let mut command = client.command(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
+        command.args(["-c", TYPE, env!("CARGO_BIN_EXE_larder"), "--store"]).arg(&store).arg("list");
+        let told = String::from_utf8(Ran::of(&mut command).ended(12).stdout).unwrap();
+        let (asked, fits) = (told.find("Passphrase of the store: ").unwrap(), told.find("none of the identities"));
+        assert_eq!(fits.is_some_and(|at| at < asked), has_identity, "{told}");
+        assert!(told.contains("the passphrase does not open "), "{told}");
+        let _ = fs::remove_file(client.identity());
+    }
 }
 
 /// Of a process that stays: what others can see of it, and what it writes down.

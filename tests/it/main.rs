@@ -25,6 +25,7 @@ mod databases; // SQLite, a PostgreSQL server and what stands in for SQL Server,
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls
+mod false_entries; // entries of the log that name snapshots which did not come with them
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod folding; // a target that takes names for one that differ in letter case
 mod foreign; // archives as other programs make them, read as they are

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use larder::codec::{MacLabel, digest};
 use larder::format::{Family, join_mac, number_key};
-use larder::model::{DatasetName, Evidence, KeyName, LogEntry, LogKind, Quiet, Role, Rules, Timestamp};
+use larder::model::{DatasetName, Evidence, LogEntry, LogKind, Quiet, Role, Rules, Timestamp};
 use larder::ops::retention::{Asked, Keeping, forget};
 use larder::snapshots::Wanted;
 use larder::store::{SnapshotRow, Store, Waiting};
@@ -12,6 +12,7 @@ use larder::view::View;
 
 use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
 use crate::fixtures::script;
+use crate::lost_entries::{self, parsed, set, with_mac, write_tip};
 use crate::sandbox::{Client, Ran, Sandbox};
 
 /// A store with snapshots of `home`, one a day for a week, by the owner and by a writer each.
@@ -67,11 +68,6 @@ fn by_reader(sandbox: &Sandbox) -> Vec<String> {
 
 /// Puts an entry into the log past the program, which refuses a writer; gives its sequence.
 fn forged(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind) -> u64 {
-    forged_by(sandbox, writer, target, kind, writer.keyring().name())
-}
-
-/// The same, under the name of any key.
-fn forged_by(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind, name: KeyName) -> u64 {
     let db = database(sandbox);
     let log = db.cf_handle(Family::Log.name()).unwrap();
     let (last, value) = db.iterator_cf(log, rocksdb::IteratorMode::End).next().unwrap().unwrap();
@@ -83,7 +79,7 @@ fn forged_by(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogK
         dataset: target.dataset,
         manifest: target.id,
         previous: digest(&value),
-        writer: name,
+        writer: writer.keyring().name(),
         ext: Vec::new(),
     }
     .to_bytes();
@@ -191,9 +187,13 @@ fn whose_a_snapshot_is_and_what_it_only_claims_is_told() {
     let restored = run(&["restore", "home", to.to_str().unwrap()]).ended(0).stderr;
     assert!(restored.contains("of 2 keys") && restored.contains(&name), "{restored}");
     // Who writes under the name of an owner's key is not taken for the owner.
-    let mut target = owner_row(&week, &late);
-    target.writer = opened(&week.sandbox, week.sandbox.client()).keyring().name();
-    forged_by(&week.sandbox, &week.writing(), &target, LogKind::Snapshot, target.writer);
+    let (keys, owner) = (week.writing(), opened(&week.sandbox, week.sandbox.client()).keyring().name());
+    week.capture(&week.writing(), now());
+    let last = week.writing().last_sequence().unwrap();
+    let entry = LogEntry { writer: owner, ..parsed(&lost_entries::row(&week.sandbox, last).unwrap()) };
+    let bytes = with_mac(&keys, &entry);
+    write_tip(&week.sandbox, &keys, last, &digest(&bytes));
+    set(&week.sandbox, &[(last, Some(bytes))]);
     assert!(said(&["list"]).contains("a writer key that claims to be"), "{}", said(&["list"]));
 }
 
@@ -336,7 +336,8 @@ fn a_writer_can_only_ask_that_a_snapshot_be_immutable() {
     let list = String::from_utf8(run(&["list"]).ended(0).stdout).unwrap();
     assert_eq!(list.lines().filter(|l| l.ends_with("  asks to be immutable")).count(), 5, "{list}");
     // One is granted, the others are denied; the owner's own, and what was granted, are not for anybody to deny.
-    run(&["hold", "--immutable", &flood[0], "--reason", "evidence"]).done();
+    run(&["hold", &flood[0]]).refused(2, "--reason");
+    run(&["hold", "--immutable", &flood[0]]).done();
     run(&["release", "--immutable", &flood[0]]).refused(2, "immutable");
     run(&["release", "--immutable", &flood[1], &owners]).refused(2, "no option changes that");
     let others: Vec<_> = flood[1..].iter().map(String::as_str).collect();

@@ -208,18 +208,8 @@ fn datasets(args: &KeyArgs, as_of: Option<&AsOf>, store: &Store) -> Result<Vec<P
 /// The names of all datasets.
 fn names(store: &Store) -> Result<Vec<DatasetName>, CliError> {
     let mut seen = std::collections::HashSet::new();
-    let mut rows = Vec::new();
-    store.newest_snapshots(|row| {
-        if seen.insert(row.dataset) {
-            rows.push(row);
-        }
-        true
-    })?;
-    let mut names = Vec::new();
-    for row in rows {
-        names.push(store.manifest(&row.id)?.dataset);
-    }
-    Ok(names)
+    let newest_first = store.snapshots()?.into_iter().rev().filter(|row| seen.insert(row.dataset));
+    newest_first.map(|row| Ok(store.manifest(&row.id)?.dataset)).collect()
 }
 
 /// The one key that is meant.

@@ -137,7 +137,7 @@ fn what_no_snapshot_needs_goes_and_its_room_comes_back() {
     sandbox.is_whole(3);
     // The newest given up: the next one goes on from the one before.
     sandbox.forget(&third);
-    let last = sandbox.store.newest_snapshots(|_| false).unwrap();
+    let last = sandbox.store.newest_snapshots(|_| true, |_| false).unwrap();
     assert!(last.is_none());
 }
 

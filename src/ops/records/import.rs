@@ -221,13 +221,7 @@ pub fn rehearse_records(
 /// # Errors
 /// If the store cannot be read.
 pub fn newest_of(store: &Store, dataset: &DatasetName) -> Result<Option<Manifest>, StoreError> {
-    let key = store.keyring().ids().dataset(dataset);
-    let mut found = None;
-    store.newest_snapshots(|row| {
-        found = (row.dataset == key).then_some(row.id);
-        found.is_none()
-    })?;
-    found.map(|id| store.manifest(&id)).transpose()
+    store.newest_of(dataset)?.map(|id| store.manifest(&id)).transpose()
 }
 
 struct Job<'a> {

@@ -11,6 +11,8 @@ use super::habit::Measure;
 /// What of a snapshot's manifest matters to retention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
+    /// What shows that it is not the snapshot that its entry says: then no rule means it.
+    pub(super) false_entry: Option<String>,
     /// It asks to be immutable.
     pub(super) immutable: bool,
     /// Which policies apply.
@@ -24,8 +26,9 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    fn of(manifest: &Manifest, wanted: &Wanted) -> Self {
+    fn of(store: &Store, row: &SnapshotRow, manifest: &Manifest, wanted: &Wanted) -> Self {
         Self {
+            false_entry: store.belied_by(row, manifest).map(|entry| entry.why),
             immutable: manifest.evidence.immutable,
             class: manifest.evidence.retention_class.clone(),
             wanted: wanted.fits_manifest(manifest),
@@ -51,7 +54,7 @@ pub(super) fn read(
         let manifest = store.manifest(&row.id);
         progress.advance(1, 0);
         match manifest {
-            Ok(manifest) => Ok(Ok(Facts::of(&manifest, wanted))),
+            Ok(manifest) => Ok(Ok(Facts::of(store, row, &manifest, wanted))),
             Err(e) if e.is_damage() => Ok(Err(e.to_string())),
             Err(e) => Err(e),
         }

@@ -41,6 +41,8 @@ pub enum Reason {
     NoPolicy(Option<String>),
     /// Its manifest is damaged: what it asks for is not known.
     Unreadable(String),
+    /// What it names is not the snapshot that its entry of the log says: why.
+    FalseEntry(String),
     /// It came before something strange.
     Before(SnapshotId),
     /// None of these rules keeps it, set by the log entry with this sequence if they are a policy's.
@@ -60,6 +62,7 @@ impl Reason {
             Self::Class(_) => "class",
             Self::NoPolicy(_) => "no policy",
             Self::Unreadable(_) => "unreadable",
+            Self::FalseEntry(_) => "false entry",
             Self::Before(_) => "strange",
             Self::NotKept(..) => "not kept",
         }
@@ -88,6 +91,7 @@ impl fmt::Display for Reason {
             Self::NoPolicy(None) => f.write_str("no policy"),
             Self::NoPolicy(Some(class)) => write!(f, "no policy for the retention class {class}"),
             Self::Unreadable(why) => f.write_str(why),
+            Self::FalseEntry(why) => write!(f, "its entry of the log is false, and no rule goes by it: {why}"),
             Self::Before(id) => write!(f, "{} after it is strange", snapshot_label(*id)),
             Self::NotKept(rules, 0) if rules.is_empty() => f.write_str("all are forgotten"),
             Self::NotKept(rules, _) => write!(f, "not kept by {rules}"),
@@ -178,6 +182,7 @@ pub(super) fn plan(
     for (at, subject) in survey.subjects.iter().enumerate() {
         let mut reasons = match &subject.facts {
             Ok(facts) if !facts.wanted => continue,
+            Ok(Facts { false_entry: Some(why), .. }) => vec![Reason::FalseEntry(why.clone())],
             Ok(facts) => reasons.remove(&at).unwrap_or_else(|| {
                 let class = facts.class.clone().map(Reason::Class);
                 own_guards(subject, facts, register, &survey.elapsed).chain(class).collect()
@@ -217,7 +222,7 @@ fn verdict(subject: &Subject, dataset: Option<DatasetName>, reasons: Vec<Reason>
 
 /// What a subject is counted with; nothing if it is not asked about, or has a class, which rules that are given pass over: it takes nobody's place.
 fn group_of(subject: &Subject, keeping: Keeping) -> Option<Group<'_>> {
-    let facts = subject.facts.as_ref().ok().filter(|facts| facts.wanted)?;
+    let facts = subject.own_facts().filter(|facts| facts.wanted)?;
     let is_ruled = keeping == Keeping::Policies || facts.class.is_none();
     is_ruled.then_some(Group(facts.class.as_deref()))
 }

@@ -33,6 +33,13 @@ pub(super) struct Subject {
     pub(super) facts: Result<Facts, String>,
 }
 
+impl Subject {
+    /// What its manifest says, if that can be read and is of the snapshot that its entry says.
+    pub(super) fn own_facts(&self) -> Option<&Facts> {
+        self.facts.as_ref().ok().filter(|facts| facts.false_entry.is_none())
+    }
+}
+
 /// Something strange that keeps what came before it, until somebody confirms that it is as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strange {
@@ -132,7 +139,7 @@ fn compare_with_those_before(
 ) -> Result<(), StoreError> {
     let (mut newest, mut places, mut pairs) = (HashMap::<Series, &Entry>::new(), Vec::new(), Vec::new());
     for (at, subject) in subjects.iter().enumerate() {
-        let Ok(facts) = &subject.facts else { continue };
+        let Some(facts) = subject.own_facts() else { continue };
         if let Some(before) = newest.insert(subject.series, &facts.root) {
             places.push(at);
             pairs.push((before, &facts.root));
@@ -176,7 +183,7 @@ fn by_series(subjects: &[Subject]) -> BTreeMap<Series, Vec<&Subject>> {
 
 /// The newest snapshot of a series that is far beyond its habit.
 fn odd(list: &[&Subject], register: &Register) -> Option<Strange> {
-    let readable: Vec<_> = list.iter().filter_map(|s| s.facts.as_ref().ok().map(|f| (*s, f.measure))).collect();
+    let readable: Vec<_> = list.iter().filter_map(|s| s.own_facts().map(|f| (*s, f.measure))).collect();
     let confirmed = readable.iter().rposition(|(s, _)| register.holds.is_confirmed(&s.row.id));
     let measures: Vec<Measure> = readable.iter().map(|(_, measure)| *measure).collect();
     let alone = strange(&measures, confirmed, judge_snapshot);

@@ -33,6 +33,7 @@ pub fn verify_closed(store: &ClosedStore, progress: &dyn Progress) -> Result<Ver
         index_entries: look.index_entries,
         findings: look.findings,
         void: look.void,
+        false_entries: look.false_entries,
         not_checked: NOT_CHECKED,
         ..Verified::default()
     })

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::{Kind, Notice, Progress, SnapshotId, Timestamp};
-use crate::store::{Ages, BlockLook, Depth, Finding, Inspected, Ledger, Store, StoreError};
+use crate::store::{Ages, BlockLook, Depth, FalseEntry, Finding, Inspected, Ledger, Store, StoreError};
 use crate::tree::Pages;
 
 use super::query::QueryError;
@@ -97,6 +97,8 @@ pub struct Verified {
     pub touched: Vec<Touched>,
     /// Entries of the log that are lost, which an owner has accepted: no damage. Without a key nobody can tell if it was an owner.
     pub void: Vec<u64>,
+    /// Entries of the log that name another's snapshot, or one that is not as they say: no damage, and of no effect.
+    pub false_entries: Vec<FalseEntry>,
     /// Snapshots that can be had by their ids alone, since the log cannot be read.
     pub unlisted: Vec<SnapshotId>,
     /// The time was up before all was looked at.
@@ -240,6 +242,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     }
     verified.unlisted = structure.unlisted;
     verified.void = structure.void;
+    verified.false_entries = structure.false_entries;
     verified.touched.extend(structure.lost.into_iter().map(Touched::lost));
     if verified.snapshots == 0 && verified.findings.is_empty() {
         progress.notice(Notice::Remark("the store holds no snapshots yet".to_owned()));

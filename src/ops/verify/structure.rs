@@ -6,7 +6,7 @@ use crate::codec::digest;
 use crate::format::{PageItem, PageItems, records_of, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
-use crate::store::{Finding, LostEntry, Store, StoreError};
+use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError};
 use crate::tree::Pages;
 
 /// Findings of one look at most: a store in ruins need not be told page by page.
@@ -47,6 +47,8 @@ pub(super) struct Structure<'a> {
     pub(super) unlisted: Vec<SnapshotId>,
     /// Entries of the log that are lost, which an owner has accepted.
     pub(super) void: Vec<u64>,
+    /// Entries of the log that name another's snapshot, or one that is not as they say.
+    pub(super) false_entries: Vec<FalseEntry>,
     /// Entries of the log that are lost, or what they say.
     pub(super) lost_entries: Vec<LostEntry>,
     /// Something that is no damage, and left things unseen.
@@ -70,6 +72,7 @@ impl<'a> Structure<'a> {
             bad: Bad::default(),
             unlisted: Vec::new(),
             void: Vec::new(),
+            false_entries: Vec::new(),
             lost_entries: Vec::new(),
             failed: None,
         };
@@ -86,31 +89,32 @@ impl<'a> Structure<'a> {
             Err(e) if e.is_damage() => here.found(&e),
             Err(e) => return Err(e),
         }
-        let rows = match store.snapshots() {
-            Ok(rows) => rows,
+        let arrived = match store.arrived() {
+            Ok(arrived) => arrived,
             Err(e) if e.is_damage() => {
                 here.without_log()?;
-                Vec::new()
+                Arrived::default()
             }
             Err(e) => return Err(e),
         };
         if !here.lost_entries.is_empty() {
             here.without_entries()?;
         }
-        for row in rows {
+        here.false_entries = arrived.false_entries;
+        for row in arrived.rows {
             match store.manifest(&row.id) {
-                Ok(manifest) if manifest.sequence != row.sequence || manifest.arrival != row.arrival => {
-                    let what = format!("the manifest of snapshot {}", row.id);
-                    here.found(&StoreError::damage(what, "it does not agree with the arrival log"));
+                // It is the entry that is wrong: the manifest's id is a hash of what it says.
+                Ok(manifest) => {
+                    here.false_entries.extend(store.belied_by(&row, &manifest));
                     here.manifests.push((row.id, manifest));
                 }
-                Ok(manifest) => here.manifests.push((row.id, manifest)),
                 Err(e) => {
                     here.found(&e);
                     here.lost.push(row.id);
                 }
             }
         }
+        here.false_entries.sort_by_key(|entry| entry.sequence);
         Ok(here)
     }
 

@@ -9,6 +9,7 @@ use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_ma
 use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, SnapshotId};
 
 use super::super::chain::{Judge, Judged, Passage, Word};
+use super::super::claims::{Claims, FalseEntry};
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::mend::{self, Mending};
@@ -37,6 +38,8 @@ pub struct ClosedLook {
     pub snapshots: u64,
     /// Entries of the log that are lost, of which another entry says that an owner has accepted it: that cannot be checked.
     pub void: Vec<u64>,
+    /// Entries of the log that name a snapshot which an earlier one brought.
+    pub false_entries: Vec<FalseEntry>,
     /// Index entries.
     pub index_entries: u64,
     /// Files of the database.
@@ -115,7 +118,7 @@ impl ClosedStore {
         let stored = or_found(self.stored_bytes(), found)?.unwrap_or(0);
         progress.expect(0, stored);
         let mut lost = Vec::new();
-        let log = or_found(self.log(&mut lost, &mut look.void), found)?;
+        let log = or_found(self.log(&mut lost, &mut look.void, &mut look.false_entries), found)?;
         found.append(&mut lost);
         or_found(self.tip(), found)?;
         let copies = or_found(rows::copies(&self.db, &self.dir), found)?;
@@ -137,22 +140,29 @@ impl ClosedStore {
     }
 
     /// The chain of the log, and the snapshots that it lists.
-    fn log(&self, found: &mut Vec<Finding>, void: &mut Vec<u64>) -> Result<HashSet<SnapshotId>, StoreError> {
-        let (mut snapshots, mut forgotten, mut lost) = (HashSet::new(), HashSet::new(), Vec::new());
+    fn log(
+        &self,
+        found: &mut Vec<Finding>,
+        void: &mut Vec<u64>,
+        false_entries: &mut Vec<FalseEntry>,
+    ) -> Result<HashSet<SnapshotId>, StoreError> {
+        let (mut arrived, mut forgotten, mut lost) = (Vec::new(), HashSet::new(), Vec::new());
         walk_back(&self.db, |judged| {
             match judged {
                 Judged::Lost(entry) => lost.push(Finding::from_error(&entry.to_error())),
                 Judged::Void(entry) => void.push(entry.sequence),
                 Judged::Entry(entry) => match entry.kind {
                     LogKind::Forget => drop(forgotten.insert(entry.manifest)),
-                    LogKind::Snapshot if !forgotten.contains(&entry.manifest) => drop(snapshots.insert(entry.manifest)),
+                    LogKind::Snapshot => arrived.push(entry),
                     _ => {}
                 },
             }
             true
         })?;
         found.extend(lost.into_iter().rev());
-        Ok(snapshots)
+        let mut claims = Claims::default();
+        false_entries.extend(arrived.iter().rev().filter_map(|entry| claims.take(entry).err()));
+        Ok(arrived.into_iter().map(|entry| entry.manifest).filter(|id| !forgotten.contains(id)).collect())
     }
 
     /// That the log has the entry that the tip names.

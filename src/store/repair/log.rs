@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::codec::{MacLabel, digest, seal_value};
 use crate::format::{EpochRecord, Family, SealedHeader, Tip, join_mac, number_key, split_mac};
-use crate::model::{DatasetKey, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
+use crate::model::{DatasetKey, DatasetName, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
 
 use super::super::Store;
 use super::super::chain::{Details, Judge, Judged, LostEntry, Word, without_detail};
@@ -37,6 +37,8 @@ type Standing = BTreeMap<u64, (Digest, Result<LogEntry, String>)>;
 #[derive(Default)]
 pub(super) struct Log {
     entries: BTreeMap<u64, About>,
+    /// Entries that name a snapshot which an earlier one brought.
+    false_entries: HashSet<u64>,
     /// Entries that are lost and follow from a manifest: their rows.
     remade: BTreeMap<u64, Vec<u8>>,
     /// Entries whose loss was accepted.
@@ -135,6 +137,10 @@ impl Log {
         }
         self.lost_entries.sort_by_key(|lost| lost.sequence);
         self.void.reverse();
+        let mut named = HashSet::new();
+        let snapshots = self.entries.iter().filter(|(_, about)| about.kind == LogKind::Snapshot);
+        self.false_entries =
+            snapshots.filter(|(_, about)| !named.insert(about.snapshot)).map(|(sequence, _)| *sequence).collect();
     }
 
     fn take(&mut self, judged: Judged) {
@@ -232,13 +238,22 @@ impl Log {
     fn snapshots(&self) -> impl DoubleEndedIterator<Item = (u64, &About)> {
         self.entries
             .iter()
-            .filter(|(_, about)| about.kind == LogKind::Snapshot)
+            .filter(|(sequence, about)| about.kind == LogKind::Snapshot && !self.false_entries.contains(sequence))
             .map(|(sequence, about)| (*sequence, about))
     }
 
     /// Those that were not given up.
     fn living(&self) -> impl DoubleEndedIterator<Item = (u64, &About)> {
         self.snapshots().filter(|(_, about)| !self.forgotten.contains(&about.snapshot))
+    }
+
+    /// The newest snapshot of a dataset whose manifest bears its entry out: its sequence, and the dataset's name.
+    fn newest_of(&self, store: &Store, db: &Db, key: DatasetKey) -> Option<(u64, SnapshotId, DatasetName)> {
+        self.living().filter(|(_, about)| about.dataset == key).rev().find_map(|(head, about)| {
+            let manifest = store.manifest_in(db, &about.snapshot).ok()?;
+            let is_own = manifest.sequence == head && store.keyring().ids().dataset(&manifest.dataset) == key;
+            is_own.then_some((head, about.snapshot, manifest.dataset))
+        })
     }
 
     /// A dataset all of whose snapshots were given up has no record.
@@ -248,6 +263,8 @@ impl Log {
             match dataset_record(db, store.keyring().ids(), key) {
                 Ok(Some(record)) if self.void.binary_search(&record.head).is_err() => {}
                 Err(e) if !e.is_damage() => return Err(e),
+                // Without any manifest its name is not known.
+                _ if self.newest_of(store, db, key).is_none() => {}
                 _ => drop(self.datasets.insert(key)),
             }
         }
@@ -317,12 +334,7 @@ impl Log {
 
     fn write_record(&self, store: &Store, old: &Db, key: DatasetKey, rows: &mut Rows) -> Result<(), StoreError> {
         let of_it = || self.snapshots().filter(|(_, about)| about.dataset == key);
-        let living = self.living().filter(|(_, about)| about.dataset == key);
-        let newest = living.rev().find_map(|(head, about)| {
-            Some((head, about.snapshot, store.manifest_in(old, &about.snapshot).ok()?.dataset))
-        });
-        // Without any manifest its name is not known.
-        let Some((head, manifest, name)) = newest else { return Ok(()) };
+        let Some((head, manifest, name)) = self.newest_of(store, old, key) else { return Ok(()) };
         let epoch = store.keyring().begin_epoch(Purpose::Add)?;
         rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
         let name = name.as_str().as_bytes();
