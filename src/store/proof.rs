@@ -30,14 +30,14 @@ impl Survey {
     /// is not, for whatever reason, the step itself looks at.
     ///
     /// # Errors
-    /// If the database cannot be read.
+    /// If the database cannot be opened.
     pub fn prove_next(&mut self, sweep: &BlockSweep, progress: &dyn Progress) -> Result<(), StoreError> {
         let db = self.store().fresh_db()?;
         let sort = sweep.sort();
         if !may_open(self.store(), sort) {
             return Ok(());
         }
-        let Some(chosen) = choose(self.store(), &db, self, &mut sweep.clone())? else { return Ok(()) };
+        let Ok(Some(chosen)) = choose(self.store(), &db, self, &mut sweep.clone()) else { return Ok(()) };
         let blocks: Vec<_> = self.unproven(&chosen.dead).filter(|number| self.is_dead(*number)).collect();
         let look = |number: &u64| {
             let proves = || self.prove(&db, sort, &self.store().decode(&db, sort, *number)?);

@@ -323,7 +323,11 @@ fn fate(db: &Db, family: Family, number: u64, survey: &Survey) -> Result<Fate, S
     let key = number_key(number);
     let has_sum = || db.with(Family::Sums, &key, |_| ()).map(|sum| sum.is_some());
     match survey.block(number) {
-        Some((its, _)) if its != family => return Ok(Fate::Absent),
+        Some((its, _)) if its != family => {
+            let is_here = block_header(db, family, number)?.is_some();
+            let why = "its digest is that of a block of another kind; nothing more was removed";
+            return if is_here { Err(StoreError::damage(format!("block {number}"), why)) } else { Ok(Fate::Absent) };
+        }
         Some((_, false)) => return Ok(Fate::Needed),
         // Its digest goes with it: without one it has been taken out already, by a step before.
         Some((_, true)) if has_sum()? => return Ok(Fate::Dead),

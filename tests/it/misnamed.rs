@@ -260,6 +260,25 @@ fn a_block_that_looks_like_one_of_a_run_that_was_cut() {
     stage.is_repaired(&["kept"]);
 }
 
+/// What a block is said to be is not what it is: in the family where it stands nobody would know it.
+#[test]
+fn a_block_is_said_to_be_one_of_pages() {
+    let stage = Stage::new(&["kept", "gone"]);
+    stage.run(&["forget", "gone"]).done();
+    stage.set([(0, vec![Place { ordinal: 60_000, ..stage.place(1) }])]);
+    let db = database(&stage.sandbox);
+    let (sums, key) = (db.cf_handle(Family::Sums.name()).unwrap(), number_key(stage.place(0).block));
+    let mut sum = db.get_cf(sums, key).unwrap().unwrap();
+    sum[0] = 2;
+    db.put_cf(sums, key, sum).unwrap();
+    db.flush_cf(sums).unwrap();
+    drop(db);
+    let before = stage.blocks();
+    stage.run(&["gc"]).refused(13, "another kind");
+    assert_eq!(stage.blocks(), before);
+    stage.is_repaired(&["kept"]);
+}
+
 /// Pages too: their index is as bare.
 #[test]
 fn two_pages_have_changed_places() {

@@ -443,3 +443,49 @@ fn wrong_rows(
     }
     Ok(wrong + named.saturating_sub(right))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::format::{index_key, to_bytes};
+    use crate::model::{Digest, EpochId};
+
+    use super::super::db::Rows;
+    use super::*;
+
+    fn block(number: u64, ids: &[[u8; 32]]) -> Whole {
+        let (epoch, digest) = (EpochId::from_bytes([0; 16]), Digest::from_bytes([0; 32]));
+        Whole { number, sort: Sort::Chunk, epoch, digest, ids: ids.to_vec() }
+    }
+
+    /// Of a database whose index has these rows, with these blocks in it: how many rows are wrong.
+    fn wrong(rows: &[([u8; 32], &[(u64, u32)])], blocks: &[Whole]) -> u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::create(&dir.path().join("db")).unwrap();
+        let mut written = Rows::default();
+        for (id, places) in rows {
+            let places: Vec<_> =
+                places.iter().map(|(block, ordinal)| Place { block: *block, ordinal: *ordinal }).collect();
+            written.put(Family::Chunks, &index_key(id), &to_bytes(&places));
+        }
+        db.write(&written, false).unwrap();
+        let right = blocks.iter().map(|block| rows_of(&db, block, &Sought::default()).unwrap().right).sum();
+        let whole = blocks.iter().map(|block| block.number).collect();
+        wrong_rows(&db, &whole, right, &Scanned::default(), &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn rows_that_name_items_of_others_are_wrong_and_those_that_two_ids_share_are_not() {
+        let (one, other) = ([1; 32], [2; 32]);
+        let mut like_one = one;
+        like_one[31] = 9;
+        let blocks = [block(5, &[one, like_one]), block(7, &[other, one])];
+        let shared: &[(u64, u32)] = &[(5, 0), (5, 1), (7, 1)];
+        assert_eq!(wrong(&[(one, shared), (other, &[(7, 0)])], &blocks), 0);
+        assert_eq!(wrong(&[(one, &[(7, 1)])], &blocks), 0, "what is not named is not wrong");
+        assert_eq!(wrong(&[(one, shared), (other, &[(7, 0), (5, 1)])], &blocks), 1);
+        assert_eq!(wrong(&[(one, &[(7, 0)]), (other, &[(7, 1)])], &blocks), 2, "changed places");
+        assert_eq!(wrong(&[(one, &[(5, 0), (5, 7)]), (other, &[(7, 0)])], &blocks), 1, "no such item");
+        assert_eq!(wrong(&[(one, &[(5, 0), (5, 0)])], &blocks), 1, "twice");
+        assert_eq!(wrong(&[(one, &[(9, 0)])], &blocks), 1, "no such block");
+    }
+}
