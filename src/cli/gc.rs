@@ -19,7 +19,8 @@ use super::{Global, Outcome};
 /// `larder forget` gives snapshots up; this removes them, and what they alone needed. Reading, mounts and captures go on meanwhile:
 /// between two small steps a capture that waits goes first. A snapshot that somebody reads, and one that is immutable, stays.
 /// If a manifest or a page that a snapshot needs is damaged, or a chunk that it needs is missing, nothing is removed: what is needed
-/// cannot be told, or may be found again in what would go. `larder verify` tells more.
+/// cannot be told, or may be found again in what would go. `larder verify` tells more. Nor is anything removed on the word of the index alone:
+/// with an owner's key each block is opened before it goes, and if the index is wrong about what is in it, it stays, and gc ends (exit status 13).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder gc --dry-run                                  what would be removed, and why

@@ -76,7 +76,7 @@ struct LedgerJson {
 pub(super) struct FindingJson {
     object: String,
     why: String,
-    /// The number of the block of content it is, or is in.
+    /// The number of the block of content it is, is in, or names.
     data_block: Option<u64>,
     /// The number of the block of pages it is, or is in.
     tree_block: Option<u64>,

@@ -220,11 +220,13 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Takes an epoch's page key from a copy of its record, where the record itself is lost.
+    /// Takes an epoch's keys from a copy of its record, where the record itself is lost.
     pub(super) fn learn(&self, id: EpochId, stored: &[u8]) {
-        if let Ok(key) = self.open_key(id, Class::Page, stored) {
-            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-            opened.entry((id, Class::Page)).or_insert(key.map(Arc::new));
+        for class in [Class::Page, Class::Chunk] {
+            if let Ok(key) = self.open_key(id, class, stored) {
+                let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+                opened.entry((id, class)).or_insert(key.map(Arc::new));
+            }
         }
     }
 

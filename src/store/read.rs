@@ -37,6 +37,11 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
+    /// The block's number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// An item's bytes.
     pub(super) fn item(&self, ordinal: u32) -> Option<&[u8]> {
         self.block.item(ordinal)
@@ -244,6 +249,12 @@ impl Store {
         Ok(self.item(Sort::Page, id.as_bytes())?.0)
     }
 
+    /// True if a chunk is in none of the places that the index names for it.
+    #[must_use]
+    pub fn lacks_chunk(&self, id: &ChunkId) -> bool {
+        self.item(Sort::Chunk, id.as_bytes()).is_err_and(|e| e.is_damage())
+    }
+
     /// The block that holds a chunk, for those who want to read blocks in order; nothing if the chunk is unknown.
     ///
     /// # Errors
@@ -304,13 +315,7 @@ impl Store {
     }
 
     /// The item at a place if its id is this one.
-    pub(super) fn item_at(
-        &self,
-        db: &Arc<Db>,
-        sort: Sort,
-        id: &[u8; 32],
-        place: Place,
-    ) -> Result<Option<Item>, StoreError> {
+    pub(super) fn item_at(&self, db: &Db, sort: Sort, id: &[u8; 32], place: Place) -> Result<Option<Item>, StoreError> {
         let decoded = self.decoded(db, sort, place.block)?;
         if place.ordinal >= decoded.len() {
             return Err(StoreError::damage(format!("block {}", place.block), "it has fewer items than the index says"));
@@ -341,7 +346,7 @@ impl Store {
     }
 
     /// A decoded block, from the cache if it is there.
-    pub(super) fn decoded(&self, db: &Arc<Db>, sort: Sort, block: u64) -> Result<Arc<Decoded>, StoreError> {
+    pub(super) fn decoded(&self, db: &Db, sort: Sort, block: u64) -> Result<Arc<Decoded>, StoreError> {
         let cache = &self.inner.blocks.cache;
         cache.get_or_insert_with(&(sort.cache(), block), || self.decode(db, sort, block).map(Arc::new))
     }

@@ -123,6 +123,12 @@ impl Repack {
                 }
                 Err(e) => return Err(e),
             };
+            if !survey.may_be_emptied(writer.db(), sort, &decoded)? {
+                log::warn!(
+                    "block {block} stays as it is: an entry of the index names an item of it that is another's, or none"
+                );
+                continue;
+            }
             let mut ids = Vec::new();
             for ordinal in 0..decoded.len() {
                 let Some((id, item)) = store.id_at(&decoded, sort, ordinal).zip(decoded.item(ordinal)) else {
@@ -144,7 +150,10 @@ impl Repack {
         }
         writer.settle()?;
         writer.write_rows(&without(writer, &emptied)?)?;
-        emptied.iter().for_each(|emptied| survey.moved_out(emptied.block));
+        for emptied in &emptied {
+            survey.moved_out(emptied.block);
+            survey.set_proven(emptied.block);
+        }
         self.todo.truncate(left);
         self.emptied.extend(emptied.iter().map(|emptied| (emptied.sort, emptied.block)));
         self.blocks += emptied.len() as u64;

@@ -9,6 +9,7 @@ use crate::model::{ChunkId, PageId};
 use super::Store;
 use super::db::Db;
 use super::error::StoreError;
+use super::named::Named;
 use super::read::{Sort, places};
 
 /// A block and its items' bits.
@@ -21,6 +22,8 @@ struct Row {
     sort: Sort,
     /// An item is needed that it was not known to have: all of it is.
     whole: bool,
+    /// It was looked at: what is not needed of it is dead, whatever the index says (`proof`).
+    proven: bool,
 }
 
 /// What a mark has changed.
@@ -64,7 +67,7 @@ impl Store {
     /// Surveys the blocks; nothing is needed yet.
     ///
     /// # Errors
-    /// If the database cannot be read, or its index names blocks that it does not have.
+    /// If the database cannot be read, or its index names blocks that it does not have, or an item twice.
     pub fn survey(&self) -> Result<Survey, StoreError> {
         let db = self.fresh_db()?;
         let mut rows = Vec::new();
@@ -73,7 +76,7 @@ impl Store {
             let number = number.map_err(|_| StoreError::damage("a row of sums", "its key is malformed"))?;
             let (kind, _) = sum_parts(value).map_err(|e| StoreError::damage("a row of sums", e))?;
             let sort = if kind == BlockKind::Data { Sort::Chunk } else { Sort::Page };
-            rows.push(Row { number, first_bit: 0, items: 0, needed: 0, sort, whole: false });
+            rows.push(Row { number, first_bit: 0, items: 0, needed: 0, sort, whole: false, proven: false });
             Ok(true)
         })?;
         for sort in [Sort::Chunk, Sort::Page] {
@@ -98,12 +101,17 @@ pub(super) fn has_digest(db: &Db, block: u64, sort: Sort) -> Result<bool, StoreE
 
 fn count_items(db: &Db, sort: Sort, rows: &mut [Row]) -> Result<(), StoreError> {
     let what = || format!("an entry of the index of {}", sort.index().name());
+    let mut named: Vec<_> = rows.iter().map(|_| Named::default()).collect();
     db.scan(sort.index(), &[], |_, value| {
         let places = from_bytes::<Vec<Place>>(value, "index entry").map_err(|e| StoreError::damage(what(), e))?;
         for place in places {
             let at = rows.binary_search_by_key(&place.block, |row| row.number).ok();
-            if let Some(row) = at.map(|at| &mut rows[at]).filter(|row| row.sort == sort) {
-                row.items = row.items.max(place.ordinal.saturating_add(1));
+            if let Some(at) = at.filter(|at| rows[*at].sort == sort) {
+                // What is needed cannot be told by rows of which one is wrong.
+                named[at]
+                    .add(place)
+                    .map_err(|why| StoreError::damage(what(), format!("{why}; nothing was removed")))?;
+                rows[at].items = rows[at].items.max(place.ordinal + 1);
             } else if !has_digest(db, place.block, sort)? {
                 let why = format!("it names block {}, which has no digest", place.block);
                 return Err(StoreError::damage(what(), why));
@@ -175,18 +183,39 @@ impl Survey {
     /// True if an item of a block is needed.
     pub(super) fn is_needed(&self, block: u64, ordinal: u32) -> bool {
         let Some(row) = self.at(block).map(|at| &self.rows[at]) else { return true };
-        let bit = row.first_bit + u64::from(ordinal);
-        row.whole
-            || ordinal < row.items
-                && usize::try_from(bit / 64)
-                    .ok()
-                    .and_then(|at| self.bits.get(at))
-                    .is_some_and(|w| w >> (bit % 64) & 1 == 1)
+        row.whole || ordinal < row.items && self.bit(row.first_bit + u64::from(ordinal))
     }
 
     /// True if nothing in a block is needed. Of blocks that came after the survey nothing is known: they are.
     pub(super) fn is_dead(&self, block: u64) -> bool {
         self.at(block).is_some_and(|at| self.rows[at].needed == 0)
+    }
+
+    /// True if something needs the item that a place is named for, known by when the survey was made.
+    pub(super) fn is_marked(&self, place: Place) -> bool {
+        let row = self.at(place.block).map(|at| &self.rows[at]).filter(|row| place.ordinal < row.items);
+        row.is_some_and(|row| self.bit(row.first_bit + u64::from(place.ordinal)))
+    }
+
+    /// True if so many items of a block are marked, and no more; of one that is needed as a whole nobody counts them.
+    pub(super) fn has_marks(&self, block: u64, marked: u32) -> bool {
+        self.at(block).is_none_or(|at| self.rows[at].whole || self.rows[at].needed == marked)
+    }
+
+    fn bit(&self, bit: u64) -> bool {
+        usize::try_from(bit / 64).ok().and_then(|at| self.bits.get(at)).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    /// True if a block was looked at, and what is not needed of it is dead.
+    pub(super) fn is_proven(&self, block: u64) -> bool {
+        self.at(block).is_some_and(|at| self.rows[at].proven)
+    }
+
+    /// Notes that it was.
+    pub(super) fn set_proven(&mut self, block: u64) {
+        if let Some(at) = self.at(block) {
+            self.rows[at].proven = true;
+        }
     }
 
     /// Nothing in a block is needed any more: what was has been written elsewhere.

@@ -92,6 +92,21 @@ impl BlockSweep {
     pub fn is_done(&self) -> bool {
         self.done
     }
+
+    /// What it looks at now.
+    pub(super) fn sort(&self) -> Sort {
+        if self.pages { Sort::Page } else { Sort::Chunk }
+    }
+
+    /// True if so many bytes can be written, and what goes with them.
+    fn has_room(&mut self, store: &Store, bytes: u64) -> bool {
+        let wanted = bytes + (bytes / 4 + BESIDES_LEAST).min(BESIDES_MOST);
+        let fits = wanted <= super::reserve::room(store.dir());
+        if !fits {
+            self.wanted = self.wanted.max(wanted);
+        }
+        fits
+    }
 }
 
 impl Store {
@@ -160,116 +175,32 @@ impl Sweeper {
     /// enough of them, and gives its room back.
     ///
     /// # Errors
-    /// If reading or writing fails.
+    /// If reading or writing fails, or a block is not proven to be dead: see [`Survey::prove_next`].
     pub fn sweep_blocks(&self, survey: &Survey, sweep: &mut BlockSweep) -> Result<(), StoreError> {
-        let family = if sweep.pages { Family::Tree } else { Family::Data };
+        let family = sweep.sort().blocks();
         let files = self.db().block_files(family)?;
         // Removals that a step wrote which was cut before it gave their room back.
         if let Some(removals) = files.iter().find(|file| !file.is_bottom) {
             let over = |file: &&BlockFile| file.is_bottom && file.last >= removals.first && file.first <= removals.last;
             let bytes = files.iter().filter(over).map(|file| file.bytes).sum();
-            if self.has_room(bytes, sweep) {
+            if sweep.has_room(&self.store, bytes) {
                 let before = self.db().family_bytes(family)?;
                 self.db().rewrite_file(family, *removals)?;
                 sweep.removed.freed += before.saturating_sub(self.db().family_bytes(family)?);
                 return Ok(());
             }
         }
-        for file in files {
-            if file.last < sweep.from || sweep.from == u64::MAX {
-                continue;
-            }
-            sweep.from = file.last.saturating_add(1);
-            let (dead, is_whole) = self.dead_rows(family, file, survey)?;
-            if dead.rows.is_empty() {
-                continue;
-            }
-            let bytes = self.db().row_bytes(family, &dead.rows)?;
-            if !is_whole && !sweep.thorough && bytes < file.bytes / DEAD_PART {
-                sweep.kept += bytes;
-                continue;
-            }
-            if !is_whole && !self.has_room(file.bytes.saturating_sub(bytes), sweep) {
-                sweep.kept += bytes;
-                continue;
-            }
-            let before = self.db().family_bytes(family)?;
-            self.take_out(family, file, &dead.rows, is_whole)?;
-            sweep.removed.blocks += dead.blocks;
-            sweep.removed.left_behind += dead.left_behind;
-            sweep.removed.freed += before.saturating_sub(self.db().family_bytes(family)?);
+        let Some(Chosen { file, dead, is_whole }) = choose(&self.store, self.db(), survey, sweep)? else {
+            (sweep.done, sweep.pages, sweep.from) = (sweep.pages, true, 0);
             return Ok(());
-        }
-        (sweep.done, sweep.pages, sweep.from) = (sweep.pages, true, 0);
+        };
+        survey.prove_rest(self.db(), sweep.sort(), &dead)?;
+        let before = self.db().family_bytes(family)?;
+        self.take_out(family, file, &dead.rows, is_whole)?;
+        sweep.removed.blocks += dead.blocks;
+        sweep.removed.left_behind += dead.left_behind;
+        sweep.removed.freed += before.saturating_sub(self.db().family_bytes(family)?);
         Ok(())
-    }
-
-    /// True if so many bytes can be written, and what goes with them.
-    fn has_room(&self, bytes: u64, sweep: &mut BlockSweep) -> bool {
-        let wanted = bytes + (bytes / 4 + BESIDES_LEAST).min(BESIDES_MOST);
-        let fits = wanted <= super::reserve::room(self.store.dir());
-        if !fits {
-            sweep.wanted = sweep.wanted.max(wanted);
-        }
-        fits
-    }
-
-    /// The rows of a file that nothing needs, and whether those are all.
-    fn dead_rows(&self, family: Family, file: BlockFile, survey: &Survey) -> Result<(Dead, bool), StoreError> {
-        let (mut dead, mut is_whole, mut end) = (Dead::default(), true, u64::MAX);
-        // Backwards: a note is needed if a block is that comes behind it and before the next note.
-        let mut is_noted = false;
-        let (mut next, mut absent) = (Some(file.last), 0);
-        while let Some(number) = next.filter(|number| *number >= file.first) {
-            let fate = self.fate(family, number, survey)?;
-            absent = if matches!(fate, Fate::Absent) { absent + 1 } else { 0 };
-            next = match number.checked_sub(1) {
-                Some(before) if absent >= MANY_ABSENT => self.db().number_up_to(family, before)?,
-                before => before,
-            };
-            let is_dead = match fate {
-                Fate::Absent => continue,
-                Fate::Note => !std::mem::take(&mut is_noted),
-                Fate::Dead => {
-                    dead.blocks += 1;
-                    true
-                }
-                Fate::LeftBehind => {
-                    dead.left_behind += 1;
-                    true
-                }
-                Fate::Needed => {
-                    is_noted = true;
-                    false
-                }
-            };
-            is_whole &= is_dead;
-            if is_dead {
-                dead.rows.push((number, end));
-            }
-            end = number;
-        }
-        Ok((dead, is_whole))
-    }
-
-    fn fate(&self, family: Family, number: u64, survey: &Survey) -> Result<Fate, StoreError> {
-        let key = number_key(number);
-        let has_sum = || self.db().with(Family::Sums, &key, |_| ()).map(|sum| sum.is_some());
-        match survey.block(number) {
-            Some((its, _)) if its != family => return Ok(Fate::Absent),
-            Some((_, false)) => return Ok(Fate::Needed),
-            // Its digest goes with it: without one it has been taken out already, by a step before.
-            Some((_, true)) if has_sum()? => return Ok(Fate::Dead),
-            _ => {}
-        }
-        // It came later, or a run was cut before it wrote the index entries; the lock is ours, so no run is about to.
-        Ok(match block_header(self.db(), family, number)? {
-            None => Fate::Absent,
-            Some(Ok(header)) if header.kind == BlockKind::EpochNote => Fate::Note,
-            Some(Ok(_)) if !has_sum()? => Fate::LeftBehind,
-            // What is damaged is for repair.
-            Some(_) => Fate::Needed,
-        })
     }
 
     /// Takes rows out of a file and gives their room back.
@@ -312,11 +243,113 @@ impl Sweeper {
     }
 }
 
+/// The next file that is to be written anew without what nothing needs of it, or dropped.
+pub(super) struct Chosen {
+    file: BlockFile,
+    pub(super) dead: Dead,
+    is_whole: bool,
+}
+
+/// Finds it; `sweep` passes over files of which too little is dead, or for which there is no room.
+pub(super) fn choose(
+    store: &Store,
+    db: &Db,
+    survey: &Survey,
+    sweep: &mut BlockSweep,
+) -> Result<Option<Chosen>, StoreError> {
+    let family = sweep.sort().blocks();
+    for file in db.block_files(family)? {
+        if file.last < sweep.from || sweep.from == u64::MAX {
+            continue;
+        }
+        sweep.from = file.last.saturating_add(1);
+        let (dead, is_whole) = dead_rows(db, family, file, survey)?;
+        if dead.rows.is_empty() {
+            continue;
+        }
+        let bytes = db.row_bytes(family, &dead.rows)?;
+        let is_little = !sweep.thorough && bytes < file.bytes / DEAD_PART;
+        if !is_whole && (is_little || !sweep.has_room(store, file.bytes.saturating_sub(bytes))) {
+            sweep.kept += bytes;
+            continue;
+        }
+        return Ok(Some(Chosen { file, dead, is_whole }));
+    }
+    Ok(None)
+}
+
+/// The rows of a file that nothing needs, and whether those are all.
+fn dead_rows(db: &Db, family: Family, file: BlockFile, survey: &Survey) -> Result<(Dead, bool), StoreError> {
+    let (mut dead, mut is_whole, mut end) = (Dead::default(), true, u64::MAX);
+    // Backwards: a note is needed if a block is that comes behind it and before the next note.
+    let mut is_noted = false;
+    let (mut next, mut absent) = (Some(file.last), 0);
+    while let Some(number) = next.filter(|number| *number >= file.first) {
+        let fate = fate(db, family, number, survey)?;
+        absent = if matches!(fate, Fate::Absent) { absent + 1 } else { 0 };
+        next = match number.checked_sub(1) {
+            Some(before) if absent >= MANY_ABSENT => db.number_up_to(family, before)?,
+            before => before,
+        };
+        let is_dead = match fate {
+            Fate::Absent => continue,
+            Fate::Note => {
+                dead.notes.push(number);
+                !std::mem::take(&mut is_noted)
+            }
+            Fate::Dead => {
+                dead.blocks += 1;
+                true
+            }
+            Fate::LeftBehind => {
+                dead.left_behind += 1;
+                true
+            }
+            Fate::Needed => {
+                is_noted = true;
+                false
+            }
+        };
+        is_whole &= is_dead;
+        if is_dead {
+            dead.rows.push((number, end));
+        }
+        end = number;
+    }
+    Ok((dead, is_whole))
+}
+
+fn fate(db: &Db, family: Family, number: u64, survey: &Survey) -> Result<Fate, StoreError> {
+    let key = number_key(number);
+    let has_sum = || db.with(Family::Sums, &key, |_| ()).map(|sum| sum.is_some());
+    match survey.block(number) {
+        Some((its, _)) if its != family => {
+            let is_here = block_header(db, family, number)?.is_some();
+            let why = "its digest is that of a block of another kind; nothing more was removed";
+            return if is_here { Err(StoreError::damage(format!("block {number}"), why)) } else { Ok(Fate::Absent) };
+        }
+        Some((_, false)) => return Ok(Fate::Needed),
+        // Its digest goes with it: without one it has been taken out already, by a step before.
+        Some((_, true)) if has_sum()? => return Ok(Fate::Dead),
+        _ => {}
+    }
+    // It came later, or a run was cut before it wrote the index entries; the lock is ours, so no run is about to.
+    Ok(match block_header(db, family, number)? {
+        None => Fate::Absent,
+        Some(Ok(header)) if header.kind == BlockKind::EpochNote => Fate::Note,
+        Some(Ok(_)) if !has_sum()? => Fate::LeftBehind,
+        // What is damaged is for repair.
+        Some(_) => Fate::Needed,
+    })
+}
+
 /// What of a file nothing needs.
 #[derive(Debug, Default)]
-struct Dead {
+pub(super) struct Dead {
     /// Rows, each with the number of the row behind it; notes are among them.
-    rows: Vec<(u64, u64)>,
+    pub(super) rows: Vec<(u64, u64)>,
+    /// The rows of notes of the file, dead or not.
+    pub(super) notes: Vec<u64>,
     /// Blocks that have a digest.
     blocks: u64,
     /// Blocks that have none.

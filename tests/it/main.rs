@@ -47,6 +47,7 @@ mod loss_attacks; // losses of log entries that no owner accepted
 mod losses; // what killed runs leave is no loss; lost manifests and lists of files, healed, repaired or given up
 mod lost_entries; // entries of the arrival log that are lost: healed from a copy, or given up by an owner
 mod many_readers; // readers beside a writer
+mod misnamed; // rows of the indexes that name other places than the right ones
 mod mount_trouble; // readers and servers of a mount killed, damage beneath it, snapshots made meanwhile
 mod mounting; // where a mount is made, and where it is refused
 #[cfg(feature = "mssql")]

@@ -130,6 +130,7 @@ impl Collector<'_> {
             let mut blocks = BlockSweep::new(thorough);
             while !blocks.is_done() {
                 let before = blocks.removed;
+                survey.prove_next(&blocks, self.progress)?;
                 self.step(options, survey, |sweeper, survey| sweeper.sweep_blocks(survey, &mut blocks))?;
                 self.done.blocks += blocks.removed.blocks - before.blocks;
                 self.done.left_behind += blocks.removed.left_behind - before.left_behind;

@@ -221,7 +221,11 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     verified.index_entries = blocks.index_entries();
     verified.findings.extend(store.check_records()?);
     let mut bad = structure.bad;
-    bad.blocks.extend(verified.findings.iter().filter_map(|f| f.data_block));
+    let told = |misnamed: bool| {
+        verified.findings.iter().filter(move |f| f.is_misnamed == misnamed).filter_map(|f| f.data_block)
+    };
+    bad.blocks.extend(told(false));
+    bad.misnamed.extend(told(true));
     bad.contents = contents.bad;
     verified.findings.extend(structure.findings);
     verified.findings.extend(contents.findings);

@@ -18,13 +18,16 @@ pub(super) struct Bad {
     pub(super) pages: HashSet<PageId>,
     pub(super) chunks: HashSet<ChunkId>,
     pub(super) blocks: HashSet<u64>,
+    /// Blocks that are whole, and of which the index names items that are others'.
+    pub(super) misnamed: HashSet<u64>,
     /// Contents of which the digest does not hold.
     pub(super) contents: HashSet<crate::model::Digest>,
 }
 
 impl Bad {
     pub(super) fn is_empty(&self) -> bool {
-        self.pages.is_empty() && self.chunks.is_empty() && self.blocks.is_empty() && self.contents.is_empty()
+        let Self { pages, chunks, blocks, misnamed, contents } = self;
+        pages.is_empty() && chunks.is_empty() && blocks.is_empty() && misnamed.is_empty() && contents.is_empty()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Entry, Manifest, PageId, SnapshotId, TreeRef};
-use crate::store::StoreError;
+use crate::model::{ChunkId, Entry, Manifest, PageId, SnapshotId, TreeRef};
+use crate::store::{Store, StoreError};
 use crate::tree::Pages;
 
 use super::structure::Bad;
@@ -107,15 +107,17 @@ fn entry_is_bad(pages: &Pages, entry: &Entry, bad: &Bad) -> bool {
     }
     let mut hit = false;
     let looked = pages.chunks_of(entry, |chunk| {
-        hit = hit
-            || bad.chunks.contains(&chunk.id)
-            || !bad.blocks.is_empty()
-                && pages
-                    .store()
-                    .chunk_block(&chunk.id)
-                    .is_ok_and(|block| block.is_some_and(|b| bad.blocks.contains(&b)));
+        hit = hit || bad.chunks.contains(&chunk.id) || is_in_bad_block(pages.store(), &chunk.id, bad);
     });
     hit || looked.is_err() || holes_are_bad(pages, entry).is_err()
+}
+
+fn is_in_bad_block(store: &Store, id: &ChunkId, bad: &Bad) -> bool {
+    if bad.blocks.is_empty() && bad.misnamed.is_empty() {
+        return false;
+    }
+    let Ok(Some(block)) = store.chunk_block(id) else { return false };
+    bad.blocks.contains(&block) || bad.misnamed.contains(&block) && store.lacks_chunk(id)
 }
 
 fn holes_are_bad(pages: &Pages, entry: &Entry) -> Result<(), StoreError> {

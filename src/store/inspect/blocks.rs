@@ -11,6 +11,7 @@ use super::super::Store;
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::ledger::Ledger;
+use super::super::named::Named;
 use super::super::numbers::strays;
 use super::super::read::{Sort, places};
 use super::super::survey::has_digest;
@@ -92,6 +93,18 @@ pub struct Ages {
     pub opened: Option<u64>,
     /// Blocks that never were.
     pub never_opened: u64,
+}
+
+/// What is wrong with a block, or with what the index says of it.
+struct Wrong {
+    why: String,
+    is_misnamed: bool,
+}
+
+impl Wrong {
+    fn damaged(why: impl ToString) -> Self {
+        Self { why: why.to_string(), is_misnamed: false }
+    }
 }
 
 /// Whether a block's decoded bytes come from and stay in the store's cache.
@@ -268,11 +281,12 @@ impl<'a> BlockLook<'a> {
         let key = number_key(row.number);
         let compared = self.db.with(sort.blocks(), &key, |value| (value.len() as u64, digest(value) == row.sum));
         let outcome = match compared {
-            Ok(None) => Err("it is missing".to_owned()),
+            Ok(None) => Err(Wrong::damaged("it is missing")),
             Ok(Some((len, same))) => {
                 self.compared.fetch_add(1, Ordering::Relaxed);
                 self.bytes.fetch_add(len, Ordering::Relaxed);
-                let opened = if same { self.open(row, sort, cached) } else { Err("its bytes have changed".to_owned()) };
+                let opened =
+                    if same { self.open(row, sort, cached) } else { Err(Wrong::damaged("its bytes have changed")) };
                 self.progress.advance(0, len);
                 opened
             }
@@ -280,7 +294,7 @@ impl<'a> BlockLook<'a> {
                 self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
                 return;
             }
-            Err(e) => Err(e.to_string()),
+            Err(e) => Err(Wrong::damaged(e)),
         };
         match outcome {
             Ok(opened) => {
@@ -288,18 +302,18 @@ impl<'a> BlockLook<'a> {
                 let state = COMPARED | if opened { OPENED } else { 0 };
                 row.state.fetch_or(state, Ordering::Relaxed);
             }
-            Err(why) => {
+            Err(Wrong { why, is_misnamed }) => {
                 let is_data = sort == Sort::Chunk;
                 let object = format!("block {} ({})", row.number, if is_data { "content" } else { "structure" });
                 let (data_block, tree_block) = (is_data.then_some(row.number), (!is_data).then_some(row.number));
-                let finding = Finding { object, why, data_block, tree_block };
+                let finding = Finding { object, why, data_block, tree_block, is_misnamed };
                 self.findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
             }
         }
     }
 
     /// Opens a block if it is to be opened; true if its items were looked at.
-    fn open(&self, row: &SumRow, sort: Sort, cached: Cached) -> Result<bool, String> {
+    fn open(&self, row: &SumRow, sort: Sort, cached: Cached) -> Result<bool, Wrong> {
         match self.opener.filter(|_| row.open) {
             Some(store) => store.check_items(&self.db, sort, row, cached),
             None => Ok(false),
@@ -307,33 +321,44 @@ impl<'a> BlockLook<'a> {
     }
 }
 
-/// Checks that every index entry names blocks that have a digest, and counts, block by block, the places named. Gives the number of
-/// entries.
+/// Checks that every index entry names blocks that have a digest, and items in them that no other names, and counts, block by block, the
+/// places named. Gives the number of entries.
 fn look_at_index(db: &Db, rows: &mut [SumRow], findings: &mut Vec<Finding>) -> Result<u64, StoreError> {
     let mut entries = 0;
+    let mut named: Vec<_> = rows.iter().map(|_| Named::default()).collect();
     let most = findings.len() + INDEX_FINDINGS_MAX;
     for (sort, kind) in [(Sort::Chunk, BlockKind::Data), (Sort::Page, BlockKind::Tree)] {
         let family = sort.index();
         let scanned = db.scan(family, &[], |key, value| {
             entries += 1;
+            let mut misnamed = None;
             let bad = match from_bytes::<Vec<Place>>(value, "index entry") {
                 Err(e) => Some(e.to_string()),
                 Ok(places) if places.is_empty() || key.len() != ID_PREFIX_LEN => Some("it is malformed".to_owned()),
                 Ok(places) => {
-                    let mut without = None;
+                    let mut bad = None;
                     for place in places {
-                        match rows.binary_search_by_key(&place.block, |row| row.number) {
-                            Ok(at) if rows[at].kind == kind => rows[at].indexed += 1,
+                        let is_bad = bad.is_some();
+                        let why = match rows.binary_search_by_key(&place.block, |row| row.number) {
+                            Ok(at) if rows[at].kind == kind => {
+                                rows[at].indexed += 1;
+                                let twice = named[at].add(place).err();
+                                misnamed = misnamed.or(twice.is_some().then_some(place.block).filter(|_| !is_bad));
+                                twice
+                            }
                             // It may have come since.
-                            _ if !has_digest(db, place.block, sort)? => without = without.or(Some(place.block)),
-                            _ => {}
-                        }
+                            _ if has_digest(db, place.block, sort)? => None,
+                            _ => Some(format!("it names block {}, which has no digest", place.block)),
+                        };
+                        bad = bad.or(why);
                     }
-                    without.map(|block| format!("it names block {block}, which has no digest"))
+                    bad
                 }
             };
             if let Some(why) = bad.filter(|_| findings.len() < most) {
-                findings.push(Finding::new(format!("an entry of the index of {}", family.name()), why));
+                let finding = Finding::new(format!("an entry of the index of {}", family.name()), why);
+                let data_block = misnamed.filter(|_| sort == Sort::Chunk);
+                findings.push(Finding { data_block, is_misnamed: misnamed.is_some(), ..finding });
             }
             Ok(true)
         });
@@ -345,7 +370,7 @@ fn look_at_index(db: &Db, rows: &mut [SumRow], findings: &mut Vec<Finding>) -> R
 impl Store {
     /// Opens a block and checks that each of its items that the index names is here under the id of its bytes: of a block that
     /// gc is about to remove it names fewer than there are. False if the key in use may only see its table.
-    fn check_items(&self, db: &Arc<Db>, sort: Sort, row: &SumRow, cached: Cached) -> Result<bool, String> {
+    fn check_items(&self, db: &Arc<Db>, sort: Sort, row: &SumRow, cached: Cached) -> Result<bool, Wrong> {
         let number = row.number;
         let decoded = match cached {
             Cached::Yes => self.decoded(db, sort, number),
@@ -354,20 +379,25 @@ impl Store {
         let decoded = match decoded {
             Ok(decoded) => decoded,
             // A catalog holder checks the table and leaves the content to an owner.
-            Err(StoreError::Closed { .. }) => return self.check_table(db, sort, number).map(|()| false),
-            Err(e) => return Err(e.to_string()),
+            Err(StoreError::Closed { .. }) => {
+                return self.check_table(db, sort, number).map(|()| false).map_err(Wrong::damaged);
+            }
+            Err(e) => return Err(Wrong::damaged(e)),
         };
         let mut known = 0;
         for ordinal in 0..decoded.len() {
             let place = Place { block: number, ordinal };
-            let id = self.id_at(&decoded, sort, ordinal).ok_or("it has fewer items than its table says")?;
-            let places = places(db, sort, &id).map_err(|e| e.to_string())?;
+            let id = self
+                .id_at(&decoded, sort, ordinal)
+                .ok_or_else(|| Wrong::damaged("it has fewer items than its table says"))?;
+            let places = places(db, sort, &id).map_err(Wrong::damaged)?;
             known += places.iter().filter(|known| **known == place).count() as u64;
         }
         if known == row.indexed {
             Ok(true)
         } else {
-            Err(format!("the index names {} items in it, and {known} of them are there", row.indexed))
+            let why = format!("the index names {} items in it, and {known} of them are there", row.indexed);
+            Err(Wrong { why, is_misnamed: true })
         }
     }
 

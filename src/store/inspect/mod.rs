@@ -20,12 +20,14 @@ pub struct Finding {
     pub data_block: Option<u64>,
     /// The block concerned, if it is one of pages.
     pub tree_block: Option<u64>,
+    /// Not the block is damaged: the index names items of it that are others'. What it names in other places too can be read.
+    pub is_misnamed: bool,
 }
 
 impl Finding {
     /// About something that is no block.
     pub(super) fn new(object: impl Into<String>, why: impl ToString) -> Self {
-        Self { object: object.into(), why: why.to_string(), data_block: None, tree_block: None }
+        Self { object: object.into(), why: why.to_string(), data_block: None, tree_block: None, is_misnamed: false }
     }
 
     /// True if it is an entry of the log.

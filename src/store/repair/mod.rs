@@ -318,17 +318,19 @@ fn survey(
     repaired.files.extend(damaged);
     repaired.files.extend(numbers::strays(db).unwrap_or_default());
     let sought = seek(store)?;
-    let (mut whole, mut epochs) = (HashSet::new(), HashSet::new());
+    let (mut whole, mut epochs, mut right) = (HashSet::new(), HashSet::new(), 0);
     let scanned = scan::scan(store, db, progress, &mut |block: &Whole| {
         whole.insert(block.number);
-        if let Some(missing) = missing_rows(db, block, &sought)? {
+        let rows = rows_of(db, block, &sought)?;
+        right += rows.right;
+        if let Some(missing) = rows.missing {
             repaired.missing_rows += missing;
             epochs.insert(block.epoch);
         }
         fresh.map_or(Ok(()), |fresh| fresh.index(block))
     })?;
     (repaired.blocks, repaired.bytes) = (scanned.blocks, scanned.bytes);
-    repaired.wrong_rows = wrong_rows(db, &whole, &scanned, &mut repaired.damaged)?;
+    repaired.wrong_rows = wrong_rows(db, &whole, right, &scanned, &mut repaired.damaged)?;
     for (epoch, note) in &scanned.notes {
         if !db.get(Family::Epochs, epoch.as_bytes()).is_ok_and(|row| row.is_some()) {
             // Manifests may be sealed under it too.
@@ -370,33 +372,47 @@ fn kind(sort: Sort) -> BlockKind {
     if sort == Sort::Chunk { BlockKind::Data } else { BlockKind::Tree }
 }
 
-/// How many rows a whole block lacks; nothing if no index names it and nothing in it is sought.
-fn missing_rows(db: &Db, block: &Whole, sought: &Sought) -> Result<Option<u64>, StoreError> {
-    let (mut is_named, mut missing) = (false, 0);
+/// What the indexes say of a whole block.
+struct BlockRows {
+    /// How many of its items they name, each under its own id.
+    right: u64,
+    /// How many rows it lacks; nothing if no index names it and nothing in it is sought.
+    missing: Option<u64>,
+}
+
+fn rows_of(db: &Db, block: &Whole, sought: &Sought) -> Result<BlockRows, StoreError> {
+    let (mut right, mut missing) = (0, 0);
     for (ordinal, id) in (0..).zip(&block.ids) {
         let named = match places(db, block.sort, id) {
             Err(e) if !e.is_damage() => return Err(e),
             found => found.is_ok_and(|places| places.contains(&Place { block: block.number, ordinal })),
         };
-        is_named |= named;
+        right += u64::from(named);
         missing += u64::from(!named && sought.wants(block.sort, id));
     }
     let sum = match db.get(Family::Sums, &number_key(block.number)) {
         Err(e) if !e.is_damage() => return Err(e),
         row => row.ok().flatten(),
     };
-    let is_needed = is_named || missing > 0;
+    let is_needed = right > 0 || missing > 0;
     let has_sum = match sum {
         Some(sum) => sum == sum_key_value(kind(block.sort), &block.digest),
         None => !is_needed,
     };
     missing += u64::from(!has_sum);
-    Ok((is_needed || missing > 0).then_some(missing))
+    Ok(BlockRows { right, missing: (is_needed || missing > 0).then_some(missing) })
 }
 
-/// How many rows name blocks that are not whole. Those blocks are told.
-fn wrong_rows(db: &Db, whole: &HashSet<u64>, scanned: &Scanned, damaged: &mut Vec<Finding>) -> Result<u64, StoreError> {
-    let mut wrong = 0;
+/// How many rows name blocks that are not whole, which are told, and items of whole ones that are another's, or none: those are what is named
+/// besides the `right` ones.
+fn wrong_rows(
+    db: &Db,
+    whole: &HashSet<u64>,
+    right: u64,
+    scanned: &Scanned,
+    damaged: &mut Vec<Finding>,
+) -> Result<u64, StoreError> {
+    let (mut wrong, mut named) = (0, 0);
     let told = |number: u64| {
         let of = |f: &&Finding| f.data_block.or(f.tree_block) == Some(number);
         scanned.damaged.iter().find(of).cloned()
@@ -421,8 +437,55 @@ fn wrong_rows(db: &Db, whole: &HashSet<u64>, scanned: &Scanned, damaged: &mut Ve
             let places = from_bytes::<Vec<Place>>(value, "index entry").unwrap_or_default();
             let bad = places.is_empty() || places.iter().any(|place| !whole.contains(&place.block));
             wrong += u64::from(bad);
+            named += places.iter().filter(|place| whole.contains(&place.block)).count() as u64;
             Ok(true)
         }))?;
     }
-    Ok(wrong)
+    Ok(wrong + named.saturating_sub(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::{index_key, to_bytes};
+    use crate::model::{Digest, EpochId};
+
+    use super::super::db::Rows;
+    use super::*;
+
+    fn block(number: u64, ids: &[[u8; 32]]) -> Whole {
+        let (epoch, digest) = (EpochId::from_bytes([0; 16]), Digest::from_bytes([0; 32]));
+        Whole { number, sort: Sort::Chunk, epoch, digest, ids: ids.to_vec() }
+    }
+
+    /// Of a database whose index has these rows, with these blocks in it: how many rows are wrong.
+    fn wrong(rows: &[([u8; 32], &[(u64, u32)])], blocks: &[Whole]) -> u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::create(&dir.path().join("db")).unwrap();
+        let mut written = Rows::default();
+        for (id, places) in rows {
+            let places: Vec<_> =
+                places.iter().map(|(block, ordinal)| Place { block: *block, ordinal: *ordinal }).collect();
+            written.put(Family::Chunks, &index_key(id), &to_bytes(&places));
+        }
+        db.write(&written, false).unwrap();
+        let right = blocks.iter().map(|block| rows_of(&db, block, &Sought::default()).unwrap().right).sum();
+        let whole = blocks.iter().map(|block| block.number).collect();
+        wrong_rows(&db, &whole, right, &Scanned::default(), &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn rows_that_name_items_of_others_are_wrong_and_those_that_two_ids_share_are_not() {
+        let (one, other) = ([1; 32], [2; 32]);
+        let mut like_one = one;
+        like_one[31] = 9;
+        let blocks = [block(5, &[one, like_one]), block(7, &[other, one])];
+        let shared: &[(u64, u32)] = &[(5, 0), (5, 1), (7, 1)];
+        assert_eq!(wrong(&[(one, shared), (other, &[(7, 0)])], &blocks), 0);
+        assert_eq!(wrong(&[(one, &[(7, 1)])], &blocks), 0, "what is not named is not wrong");
+        assert_eq!(wrong(&[(one, shared), (other, &[(7, 0), (5, 1)])], &blocks), 1);
+        assert_eq!(wrong(&[(one, &[(7, 0)]), (other, &[(7, 1)])], &blocks), 2, "changed places");
+        assert_eq!(wrong(&[(one, &[(5, 0), (5, 7)]), (other, &[(7, 0)])], &blocks), 1, "no such item");
+        assert_eq!(wrong(&[(one, &[(5, 0), (5, 0)])], &blocks), 1, "twice");
+        assert_eq!(wrong(&[(one, &[(9, 0)])], &blocks), 1, "no such block");
+    }
 }

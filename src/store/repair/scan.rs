@@ -125,6 +125,7 @@ pub(super) fn finding(sort: Sort, number: u64, why: String) -> Finding {
         why,
         data_block: is_data.then_some(number),
         tree_block: (!is_data).then_some(number),
+        is_misnamed: false,
     }
 }
 
