@@ -103,6 +103,8 @@ impl Register {
             LogKind::Snapshot => {
                 if vouched {
                     self.holds.add(store, &entry);
+                } else {
+                    self.holds.add_writers(store, &entry);
                 }
                 self.arrived.push(entry.into());
             }
