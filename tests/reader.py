@@ -503,6 +503,17 @@ def authority(chunk_identity):
     return derive("larder v1 key authority", chunk_identity.encode())
 
 
+def signing_key(page_identity, name):
+    """15.1"""
+    return keyed(derive("larder v1 signing key", page_identity.encode()), name)
+
+
+def without(front, tags, *left_out):
+    """An entry of the log without some of its tags: what proofs are made of."""
+    kept = [(tag, data) for tag, data in tags if tag not in left_out]
+    return front + number(len(kept)) + b"".join(number(tag) + number(len(data)) + data for tag, data in kept)
+
+
 def age_open(path, identity_text=None, identity_file=None):
     """The plaintext of an age file, by the stock `age` program; None if the identity does not open it."""
     source = "-" if identity_file is None else identity_file
@@ -856,7 +867,7 @@ class Store:
     def log(self):
         """The log, oldest first, without entries that are void; the chain verified, from its end."""
         rows = {key: value for key, value in self.rows("log")}
-        declared, said, found, self.void, self.key_changes = set(), None, [], set(), []
+        declared, said, found, self.void, self.key_changes, self.claimed = set(), None, [], set(), [], set()
         newest = 0
         for sequence in sorted(int.from_bytes(key, "big") for key in rows):
             need(sequence - newest <= 1 << 18, f"log entry {sequence}: a stray")
@@ -906,8 +917,11 @@ class Store:
     def log_entry(self, sequence, value):
         """15.1; of kind 0 if it has no effect."""
         kind, *rest, front, tags = self.parsed_entry(sequence, value)
-        if kind in (2, 3, 4, 6) and not self.vouched(sequence, front, tags):
+        vouched = self.vouched(sequence, front, tags)
+        if kind in (2, 3, 4, 6) and not vouched:
             kind = 0
+        if kind == 1 and not vouched and not self.signed(sequence, front, tags):
+            self.claimed.add(sequence)
         return kind, *rest, front, tags
 
     def parsed_entry(self, sequence, value):
@@ -955,10 +969,16 @@ class Store:
 
     def voucher_of(self, front, tags):
         """Which page identity, the newest is 0, vouches for an entry, if one does."""
-        bare = [(tag, data) for tag, data in tags if tag != 2]
-        bare = front + number(len(bare)) + b"".join(number(tag) + number(len(data)) + data for tag, data in bare)
+        bare = without(front, tags, 2)
         made = [keyed(derive("larder v1 voucher", text.encode()), bare) for text in self.page_identities]
         return next((made.index(data) for tag, data in tags if tag == 2 and data in made), None)
+
+    def signed(self, sequence, front, tags):
+        """15.1: True if the writer key that an entry names signed it."""
+        bare = without(front, tags, 2, 5)
+        made = [keyed(signing_key(text, front[-8:]), bare) for text in self.page_identities]
+        which = next((made.index(data) for tag, data in tags if tag == 5 and data in made), None)
+        return which is not None and self.was_newest(which, sequence)
 
     def snapshots(self):
         """Those that were not given up."""
@@ -1076,6 +1096,7 @@ def command_list(store, _):
                 {
                     "sequence": sequence,
                     "id": id_.hex(),
+                    "claimed": sequence in store.claimed,
                     "dataset": manifest.dataset,
                     "arrival_ns": arrival,
                     "files": manifest.files,
@@ -1551,6 +1572,9 @@ def command_vectors(page):
     need(found == (1, 1, 1, arrival, b"\x04" * 16, b"\x05" * 32, bytes(32), b"\x06" * 8, []), f"log entry {found}")
     need([number(v) for v in (250, 65535, 65536, 1 << 32)] == [vectors[f"u64 {v}"] for v in (250, 65535, 65536, 1 << 32)], "u64")
     same("voucher", keyed(derive("larder v1 voucher", b"AGE-SECRET-KEY-1EXAMPLE"), body))
+    key = signing_key("AGE-SECRET-KEY-1EXAMPLE", b"\x06" * 8)
+    same("signing key", key)
+    same("signature", keyed(key, body))
     rules = lambda r: ([r.u32() for _ in range(7)], r.u64())
     kept = ([3, 0, 7, 0, 0, 0, 0xFFFFFFFF], 1209600)
     text = lambda r: r.option(r.string)

@@ -200,7 +200,7 @@ fn structures() -> Vec<(&'static str, Vec<u8>)> {
         chunk_recipient: "age1chunk".to_owned(),
         page_identities: vec![IDENTITY.to_owned()],
         chunk_identities: vec![IDENTITY.to_owned(), "old".to_owned()],
-        ext: key_record_ext(&[[1; 32], [2; 32]], Some(&keys)),
+        ext: key_record_ext(&[[1; 32], [2; 32]], Some(&keys), None),
     };
     let change = KeyChange {
         added: vec![keys[0].name],

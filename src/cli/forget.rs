@@ -18,7 +18,8 @@ use super::{Global, Outcome, context, filter};
 
 /// Give up snapshots: those that are named, or those that rules or policies do not keep
 ///
-/// Each dataset is looked at by itself, and in it what each writer key captured. A snapshot stays if any rule keeps it. Rules count
+/// Each dataset is looked at by itself, and in it what each writer key captured, by its signature; what only claims to be of a key is counted
+/// apart, and told. A snapshot stays if any rule keeps it. Rules count
 /// from the newest snapshot; hours, days and so on are those in which snapshots arrived, in UTC, by clocks that are trusted (those of
 /// catalog and owner keys), and only those count in which any did. While a rule has room it keeps the oldest snapshot too.
 ///

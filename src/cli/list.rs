@@ -70,7 +70,7 @@ pub(super) fn run(args: &ListArgs, global: &Global, out: &Output) -> Result<Outc
     let mut damage = None;
     let holds = list.holds()?;
     let writers = Writers::read(&store);
-    let many = list.has_several_writers();
+    let many = list.are_of_several(&holds);
     let mut printer = Printer { out, width: width(&list), begun: false, holds: &holds, now, writers, many };
     list.each(args.reverse, |listed| {
         printer.print(&listed)?;
@@ -98,7 +98,7 @@ struct Printer<'a> {
     holds: &'a Holds,
     now: Timestamp,
     writers: Writers,
-    /// Snapshots of several keys are listed.
+    /// Snapshots of several keys are listed, or of one that they only claim.
     many: bool,
 }
 
@@ -128,7 +128,7 @@ impl Printer<'_> {
     }
 
     fn by(&self, listed: &Listed) -> Option<String> {
-        self.writers.label(&listed.row, self.holds.is_vouched(&listed.row.id))
+        self.writers.label(&listed.row, self.holds.is_proved(&listed.row))
     }
 
     fn as_json(&self, listed: &Listed) -> ListedJson {

@@ -34,7 +34,7 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
     let manifest = store.manifest(&id)?;
     let holds = Holds::since(&store, manifest.sequence)?;
     let counted = Witnesses::read(&store, Some(now), row.sequence)?.counted(row.sequence, row.arrival);
-    let by = Writers::read(&store).label(&row, holds.is_vouched(&id));
+    let by = Writers::read(&store).label(&row, holds.is_proved(&row));
     if out.json() {
         out.print_json(&SnapshotJson::new(id, &manifest, holds.on(&id)).witnessed(&row, by, counted.time))?;
         return Ok(Outcome::Done);

@@ -43,6 +43,8 @@ pub(super) struct VerdictJson {
     dataset: Option<String>,
     /// The writer key whose snapshots are counted by themselves; nothing if a catalog or owner key vouches for it.
     writer: Option<String>,
+    /// True if that is only what whoever wrote it says: then it counts with what else claims that, and apart from what that key wrote.
+    claimed: bool,
     retention_class: Option<String>,
     /// When it arrived, as its log entry says; RFC 3339, UTC.
     arrival: String,
@@ -90,6 +92,8 @@ pub(super) struct SummaryJson {
     strange: Vec<StrangeJson>,
     /// Snapshots that count with another time than they say, because no witness bears it out.
     moved: u64,
+    /// Snapshots that only claim to be of the key that they name.
+    claimed: u64,
     /// Snapshots of which a writer key asks that they be immutable, and on which nobody has decided.
     undecided: u64,
     /// Entries of the log that want what a writer key may not; they are not heeded.
@@ -119,6 +123,7 @@ impl VerdictsJson {
             dry_run,
             strange,
             moved: 0,
+            claimed: 0,
             undecided: 0,
             unvouched,
             false_entries,
@@ -183,8 +188,9 @@ fn verdict_json(verdict: &Verdict) -> VerdictJson {
         dataset: verdict.dataset.as_ref().map(ToString::to_string),
         writer: match verdict.origin {
             Origin::Vouched => None,
-            Origin::Writer(key) => Some(key.to_string()),
+            Origin::Writer(key) | Origin::Claimed(key) => Some(key.to_string()),
         },
+        claimed: matches!(verdict.origin, Origin::Claimed(_)),
         retention_class: verdict.class.clone(),
         arrival: rfc3339(verdict.row.arrival),
         counted_as: rfc3339(verdict.counted),
@@ -208,6 +214,7 @@ fn summary(done: &Forgot, ended: Ended) -> SummaryJson {
         dry_run: ended != Ended::Done,
         strange: plan.strange.iter().map(strange).collect(),
         moved: plan.moved.iter().map(|m| m.count).sum(),
+        claimed: plan.claimed.iter().map(|m| m.count).sum(),
         undecided: plan.undecided.iter().map(|m| m.count).sum(),
         unvouched: done.register.unvouched.iter().map(|(sequence, _)| *sequence).collect(),
         false_entries: done.register.false_entries.iter().map(|entry| entry.sequence).collect(),
@@ -251,6 +258,15 @@ fn warn(done: &Forgot, out: &Output) {
             plan.dataset_label(moved.dataset) + if moved.count == 1 { " claims" } else { " claim" },
         ));
     }
+    for claimed in &plan.claimed {
+        let (are, count) = if claimed.count == 1 { ("is", "it counts") } else { ("are", "they count") };
+        out.tell(&format!(
+            "larder: {} in {} {are} of {}: nothing proves it, and {count} apart from what that key wrote",
+            counted(claimed.count, "snapshot", "snapshots"),
+            plan.dataset_label(claimed.dataset),
+            whose(claimed.origin),
+        ));
+    }
     for asking in &plan.undecided {
         out.remark(&format!(
             "larder: of {}, {} in {}{} to be immutable; that stays until `larder hold --immutable` grants or `larder release --immutable` denies it",
@@ -274,5 +290,6 @@ fn whose(origin: Origin) -> String {
     match origin {
         Origin::Vouched => "catalog and owner keys".to_owned(),
         Origin::Writer(key) => format!("the writer key {key}"),
+        Origin::Claimed(key) => format!("a writer key that claims to be {key}"),
     }
 }

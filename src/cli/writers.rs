@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{KeyInfo, KeyName, Role, SnapshotId};
+use crate::model::{KeyInfo, KeyName, SnapshotId};
 use crate::snapshots::{Holds, SnapshotName};
 use crate::store::{SnapshotRow, Store};
 
@@ -21,20 +21,21 @@ impl Writers {
         Self { keys }
     }
 
-    /// The label of the key that wrote a snapshot, its name if it has none. `vouched`: a catalog or owner key vouches for the entry; of
-    /// others the name is what whoever wrote it says.
-    pub(super) fn label(&self, row: &SnapshotRow, vouched: bool) -> Option<String> {
-        let Some(key) = self.keys.as_ref()?.get(&row.writer) else {
-            return Some(format!("removed key {}", row.writer));
+    /// The label of the key that wrote a snapshot, its name if it has none. `proved`: its entry was made with that key; of others the name is
+    /// what whoever wrote it says.
+    pub(super) fn label(&self, row: &SnapshotRow, proved: bool) -> Option<String> {
+        let label = match self.keys.as_ref()?.get(&row.writer) {
+            None => format!("removed key {}", row.writer),
+            Some(key) => {
+                let label = key.as_ref().map(|info| info.label.clone()).filter(|label| !label.is_empty());
+                label.unwrap_or_else(|| row.writer.to_string())
+            }
         };
-        let label = key.as_ref().map(|info| info.label.clone()).filter(|label| !label.is_empty());
-        let label = label.unwrap_or_else(|| row.writer.to_string());
-        let must_vouch = key.as_ref().is_some_and(|info| info.role >= Role::Catalog);
-        Some(if must_vouch && !vouched { format!("a writer key that claims to be {label}") } else { label })
+        Some(if proved { label } else { format!("a writer key that claims to be {label}") })
     }
 
-    /// Tells whose snapshot it is that stands for its dataset, or for all, where those of several keys could. Where the log cannot be read
-    /// nothing is told.
+    /// Tells whose snapshot it is that stands for its dataset, or for all, where those of several keys could, or where it only claims whose it
+    /// is. Where the log cannot be read nothing is told.
     pub(super) fn tell(store: &Store, name: &SnapshotName, id: SnapshotId, out: &Output) {
         if matches!(name, SnapshotName::Prefix(..)) {
             return;
@@ -43,14 +44,15 @@ impl Writers {
         let Some(row) = rows.iter().find(|row| row.id == id) else { return };
         let keys: HashSet<_> =
             rows.iter().filter(|other| other.dataset == row.dataset).map(|other| other.writer).collect();
-        if keys.len() > 1 {
-            let vouched = Holds::since(store, row.sequence).is_ok_and(|holds| holds.is_vouched(&id));
-            let label = Self::read(store).label(row, vouched).unwrap_or_default();
-            let (id, count) = (short_id(id), keys.len());
-            out.remark(&format!(
-                "larder: its dataset has snapshots of {count} keys; this one, {id}, is of {}",
-                escaped(&label)
-            ));
+        let proved = Holds::since(store, row.sequence).is_ok_and(|holds| holds.is_proved(row));
+        if keys.len() == 1 && proved {
+            return;
         }
+        let Some(label) = Self::read(store).label(row, proved) else { return };
+        let (id, label) = (short_id(id), escaped(&label));
+        out.remark(&match keys.len() {
+            1 => format!("larder: this one, {id}, is of {label}"),
+            count => format!("larder: its dataset has snapshots of {count} keys; this one, {id}, is of {label}"),
+        });
     }
 }

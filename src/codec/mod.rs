@@ -44,7 +44,7 @@ pub use sealed_stream::{AgeForm, SealReader, SealWriter, Sealed, age_form, unarm
 pub use sha256::Sha256;
 pub use spare::Bytes;
 pub use spill::SpillKey;
-pub use voucher::VoucherKey;
+pub use voucher::{SigningKey, VoucherKey};
 pub use wrap::{
     Passphrase, Prompt, Recipient, StoreIdentity, WrapError, armoured, is_empty_passphrase, is_passphrase_file,
     parse_recipient, same_passphrase, unarmoured, wrap, wrap_to_store,

@@ -12,6 +12,8 @@ use crate::model::{Ext, KeyChange, KeyInfo, Purpose, Role};
 const TOKENS: u32 = 1;
 /// Tag in the key records that init makes: the keys it made, a list of key infos.
 const INITIAL_KEYS: u32 = 2;
+/// Tag in the key records of writers: what signs their entries of the log.
+const SIGNING_KEY: u32 = 3;
 /// Tag in a key change: the keys that were removed and whose recipients are known, a list of key infos.
 const FORMER_KEYS: u32 = 1;
 /// Tag in an epoch record: the role of the key whose holder wrote, if it is not an owner's.
@@ -87,14 +89,23 @@ fn tagged(ext: &Ext, tag: u32) -> Option<&[u8]> {
     ext.iter().find(|(found, _)| *found == tag).map(|(_, bytes)| bytes.as_slice())
 }
 
-/// The extension of a key record: its tokens, and the keys that init made if it is one of them.
+/// The extension of a key record: its tokens, the keys that init made if it is one of them, and what signs if it is a writer's.
 #[must_use]
-pub fn key_record_ext(tokens: &[[u8; 32]], initial: Option<&[KeyInfo]>) -> Ext {
+pub fn key_record_ext(tokens: &[[u8; 32]], initial: Option<&[KeyInfo]>, signing: Option<&[u8; 32]>) -> Ext {
     let mut ext = vec![(TOKENS, tokens.concat())];
     if let Some(keys) = initial {
         ext.push((INITIAL_KEYS, to_bytes(&keys.to_vec())));
     }
+    if let Some(key) = signing {
+        ext.push((SIGNING_KEY, key.to_vec()));
+    }
     ext
+}
+
+/// What signs the entries of a writer key; none in a record of another role, or that was made before there was any.
+#[must_use]
+pub fn signing_key_of(ext: &Ext) -> Option<[u8; 32]> {
+    tagged(ext, SIGNING_KEY)?.try_into().ok()
 }
 
 /// The tokens of a key record, newest first; none in one that was made before there were any.
@@ -178,10 +189,12 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(KeyChange::from_bytes(&bytes[..len]).is_err(), "cut at {len}");
         }
-        let ext = key_record_ext(&[[1; 32], [2; 32]], Some(&change.keys));
+        let ext = key_record_ext(&[[1; 32], [2; 32]], Some(&change.keys), Some(&[3; 32]));
         assert_eq!(tokens_of(&ext), [[1; 32], [2; 32]]);
         assert_eq!(initial_keys(&ext).unwrap().unwrap(), change.keys);
-        assert!(initial_keys(&key_record_ext(&[], None)).unwrap().is_none());
+        assert_eq!(signing_key_of(&ext), Some([3; 32]));
+        let ext = key_record_ext(&[], None, None);
+        assert!(initial_keys(&ext).unwrap().is_none() && signing_key_of(&ext).is_none());
         assert_eq!(tokens_of(&Ext::new()), [[0; 32]; 0]);
         for role in [Role::Writer, Role::Catalog, Role::Owner] {
             for purpose in [Purpose::Add, Purpose::Move] {

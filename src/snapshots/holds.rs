@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::{HoldAction, HoldDetail, Immutable, LogEntry, LogKind, SnapshotId, Timestamp};
-use crate::store::{Store, StoreError};
+use crate::store::{SnapshotRow, Store, StoreError};
 
 /// A hold that was set and not lifted. What it says may be unknown: it holds all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Holds {
     denied: HashSet<SnapshotId>,
     /// Snapshots that a catalog or owner key vouches for.
     vouched: HashSet<SnapshotId>,
+    /// Entries of snapshots that were made with the key that they name.
+    proved: HashSet<u64>,
 }
 
 impl Holds {
@@ -51,6 +53,8 @@ impl Holds {
         store.newest_entries(|entry| {
             if store.keyring().vouches_for(&entry) == Some(true) {
                 holds.add(store, &entry);
+            } else {
+                holds.add_writers(store, &entry);
             }
             entry.sequence > sequence
         })?;
@@ -61,6 +65,7 @@ impl Holds {
     pub(super) fn add(&mut self, store: &Store, entry: &LogEntry) {
         if entry.kind == LogKind::Snapshot {
             self.vouched.insert(entry.manifest);
+            self.proved.insert(entry.sequence);
         }
         if entry.kind != LogKind::Hold {
             return;
@@ -75,6 +80,13 @@ impl Holds {
                 let reason = Some(format!("what entry {} of the log says cannot be read: {e}", entry.sequence));
                 self.apply(entry, HoldDetail { action: HoldAction::Set, reason, ..nothing() });
             }
+        }
+    }
+
+    /// Takes an entry into account for which nobody vouches: a writer's can tell no more than who made it.
+    pub(super) fn add_writers(&mut self, store: &Store, entry: &LogEntry) {
+        if entry.kind == LogKind::Snapshot && store.keyring().is_signed(entry) {
+            self.proved.insert(entry.sequence);
         }
     }
 
@@ -121,10 +133,11 @@ impl Holds {
         }
     }
 
-    /// True if a catalog or owner key vouches for the snapshot's entry.
+    /// True if the entry of a snapshot was made with the key that it names: a catalog or owner key vouches for it, or the writer key signed it. Of
+    /// others the name is what whoever made it says.
     #[must_use]
-    pub fn is_vouched(&self, id: &SnapshotId) -> bool {
-        self.vouched.contains(id)
+    pub fn is_proved(&self, row: &SnapshotRow) -> bool {
+        self.proved.contains(&row.sequence)
     }
 
     /// True if somebody confirmed that the snapshot is as it should be.

@@ -220,10 +220,11 @@ impl List {
         self.names.iter().map(|(key, name)| dataset_label(*key, name.as_ref()))
     }
 
-    /// True if more than one key wrote them.
+    /// True if more than one key wrote them, as they say, or if one of them only says so.
     #[must_use]
-    pub fn has_several_writers(&self) -> bool {
+    pub fn are_of_several(&self, holds: &Holds) -> bool {
         self.rows.windows(2).any(|two| two[0].writer != two[1].writer)
+            || self.rows.iter().any(|row| !holds.is_proved(row))
     }
 
     /// The holds on snapshots of the list.

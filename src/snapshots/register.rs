@@ -111,6 +111,8 @@ impl Register {
                 }
                 if vouched {
                     self.holds.add(store, &entry);
+                } else {
+                    self.holds.add_writers(store, &entry);
                 }
                 self.arrived.push(entry.into());
             }

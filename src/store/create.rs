@@ -175,7 +175,7 @@ impl Made {
             let authority = Authority::new(&chunk_identity);
             for (info, recipient) in all.iter().zip(&new.recipients) {
                 record.name = info.name;
-                record.ext = key_record_ext(&[authority.token(&info.name)], Some(&all));
+                record.ext = key_record_ext(&[authority.token(&info.name)], Some(&all), None);
                 let plain = zeroize::Zeroizing::new(record.to_bytes());
                 keys.push((record.name, wrap(&plain, recipient)?));
             }

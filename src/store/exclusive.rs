@@ -12,7 +12,7 @@ use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::lock::{Waiting, WriterLock};
 use super::numbers::last_sequence;
-use super::voucher::vouch;
+use super::voucher::{sign, vouch};
 
 /// The database, open for writing by whoever holds the lock.
 pub(super) struct Exclusive {
@@ -102,7 +102,7 @@ pub(super) fn newest_entry(db: &Db) -> Result<(u64, Digest), StoreError> {
     Ok((last, hash.unwrap_or(Digest::from_bytes([0; 32]))))
 }
 
-/// Adds an entry to the rows that are about to be published, vouched for if the key in use can; gives its hash.
+/// Adds an entry to the rows that are about to be published, with what shows whose key made it; gives its hash.
 pub(super) fn add_entry(store: &Store, rows: &mut Rows, entry: LogEntry) -> Digest {
     add_entry_by(store.keyring().vouchers().first(), store, rows, entry)
 }
@@ -111,6 +111,8 @@ pub(super) fn add_entry(store: &Store, rows: &mut Rows, entry: LogEntry) -> Dige
 pub(super) fn add_entry_by(key: Option<&VoucherKey>, store: &Store, rows: &mut Rows, mut entry: LogEntry) -> Digest {
     if let Some(key) = key {
         vouch(&mut entry, key);
+    } else if let Some(key) = store.keyring().signing() {
+        sign(&mut entry, key);
     }
     let body = entry.to_bytes();
     let mac = store.keyring().ids().mac(MacLabel::Log, &[&body]);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use crate::codec::{
-    Authority, Identity, Passphrase, Recipient, VoucherKey, digest, generate_identity, random_bytes, seal_value,
-    unwrap, wrap,
+    Authority, Identity, Passphrase, Recipient, SigningKey, VoucherKey, digest, generate_identity, random_bytes,
+    seal_value, unwrap, wrap,
 };
 use crate::format::{DETAIL, Family, KeyRecord, key_change_ext, key_record_ext, number_key};
 use crate::model::{
@@ -310,6 +310,8 @@ fn has(keys: &[KeyInfo], name: KeyName) -> bool {
 /// The object of a key: of what `from` knows, what its role needs.
 fn wrap_record(from: &KeyRecord, info: &KeyInfo, recipient: &Recipient) -> Result<Vec<u8>, StoreError> {
     let tokens: Vec<_> = authorities(from).iter().map(|authority: &Authority| authority.token(&info.name)).collect();
+    let signing = from.page_identities.first().filter(|_| info.role == Role::Writer);
+    let signing = signing.map(|newest| VoucherKey::new(newest).signing_key(&info.name));
     let only = |least: Role, identities: &[String]| if info.role >= least { identities.to_vec() } else { Vec::new() };
     let record = KeyRecord {
         store: from.store,
@@ -321,7 +323,7 @@ fn wrap_record(from: &KeyRecord, info: &KeyInfo, recipient: &Recipient) -> Resul
         chunk_recipient: from.chunk_recipient.clone(),
         page_identities: only(Role::Catalog, &from.page_identities),
         chunk_identities: only(Role::Owner, &from.chunk_identities),
-        ext: key_record_ext(&tokens, None),
+        ext: key_record_ext(&tokens, None, signing.as_ref().map(SigningKey::as_bytes)),
     };
     let plain = zeroize::Zeroizing::new(record.to_bytes());
     Ok(wrap(&plain, recipient)?)

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::codec::{
-    Class, DataKey, IdKeys, MacLabel, StoreIdentity, VoucherKey, WrapError, digest, public_id_key, public_seed,
-    random_bytes, wrap_to_store,
+    Class, DataKey, IdKeys, MacLabel, SigningKey, StoreIdentity, VoucherKey, WrapError, digest, public_id_key,
+    public_seed, random_bytes, wrap_to_store,
 };
-use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, split_mac};
+use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, signing_key_of, split_mac};
 use crate::model::{Digest, EpochId, KeyName, Purpose, Role};
 
 use super::db::Db;
@@ -26,6 +26,8 @@ pub struct Keyring {
     vouchers: Vec<VoucherKey>,
     /// Of each of them, where there are several, the first entry of the log that it vouches for.
     since: OnceLock<Vec<u64>>,
+    /// What signs log entries; for a writer alone.
+    signing: Option<SigningKey>,
     /// Keys of epochs, as far as they were asked for.
     opened: Mutex<HashMap<(EpochId, Class), Option<Arc<DataKey>>>>,
 }
@@ -51,6 +53,7 @@ impl Keyring {
             chunk: Vec::new(),
             vouchers: Vec::new(),
             since: OnceLock::new(),
+            signing: None,
             opened: Mutex::default(),
         }
     }
@@ -75,6 +78,7 @@ impl Keyring {
         }
         Ok(Self {
             ids: IdKeys::new(&record.id_key),
+            signing: signing_key_of(&record.ext).map(SigningKey::from_bytes),
             vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
             since: OnceLock::new(),
             seed: record.chunker_seed.into(),
@@ -131,6 +135,11 @@ impl Keyring {
 
     pub(super) fn set_since(&self, since: Vec<u64>) {
         let _ = self.since.set(since);
+    }
+
+    /// What signs log entries; for a writer alone.
+    pub(super) fn signing(&self) -> Option<&SigningKey> {
+        self.signing.as_ref()
     }
 
     /// A hash of the recipients that this session seals to.

@@ -108,23 +108,24 @@ impl PinFile {
         }
     }
 
-    /// Refuses other recipients than those seen before, unless the key record that names them holds the token by which this
-    /// client knows records that owners make: then they have rotated the store's identities.
+    /// Refuses a key record without the token by which this client knows records that owners make; and other recipients than those seen
+    /// before, unless it has that token: then owners have rotated the store's identities.
     pub(super) fn check_recipients(&self, record: Option<&KeyRecord>) -> Result<(), StoreError> {
         let Some(pin) = &self.pin else { return Ok(()) };
         let (page, chunk) = record.map_or(("", ""), |r| (&r.page_recipient, &r.chunk_recipient));
-        if pin.recipients == hex(&recipients_hash(page, chunk)) {
-            return Ok(());
-        }
+        let same = pin.recipients == hex(&recipients_hash(page, chunk));
         let known = record.and_then(|r| pin.tokens.get(&r.name.to_string()).zip(Some(r)));
-        match known {
-            Some((known, record)) if tokens_of(&record.ext).iter().any(|token| digest(token).to_string() == *known) => {
+        let holds = known.map(|(known, r)| tokens_of(&r.ext).iter().any(|token| digest(token).to_string() == *known));
+        match holds {
+            // With the same recipients too: what else is in it is not what an owner put there.
+            Some(false) => Err(self.changed(if same { "the key record" } else { "the store's recipients" }, None)),
+            Some(true) if !same => {
                 log::info!("the store's identities were rotated by an owner");
                 Ok(())
             }
-            Some(_) => Err(self.changed("the store's recipients", None)),
+            _ if same => Ok(()),
             // Nothing that this client has seen says who made this record: a key that is new here, or was used before keys had tokens.
-            None => Err(self.changed("the store's recipients", record.map(|r| r.name))),
+            _ => Err(self.changed("the store's recipients", record.map(|r| r.name))),
         }
     }
 

@@ -1,6 +1,7 @@
-//! Who vouches for a log entry (section 15.1): all keys can make one, only catalog and owner keys add a voucher.
+//! Who made a log entry (section 15.1): all keys can make one in any name; only catalog and owner keys add a voucher, and only the writer key
+//! that it names its signature.
 
-use crate::codec::{Authority, MacLabel, VoucherKey, digest};
+use crate::codec::{Authority, MacLabel, SigningKey, VoucherKey, digest};
 use crate::format::{Family, join_mac, loss_proof, void_entries};
 use crate::model::{Digest, KeyName, LogEntry, LogKind};
 
@@ -11,6 +12,8 @@ use super::roster::authorities;
 
 /// Where an entry has its voucher.
 const VOUCHER: u32 = 2;
+/// Where it has the signature of the writer key that it names.
+const SIGNATURE: u32 = 5;
 
 impl Store {
     /// The names of the keys that there are and were, as far as they can be read.
@@ -20,8 +23,8 @@ impl Store {
         rows.into_keys().chain(former.into_iter().map(|key| key.name)).collect()
     }
 
-    /// An entry that is made anew, and its bytes: with the voucher of whichever of the store's page identities, or none, and of whichever writer, that
-    /// gives it a hash that is `known`; as it is where no such is.
+    /// An entry that is made anew, and its bytes: with the voucher or the signature of whichever of the store's page identities, or none, and of
+    /// whichever writer, that gives it a hash that is `known`; as it is where no such is.
     pub(super) fn as_it_was(
         &self,
         entry: LogEntry,
@@ -31,12 +34,16 @@ impl Store {
         for writer in [entry.writer].iter().chain(writers) {
             let bare = LogEntry { writer: *writer, ..entry.clone() };
             let body = bare.to_bytes();
-            let vouched = self.keyring().vouchers().iter().map(|key| {
-                let mut vouched = bare.clone();
-                vouched.ext.push((VOUCHER, key.voucher(&body).to_vec()));
-                vouched
+            let proofs = self.keyring().vouchers().iter().flat_map(|key| {
+                let signature = key.signing_key(writer).signature(&body);
+                [(VOUCHER, key.voucher(&body)), (SIGNATURE, signature)]
             });
-            for candidate in vouched.chain([bare.clone()]) {
+            let proved = proofs.map(|(tag, proof)| {
+                let mut proved = bare.clone();
+                put(&mut proved, tag, &proof);
+                proved
+            });
+            for candidate in proved.chain([bare.clone()]) {
                 let bytes = self.with_mac(&candidate);
                 if known(&digest(&bytes)) {
                     return (candidate, bytes);
@@ -56,10 +63,12 @@ impl Store {
 
 /// Adds the voucher of a key.
 pub(super) fn vouch(entry: &mut LogEntry, key: &VoucherKey) {
-    entry.ext.retain(|(tag, _)| *tag != VOUCHER);
-    let voucher = key.voucher(&entry.to_bytes());
-    let at = entry.ext.partition_point(|(tag, _)| *tag < VOUCHER);
-    entry.ext.insert(at, (VOUCHER, voucher.to_vec()));
+    put(entry, VOUCHER, &key.voucher(&without(entry, &[VOUCHER])));
+}
+
+/// Adds the signature of a writer key.
+pub(super) fn sign(entry: &mut LogEntry, key: &SigningKey) {
+    put(entry, SIGNATURE, &key.signature(&without(entry, &[VOUCHER, SIGNATURE])));
 }
 
 impl Keyring {
@@ -87,11 +96,8 @@ impl Keyring {
 
     /// Which of the vouchers, newest first, an entry has.
     fn voucher_of(&self, entry: &LogEntry) -> Option<usize> {
-        let (_, voucher) = entry.ext.iter().find(|(tag, _)| *tag == VOUCHER)?;
-        let voucher = <&[u8; 32]>::try_from(voucher.as_slice()).ok()?;
-        let mut bare = entry.clone();
-        bare.ext.retain(|(tag, _)| *tag != VOUCHER);
-        let bytes = bare.to_bytes();
+        let voucher = proof(entry, VOUCHER)?;
+        let bytes = without(entry, &[VOUCHER]);
         self.vouchers().iter().position(|key| key.holds(&bytes, voucher))
     }
 
@@ -112,6 +118,16 @@ impl Keyring {
             return None;
         }
         Some(self.voucher_of(entry).is_some_and(|by| self.was_newest(by, entry.sequence)))
+    }
+
+    /// True if the writer key that an entry names signed it, as owners gave it to that key by then. In whose name another entry stands for which
+    /// nobody vouches is what whoever made it says. False if the key in use cannot tell, a writer's, and in an unencrypted store, which has none.
+    #[must_use]
+    pub fn is_signed(&self, entry: &LogEntry) -> bool {
+        let Some(signature) = proof(entry, SIGNATURE) else { return false };
+        let bytes = without(entry, &[VOUCHER, SIGNATURE]);
+        let by = self.vouchers().iter().position(|key| key.signing_key(&entry.writer).holds(&bytes, signature));
+        by.is_some_and(|by| self.was_newest(by, entry.sequence))
     }
 
     /// True if an entry about a loss has any effect: a catalog or owner key vouches for it, and, where that can be told, an owner made it. A
@@ -142,4 +158,21 @@ impl Keyring {
     fn authorities(&self) -> Vec<Authority> {
         self.key().map_or_else(Vec::new, |(record, _)| authorities(record))
     }
+}
+
+fn proof(entry: &LogEntry, tag: u32) -> Option<&[u8; 32]> {
+    let (_, proof) = entry.ext.iter().find(|(found, _)| *found == tag)?;
+    proof.as_slice().try_into().ok()
+}
+
+fn without(entry: &LogEntry, tags: &[u32]) -> Vec<u8> {
+    let mut bare = entry.clone();
+    bare.ext.retain(|(tag, _)| !tags.contains(tag));
+    bare.to_bytes()
+}
+
+fn put(entry: &mut LogEntry, tag: u32, proof: &[u8; 32]) {
+    entry.ext.retain(|(found, _)| *found != tag);
+    let at = entry.ext.partition_point(|(found, _)| *found < tag);
+    entry.ext.insert(at, (tag, proof.to_vec()));
 }

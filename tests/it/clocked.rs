@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use larder::codec::{Identity, Passphrase, Prompt, generate_identity, parse_identities, parse_recipient, unwrap, wrap};
-use larder::format::{Family, KeyRecord};
+use larder::codec::{
+    Authority, Identity, Passphrase, Prompt, SigningKey, VoucherKey, generate_identity, parse_identities,
+    parse_recipient, unwrap, wrap,
+};
+use larder::format::{Family, KeyRecord, key_record_ext};
 use larder::model::{Evidence, KeyName, Quiet, Role, Timestamp};
 use larder::ops::capture::{CaptureOptions, Source, capture};
 use larder::store::{CacheSize, ClientDirs, Store, StoreError, Unlock, open};
@@ -101,6 +104,10 @@ pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Cli
     let hash = blake3::hash(name.as_bytes());
     record.name = KeyName::from_slice(&hash.as_bytes()[..8]).unwrap();
     record.role = role;
+    let token = Authority::new(&record.chunk_identities[0]).token(&record.name);
+    let signing = VoucherKey::new(&record.page_identities[0]).signing_key(&record.name);
+    let signing = Some(&signing).filter(|_| role == Role::Writer).map(SigningKey::as_bytes);
+    record.ext = key_record_ext(&[token], None, signing);
     record.chunk_identities.clear();
     if role == Role::Writer {
         record.page_identities.clear();

@@ -118,6 +118,13 @@ fn a_frozen_store_with_keys_and_retention_is_what_it_was() {
     run(&["gc"]).done();
     run(&["verify", "--read-data"]).done();
     assert_eq!(run(&["list", "--json"]).ids().len(), 6);
+    // Its writer key has nothing to sign with before the next rotation.
+    let claimed = || run(&["forget", "--keep-last", "9", "-n", "--json"]).lines().pop().unwrap()["claimed"].as_u64();
+    let before = claimed();
+    assert!(before > Some(0), "{before:?}");
+    run(&["key", "rotate"]).done();
+    run_as("v1-writer.txt", &["snapshot", more.to_str().unwrap()]).done();
+    assert_eq!((claimed(), run(&["list", "--json"]).ids().len()), (before, 7));
 }
 
 #[test]

@@ -263,6 +263,19 @@ fn details() -> (ForgetDetail, HoldDetail, PolicyDetail) {
     (forget, hold, policy)
 }
 
+fn log_entry() -> LogEntry {
+    LogEntry {
+        kind: LogKind::Snapshot,
+        sequence: 1,
+        arrival: Timestamp { seconds: 1_700_000_000, nanos: 5 },
+        dataset: DatasetKey::from_bytes([4; 16]),
+        manifest: SnapshotId::from_bytes([5; 32]),
+        previous: Digest::from_bytes([0; 32]),
+        writer: KeyName::from_bytes([6; 8]),
+        ext: Vec::new(),
+    }
+}
+
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ids = IdKeys::new(&public_id_key());
     let epoch = EpochId::from_bytes([3; 16]);
@@ -273,23 +286,14 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             .unwrap()
             .bytes
     };
-    let log = LogEntry {
-        kind: LogKind::Snapshot,
-        sequence: 1,
-        arrival: Timestamp { seconds: 1_700_000_000, nanos: 5 },
-        dataset: DatasetKey::from_bytes([4; 16]),
-        manifest: SnapshotId::from_bytes([5; 32]),
-        previous: Digest::from_bytes([0; 32]),
-        writer: KeyName::from_bytes([6; 8]),
-        ext: Vec::new(),
-    }
-    .to_bytes();
+    let log = log_entry().to_bytes();
     let stands = digest(&join_mac(log.clone(), &ids.mac(MacLabel::Log, &[&log])));
     let void =
         [(3, Digest::from_bytes([0; 32])), (300, stands)].map(|(sequence, stands)| VoidEntry { sequence, stands });
     let void = void_ext(&void, |_| None).remove(0).1;
     let loss = LossDetail { reason: Some("why".to_owned()), by: "ann@host".to_owned(), ext: Vec::new() };
     let authority = Authority::new("AGE-SECRET-KEY-1EXAMPLE");
+    let signing = VoucherKey::new("AGE-SECRET-KEY-1EXAMPLE").signing_key(&log_entry().writer);
     let note = EpochRecord {
         epoch,
         writer: KeyName::from_bytes([0; 8]),
@@ -352,6 +356,8 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("epoch record", join_mac(note.clone(), &ids.mac(MacLabel::Epoch, &[&note]))),
         ("log entry", join_mac(log.clone(), &ids.mac(MacLabel::Log, &[&log]))),
         ("voucher", VoucherKey::new("AGE-SECRET-KEY-1EXAMPLE").voucher(&log).to_vec()),
+        ("signing key", signing.as_bytes().to_vec()),
+        ("signature", signing.signature(&log).to_vec()),
         ("forget detail", details().0.to_bytes()),
         ("hold detail", details().1.to_bytes()),
         ("policy detail", details().2.to_bytes()),

@@ -414,7 +414,7 @@ fn a_capture_that_waits_takes_no_keys_that_no_owner_made() {
     let (mut forged, _) = record_of(&writer, &sandbox.store());
     let (_, thief) = generate_identity();
     (forged.page_recipient, forged.chunk_recipient) = (thief.clone(), thief);
-    forged.ext = larder::format::key_record_ext(&[[9; 32]], None);
+    forged.ext = larder::format::key_record_ext(&[[9; 32]], None, None);
     let recipient = parse_recipient(&recipient_of(&writer), Arc::new(Nobody)).unwrap();
     let object = wrap(&forged.to_bytes(), &recipient).unwrap();
     let (status, told) = capture_during(&sandbox, &writer, &tree, &|store| {

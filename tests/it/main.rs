@@ -92,6 +92,7 @@ mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
 mod sealed_packs; // packs under recipients, passphrases and passwords: there and back, with wrong keys, cut and changed
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
+mod signatures; // writer keys sign: none passes for another
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random
 mod strays; // numbers that nobody can have come to by counting; two damages at once

@@ -127,6 +127,8 @@ pub struct Plan {
     pub strange: Vec<Strange>,
     /// Snapshots with times that no witness bears out.
     pub moved: Vec<Tally>,
+    /// Snapshots that only claim whose they are.
+    pub claimed: Vec<Tally>,
     /// Snapshots of which a writer key asks that they be immutable, and on which nobody has decided.
     pub undecided: Vec<Tally>,
     names: HashMap<DatasetKey, Option<DatasetName>>,
@@ -172,6 +174,7 @@ pub(super) fn plan(
         verdicts: Vec::new(),
         strange: survey.strange.clone(),
         moved: survey.moved.clone(),
+        claimed: survey.claimed.clone(),
         undecided: survey.undecided.clone(),
         names: HashMap::new(),
     };

@@ -17,8 +17,10 @@ use super::rewritten;
 pub enum Origin {
     /// A catalog or owner key vouches for it.
     Vouched,
-    /// A writer key by this name wrote it, or says so.
+    /// The writer key by this name wrote it.
     Writer(KeyName),
+    /// Whoever wrote it says that it was the key by this name, and nothing proves that.
+    Claimed(KeyName),
 }
 
 /// The snapshots of a dataset with one origin.
@@ -79,6 +81,8 @@ pub(super) struct Survey {
     pub(super) strange: Vec<Strange>,
     /// They count with another time than they say.
     pub(super) moved: Vec<Tally>,
+    /// They only claim whose they are.
+    pub(super) claimed: Vec<Tally>,
     /// A writer key asks that they be immutable, and nobody has decided.
     pub(super) undecided: Vec<Tally>,
     /// How much time has passed.
@@ -119,10 +123,11 @@ impl Survey {
         });
         let strange = found.collect();
         let moved = tally(subjects.iter().filter(|s| s.counted.moved));
+        let claimed = tally(subjects.iter().filter(|s| matches!(s.series.1, Origin::Claimed(_))));
         let asks = |s: &&Subject| s.facts.as_ref().is_ok_and(|facts| facts.immutable);
         let open = |s: &&Subject| register.holds.immutable(&s.row.id, true) == Immutable::Asked;
         let undecided = tally(subjects.iter().filter(asks).filter(open));
-        Ok(Self { subjects, strange, moved, undecided, elapsed })
+        Ok(Self { subjects, strange, moved, claimed, undecided, elapsed })
     }
 
     /// What keeps a subject because it came before something strange.
@@ -163,7 +168,11 @@ pub(super) fn elapsed(register: &Register, now: Timestamp, sure: bool) -> Result
 }
 
 fn series(register: &Register, row: &SnapshotRow) -> Series {
-    let origin = if register.is_vouched(row.sequence) { Origin::Vouched } else { Origin::Writer(row.writer) };
+    let origin = match () {
+        () if register.is_vouched(row.sequence) => Origin::Vouched,
+        () if register.holds.is_proved(row) => Origin::Writer(row.writer),
+        () => Origin::Claimed(row.writer),
+    };
     (row.dataset, origin)
 }
 
