@@ -120,7 +120,9 @@ fn lost_entries_hint(report: &RepairJson) -> &'static str {
 }
 
 fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
-    let lost = !report.damaged_blocks.is_empty() || !report.lost.is_empty();
+    // What was in a damaged block may be needed by nothing that lives.
+    let blocks = if report.applied { report.lacking } else { !report.damaged_blocks.is_empty() };
+    let lost = blocks || !report.lost.is_empty();
     let (text, hint) = match (report.applied, report.needed, lost) {
         (_, false, false) => return Ok(Outcome::Done),
         (false, true, _) if report.is_of_the_log_alone() => {
@@ -213,6 +215,8 @@ pub(super) struct RepairJson {
     tip: Option<String>,
     /// The database is built anew.
     rebuild: bool,
+    /// Snapshots still lack something after this; `larder verify` tells which. Not known of a plan.
+    lacking: bool,
     /// Where the old database is; nothing in a plan.
     aside: Option<String>,
 }
@@ -281,6 +285,7 @@ impl RepairJson {
             }),
             tip: r.tip.clone(),
             rebuild: r.rebuild,
+            lacking: r.lacking,
             aside: r.aside.as_ref().map(|path| path.display().to_string()),
         }
     }

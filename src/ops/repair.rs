@@ -28,7 +28,12 @@ pub fn repair(
     keep_waiting: &dyn Fn() -> bool,
     progress: &dyn Progress,
 ) -> Result<Repaired, StoreError> {
-    store.repair(&|store| seek(store, progress), accept, waiting, keep_waiting, progress)
+    let mut repaired = store.repair(&|store| seek(store, progress), accept, waiting, keep_waiting, progress)?;
+    if repaired.rebuild {
+        let left = seek(store, progress)?;
+        repaired.lacking = left.more || !left.chunks.is_empty();
+    }
+    Ok(repaired)
 }
 
 fn seek(store: &Store, progress: &dyn Progress) -> Result<Sought, StoreError> {

@@ -222,7 +222,11 @@ fn a_run_that_was_stopped_anywhere_is_finished_by_the_next() {
         if stopped.is_ok() {
             break;
         }
-        assert!(matches!(stopped, Err(QueryError::Interrupted | QueryError::Stopped)));
+        let is_stopped = matches!(
+            stopped,
+            Err(QueryError::Interrupted | QueryError::Stopped | QueryError::Store(StoreError::Interrupted))
+        );
+        assert!(is_stopped);
         sandbox.collect(false);
         let bytes = sandbox.bytes_on_disk();
         assert!(bytes <= *rest.get_or_insert(bytes) + 200_000, "after {stop}: {bytes} of {rest:?}");

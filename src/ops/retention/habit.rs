@@ -213,7 +213,7 @@ mod tests {
         };
         let mut list = vec![changed(1); 20];
         list.extend([changed(10); 4]);
-        assert_eq!(runs(&list, None), [22, 23]);
+        assert_eq!(runs(&list, None), [21, 22, 23]);
         assert_eq!(runs(&list, Some(23)), [0; 0]);
         list.extend([changed(1); 3]);
         assert_eq!(runs(&list, Some(23)), [0; 0]);

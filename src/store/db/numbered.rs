@@ -47,6 +47,11 @@ impl Db {
                     }
                 }
                 while let Some((key, value)) = rows.item() {
+                    // A stray.
+                    if number(key).is_none() {
+                        rows.prev();
+                        continue;
+                    }
                     if !row(key, value).inspect_err(|_| refused = true)? {
                         return Ok(());
                     }

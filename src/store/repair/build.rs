@@ -28,6 +28,9 @@ const ROWS_MAX: usize = 4096;
 const ABOUT: &str = "Larder repaired this store. `db` is its database as it was before, damaged; the store does not need it.\n\
     When everything that matters can be read, this folder may be removed.\n";
 
+/// Whether a row, its key and value, is to be kept.
+type Good<'a> = &'a dyn Fn(&[u8], &[u8]) -> bool;
+
 /// A database being built beside the old one.
 pub(super) struct Fresh<'a> {
     store: &'a Store,
@@ -73,14 +76,15 @@ impl<'a> Fresh<'a> {
     pub(super) fn copy_rows(&self, old: &Db, scanned: &Scanned, log: &Log) -> Result<(), StoreError> {
         self.default_rows(old)?;
         for family in [Family::Records, Family::Digests] {
-            self.copy(old, family, &[], &|_| true)?;
+            self.copy(old, family, &[], &|_, _| true)?;
         }
         let manifests: Vec<_> = log.manifests().map(|id| id.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Manifests, &manifests, &|key| !log.is_unreadable(key))?;
+        self.copy(old, Family::Manifests, &manifests, &|key, _| !log.is_unreadable(key))?;
         let datasets: Vec<_> = log.whole_datasets().map(|key| key.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Datasets, &datasets, &|_| true)?;
+        self.copy(old, Family::Datasets, &datasets, &|_, _| true)?;
         let epochs: Vec<_> = scanned.notes.keys().map(|epoch| epoch.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Epochs, &epochs, &|_| true)?;
+        let keyring = self.store.keyring();
+        self.copy(old, Family::Epochs, &epochs, &|key, value| super::is_epoch(keyring, key, value))?;
         let mut rows = Rows::default();
         for (epoch, note) in &scanned.notes {
             if self.db.get(Family::Epochs, epoch.as_bytes())?.is_none() {
@@ -92,11 +96,11 @@ impl<'a> Fresh<'a> {
     }
 
     /// Copies the rows of a family that are `good`; where damage ends that, those with these keys.
-    fn copy(&self, old: &Db, family: Family, keys: &[Vec<u8>], good: &dyn Fn(&[u8]) -> bool) -> Result<(), StoreError> {
+    fn copy(&self, old: &Db, family: Family, keys: &[Vec<u8>], good: Good) -> Result<(), StoreError> {
         let mut rows = Rows::default();
         let mut count = 0;
         let scanned = old.scan(family, &[], |key, value| {
-            if good(key) {
+            if good(key, value) {
                 rows.put(family, key, value);
             }
             count += 1;
@@ -109,8 +113,8 @@ impl<'a> Fresh<'a> {
             Err(e) if !e.is_damage() => return Err(e),
             Ok(()) => {}
             Err(_) => {
-                for key in keys.iter().filter(|key| good(key)) {
-                    if let Ok(Some(value)) = old.get(family, key) {
+                for key in keys {
+                    if let Some(value) = old.get(family, key).ok().flatten().filter(|value| good(key, value)) {
                         rows.put(family, key, &value);
                     }
                 }
@@ -124,7 +128,7 @@ impl<'a> Fresh<'a> {
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
         let dir = self.store.dir();
         let has_good_next = has_good_next(old).unwrap_or(true);
-        self.copy(old, Family::Default, &[], &|key| has_good_next || key != NEXT_BLOCK)?;
+        self.copy(old, Family::Default, &[], &|key, _| (has_good_next || key != NEXT_BLOCK) && super::is_known(key))?;
         let mut rows = Rows::default();
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());

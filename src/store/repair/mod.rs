@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::{BlockKind, Family, Place, Tip, from_bytes, number_key, sum_key_value, sum_parts};
-use crate::model::{ChunkId, Progress};
+use crate::model::{ChunkId, EpochId, Progress};
 
 use super::chain::LostEntry;
 use super::db::Db;
 use super::error::StoreError;
 use super::files::{make_dir, set_aside_unless, sync_dir};
 use super::inspect::Finding;
+use super::keyring::Keyring;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
 use super::mend::{self, Mending};
@@ -85,6 +86,8 @@ pub struct Repaired {
     pub tip: Option<String>,
     /// The database is built anew.
     pub rebuild: bool,
+    /// Snapshots still lack something, once that is done.
+    pub lacking: bool,
     /// Where the old one lies, once that is done.
     pub aside: Option<PathBuf>,
 }
@@ -119,8 +122,8 @@ pub fn open_for_repair(
         opened => opened?,
     };
     // Another database must not take this one's place; where its row cannot be read, the MACs of the log tell.
-    let canary = db.get(Family::Default, b"canary");
-    if canary.is_ok_and(|row| row.is_some_and(|id| id != *header.store.as_bytes())) {
+    let canary = db.get(Family::Default, b"canary").ok().flatten();
+    if canary.is_some_and(|id| id != *header.store.as_bytes()) && !belongs(&keyring, &db) {
         return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
     }
     let unlocked = unlocking.settle(keyring, &db);
@@ -128,6 +131,18 @@ pub fn open_for_repair(
     store.check_tip(tip)?;
     store.check_pin()?;
     Ok(store)
+}
+
+/// True if a database has an entry of the log, or a record of an epoch, that was made with these keys.
+fn belongs(keyring: &Keyring, db: &Db) -> bool {
+    let mut found = false;
+    for family in [Family::Log, Family::Epochs] {
+        let _ = db.scan(family, &[], |key, value| {
+            found |= keyring.check_log_entry(value).is_ok() || is_epoch(keyring, key, value);
+            Ok(!found)
+        });
+    }
+    found
 }
 
 /// Where a database that does not open is put together to be read from. Nothing but links.
@@ -332,12 +347,14 @@ fn survey(
     (repaired.blocks, repaired.bytes) = (scanned.blocks, scanned.bytes);
     repaired.wrong_rows = wrong_rows(db, &whole, right, &scanned, &mut repaired.damaged)?;
     for (epoch, note) in &scanned.notes {
-        if !db.get(Family::Epochs, epoch.as_bytes()).is_ok_and(|row| row.is_some()) {
+        let row = db.get(Family::Epochs, epoch.as_bytes()).ok().flatten();
+        if !row.is_some_and(|row| is_epoch(store.keyring(), epoch.as_bytes(), &row)) {
             // Manifests may be sealed under it too.
             store.keyring().learn(*epoch, note);
             repaired.missing_rows += u64::from(epochs.contains(epoch));
         }
     }
+    repaired.files.extend(wrong_records(store, db)?);
     let mut acknowledged = None;
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
         Ok(Some(tip)) if !numbers::has_in_reach(db, tip.sequence) => Some(tip::OUT_OF_REACH.to_owned()),
@@ -366,6 +383,52 @@ fn survey(
         fresh.copy_blocks(db, &whole, progress)?;
     }
     Ok(repaired)
+}
+
+/// True if a row is the record of an epoch of this store.
+fn is_epoch(keyring: &Keyring, key: &[u8], value: &[u8]) -> bool {
+    EpochId::from_slice(key).is_some_and(|id| keyring.epoch_record(id, value).is_ok())
+}
+
+/// Rows that are none of this store's, or lack, and follow from what there is beside them: of epochs, of the header and of keys.
+fn wrong_records(store: &Store, db: &Db) -> Result<Vec<Finding>, StoreError> {
+    let mut found = Vec::new();
+    passed(db.scan(Family::Epochs, &[], |key, value| {
+        if !is_epoch(store.keyring(), key, value) {
+            let object =
+                EpochId::from_slice(key).map_or_else(|| "a row of epochs".to_owned(), |id| format!("epoch {id}"));
+            found.push(Finding::new(object, "its record is not what was written"));
+        }
+        Ok(true)
+    }))?;
+    let row = |key: &[u8]| db.get(Family::Default, key).ok().flatten();
+    for (key, right) in
+        [(&b"canary"[..], store.id().as_bytes().to_vec()), (b"header", store.header().to_bytes().to_vec())]
+    {
+        if row(key).is_none_or(|row| row != right) {
+            found.push(Finding::new(
+                format!("the row {} of the database", String::from_utf8_lossy(key)),
+                "it is not what was written",
+            ));
+        }
+    }
+    passed(db.scan(Family::Default, &[], |key, _| {
+        if !is_known(key) {
+            let object = format!("the row {:?} of the database", String::from_utf8_lossy(key));
+            found.push(Finding::new(object, "nothing has such a name"));
+        }
+        Ok(true)
+    }))?;
+    let without_row = store.keys_without_row(db)?.into_iter();
+    found.extend(
+        without_row.map(|name| Finding::new(format!("the key object {name}"), "the database has no row of it")),
+    );
+    Ok(found)
+}
+
+/// True of names of rows in the default family, but for those that a later version may have.
+fn is_known(key: &[u8]) -> bool {
+    key.strip_prefix(b"key/").is_none_or(|name| plain::key_file(name).is_some())
 }
 
 fn kind(sort: Sort) -> BlockKind {
