@@ -105,6 +105,78 @@ fn a_tip_that_names_an_entry_which_nobody_can_have_come_to_is_made_anew() {
     }
 }
 
+fn keys(stage: &Stage, family: Family, from: &[u8]) -> Vec<Vec<u8>> {
+    let db = database(&stage.sandbox);
+    let rows = db.iterator_cf(db.cf_handle(family.name()).unwrap(), rocksdb::IteratorMode::Start);
+    rows.map(|row| row.unwrap().0.to_vec()).filter(|key| key.starts_with(from)).collect()
+}
+
+fn delete(stage: &Stage, family: Family, keys: &[Vec<u8>]) {
+    let db = database(&stage.sandbox);
+    let handle = db.cf_handle(family.name()).unwrap();
+    keys.iter().for_each(|key| db.delete_cf(handle, key).unwrap());
+    db.flush_cf(handle).unwrap();
+}
+
+#[test]
+fn rows_that_follow_from_others_are_made_right() {
+    type Harm = fn(&Stage);
+    let harms: [(&str, Harm); 8] = [
+        ("no canary", |stage| delete(stage, Family::Default, &[b"canary".to_vec()])),
+        ("another canary", |stage| put(stage, Family::Default, b"canary", &[7; 16])),
+        ("another header", |stage| put(stage, Family::Default, b"header", b"no header")),
+        ("no keys", |stage| delete(stage, Family::Default, &keys(stage, Family::Default, b"key/"))),
+        ("a key without a name", |stage| put(stage, Family::Default, b"key/zzz", b"rubbish")),
+        ("a record of no epoch", |stage| put(stage, Family::Epochs, &[7; 16], b"rubbish")),
+        ("an entry without a number", |stage| put(stage, Family::Log, &[0], b"rubbish")),
+        ("a changed record of an epoch", |stage| {
+            let note = note(stage, Family::Data);
+            let mut record = note[48..].to_vec();
+            *record.last_mut().unwrap() ^= 1;
+            put(stage, Family::Epochs, &note[8..24], &record);
+        }),
+    ];
+    for (what, harm) in harms {
+        let stage = Stage::new();
+        harm(&stage);
+        let ran = stage.run(&["verify"]);
+        assert_eq!(ran.status, 13, "{what}: {}", ran.stderr);
+        let ran = stage.run(&["repair"]);
+        assert_eq!(ran.status, 13, "{what}: {}", ran.stderr);
+        let ran = stage.run(&["repair", "--apply"]);
+        assert_eq!(ran.status, 0, "{what}: {}", ran.stderr);
+        stage.works(3);
+    }
+}
+
+/// A database of another store is not taken for this one's, whatever its rows say.
+#[test]
+fn a_database_of_another_store_stays_refused() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    fs::remove_dir_all(stage.sandbox.store().join("db")).unwrap();
+    copy_tree(&other.sandbox.store().join("db"), &stage.sandbox.store().join("db"));
+    for words in [&["list"][..], &["repair", "--apply"]] {
+        stage.run(words).refused(13, "not the one that belongs to the header");
+    }
+}
+
+#[test]
+fn a_repair_says_that_something_is_lost_also_where_its_digest_went_with_it() {
+    let stage = Stage::new();
+    let data: Vec<_> = {
+        let db = database(&stage.sandbox);
+        let sums = db.iterator_cf(db.cf_handle(Family::Sums.name()).unwrap(), rocksdb::IteratorMode::Start);
+        sums.map(Result::unwrap).filter(|(_, value)| value[0] == 1).map(|(key, _)| key.to_vec()).take(1).collect()
+    };
+    delete(&stage, Family::Data, &data);
+    delete(&stage, Family::Sums, &data);
+    stage.run(&["repair", "--apply"]).refused(13, "larder verify tells which");
+    let _ran = stage.run(&["verify"]).ended(13);
+    stage.run(&["heal", stage.copy.to_str().unwrap()]).done();
+    stage.run(&["repair", "--apply"]).done();
+    stage.works(3);
+}
+
 fn tables(store: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
