@@ -157,10 +157,14 @@ fn show(global: &Global, out: &Output) -> Result<Outcome, CliError> {
         none = false;
         print(policy, out)?;
     }
+    // Entries that are lost may have been policies.
+    if let Some(e) = register.damage.or(register.bad_policy) {
+        return Err(e.into());
+    }
     if none {
         out.remark("there are no policies; `larder policy set` sets one");
     }
-    register.bad_policy.map_or(Ok(Outcome::Done), |e| Err(e.into()))
+    Ok(Outcome::Done)
 }
 
 fn explain(datasets: Vec<DatasetName>, global: &Global, out: &Output) -> Result<Outcome, CliError> {

@@ -223,7 +223,7 @@ pub const DAMAGED: &str = "larder verify --read-data tells everything that is af
 
 /// What to do about entries of the log that are lost.
 pub const LOST_ENTRIES: &str = "`larder repair --apply` makes anew what follows from manifests, and `larder heal COPY` takes the entries from a copy of \
-    the store; what neither has, an owner gives up with `larder repair --apply --accept-lost-entries`";
+    the store; what neither has, an owner gives up with `larder repair --apply --accept-lost-entries`, but for a hold that cannot be read, which `larder release` lifts";
 
 /// That no identity fits, for who has any: it is said before a passphrase is spoken of that he may never have heard of.
 fn front(tried: bool, path: &std::path::Path) -> String {

@@ -94,6 +94,8 @@ impl Stage {
                 assert!(ran.stderr.contains(way), "{words:?}: {}", ran.stderr);
             }
         }
+        // Nor is it hidden from who looks at policies, of which one may be lost.
+        let _ran = self.run(&["policy", "show"]).ended(13);
         let said = self.run(&["verify"]).ended(13).stderr;
         assert!(said.contains("larder heal COPY") && said.contains("--accept-lost-entries"), "{said}");
     }
