@@ -218,7 +218,7 @@ fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
         }
         // Each but the one whose manifest is lost can be had at once, and the list tells of those whose entries are not.
         let restored = |id: &String| {
-            let out = sandbox.path(&format!("out {at} {id}"));
+            let out = sandbox.path(format!("out {at} {id}"));
             let ran = sandbox.larder(["restore", id, out.to_str().unwrap()]);
             assert!([0, 13].contains(&ran.status), "{id}: {}", ran.stderr);
             ran.status == 0
@@ -234,7 +234,7 @@ fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
         sandbox.larder(["verify", "--read-data"]).done();
         sandbox.larder(["repair"]).done();
         assert!(sandbox.larder(["list", "--json"]).ids().len() + 1 >= ids.len());
-        let out = sandbox.path(&format!("out {at}"));
+        let out = sandbox.path(format!("out {at}"));
         let first = stage.acknowledged.keys().next().unwrap();
         let ran = sandbox.larder(["restore", first, out.to_str().unwrap()]);
         match ran.status {
@@ -288,7 +288,7 @@ fn what_is_no_file_is_damage_and_not_waited_for() {
             }
             let ran = stage.run(&["repair", "--apply"]);
             assert!([0, 13].contains(&ran.status), "{what}: {}: {}", ran.status, ran.stderr);
-            if !place.extension().is_some_and(|e| e == "sst") {
+            if place.extension().is_none_or(|e| e != "sst") {
                 stage.run(&["verify", "--read-data"]).done();
                 stage.works(3);
             }

@@ -402,9 +402,7 @@ fn wrong_records(store: &Store, db: &Db) -> Result<Vec<Finding>, StoreError> {
         Ok(true)
     }))?;
     let row = |key: &[u8]| db.get(Family::Default, key).ok().flatten();
-    for (key, right) in
-        [(&b"canary"[..], store.id().as_bytes().to_vec()), (b"header", store.header().to_bytes().to_vec())]
-    {
+    for (key, right) in [(&b"canary"[..], store.id().as_bytes().to_vec()), (b"header", store.header().to_bytes())] {
         if row(key).is_none_or(|row| row != right) {
             found.push(Finding::new(
                 format!("the row {} of the database", String::from_utf8_lossy(key)),

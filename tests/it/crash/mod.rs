@@ -82,11 +82,11 @@ fn try_all(
                     let cuts = if *trouble == Trouble::PowerCut { cuts_of(*at) } else { Vec::new() };
                     runs.fetch_add(cuts.len().max(1), Ordering::Relaxed);
                     let found = work(*trouble, *at, &cuts);
-                    found.iter().for_each(|why| eprintln!("{name}: {why}"));
+                    found.iter().for_each(|why| println!("{name}: {why}"));
                     wrong.lock().unwrap().extend(found);
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     if done.is_multiple_of(500) {
-                        eprintln!("{name}: {done} of {} troubles", points.len());
+                        println!("{name}: {done} of {} troubles", points.len());
                     }
                 }
             });
