@@ -26,7 +26,7 @@ use rocksdb::{
 use crate::format::Family;
 
 use super::error::StoreError;
-use super::files::read_small;
+use super::files::{check_regular, read_small};
 pub(in crate::store) use logs::{current_manifest, endless_at, record_ends, write_ahead_logs};
 use options::{database_options, family_options};
 pub(in crate::store) use rows::{RowFile, Rows};
@@ -105,6 +105,7 @@ fn fingerprint(dir: &Path) -> Option<Fingerprint> {
 }
 
 fn family_names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    check_regular(dir)?;
     logs::check(dir)?;
     let names = DB::list_cf(&Options::default(), dir).map_err(|e| fail(&e))?;
     if let Some(lost) = Family::ALL.iter().find(|f| !names.iter().any(|n| n == f.name())) {

@@ -35,9 +35,13 @@ impl ClosedStore {
                 Ok(_) => "it differs from its copy in the database".to_owned(),
                 Err(e) => e.to_string(),
             };
-            // A copy that is no header is worse than none.
-            if path.ends_with("header") && Header::parse(&copy).is_err() {
-                continue;
+            // A copy that is no header is worse than none; and one of another store comes with a database of that.
+            if path.ends_with("header") {
+                let there = read_small(&path).ok().and_then(|bytes| Header::parse(&bytes).ok());
+                match Header::parse(&copy) {
+                    Ok(header) if there.is_none_or(|there| there.store == header.store) => {}
+                    _ => continue,
+                }
             }
             found.push(PlainFile { path, why, bytes: copy });
         }
