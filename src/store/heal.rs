@@ -78,8 +78,8 @@ impl Healer<'_> {
     fn look(&mut self, tip: Option<Tip>) -> Result<LogHealed, StoreError> {
         let (store, mut standing) = (self.store, BTreeMap::new());
         let last = last_sequence(self.db)?;
-        self.db.scan(Family::Log, &[], |key, value| {
-            let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+        self.db.scan(Family::Log, &number_key(1), |key, value| {
+            let Ok(sequence) = key.try_into().map(u64::from_be_bytes) else { return Ok(true) };
             if sequence > last {
                 return Ok(false);
             }

@@ -114,12 +114,14 @@ impl Store {
         Ok(Roster { keys, former, forged, proved: authority.is_some() })
     }
 
-    /// The keys that an owner has proved there to be, whose object is there as a file and has no row. Without an owner's key none are known.
-    pub(super) fn keys_without_row(&self, db: &Db) -> Result<Vec<KeyName>, StoreError> {
-        let Some(roster) = self.roster(db).ok().filter(|roster| roster.proved) else { return Ok(Vec::new()) };
-        let (rows, files) = (key_files::rows(db)?, key_files::names_of_files(self.dir()).unwrap_or_default());
+    /// The keys that an owner has proved there to be, whose object is there as a file and has no row. Without an owner's key none are known, nor where
+    /// what it takes cannot be read, which is told by others.
+    pub(super) fn keys_without_row(&self, db: &Db) -> Vec<KeyName> {
+        let roster = self.roster(db).ok().filter(|roster| roster.proved);
+        let (Some(roster), Ok(rows)) = (roster, key_files::rows(db)) else { return Vec::new() };
+        let files = key_files::names_of_files(self.dir()).unwrap_or_default();
         let lacks = |name: &KeyName| !rows.contains_key(name) && files.contains(name);
-        Ok(roster.keys.into_iter().map(|key| key.name).filter(lacks).collect())
+        roster.keys.into_iter().map(|key| key.name).filter(lacks).collect()
     }
 
     /// The keys that owners removed, as far as the log can be read.

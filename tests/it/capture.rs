@@ -52,7 +52,7 @@ fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
     let header = sandbox.store().join("header");
     fs::remove_file(&header).unwrap();
     fifo(&header);
-    sandbox.larder(["list"]).refused(1, "not a regular file");
+    sandbox.larder(["list"]).refused(13, "not a regular file");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn delete(stage: &Stage, family: Family, keys: &[Vec<u8>]) {
 #[test]
 fn rows_that_follow_from_others_are_made_right() {
     type Harm = fn(&Stage);
-    let harms: [(&str, Harm); 8] = [
+    let harms: [(&str, Harm); 9] = [
         ("no canary", |stage| delete(stage, Family::Default, &[b"canary".to_vec()])),
         ("another canary", |stage| put(stage, Family::Default, b"canary", &[7; 16])),
         ("another header", |stage| put(stage, Family::Default, b"header", b"no header")),
@@ -129,6 +129,7 @@ fn rows_that_follow_from_others_are_made_right() {
         ("a key without a name", |stage| put(stage, Family::Default, b"key/zzz", b"rubbish")),
         ("a record of no epoch", |stage| put(stage, Family::Epochs, &[7; 16], b"rubbish")),
         ("an entry without a number", |stage| put(stage, Family::Log, &[0], b"rubbish")),
+        ("an entry before the first", |stage| put(stage, Family::Log, &[0; 8], b"rubbish")),
         ("a changed record of an epoch", |stage| {
             let note = note(stage, Family::Data);
             let mut record = note[48..].to_vec();

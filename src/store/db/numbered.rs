@@ -47,8 +47,7 @@ impl Db {
                     }
                 }
                 while let Some((key, value)) = rows.item() {
-                    // A stray.
-                    if number(key).is_none() {
+                    if is_stray(key) {
                         rows.prev();
                         continue;
                     }
@@ -70,6 +69,7 @@ impl Db {
             let end = before.map_or(Bound::Included(number_key(last).to_vec()), Bound::Excluded);
             for (key, version) in loose.range((Bound::Unbounded, end)).rev() {
                 if let Some(value) = &version.value
+                    && !is_stray(key)
                     && !row(key, value)?
                 {
                     break;
@@ -103,6 +103,11 @@ impl Db {
         });
         if looked.as_ref().is_err_and(StoreError::is_damage) { Ok(Some(at)) } else { looked }
     }
+}
+
+/// True of a row without a number, or with one before the first.
+fn is_stray(key: &[u8]) -> bool {
+    number(key).is_none_or(|number| number == 0)
 }
 
 fn number(key: &[u8]) -> Option<u64> {

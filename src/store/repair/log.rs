@@ -64,7 +64,7 @@ impl Log {
     pub(super) fn look(store: &Store, db: &Db, tip: Option<&Tip>) -> Result<Self, StoreError> {
         let (mut log, mut rows) = (Self::default(), Standing::new());
         if let Some(last) = last_number(db, Family::Log)? {
-            db.scan_past_damage(Family::Log, 0, last, |sequence, value| {
+            db.scan_past_damage(Family::Log, 1, last, |sequence, value| {
                 let entry = store.log_entry(sequence, value).map_err(|e| match e {
                     StoreError::Damage { why, .. } => why,
                     other => other.to_string(),
