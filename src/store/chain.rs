@@ -89,6 +89,8 @@ pub(super) struct Word<'a> {
 pub(super) struct Judge<'a> {
     word: Word<'a>,
     void: HashSet<VoidEntry>,
+    /// How many more missing entries are told.
+    untold: u64,
     /// The entry that was judged last: its sequence, and the hash that it has of the one before.
     behind: Option<(u64, Option<Digest>)>,
 }
@@ -97,7 +99,7 @@ impl<'a> Judge<'a> {
     /// `end`: sequence and hash that the newest entry must have, if that is known.
     pub(super) fn new(word: Word<'a>, end: Option<(u64, Digest)>) -> Self {
         let behind = end.map(|(sequence, hash)| (sequence.saturating_add(1), Some(hash)));
-        Self { word, void: HashSet::new(), behind }
+        Self { word, void: HashSet::new(), untold: Family::Log.reach(), behind }
     }
 
     /// Judges a row: the hash of its bytes, and what they say. Of the entries between it and the one behind it, which are missing, `gap`
@@ -139,10 +141,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The numbers of the entries that are missing between this one and the one behind it, newest first.
-    pub(super) fn gap(&self, sequence: u64) -> impl Iterator<Item = u64> + use<> {
+    /// The numbers of the entries that are missing between this one and the one behind it, newest first. Of very many, in all the log, the newest:
+    /// whoever puts rows in reach of each other there costs no more than that.
+    pub(super) fn gap(&mut self, sequence: u64) -> impl Iterator<Item = u64> + use<> {
         let next = self.behind.map_or(0, |(next, _)| next);
-        (sequence.saturating_add(1)..next).rev()
+        let missing = sequence.saturating_add(1)..next;
+        let told = missing.end.saturating_sub(missing.start).min(self.untold);
+        self.untold -= told;
+        (missing.end.saturating_sub(told)..missing.end).rev()
     }
 
     /// Judges an entry that is missing.

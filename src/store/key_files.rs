@@ -29,12 +29,20 @@ pub(super) fn rows(db: &Db) -> Result<BTreeMap<KeyName, Vec<u8>>, StoreError> {
     let mut found = BTreeMap::new();
     db.scan(Family::Default, FRONT, |key, value| {
         let Some(name) = key.strip_prefix(FRONT) else { return Ok(false) };
-        if let Some(name) = std::str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
+        // Rubbish is as good as no row: it must not take the place of a file that is whole.
+        if let Some(name) =
+            std::str::from_utf8(name).ok().and_then(|text| text.parse().ok()).filter(|_| is_age_file(value))
+        {
             found.insert(name, value.to_vec());
         }
         Ok(true)
     })?;
     Ok(found)
+}
+
+/// True of what begins as an age file does, armoured or not.
+pub(super) fn is_age_file(bytes: &[u8]) -> bool {
+    [&b"age-encryption.org/"[..], b"-----BEGIN AGE "].iter().any(|front| bytes.starts_with(front))
 }
 
 /// The key whose object a file is; nothing if its name is of another sort.

@@ -121,11 +121,14 @@ fn delete(stage: &Stage, family: Family, keys: &[Vec<u8>]) {
 #[test]
 fn rows_that_follow_from_others_are_made_right() {
     type Harm = fn(&Stage);
-    let harms: [(&str, Harm); 9] = [
+    let harms: [(&str, Harm); 10] = [
         ("no canary", |stage| delete(stage, Family::Default, &[b"canary".to_vec()])),
         ("another canary", |stage| put(stage, Family::Default, b"canary", &[7; 16])),
         ("another header", |stage| put(stage, Family::Default, b"header", b"no header")),
         ("no keys", |stage| delete(stage, Family::Default, &keys(stage, Family::Default, b"key/"))),
+        ("keys of rubbish", |stage| {
+            keys(stage, Family::Default, b"key/").iter().for_each(|key| put(stage, Family::Default, key, b"rubbish"));
+        }),
         ("a key without a name", |stage| put(stage, Family::Default, b"key/zzz", b"rubbish")),
         ("a record of no epoch", |stage| put(stage, Family::Epochs, &[7; 16], b"rubbish")),
         ("an entry without a number", |stage| put(stage, Family::Log, &[0], b"rubbish")),

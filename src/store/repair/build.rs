@@ -128,7 +128,9 @@ impl<'a> Fresh<'a> {
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
         let dir = self.store.dir();
         let has_good_next = has_good_next(old).unwrap_or(true);
-        self.copy(old, Family::Default, &[], &|key, _| (has_good_next || key != NEXT_BLOCK) && super::is_known(key))?;
+        self.copy(old, Family::Default, &[], &|key, value| {
+            (has_good_next || key != NEXT_BLOCK) && super::is_known(key, value)
+        })?;
         let mut rows = Rows::default();
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());

@@ -22,6 +22,7 @@ use super::db::Db;
 use super::error::StoreError;
 use super::files::{make_dir, set_aside_unless, sync_dir};
 use super::inspect::Finding;
+use super::key_files::is_age_file;
 use super::keyring::Keyring;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
@@ -410,10 +411,10 @@ fn wrong_records(store: &Store, db: &Db) -> Result<Vec<Finding>, StoreError> {
             ));
         }
     }
-    passed(db.scan(Family::Default, &[], |key, _| {
-        if !is_known(key) {
+    passed(db.scan(Family::Default, &[], |key, value| {
+        if !is_known(key, value) {
             let object = format!("the row {:?} of the database", String::from_utf8_lossy(key));
-            found.push(Finding::new(object, "nothing has such a name"));
+            found.push(Finding::new(object, "it is no key object"));
         }
         Ok(true)
     }))?;
@@ -424,9 +425,9 @@ fn wrong_records(store: &Store, db: &Db) -> Result<Vec<Finding>, StoreError> {
     Ok(found)
 }
 
-/// True of names of rows in the default family, but for those that a later version may have.
-fn is_known(key: &[u8]) -> bool {
-    key.strip_prefix(b"key/").is_none_or(|name| plain::key_file(name).is_some())
+/// True of rows in the default family, but for what stands in the place of a key object and is none.
+fn is_known(key: &[u8], value: &[u8]) -> bool {
+    key.strip_prefix(b"key/").is_none_or(|name| plain::key_file(name).is_some() && is_age_file(value))
 }
 
 fn kind(sort: Sort) -> BlockKind {

@@ -9,6 +9,7 @@ use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::files::{make_dir, read_small, set_aside_unless, write_whole};
 use super::super::inspect::ClosedStore;
+use super::super::key_files::is_age_file;
 use super::super::lock::{Waiting, WriterLock};
 
 /// A file that is to be written anew from its copy in the database.
@@ -85,7 +86,7 @@ fn copies(db: &Db, dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     let scanned = db.scan(Family::Default, &[], |key, value| {
         if key == b"header" {
             found.push((dir.join("header"), value.to_vec()));
-        } else if let Some(name) = key.strip_prefix(b"key/").and_then(key_file) {
+        } else if let Some(name) = key.strip_prefix(b"key/").and_then(key_file).filter(|_| is_age_file(value)) {
             found.push((dir.join("keys").join(name), value.to_vec()));
         }
         Ok(true)
