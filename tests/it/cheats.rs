@@ -174,7 +174,7 @@ fn a_writer_cannot_have_others_seal_to_its_own_key() {
         forged.chunk_recipient.clone_from(&good.chunk_recipient);
         if role != "writer" {
             write_object(&path, &forged, &recipient_of(&victim));
-            capture(&victim, &store, &tree).refused(13, "identities are not those");
+            capture(&victim, &store, &tree).refused(12, "the key record changed");
         }
         fs::write(&path, &bytes).unwrap();
         capture(&victim, &store, &tree).done();
