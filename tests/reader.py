@@ -1209,9 +1209,14 @@ class Checker:
             r.ext()
             r.end()
             names, newest = {name.hex().encode() for name, *_ in keys}, sequence
-        rows = {key[4:] for key, _ in store.rows("default") if key.startswith(b"key/")}
+            objects = {name.hex().encode(): dict(tags).get(1) for name, *_, tags in keys}
+        rows = {key[4:]: hash_(value) for key, value in store.rows("default") if key.startswith(b"key/")}
         # A newer change may be void.
-        need(names in (None, rows) or any(void > newest for void in store.void), "the keys of the newest change are not those of the store")
+        if any(void > newest for void in store.void):
+            return
+        need(names in (None, rows.keys()), "the keys of the newest change are not those of the store")
+        for name in names or ():
+            need(objects[name] in (None, rows[name]), f"key object {name.decode()}: not the one that an owner wrote")
 
     def blocks(self, index, family):
         """Every block opens, has its sum, and each item the index row that a forward scan would make."""

@@ -32,12 +32,12 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
     let row = resolve_row(&store, &name, now)?;
     let id = row.id;
     let manifest = store.manifest(&id)?;
-    let holds = Holds::since(&store, manifest.sequence)?;
+    let mut holds = Holds::since(&store, manifest.sequence)?;
     let counted = Witnesses::read(&store, Some(now), row.sequence)?.counted(row.sequence, row.arrival);
     let by = Writers::read(&store).label(&row, holds.is_proved(&row));
     if out.json() {
         out.print_json(&SnapshotJson::new(id, &manifest, holds.on(&id)).witnessed(&row, by, counted.time))?;
-        return Ok(Outcome::Done);
+        return whole(&mut holds);
     }
     let held = holds.on(&id).map(|hold| ("hold", hold_json::text(hold)));
     let immutable = match holds.immutable(&id, manifest.evidence.immutable) {
@@ -52,7 +52,12 @@ pub(super) fn run(args: &ShowArgs, global: &Global, out: &Output) -> Result<Outc
     for (key, value) in rows(&id.to_string(), &manifest, counted).into_iter().chain(by).chain(immutable).chain(held) {
         out.line(&format!("{key:14} {}", escaped(&value)))?;
     }
-    Ok(Outcome::Done)
+    whole(&mut holds)
+}
+
+/// What is lost of the log may be a hold of the snapshot, which has been shown as it is known.
+fn whole(holds: &mut Holds) -> Result<Outcome, CliError> {
+    holds.damage().map_or(Ok(Outcome::Done), |damage| Err(damage.into()))
 }
 
 fn rows(id: &str, m: &Manifest, counted: Counted) -> Vec<(&'static str, String)> {

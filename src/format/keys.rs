@@ -6,7 +6,7 @@ use bincode::error::{DecodeError as BincodeDecode, EncodeError};
 
 use super::encoding::{DecodeError, decode_ext, from_bytes, to_bytes};
 use super::records::One;
-use crate::model::{Ext, KeyChange, KeyInfo, Purpose, Role};
+use crate::model::{Digest, Ext, KeyChange, KeyInfo, Purpose, Role};
 
 /// Tag in a key record: its tokens, one behind the other, newest first.
 const TOKENS: u32 = 1;
@@ -14,6 +14,8 @@ const TOKENS: u32 = 1;
 const INITIAL_KEYS: u32 = 2;
 /// Tag in the key records of writers: what signs their entries of the log.
 const SIGNING_KEY: u32 = 3;
+/// Tag in a key info: the hash of its key object.
+const OBJECT: u32 = 1;
 /// Tag in a key change: the keys that were removed and whose recipients are known, a list of key infos.
 const FORMER_KEYS: u32 = 1;
 /// Tag in an epoch record: the role of the key whose holder wrote, if it is not an owner's.
@@ -120,6 +122,21 @@ pub fn tokens_of(ext: &Ext) -> Vec<[u8; 32]> {
 /// If they are malformed.
 pub fn initial_keys(ext: &Ext) -> Result<Option<Vec<KeyInfo>>, DecodeError> {
     tagged(ext, INITIAL_KEYS).map(|bytes| from_bytes(bytes, "list of keys")).transpose()
+}
+
+impl KeyInfo {
+    /// The hash of its object, as owners wrote that last; nothing of an object that init made, or an older version.
+    #[must_use]
+    pub fn object(&self) -> Option<Digest> {
+        tagged(&self.ext, OBJECT)?.try_into().ok().map(Digest::from_bytes)
+    }
+
+    /// The same key with an object that has this hash.
+    pub fn set_object(&mut self, hash: &Digest) {
+        self.ext.retain(|(tag, _)| *tag != OBJECT);
+        let at = self.ext.partition_point(|(tag, _)| *tag < OBJECT);
+        self.ext.insert(at, (OBJECT, hash.as_bytes().to_vec()));
+    }
 }
 
 /// The extension of a key change: keys that were removed.

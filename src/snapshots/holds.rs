@@ -40,6 +40,8 @@ pub struct Holds {
     vouched: HashSet<SnapshotId>,
     /// Entries of snapshots that were made with the key that they name.
     proved: HashSet<u64>,
+    /// What is damaged in the log, and may be a hold.
+    damage: Option<StoreError>,
 }
 
 impl Holds {
@@ -50,7 +52,7 @@ impl Holds {
     /// If the log cannot be read at all.
     pub fn since(store: &Store, sequence: u64) -> Result<Self, StoreError> {
         let mut holds = Self::default();
-        store.newest_entries(|entry| {
+        holds.damage = store.newest_entries(|entry| {
             if store.keyring().vouches_for(&entry) == Some(true) {
                 holds.add(store, &entry);
             } else {
@@ -106,6 +108,11 @@ impl Holds {
             HoldAction::Granted => drop(self.granted.insert(entry.manifest)),
             HoldAction::Denied => drop(self.denied.insert(entry.manifest)),
         }
+    }
+
+    /// What is damaged in the part of the log that was read: a hold may be lost with it.
+    pub fn damage(&mut self) -> Option<StoreError> {
+        self.damage.take()
     }
 
     /// The holds of a snapshot, those too whose time is over, in the order in which they were set.

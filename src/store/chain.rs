@@ -11,6 +11,7 @@ use crate::model::{Digest, HoldAction, HoldDetail, LogEntry, LogKind, SnapshotId
 
 use super::db::Db;
 use super::error::{StoreError, entry_label};
+use super::keyring::Keyring;
 use super::pins::PinFile;
 use super::{Store, tip};
 
@@ -68,7 +69,7 @@ pub(super) enum Judged {
 }
 
 impl Judged {
-    fn sequence(&self) -> u64 {
+    pub(super) fn sequence(&self) -> u64 {
         match self {
             Self::Entry(entry) => entry.sequence,
             Self::Void(lost) | Self::Lost(lost) => lost.sequence,
@@ -76,18 +77,10 @@ impl Judged {
     }
 }
 
-/// What is thought of entries by who judges the log.
-#[derive(Clone, Copy)]
-pub(super) struct Word<'a> {
-    /// True if an entry about a loss has any effect.
-    pub(super) heeds: &'a dyn Fn(&LogEntry) -> bool,
-    /// True if an entry that is whole and in its place stays what it is, whatever such a one says.
-    pub(super) keeps: &'a dyn Fn(&LogEntry) -> bool,
-}
-
 /// Judges entry by entry, the newest first.
 pub(super) struct Judge<'a> {
-    word: Word<'a>,
+    /// What tells whose word counts; without keys every entry is believed that has the right form.
+    keyring: Option<&'a Keyring>,
     void: HashSet<VoidEntry>,
     /// How many more missing entries are told.
     untold: u64,
@@ -97,9 +90,9 @@ pub(super) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// `end`: sequence and hash that the newest entry must have, if that is known.
-    pub(super) fn new(word: Word<'a>, end: Option<(u64, Digest)>) -> Self {
+    pub(super) fn new(keyring: Option<&'a Keyring>, end: Option<(u64, Digest)>) -> Self {
         let behind = end.map(|(sequence, hash)| (sequence.saturating_add(1), Some(hash)));
-        Self { word, void: HashSet::new(), untold: Family::Log.reach(), behind }
+        Self { keyring, void: HashSet::new(), untold: Family::Log.reach(), behind }
     }
 
     /// Judges a row: the hash of its bytes, and what they say. Of the entries between it and the one behind it, which are missing, `gap`
@@ -111,7 +104,7 @@ impl<'a> Judge<'a> {
         let begins_well = |entry: &LogEntry| sequence != 1 || entry.previous == NOTHING;
         let is_in_place = said.is_none_or(|said| said == stands);
         let judged = match entry {
-            Ok(entry) if is_in_place && begins_well(&entry) && (self.word.keeps)(&entry) => Judged::Entry(entry),
+            Ok(entry) if is_in_place && begins_well(&entry) && self.keeps(&entry) => Judged::Entry(entry),
             _ if self.void.contains(&VoidEntry { sequence, stands }) => {
                 Judged::Void(without("its loss was accepted".to_owned()))
             }
@@ -134,11 +127,19 @@ impl<'a> Judge<'a> {
     pub(super) fn follow(&mut self, entry: &LogEntry) {
         self.behind = Some((entry.sequence, Some(entry.previous)));
         if entry.kind == LogKind::Loss
-            && (self.word.heeds)(entry)
+            && self.heeds(entry)
             && let Ok((list, _)) = void_entries(&entry.ext)
         {
             self.void.extend(list.into_iter().filter(|void| void.sequence < entry.sequence));
         }
+    }
+
+    fn heeds(&self, entry: &LogEntry) -> bool {
+        self.keyring.is_none_or(|keyring| keyring.heeds_loss(entry))
+    }
+
+    fn keeps(&self, entry: &LogEntry) -> bool {
+        self.keyring.is_some_and(|keyring| keyring.keeps(entry))
     }
 
     /// The numbers of the entries that are missing between this one and the one behind it, newest first. Of very many, in all the log, the newest:
@@ -239,10 +240,7 @@ impl Store {
     }
 
     pub(super) fn walk_back_in(&self, db: &Db, each: &mut dyn FnMut(Judged, Digest) -> bool) -> Result<(), StoreError> {
-        let keyring = self.keyring();
-        let (heeds, keeps) = (|entry: &LogEntry| keyring.heeds_loss(entry), |entry: &LogEntry| keyring.keeps(entry));
-        let word = Word { heeds: &heeds, keeps: &keeps };
-        let mut judge = Judge::new(word, self.lost_tip().map(|tip| (tip.sequence, tip.log_hash)));
+        let mut judge = Judge::new(Some(self.keyring()), self.lost_tip().map(|tip| (tip.sequence, tip.log_hash)));
         let (mut goes_on, mut newest, mut is_told) = (true, None, false);
         let mut each = |judged: Judged, stands: Digest| {
             newest.get_or_insert(judged.sequence());

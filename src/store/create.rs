@@ -13,7 +13,7 @@ use crate::format::{
 use crate::model::{Digest, Ext, KeyInfo, KeyName, Role, StoreId, Timestamp};
 
 use super::db::{Db, Rows};
-use super::error::StoreError;
+use super::error::{StoreError, THE_HEADER};
 use super::files::{make_dir, sync_dir, write_whole};
 
 /// What a new store shall be like.
@@ -34,7 +34,7 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
         Ok(bytes) => bytes,
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Err(if dir.join("db").join("CURRENT").exists() {
-                StoreError::damage(format!("the store at {}", dir.display()), "its header is missing")
+                StoreError::damage(format!("{THE_HEADER} of the store at {}", dir.display()), "it is missing")
             } else if dir.exists() && fs::read_dir(dir).map_or(true, |mut d| d.next().is_some()) {
                 StoreError::NotAStore(dir.to_owned())
             } else {
@@ -44,10 +44,10 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
         Err(e) => return Err(super::files::unreadable(&dir.join("header"), e)),
     };
     Header::parse(&bytes).map_err(|e| match e {
-        HeaderError::NotAHeader if dir.join("db").join("CURRENT").exists() => StoreError::damage("the header", e),
+        HeaderError::NotAHeader if dir.join("db").join("CURRENT").exists() => StoreError::damage(THE_HEADER, e),
         HeaderError::NotAHeader => StoreError::NotAStore(dir.to_owned()),
         HeaderError::Newer(_) => StoreError::Newer { path: dir.to_owned(), why: e.to_string() },
-        HeaderError::Damaged(_) => StoreError::damage("the header", e),
+        HeaderError::Damaged(_) => StoreError::damage(THE_HEADER, e),
     })
 }
 

@@ -217,6 +217,13 @@ pub(super) fn is_entry_label(what: &str) -> bool {
     what.ends_with(OF_THE_LOG)
 }
 
+/// What messages call the header of a store.
+pub(super) const THE_HEADER: &str = "the header";
+
+/// What to do about a header that is damaged.
+const BAD_HEADER: &str = "`larder repair --apply` writes it anew from its copy in the database; where that is lost too, put the file `header` of any copy of \
+    the store in its place: it is the same in all of them and never changes";
+
 /// What to do about damage.
 pub const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
     and `larder heal` takes what is lost from a folder, a pack, a mount or a copy of the store";
@@ -338,6 +345,7 @@ impl Failure for StoreError {
                     .to_owned()
             }
             Self::Damage { what, .. } if is_entry_label(what) => LOST_ENTRIES.to_owned(),
+            Self::Damage { what, .. } if what.starts_with(THE_HEADER) => BAD_HEADER.to_owned(),
             Self::Damage { .. } => DAMAGED.to_owned(),
             _ => return None,
         })

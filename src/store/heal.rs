@@ -9,7 +9,7 @@ use crate::format::{DETAIL, Family, SealedHeader, Tip, join_mac, number_key};
 use crate::model::{DatasetKey, DatasetRecord, Digest, EpochId, LogEntry, LogKind, SnapshotId};
 
 use super::Store;
-use super::chain::{Details, Judge, Judged, LostEntry, NOTHING, Word, without_detail};
+use super::chain::{Details, Judge, Judged, LostEntry, NOTHING, without_detail};
 use super::claims::Claims;
 use super::db::{Db, Rows};
 use super::error::StoreError;
@@ -86,10 +86,7 @@ impl Healer<'_> {
             standing.insert(sequence, (digest(value), store.log_entry(sequence, value)));
             Ok(true)
         })?;
-        let keyring = store.keyring();
-        let (heeds, keeps) = (|entry: &LogEntry| keyring.heeds_loss(entry), |entry: &LogEntry| keyring.keeps(entry));
-        let word = Word { heeds: &heeds, keeps: &keeps };
-        let mut judge = Judge::new(word, tip.map(|tip| (tip.sequence, tip.log_hash)));
+        let mut judge = Judge::new(Some(store.keyring()), tip.map(|tip| (tip.sequence, tip.log_hash)));
         let (mut healed, mut details) = (LogHealed::default(), Details::default());
         let front = std::iter::once((0, None));
         for (sequence, row) in standing.into_iter().rev().map(|(n, row)| (n, Some(row))).chain(front) {

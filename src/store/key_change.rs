@@ -177,7 +177,7 @@ impl KeyAdmin {
             keys,
             ext: key_change_ext(&former),
         };
-        let (sequence, _) = self.publish(mine, &change, &put, now)?;
+        let (sequence, _) = self.publish(mine, change, &put, now)?;
         Ok(Changed { added, removed: Vec::new(), rotated: None, sequence })
     }
 
@@ -189,7 +189,7 @@ impl KeyAdmin {
         let (keys, removed) = self.without(names)?;
         let ext = self.former_with(&removed);
         let change = KeyChange { added: Vec::new(), removed: names.to_vec(), rotated: false, keys, ext };
-        let (sequence, _) = self.publish(self.mine()?, &change, &[], now)?;
+        let (sequence, _) = self.publish(self.mine()?, change, &[], now)?;
         Ok(Changed { added: Vec::new(), removed, rotated: None, sequence })
     }
 
@@ -222,7 +222,7 @@ impl KeyAdmin {
         }
         let ext = self.former_with(&gone);
         let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext };
-        let (sequence, hash) = self.publish(&next, &change, &put, now)?;
+        let (sequence, hash) = self.publish(&next, change, &put, now)?;
         if let Some((_, wrapped)) = put.iter().find(|(name, _)| *name == next.name) {
             // This session need not be told of what it did itself.
             let keyring = Keyring::new(next, digest(wrapped))?;
@@ -264,10 +264,15 @@ impl KeyAdmin {
     fn publish(
         &self,
         by: &KeyRecord,
-        change: &KeyChange,
+        mut change: KeyChange,
         put: &[(KeyName, Vec<u8>)],
         now: Timestamp,
     ) -> Result<(u64, Digest), StoreError> {
+        for (name, wrapped) in put {
+            let its = change.keys.iter_mut().filter(|key| key.name == *name);
+            its.for_each(|key| key.set_object(&digest(wrapped)));
+        }
+        let change = &change;
         let (before, previous) = newest_entry(&self.db)?;
         let sequence = before + 1;
         let authority = authorities(by).into_iter().next();

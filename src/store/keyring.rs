@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::codec::{
-    Class, DataKey, IdKeys, MacLabel, SigningKey, StoreIdentity, VoucherKey, WrapError, digest, public_id_key,
-    public_seed, random_bytes, wrap_to_store,
+    Authority, Class, DataKey, IdKeys, MacLabel, SigningKey, StoreIdentity, VoucherKey, WrapError, digest,
+    public_id_key, public_seed, random_bytes, wrap_to_store,
 };
 use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, signing_key_of, split_mac};
 use crate::model::{Digest, EpochId, KeyName, Purpose, Role};
@@ -22,6 +22,8 @@ pub struct Keyring {
     key: Option<(KeyRecord, Digest)>,
     page: Vec<StoreIdentity>,
     chunk: Vec<StoreIdentity>,
+    /// What owners prove their word with, newest first; nothing without an owner's key.
+    authorities: Vec<Authority>,
     /// What vouches for log entries, newest first; nothing for a writer.
     vouchers: Vec<VoucherKey>,
     /// Of each of them, where there are several, the first entry of the log that it vouches for.
@@ -51,6 +53,7 @@ impl Keyring {
             key: None,
             page: Vec::new(),
             chunk: Vec::new(),
+            authorities: Vec::new(),
             vouchers: Vec::new(),
             since: OnceLock::new(),
             signing: None,
@@ -79,6 +82,7 @@ impl Keyring {
         Ok(Self {
             ids: IdKeys::new(&record.id_key),
             signing: signing_key_of(&record.ext).map(SigningKey::from_bytes),
+            authorities: record.chunk_identities.iter().map(|text| Authority::new(text)).collect(),
             vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
             since: OnceLock::new(),
             seed: record.chunker_seed.into(),
@@ -121,6 +125,11 @@ impl Keyring {
     /// True if roles mean something here: in an unencrypted store everybody has all keys.
     pub(super) fn knows_roles(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// What owners prove their word with, of all generations of the store's identities, newest first; nothing without an owner's key.
+    pub(super) fn authorities(&self) -> &[Authority] {
+        &self.authorities
     }
 
     /// Keys that vouch for log entries, newest first; nothing for a writer, or in an unencrypted store.

@@ -10,7 +10,6 @@ use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::exclusive::{add_entry, newest_entry, publish};
 use super::pins::PinFile;
-use super::roster::authorities;
 
 /// Who accepts a loss, and why: it stands in the log.
 #[derive(Debug, Clone)]
@@ -72,7 +71,7 @@ fn entry(
     rows.put(Family::Epochs, epoch.id.as_bytes(), &epoch.record);
     let detail = LossDetail { reason: asked.reason.clone(), by: asked.by.clone(), ext: Vec::new() }.to_bytes();
     let sealed = seal_value(epoch.id, &epoch.page, Family::Log.name(), &number_key(sequence), &detail);
-    let authority = keyring.key().and_then(|(record, _)| authorities(record).into_iter().next());
+    let authority = keyring.authorities().first();
     let proved = void_ext(void, |list| authority.map(|a| a.loss_proof(sequence, &previous, list)));
     Ok(LogEntry {
         kind: LogKind::Loss,

@@ -164,7 +164,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let Unlocked { keyring, pin, opener } = unlocked;
         if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
-            return Err(StoreError::damage("the header", "its MAC does not hold"));
+            return Err(StoreError::damage(error::THE_HEADER, "its MAC does not hold"));
         }
         keyring.learn_since(&db);
         let inner = Inner {

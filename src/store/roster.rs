@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::codec::Authority;
+use crate::codec::{Authority, digest};
 use crate::format::{DETAIL, Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
 use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
 
+use super::chain::{Judged, LostEntry};
 use super::db::Db;
 use super::error::StoreError;
 use super::{Store, key_files};
@@ -17,6 +18,8 @@ pub struct KeyList {
     pub keys: Vec<KeyRow>,
     /// Log entries that tell of a change of keys which no owner made: somebody who knows the id key forged them.
     pub forged: Vec<u64>,
+    /// Log entries that are lost and were written behind this: one may be a newer list of keys.
+    pub lost: Vec<LostEntry>,
     /// True if it is proved that an owner wrote this; only an owner can tell.
     pub proved: bool,
 }
@@ -32,6 +35,8 @@ pub struct KeyRow {
     pub in_use: bool,
     /// Its object is there.
     pub there: bool,
+    /// Its object is another one than owners wrote last: its holder's client does not take it.
+    pub swapped: bool,
 }
 
 /// The keys as the owners keep them in mind.
@@ -40,6 +45,8 @@ pub(super) struct Roster {
     pub(super) keys: Vec<KeyInfo>,
     /// Those that were removed and whose recipients are known.
     pub(super) former: Vec<KeyInfo>,
+    /// The entry that says so; 0 for init.
+    since: u64,
     pub(super) forged: Vec<u64>,
     pub(super) proved: bool,
 }
@@ -57,12 +64,20 @@ impl Store {
     pub fn keys(&self) -> Result<KeyList, StoreError> {
         self.require(Role::Catalog, "listing keys")?;
         let db = self.fresh_db()?;
-        let Roster { keys, mut forged, proved, .. } = self.roster(&db)?;
-        if !forged.is_empty() {
-            // What cannot be read any more, and was given up, nobody forged.
-            let void = self.lost_entries()?.1;
-            forged.retain(|sequence| !void.contains(sequence));
-        }
+        let swapped = self.swapped_keys(&db);
+        let Roster { keys, since, mut forged, proved, .. } = self.roster(&db)?;
+        let mut lost = Vec::new();
+        self.walk_back_in(&db, &mut |judged, _| {
+            let sequence = judged.sequence();
+            match judged {
+                Judged::Lost(entry) if entry.sequence > since => lost.push(entry),
+                // What cannot be read any more, and was given up, nobody forged.
+                Judged::Void(entry) => forged.retain(|sequence| *sequence != entry.sequence),
+                Judged::Lost(_) | Judged::Entry(_) => {}
+            }
+            sequence > since
+        })?;
+        lost.reverse();
         let objects = key_files::rows(&db)?;
         let files = key_files::names_of_files(self.dir())?;
         let there: BTreeSet<KeyName> = objects.keys().copied().chain(files).collect();
@@ -72,11 +87,12 @@ impl Store {
             info,
             in_use: name == mine,
             there: there.contains(&name),
+            swapped: swapped.contains(&name),
         };
         let unknown: Vec<KeyName> = there.iter().filter(|n| !keys.iter().any(|k| k.name == **n)).copied().collect();
         let known = keys.into_iter().map(|info| row(info.name, Some(info)));
         let rows = known.chain(unknown.into_iter().map(|name| row(name, None))).collect();
-        Ok(KeyList { keys: rows, forged, proved })
+        Ok(KeyList { keys: rows, forged, lost, proved })
     }
 
     /// A key object, as it lies in the store.
@@ -92,16 +108,19 @@ impl Store {
         let Some((record, _)) = self.keyring().key() else {
             return Err(StoreError::Refused("the store is not encrypted: it has no keys".to_owned()));
         };
-        let authority = authorities(record).into_iter().next();
-        let (mut found, mut forged) = (None, Vec::new());
+        let authority = self.keyring().authorities().first();
+        let (mut found, mut since, mut forged) = (None, 0, Vec::new());
         db.scan_back(Family::Log, |key, value| {
             // Entries that cannot be read are verify's to tell.
             let Ok((entry, _)) = self.keyring().check_log_entry(value) else { return Ok(true) };
             if entry.kind != LogKind::KeyChange || number_key(entry.sequence) != *key {
                 return Ok(true);
             }
-            match self.key_change(db, &entry, authority.as_ref()) {
-                Some(change) => found = Some(change),
+            match self.key_change(db, &entry, authority) {
+                Some(change) => {
+                    found = Some(change);
+                    since = entry.sequence;
+                }
                 None => forged.push(entry.sequence),
             }
             Ok(found.is_none())
@@ -111,7 +130,7 @@ impl Store {
             (None, Some(keys)) => (keys, Vec::new()),
             (None, None) => (self.unlisted(db)?, Vec::new()),
         };
-        Ok(Roster { keys, former, forged, proved: authority.is_some() })
+        Ok(Roster { keys, former, since, forged, proved: authority.is_some() })
     }
 
     /// The keys that an owner has proved there to be, whose object is there as a file and has no row. Without an owner's key none are known, nor where
@@ -124,14 +143,24 @@ impl Store {
         roster.keys.into_iter().map(|key| key.name).filter(lacks).collect()
     }
 
+    /// The keys whose object is another one than owners wrote last, as they have proved. Without an owner's key none are known, nor where what it
+    /// takes cannot be read, which is told by others.
+    pub(super) fn swapped_keys(&self, db: &Db) -> Vec<KeyName> {
+        let roster = self.roster(db).ok().filter(|roster| roster.proved);
+        let (Some(roster), Ok(rows)) = (roster, key_files::rows(db)) else { return Vec::new() };
+        let is_other =
+            |key: &KeyInfo| key.object().zip(rows.get(&key.name)).is_some_and(|(said, stands)| said != digest(stands));
+        roster.keys.iter().filter(|key| is_other(key)).map(|key| key.name).collect()
+    }
+
     /// The keys that owners removed, as far as the log can be read.
     pub(super) fn removed_keys(&self, db: &Db) -> Result<BTreeSet<KeyName>, StoreError> {
-        let authority = self.keyring().key().and_then(|(record, _)| authorities(record).into_iter().next());
+        let authority = self.keyring().authorities().first();
         let mut removed = BTreeSet::new();
         db.scan(Family::Log, &[], |_, value| {
             let entry = self.keyring().check_log_entry(value).ok().map(|(entry, _)| entry);
             let change = entry.filter(|entry| entry.kind == LogKind::KeyChange);
-            let change = change.and_then(|entry| self.key_change(db, &entry, authority.as_ref()));
+            let change = change.and_then(|entry| self.key_change(db, &entry, authority));
             removed.extend(change.into_iter().flat_map(|change| change.removed));
             Ok(true)
         })?;

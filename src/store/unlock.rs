@@ -10,7 +10,7 @@ use crate::format::{Cipher, Header, KeyRecord};
 use crate::model::{Digest, Role};
 
 use super::db::Db;
-use super::error::StoreError;
+use super::error::{StoreError, THE_HEADER};
 use super::key_files;
 use super::keyring::Keyring;
 use super::pins::{ClientDirs, PinFile};
@@ -91,7 +91,7 @@ impl<'a> Unlocking<'a> {
     fn public(&self) -> Result<Keyring, StoreError> {
         let keyring = Keyring::public();
         if *keyring.ids().commitment() != self.header.commitment {
-            return Err(StoreError::damage("the header", "it does not fit the key of unencrypted stores"));
+            return Err(StoreError::damage(THE_HEADER, "it does not fit the key of unencrypted stores"));
         }
         // A store that was encrypted when this client last saw it must not turn up open.
         self.pin.check_commitment(&self.header.commitment)?;

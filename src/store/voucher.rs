@@ -1,14 +1,13 @@
 //! Who made a log entry (section 15.1): all keys can make one in any name; only catalog and owner keys add a voucher, and only the writer key
 //! that it names its signature.
 
-use crate::codec::{Authority, MacLabel, SigningKey, VoucherKey, digest};
+use crate::codec::{MacLabel, SigningKey, VoucherKey, digest};
 use crate::format::{Family, join_mac, loss_proof, void_entries};
 use crate::model::{Digest, KeyName, LogEntry, LogKind};
 
 use super::Store;
 use super::db::Db;
 use super::keyring::Keyring;
-use super::roster::authorities;
 
 /// Where an entry has its voucher.
 const VOUCHER: u32 = 2;
@@ -153,10 +152,6 @@ impl Keyring {
     pub(super) fn keeps(&self, entry: &LogEntry) -> bool {
         let is_kept = matches!(entry.kind, LogKind::Snapshot | LogKind::Forget | LogKind::Hold);
         is_kept && (self.authorities().is_empty() && self.knows_roles() || self.vouches_for(entry) == Some(true))
-    }
-
-    fn authorities(&self) -> Vec<Authority> {
-        self.key().map_or_else(Vec::new, |(record, _)| authorities(record))
     }
 }
 

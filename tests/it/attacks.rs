@@ -12,6 +12,7 @@ use larder::format::{Family, Header, KeyRecord};
 use larder::model::{KeyName, Timestamp};
 use larder::store::{NewStore, create};
 
+use crate::behind::{database, put, rows};
 use crate::sandbox::{Client, Ran, Sandbox, copy_tree};
 
 struct Nobody;
@@ -57,21 +58,6 @@ fn key_record(store: &Path, client: &Client) -> KeyRecord {
 fn replace_key_object(store: &Path, record: &KeyRecord, to: &str) {
     let path = key_object(store);
     fs::write(path, wrap(&record.to_bytes(), &recipient(to)).unwrap()).unwrap();
-}
-
-/// The database of a store, to be changed behind Larder's back.
-fn database(store: &Path) -> rocksdb::DB {
-    let names = Family::ALL.map(|f| f.name().to_owned());
-    rocksdb::DB::open_cf(&rocksdb::Options::default(), store.join("db"), names).unwrap()
-}
-
-fn rows(db: &rocksdb::DB, family: Family) -> Vec<(Box<[u8]>, Box<[u8]>)> {
-    let handle = db.cf_handle(family.name()).unwrap();
-    db.iterator_cf(handle, rocksdb::IteratorMode::Start).map(Result::unwrap).collect()
-}
-
-fn put(db: &rocksdb::DB, family: Family, key: &[u8], value: &[u8]) {
-    db.put_cf(db.cf_handle(family.name()).unwrap(), key, value).unwrap();
 }
 
 /// A sandbox with an encrypted store of two snapshots of the dataset `d`.

@@ -10,9 +10,9 @@ use larder::codec::{
 use larder::format::{EpochRecord, Family, KeyRecord, Place, from_bytes, index_key, join_mac, number_key};
 use larder::model::{DatasetKey, Digest, Ext, KeyChange, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp};
 
+use crate::behind::{database, put, rows};
 use crate::keys::{
-    Nobody, capture, database, listed, named_member, names, one_snapshot, put, recipient_of, record_of, restores, rows,
-    write_object,
+    Nobody, capture, listed, named_member, names, one_snapshot, recipient_of, record_of, restores, write_object,
 };
 use crate::sandbox::{Client, copy_tree, noise};
 
@@ -183,6 +183,38 @@ fn a_writer_cannot_have_others_seal_to_its_own_key() {
     let list = listed(sandbox.client(), &store);
     assert_eq!(list["forged_entries"].as_array().unwrap().len(), 1);
     assert_eq!(names(&list).len(), 5);
+}
+
+/// Who swaps another's key object, row and file, locks that one out; an owner is told, and writes it anew.
+#[test]
+fn an_owner_is_told_whose_key_object_was_swapped() {
+    let (sandbox, _) = one_snapshot();
+    let store = sandbox.store();
+    let (bad, victim) = (named_member(&sandbox, "writer", "bad"), named_member(&sandbox, "catalog", "victim"));
+    victim.run(&store, ["list"]).done();
+    let (good, path) = record_of(&victim, &store);
+    let mut forged = forged_record(&bad, good.name, &store);
+    forged.role = Role::Catalog;
+    forged.chunk_identities.clear();
+    write_object(&path, &forged, &recipient_of(&victim));
+    let row = format!("key/{}", good.name);
+    put(&database(&store), Family::Default, row.as_bytes(), &fs::read(&path).unwrap());
+    victim.run(&store, ["list"]).refused(12, "changed");
+    let swapped = |list: &serde_json::Value| {
+        let keys = list["keys"].as_array().unwrap();
+        keys.iter().filter(|key| key["swapped"] == true).map(|key| key["label"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(swapped(&listed(sandbox.client(), &store)), ["victim"]);
+    let listed_keys = String::from_utf8(sandbox.larder(["key", "list"]).ended(0).stdout).unwrap();
+    assert_eq!(listed_keys.matches("not the one that an owner wrote").count(), 1, "{listed_keys}");
+    let verified = String::from_utf8(sandbox.larder(["verify", "--json"]).ended(13).stdout).unwrap();
+    assert!(verified.contains(&format!("the key object {}", good.name)), "{verified}");
+    // Whoever cannot check what owners prove says nothing of it.
+    bad.run(&store, ["verify", "--no-key"]).done();
+    sandbox.larder(["key", "rotate"]).done();
+    sandbox.larder(["verify"]).done();
+    assert!(swapped(&listed(sandbox.client(), &store)).is_empty());
+    victim.run(&store, ["list"]).done();
 }
 
 /// How many runs an owner can open.

@@ -15,6 +15,7 @@ use larder::model::{Evidence, KeyName, Quiet, Role, Timestamp};
 use larder::ops::capture::{CaptureOptions, Source, capture};
 use larder::store::{CacheSize, ClientDirs, Store, StoreError, Unlock, open};
 
+use crate::behind::database;
 use crate::sandbox::{Client, Ran, Sandbox};
 
 #[derive(Debug)]
@@ -79,16 +80,6 @@ pub(crate) fn capture_as(store: &Store, folder: &Path, dataset: &str, time: Time
     capture(store, source, options, &Quiet, &|| time).unwrap().id.to_string()
 }
 
-/// The database of the store, to be changed behind Larder's back. What is written is as section 4 of the format page wants it.
-pub(crate) fn database(sandbox: &Sandbox) -> rocksdb::DB {
-    let mut table = rocksdb::BlockBasedOptions::default();
-    table.set_format_version(6);
-    let mut options = rocksdb::Options::default();
-    options.set_block_based_table_factory(&table);
-    let family = |f: Family| rocksdb::ColumnFamilyDescriptor::new(f.name(), options.clone());
-    rocksdb::DB::open_cf_descriptors(&options, sandbox.store().join("db"), Family::ALL.map(family)).unwrap()
-}
-
 /// A client with a key of its own to the store, of this role: it lacks what the role lacks.
 pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Client {
     let keys = sandbox.store().join("keys");
@@ -115,7 +106,7 @@ pub(crate) fn client_with_role(sandbox: &Sandbox, name: &str, role: Role) -> Cli
     let recipient = parse_recipient(&recipient, Arc::new(Nobody)).unwrap();
     let object = wrap(&record.to_bytes(), &recipient).unwrap();
     fs::write(keys.join(format!("{}.age", record.name)), &object).unwrap();
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let default = db.cf_handle(Family::Default.name()).unwrap();
     db.put_cf(default, format!("key/{}", record.name), object).unwrap();
     db.flush_cf(default).unwrap();

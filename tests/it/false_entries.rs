@@ -11,7 +11,8 @@ use larder::model::{DatasetKey, DatasetName, LogEntry, LogKind, Quiet, SnapshotI
 use larder::store::Store;
 use larder::view::View;
 
-use crate::clocked::{Told, database, now, opened};
+use crate::behind::database;
+use crate::clocked::{Told, now, opened};
 use crate::fixtures::script;
 use crate::keys::{named_member, record_of};
 use crate::lost_entries::{lose, parsed, row, set, with_mac, write_tip};
@@ -167,7 +168,7 @@ fn an_entry_that_names_anothers_snapshot_pushes_it_out_nowhere() {
         stage.keeps("w2data");
         // The records of datasets are made anew without it.
         {
-            let db = database(&stage.sandbox);
+            let db = database(&stage.sandbox.store());
             let datasets = db.cf_handle(Family::Datasets.name()).unwrap();
             for name in ["w1data", "w2data"] {
                 db.delete_cf(datasets, key(&stage.thief(), name).as_bytes()).unwrap();
@@ -193,7 +194,7 @@ fn a_snapshot_of_another_dataset_stands_for_none() {
     let keys = stage.thief();
     let w1data = key(&keys, "w1data");
     let record = {
-        let db = database(&stage.sandbox);
+        let db = database(&stage.sandbox.store());
         db.get_cf(db.cf_handle(Family::Datasets.name()).unwrap(), w1data.as_bytes()).unwrap().unwrap()
     };
     let homes = stage.id("home");
@@ -205,7 +206,7 @@ fn a_snapshot_of_another_dataset_stands_for_none() {
     fs::remove_dir_all(stage.w1.state()).unwrap();
     stage.end_with(&keys, &forged);
     {
-        let db = database(&stage.sandbox);
+        let db = database(&stage.sandbox.store());
         let datasets = db.cf_handle(Family::Datasets.name()).unwrap();
         db.put_cf(datasets, w1data.as_bytes(), record).unwrap();
         db.flush_cf(datasets).unwrap();
@@ -220,7 +221,7 @@ fn a_snapshot_of_another_dataset_stands_for_none() {
     stage.tells(&[last], &[], "of the dataset w1data");
     // The name of `home` is not taken from it, should that be lost, and captures go on from the owner's.
     {
-        let db = database(&stage.sandbox);
+        let db = database(&stage.sandbox.store());
         let datasets = db.cf_handle(Family::Datasets.name()).unwrap();
         db.delete_cf(datasets, forged.dataset.as_bytes()).unwrap();
         db.flush_cf(datasets).unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use larder::codec::{Passphrase, Prompt, generate_identity, parse_identities, parse_recipient, unwrap, wrap};
 use larder::format::{Family, KeyRecord};
 
+use crate::behind::{database, put};
 use crate::crash::{Shimmed, asked_points, run_shimmed};
 use crate::sandbox::{Client, Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
 
@@ -88,21 +89,6 @@ pub(crate) fn recipient_of(client: &Client) -> String {
 pub(crate) fn write_object(path: &Path, record: &KeyRecord, to: &str) {
     let recipient = parse_recipient(to, Arc::new(Nobody)).unwrap();
     fs::write(path, wrap(&record.to_bytes(), &recipient).unwrap()).unwrap();
-}
-
-/// The database of a store, to be changed behind Larder's back.
-pub(crate) fn database(store: &Path) -> rocksdb::DB {
-    let names = Family::ALL.map(|f| f.name().to_owned());
-    rocksdb::DB::open_cf(&rocksdb::Options::default(), store.join("db"), names).unwrap()
-}
-
-pub(crate) fn rows(db: &rocksdb::DB, family: Family) -> Vec<(Box<[u8]>, Box<[u8]>)> {
-    let handle = db.cf_handle(family.name()).unwrap();
-    db.iterator_cf(handle, rocksdb::IteratorMode::Start).map(Result::unwrap).collect()
-}
-
-pub(crate) fn put(db: &rocksdb::DB, family: Family, key: &[u8], value: &[u8]) {
-    db.put_cf(db.cf_handle(family.name()).unwrap(), key, value).unwrap();
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -424,7 +410,7 @@ fn a_capture_that_waits_takes_no_keys_that_no_owner_made() {
     });
     assert_eq!(status, Some(1), "{told}");
     assert!(told.contains("keys of the store") && told.contains("nothing was written"), "{told}");
-    sandbox.larder(["verify"]).done();
+    sandbox.larder(["verify", "--read-data"]).refused(13, "not the one that an owner wrote");
     assert_eq!(sandbox.larder(["list", "--json"]).ids().len(), 1);
 }
 

@@ -5,6 +5,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use larder::format::Family;
+
+use crate::behind::tables_of;
 use crate::crash::{Stage, Trial};
 use crate::keys::{member, one_snapshot};
 use crate::sandbox::{Sandbox, compare, copy_tree, model, noise, pick, seed};
@@ -75,7 +78,7 @@ fn what_gc_leaves_for_later_is_no_damage() {
     let run = |words: &[&str]| sandbox.larder(words);
     nothing_to_repair(run, &sandbox.store(), "after gc");
     // Damage is still damage, and what is dead comes back to no harm.
-    let index = holding(&sandbox.store(), "chunks").pop().unwrap();
+    let index = tables_of(&sandbox.store(), Family::Chunks).pop().unwrap();
     fs::remove_file(index).unwrap();
     let _ran = sandbox.larder(["repair", "--plan"]).ended(13);
     sandbox.larder(["repair", "--apply"]).done();
@@ -83,17 +86,6 @@ fn what_gc_leaves_for_later_is_no_damage() {
     nothing_to_repair(run, &sandbox.store(), "after a repair");
     sandbox.larder(["gc"]).done();
     sandbox.larder(["verify", "--read-data"]).done();
-}
-
-/// The table files with rows of a family, but for files of blocks, oldest first.
-fn holding(store: &Path, family: &str) -> Vec<PathBuf> {
-    let tables = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
-    // The property of that name; what its key shares with the one before it is left out.
-    let name = format!("name{family}");
-    let holds = |path: &PathBuf| fs::read(path).unwrap().windows(name.len()).any(|w| w == name.as_bytes());
-    let mut found: Vec<_> = tables.filter(|path| path.extension().is_some_and(|e| e == "sst")).filter(holds).collect();
-    found.sort();
-    found
 }
 
 /// Three snapshots of a folder, the first in a dataset of its own; a copy of the store; then the manifest of the newest is lost.
@@ -108,7 +100,7 @@ fn lost_manifest() -> (Sandbox, PathBuf, PathBuf, Vec<String>) {
     let ids = sandbox.larder(["list", "--json"]).ids();
     let copy = sandbox.path("copy");
     copy_tree(&sandbox.store(), &copy);
-    fs::remove_file(holding(&sandbox.store(), "manifests").pop().unwrap()).unwrap();
+    fs::remove_file(tables_of(&sandbox.store(), Family::Manifests).pop().unwrap()).unwrap();
     (sandbox, source, copy, ids)
 }
 

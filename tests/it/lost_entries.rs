@@ -8,7 +8,8 @@ use larder::format::{Family, SealedHeader, join_mac, number_key};
 use larder::model::{DatasetRecord, Digest, LogEntry, LogKind};
 use larder::store::Store;
 
-use crate::clocked::{database, now, opened};
+use crate::behind::database;
+use crate::clocked::{now, opened};
 use crate::fixtures::script;
 use crate::keys::{member, named_member, record_of};
 use crate::sandbox::{Client, Ran, Sandbox, copy_tree, noise};
@@ -49,6 +50,10 @@ impl Stage {
         let copy = sandbox.path("copy");
         copy_tree(&sandbox.store(), &copy);
         Self { sandbox, source, copy, ids }
+    }
+
+    pub(crate) fn database(&self) -> rocksdb::DB {
+        database(&self.sandbox.store())
     }
 
     pub(crate) fn run(&self, words: &[&str]) -> Ran {
@@ -94,8 +99,9 @@ impl Stage {
                 assert!(ran.stderr.contains(way), "{words:?}: {}", ran.stderr);
             }
         }
-        // Nor is it hidden from who looks at policies, of which one may be lost.
+        // Nor is it hidden from who looks at policies or holds, of which one may be lost.
         let _ran = self.run(&["policy", "show"]).ended(13);
+        assert!(!self.run(&["show", &self.ids[0]]).ended(13).stdout.is_empty(), "what there is is shown");
         let said = self.run(&["verify"]).ended(13).stderr;
         assert!(said.contains("larder heal COPY") && said.contains("--accept-lost-entries"), "{said}");
     }
@@ -109,13 +115,13 @@ fn by_reader(sandbox: &Sandbox) {
 }
 
 pub(crate) fn row(sandbox: &Sandbox, sequence: u64) -> Option<Vec<u8>> {
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     db.get_cf(db.cf_handle(Family::Log.name()).unwrap(), number_key(sequence)).unwrap()
 }
 
 /// Number and hash of the last row of the log.
 pub(crate) fn newest(sandbox: &Sandbox) -> (u64, Digest) {
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let log = db.cf_handle(Family::Log.name()).unwrap();
     let (last, value) = db.iterator_cf(log, rocksdb::IteratorMode::End).next().unwrap().unwrap();
     (u64::from_be_bytes((*last).try_into().unwrap()), larder::codec::digest(&value))
@@ -123,7 +129,7 @@ pub(crate) fn newest(sandbox: &Sandbox) -> (u64, Digest) {
 
 /// Changes rows of the log behind Larder's back; nothing removes one.
 pub(crate) fn set(sandbox: &Sandbox, rows: &[(u64, Option<Vec<u8>>)]) {
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let log = db.cf_handle(Family::Log.name()).unwrap();
     for (sequence, bytes) in rows {
         match bytes {
@@ -261,7 +267,7 @@ fn snapshots_whose_entries_come_back_are_what_captures_go_on_from() {
     let (second, sixth) = (parsed(&row(&stage.sandbox, 2).unwrap()), parsed(&row(&stage.sandbox, 6).unwrap()));
     let keys = opened(&stage.sandbox, stage.sandbox.client());
     {
-        let db = database(&stage.sandbox);
+        let db = stage.database();
         let datasets = db.cf_handle(Family::Datasets.name()).unwrap();
         let key = sixth.dataset.as_bytes();
         let value = db.get_cf(datasets, key).unwrap().unwrap();
@@ -313,7 +319,7 @@ fn lose_detail(sandbox: &Sandbox, sequence: u64) {
     let entry = parsed(&row(sandbox, sequence).unwrap());
     let (_, sealed) = entry.ext.iter().find(|(tag, _)| *tag == 1).unwrap();
     let epoch = SealedHeader::parse(sealed).unwrap().0.epoch;
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let epochs = db.cf_handle(Family::Epochs.name()).unwrap();
     assert!(db.get_cf(epochs, epoch.as_bytes()).unwrap().is_some());
     db.delete_cf(epochs, epoch.as_bytes()).unwrap();
@@ -333,6 +339,10 @@ fn an_owner_can_give_lost_entries_up_and_all_works_again() {
     bytes[30] ^= 1;
     set(&stage.sandbox, &[(5, Some(bytes))]);
     stage.is_stuck();
+    // Each may have been a newer list of keys than the one that is shown.
+    let printed = stage.run(&["key", "list", "--json"]).ended(13).stdout;
+    let list: serde_json::Value = serde_json::Deserializer::from_slice(&printed).into_iter().next().unwrap().unwrap();
+    assert_eq!((&list["lost_entries"], list["keys"].as_array().unwrap().len()), (&vec![3, 4, 5].into(), 1));
     let planned = stage.run(&["repair"]).ended(13);
     assert!(planned.stderr.contains("--accept-lost-entries"), "{}", planned.stderr);
     // It is never implied.
@@ -396,7 +406,7 @@ fn a_repair_that_builds_the_database_anew_keeps_what_was_accepted() {
     set(&stage.sandbox, &[(3, None), (4, Some(bytes))]);
     stage.accept().done();
     {
-        let db = database(&stage.sandbox);
+        let db = stage.database();
         let chunks = db.cf_handle("chunks").unwrap();
         let (key, _) = db.iterator_cf(chunks, rocksdb::IteratorMode::Start).next().unwrap().unwrap();
         db.delete_cf(chunks, &key).unwrap();
@@ -458,7 +468,7 @@ fn a_lost_end_is_given_up_and_no_number_is_used_twice() {
     assert_eq!(seen["sequence"], 10);
     let manifest = parsed(&row(&stage.sandbox, 10).unwrap()).manifest;
     {
-        let db = database(&stage.sandbox);
+        let db = stage.database();
         db.delete_cf(db.cf_handle("manifests").unwrap(), manifest.as_bytes()).unwrap();
         db.flush_cf(db.cf_handle("manifests").unwrap()).unwrap();
     }

@@ -11,7 +11,8 @@
 )]
 
 mod allowing; // archives as tar makes them when asked to, what --allow lets in, parts of archives
-mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
+mod attacks;
+mod behind; // someone changes, swaps or sets back what is in the store, or has the wrong key
 mod by_hand; // trees and archives that tests make by hand
 mod capture; // what capture and restore do with things in their way
 mod cheats; // someone with a writer key, or a removed one, tries what it does not permit

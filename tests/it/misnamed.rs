@@ -9,28 +9,22 @@ use larder::format::{Family, Place, from_bytes, number_key, to_bytes};
 use larder::model::Role;
 use serde_json::Value;
 
-use crate::clocked::{client_with_role, database};
+use crate::behind::{database, delete};
+use crate::clocked::client_with_role;
 use crate::sandbox::{Ran, Sandbox, compare, model, noise};
 
 type Index = BTreeMap<Vec<u8>, Vec<Place>>;
 
 fn index(sandbox: &Sandbox, family: Family) -> Index {
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let rows = db.iterator_cf(db.cf_handle(family.name()).unwrap(), rocksdb::IteratorMode::Start).map(Result::unwrap);
     rows.map(|(key, value)| (key.to_vec(), from_bytes(&value, "row").unwrap())).collect()
 }
 
 fn set(sandbox: &Sandbox, family: Family, rows: &Index) {
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let handle = db.cf_handle(family.name()).unwrap();
     rows.iter().for_each(|(key, places)| db.put_cf(handle, key, to_bytes(places)).unwrap());
-    db.flush_cf(handle).unwrap();
-}
-
-fn remove(sandbox: &Sandbox, family: Family, key: &[u8]) {
-    let db = database(sandbox);
-    let handle = db.cf_handle(family.name()).unwrap();
-    db.delete_cf(handle, key).unwrap();
     db.flush_cf(handle).unwrap();
 }
 
@@ -88,7 +82,7 @@ impl Stage {
 
     /// How many blocks there are.
     fn blocks(&self) -> usize {
-        let db = database(&self.sandbox);
+        let db = database(&self.sandbox.store());
         let rows = |family: Family| db.iterator_cf(db.cf_handle(family.name()).unwrap(), rocksdb::IteratorMode::Start);
         rows(Family::Data).count() + rows(Family::Tree).count()
     }
@@ -248,14 +242,14 @@ fn a_block_that_looks_like_one_of_a_run_that_was_cut() {
     let first = stage.run(&["list", "--json"]).ids().remove(0);
     stage.run(&["forget", &first]).done();
     stage.run(&["gc"]).done();
-    let db = database(&stage.sandbox);
+    let db = database(&stage.sandbox.store());
     let block =
         db.get_cf(db.cf_handle(Family::Data.name()).unwrap(), number_key(stage.place(0).block)).unwrap().unwrap();
     drop(db);
     stage.set([(0, vec![Place { ordinal: 60_000, ..other }])]);
-    remove(&stage.sandbox, Family::Sums, &number_key(stage.place(0).block));
+    delete(&database(&stage.sandbox.store()), Family::Sums, &number_key(stage.place(0).block));
     stage.gc_is_stopped();
-    remove(&stage.sandbox, Family::Epochs, &block[8..24]);
+    delete(&database(&stage.sandbox.store()), Family::Epochs, &block[8..24]);
     stage.gc_is_stopped();
     stage.is_repaired(&["kept"]);
 }
@@ -266,7 +260,7 @@ fn a_block_is_said_to_be_one_of_pages() {
     let stage = Stage::new(&["kept", "gone"]);
     stage.run(&["forget", "gone"]).done();
     stage.set([(0, vec![Place { ordinal: 60_000, ..stage.place(1) }])]);
-    let db = database(&stage.sandbox);
+    let db = database(&stage.sandbox.store());
     let (sums, key) = (db.cf_handle(Family::Sums.name()).unwrap(), number_key(stage.place(0).block));
     let mut sum = db.get_cf(sums, key).unwrap().unwrap();
     sum[0] = 2;

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::behind::tables;
 use crate::clocked::{capture_at, days_ago, now, opened};
 use crate::crash::{Shimmed, Stage, Trial, run_shimmed};
 use crate::keys::one_snapshot;
@@ -65,12 +66,6 @@ fn promise_2_an_unacknowledged_snapshot_is_absent_or_complete() {
         assert!(ids.len() <= 2, "{ids:?}");
         trial.client.run(&trial.store, ["verify", "--read-data"]).done();
     });
-}
-
-/// The table files of a store, where all is stored.
-fn tables(store: &Path) -> Vec<std::path::PathBuf> {
-    let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::behind::tables;
 use crate::sandbox::{Model, Sandbox, compare, copy_tree, model, noise};
 
 /// A store with two snapshots of a folder, and that folder.
@@ -28,15 +29,10 @@ impl Stage {
         Self { sandbox, source, expected }
     }
 
-    fn tables(&self) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.sandbox.store().join("db")).unwrap().map(|item| item.unwrap().path());
-        files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect()
-    }
-
     /// The table files that hold blocks of a kind.
     fn block_files(&self, kind: u8) -> Vec<PathBuf> {
         let holds = |path: &PathBuf| fs::read(path).unwrap().windows(5).any(|w| w == [b'L', b'B', b'K', b'1', kind]);
-        self.tables().into_iter().filter(holds).collect()
+        tables(&self.sandbox.store()).into_iter().filter(holds).collect()
     }
 
     /// The newest snapshot comes back as it was captured.
@@ -112,7 +108,8 @@ fn every_table_file_can_be_hurt_anywhere_and_the_rest_is_had_back() {
     let store = stage.sandbox.store();
     let whole = stage.sandbox.path("whole");
     copy_tree(&store, &whole);
-    let names: Vec<_> = stage.tables().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        tables(&stage.sandbox.store()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
     let blocks: Vec<_> = [1, 2].iter().flat_map(|kind| stage.block_files(*kind)).collect();
     let (mut repaired, mut lost) = (0, 0);
     for (at, name) in names.iter().enumerate() {
@@ -171,7 +168,8 @@ fn a_hurt_file_takes_no_entry_and_no_manifest_of_another_along() {
     // Each from here on is in a file of its own, behind those.
     sandbox.snapshot(&stage.source, "other").done();
     copy_tree(&store, &whole);
-    let names: Vec<_> = stage.tables().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        tables(&stage.sandbox.store()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
     let mut lost = Vec::new();
     for name in &names {
         for removed in [false, true] {
@@ -228,7 +226,7 @@ fn header_keys_and_tip_come_from_their_copies() {
 fn a_repair_that_is_killed_leaves_the_store_no_worse() {
     let stage = Stage::new();
     let store = stage.sandbox.store();
-    let index = stage.tables().into_iter().find(|path| {
+    let index = tables(&stage.sandbox.store()).into_iter().find(|path| {
         let bytes = fs::read(path).unwrap();
         !bytes.windows(4).any(|w| w == b"LBK1") && bytes.windows(6).any(|w| w == b"chunks")
     });

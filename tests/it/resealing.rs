@@ -7,8 +7,9 @@ use std::sync::Arc;
 use larder::codec::{parse_identities, unwrap};
 use larder::format::{BlockHeader, BlockKind, EpochRecord, Family, split_mac};
 
+use crate::behind::rows;
 use crate::crash::{Shimmed, asked_points, run_shimmed};
-use crate::keys::{Nobody, capture, listed, member, named_member, record_of, restores, rows};
+use crate::keys::{Nobody, capture, listed, member, named_member, record_of, restores};
 use crate::mounting::Mounted;
 use crate::sandbox::{Ran, Sandbox, compare, copy_tree, model, noise, pick, seed};
 
@@ -334,7 +335,7 @@ fn sealing_anew_needs_little_room() {
 fn what_the_index_has_lost_is_not_taken_for_dead() {
     let (sandbox, tree) = crate::keys::one_snapshot();
     let store = sandbox.store();
-    let db = crate::keys::database(&store);
+    let db = crate::behind::database(&store);
     let chunks = rows(&db, Family::Chunks);
     assert!(chunks.len() > 1);
     chunks.iter().for_each(|(key, _)| db.delete_cf(db.cf_handle(Family::Chunks.name()).unwrap(), key).unwrap());

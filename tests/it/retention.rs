@@ -9,7 +9,8 @@ use larder::ops::retention::{Asked, Keeping, forget as forget_by, forget_named, 
 use larder::snapshots::{Register, SnapshotName, Standing, Wanted};
 use larder::store::{NewEntry, Waiting};
 
-use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
+use crate::behind::database;
+use crate::clocked::{Told, capture_as, capture_at, client_with_role, days_ago, folder, now, opened};
 use crate::sandbox::{Sandbox, noise};
 
 /// A store with snapshots of `home`, at noon of each of the last so many days; gives their ids, oldest first.
@@ -284,7 +285,7 @@ fn of_what_was_given_up_only_what_nothing_keeps_may_be_removed() {
     log.append(&[&ids[0], &ids[1], &ids[2], &fixed].map(give_up), now()).unwrap();
     drop(log);
     {
-        let db = database(&sandbox);
+        let db = database(&sandbox.store());
         db.delete_cf(db.cf_handle("manifests").unwrap(), rows[2].id.as_bytes()).unwrap();
         db.flush_cf(db.cf_handle("manifests").unwrap()).unwrap();
     }
@@ -305,7 +306,7 @@ fn a_log_with_a_hole_forgets_nothing() {
     sandbox.larder(["hold", &ids[0], "--reason", "x"]).done();
     sandbox.larder(["hold", &ids[1], "--reason", "y"]).done();
     {
-        let db = database(&sandbox);
+        let db = database(&sandbox.store());
         db.delete_cf(db.cf_handle("log").unwrap(), number_key(4)).unwrap();
     }
     sandbox.larder(["forget", "--keep-last", "1"]).refused(13, "may hide holds");

@@ -10,7 +10,8 @@ use larder::snapshots::Wanted;
 use larder::store::{SnapshotRow, Store, Waiting};
 use larder::view::View;
 
-use crate::clocked::{Told, capture_as, capture_at, client_with_role, database, days_ago, folder, now, opened};
+use crate::behind::database;
+use crate::clocked::{Told, capture_as, capture_at, client_with_role, days_ago, folder, now, opened};
 use crate::fixtures::script;
 use crate::lost_entries::{self, parsed, set, with_mac, write_tip};
 use crate::sandbox::{Client, Ran, Sandbox};
@@ -68,7 +69,7 @@ fn by_reader(sandbox: &Sandbox) -> Vec<String> {
 
 /// Puts an entry into the log past the program, which refuses a writer; gives its sequence.
 fn forged(sandbox: &Sandbox, writer: &Store, target: &SnapshotRow, kind: LogKind) -> u64 {
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let log = db.cf_handle(Family::Log.name()).unwrap();
     let (last, value) = db.iterator_cf(log, rocksdb::IteratorMode::End).next().unwrap().unwrap();
     let sequence = u64::from_be_bytes((*last).try_into().unwrap()) + 1;

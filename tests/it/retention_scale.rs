@@ -6,7 +6,8 @@ use larder::codec::{DataKey, IdKeys, MacLabel, digest, seal_value, unwrap, wrap_
 use larder::format::{EpochRecord, Family, KeyRecord, join_mac, number_key, to_bytes};
 use larder::model::{EpochId, KeyName, LogEntry, LogKind, Manifest, SnapshotId, Timestamp};
 
-use crate::clocked::{Told, capture_at, database, days_ago, folder, identities, opened};
+use crate::behind::database;
+use crate::clocked::{Told, capture_at, days_ago, folder, identities, opened};
 use crate::sandbox::{Ran, Sandbox};
 
 const COUNT: u64 = 10_000;
@@ -72,7 +73,7 @@ fn fill(sandbox: &Sandbox, first: &Manifest, row_hash: larder::model::Digest) {
     let keys = std::fs::read_dir(sandbox.store().join("keys")).unwrap().next().unwrap().unwrap().path();
     let plain = unwrap(&std::fs::read(keys).unwrap(), &identities(sandbox.client())).unwrap();
     let record = KeyRecord::from_bytes(&plain).unwrap();
-    let db = database(sandbox);
+    let db = database(&sandbox.store());
     let ids = IdKeys::new(&record.id_key);
     let dataset = ids.dataset(&first.dataset);
     let forger = Forger { db: &db, record: &record, ids, dataset };

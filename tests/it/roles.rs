@@ -8,7 +8,8 @@ use larder::codec::{IdKeys, parse_identities, unwrap};
 use larder::format::{EpochRecord, Family, index_key};
 use larder::model::Role;
 
-use crate::keys::{Nobody, capture, database, member, one_snapshot, recipient_of, record_of, restores, rows};
+use crate::behind::{database, rows};
+use crate::keys::{Nobody, capture, member, one_snapshot, recipient_of, record_of, restores};
 use crate::sandbox::{Ran, Sandbox, copy_tree, noise};
 
 #[test]

@@ -7,9 +7,10 @@ use larder::codec::{SigningKey, digest};
 use larder::format::{Family, signing_key_of, tokens_of};
 use larder::model::LogEntry;
 
+use crate::behind::{database, put};
 use crate::clocked::{Told, opened};
 use crate::fixtures::script;
-use crate::keys::{database, named_member, put, recipient_of, record_of, write_object};
+use crate::keys::{named_member, recipient_of, record_of, write_object};
 use crate::lost_entries::{lose, parsed, row, set, with_mac, write_tip};
 use crate::sandbox::{Client, Ran, Sandbox, noise};
 

@@ -2,12 +2,12 @@
 //! store.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use larder::format::{Family, number_key};
 use larder::model::{Digest, LogKind};
 
-use crate::clocked::{database, opened};
+use crate::behind::{delete, put, tables, tables_of};
+use crate::clocked::opened;
 use crate::keys::member;
 use crate::lost_entries::{Stage, parsed, row, set, with_mac, write_tip};
 use crate::sandbox::{compare, copy_tree, model};
@@ -15,16 +15,9 @@ use crate::sandbox::{compare, copy_tree, model};
 /// Far from all others.
 const FAR: u64 = u64::MAX - 1;
 
-fn put(stage: &Stage, family: Family, key: &[u8], value: &[u8]) {
-    let db = database(&stage.sandbox);
-    let handle = db.cf_handle(family.name()).unwrap();
-    db.put_cf(handle, key, value).unwrap();
-    db.flush_cf(handle).unwrap();
-}
-
 /// A row of a family of blocks: an epoch note.
 fn note(stage: &Stage, family: Family) -> Vec<u8> {
-    let db = database(&stage.sandbox);
+    let db = stage.database();
     let first = db.iterator_cf(db.cf_handle(family.name()).unwrap(), rocksdb::IteratorMode::Start).next();
     first.unwrap().unwrap().1.to_vec()
 }
@@ -48,7 +41,7 @@ fn numbers_of_blocks_that_nobody_can_have_come_to_are_passed_over() {
     for (next, what) in
         [(&FAR.to_be_bytes()[..], "next"), (&(1_u64 << 50).to_be_bytes(), "next, nearer"), (b"x", "no number")]
     {
-        put(&stage, Family::Default, b"next", next);
+        put(&stage.database(), Family::Default, b"next", next);
         let said = String::from_utf8(stage.run(&["verify"]).ended(13).stdout).unwrap();
         assert!(said.contains("the number of the next block"), "{what}: {said}");
         stage.sandbox.snapshot(&stage.source, "beside").done();
@@ -58,7 +51,7 @@ fn numbers_of_blocks_that_nobody_can_have_come_to_are_passed_over() {
     }
     for family in [Family::Data, Family::Tree, Family::Sums] {
         let value = note(&stage, family);
-        put(&stage, family, &number_key(FAR), &value);
+        put(&stage.database(), family, &number_key(FAR), &value);
         if family == Family::Sums {
             // Gc has nothing to do with what is damaged.
             let _ran = stage.run(&["verify", "--no-key"]).ended(13);
@@ -106,38 +99,35 @@ fn a_tip_that_names_an_entry_which_nobody_can_have_come_to_is_made_anew() {
 }
 
 fn keys(stage: &Stage, family: Family, from: &[u8]) -> Vec<Vec<u8>> {
-    let db = database(&stage.sandbox);
+    let db = stage.database();
     let rows = db.iterator_cf(db.cf_handle(family.name()).unwrap(), rocksdb::IteratorMode::Start);
     rows.map(|row| row.unwrap().0.to_vec()).filter(|key| key.starts_with(from)).collect()
-}
-
-fn delete(stage: &Stage, family: Family, keys: &[Vec<u8>]) {
-    let db = database(&stage.sandbox);
-    let handle = db.cf_handle(family.name()).unwrap();
-    keys.iter().for_each(|key| db.delete_cf(handle, key).unwrap());
-    db.flush_cf(handle).unwrap();
 }
 
 #[test]
 fn rows_that_follow_from_others_are_made_right() {
     type Harm = fn(&Stage);
     let harms: [(&str, Harm); 10] = [
-        ("no canary", |stage| delete(stage, Family::Default, &[b"canary".to_vec()])),
-        ("another canary", |stage| put(stage, Family::Default, b"canary", &[7; 16])),
-        ("another header", |stage| put(stage, Family::Default, b"header", b"no header")),
-        ("no keys", |stage| delete(stage, Family::Default, &keys(stage, Family::Default, b"key/"))),
-        ("keys of rubbish", |stage| {
-            keys(stage, Family::Default, b"key/").iter().for_each(|key| put(stage, Family::Default, key, b"rubbish"));
+        ("no canary", |stage| delete(&stage.database(), Family::Default, b"canary")),
+        ("another canary", |stage| put(&stage.database(), Family::Default, b"canary", &[7; 16])),
+        ("another header", |stage| put(&stage.database(), Family::Default, b"header", b"no header")),
+        ("no keys", |stage| {
+            keys(stage, Family::Default, b"key/").iter().for_each(|key| delete(&stage.database(), Family::Default, key))
         }),
-        ("a key without a name", |stage| put(stage, Family::Default, b"key/zzz", b"rubbish")),
-        ("a record of no epoch", |stage| put(stage, Family::Epochs, &[7; 16], b"rubbish")),
-        ("an entry without a number", |stage| put(stage, Family::Log, &[0], b"rubbish")),
-        ("an entry before the first", |stage| put(stage, Family::Log, &[0; 8], b"rubbish")),
+        ("keys of rubbish", |stage| {
+            keys(stage, Family::Default, b"key/")
+                .iter()
+                .for_each(|key| put(&stage.database(), Family::Default, key, b"rubbish"));
+        }),
+        ("a key without a name", |stage| put(&stage.database(), Family::Default, b"key/zzz", b"rubbish")),
+        ("a record of no epoch", |stage| put(&stage.database(), Family::Epochs, &[7; 16], b"rubbish")),
+        ("an entry without a number", |stage| put(&stage.database(), Family::Log, &[0], b"rubbish")),
+        ("an entry before the first", |stage| put(&stage.database(), Family::Log, &[0; 8], b"rubbish")),
         ("a changed record of an epoch", |stage| {
             let note = note(stage, Family::Data);
             let mut record = note[48..].to_vec();
             *record.last_mut().unwrap() ^= 1;
-            put(stage, Family::Epochs, &note[8..24], &record);
+            put(&stage.database(), Family::Epochs, &note[8..24], &record);
         }),
     ];
     for (what, harm) in harms {
@@ -172,7 +162,7 @@ fn a_repair_says_that_something_is_lost_also_where_its_digest_went_with_it() {
         let bytes = fs::read(path).unwrap();
         bytes.windows(5).any(|window| window == b"LBK1\x01")
     });
-    for file in [content.unwrap(), of_family(&store, "sums").remove(0)] {
+    for file in [content.unwrap(), tables_of(&store, Family::Sums).remove(0)] {
         fs::remove_file(file).unwrap();
     }
     stage.run(&["repair", "--apply"]).refused(13, "larder verify tells which");
@@ -180,20 +170,6 @@ fn a_repair_says_that_something_is_lost_also_where_its_digest_went_with_it() {
     stage.run(&["heal", stage.copy.to_str().unwrap()]).done();
     stage.run(&["repair", "--apply"]).done();
     stage.works(3);
-}
-
-fn tables(store: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
-    files.sort();
-    files
-}
-
-/// The table files with rows of a family.
-fn of_family(store: &Path, family: &str) -> Vec<PathBuf> {
-    let name = format!("name{family}");
-    let holds = |path: &PathBuf| fs::read(path).unwrap().windows(name.len()).any(|w| w == name.as_bytes());
-    tables(store).into_iter().filter(holds).collect()
 }
 
 #[test]
@@ -208,7 +184,7 @@ fn damage_to_an_entry_and_to_a_manifest_takes_along_no_more_than_these() {
     }
     let (ids, whole) = (sandbox.larder(["list", "--json"]).ids(), sandbox.path("whole"));
     copy_tree(&store, &whole);
-    let (entries, manifests) = (of_family(&store, "log"), of_family(&store, "manifests"));
+    let (entries, manifests) = (tables_of(&store, Family::Log), tables_of(&store, Family::Manifests));
     assert!(entries.len() >= 3 && manifests.len() >= 3, "{entries:?} {manifests:?}");
     let pairs = entries.iter().flat_map(|entry| manifests.iter().map(move |manifest| (entry, manifest)));
     for (at, (entry, manifest)) in pairs.enumerate() {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::behind::tables;
 use crate::sandbox::{Sandbox, copy_tree, noise, pick, seed};
 
 /// A store with two snapshots: long and short blocks, a file of several chunks, names.
@@ -31,11 +32,6 @@ fn many_blocks() -> Sandbox {
     fs::write(source.join("long"), noise(1, 30_000_000)).unwrap();
     sandbox.larder(["snapshot", source.to_str().unwrap(), "--block-size", "32K"]).done();
     sandbox
-}
-
-fn tables(store: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect()
 }
 
 #[test]

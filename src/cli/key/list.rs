@@ -25,6 +25,8 @@ pub(in crate::cli) struct KeyListJson {
     proved: bool,
     /// Entries of the arrival log that claim a change of keys which no owner made.
     forged_entries: Vec<u64>,
+    /// Entries of the arrival log that are lost, and one of which may be a newer list of keys than this.
+    lost_entries: Vec<u64>,
     /// Writing runs that are in the store.
     epochs: u64,
     /// How many of them are sealed under identities from before the newest rotation.
@@ -40,21 +42,26 @@ struct ListedKeyJson {
     in_use: bool,
     /// Its object is in the store.
     there: bool,
+    /// Its object is not the one that an owner wrote last, which only an owner can tell: somebody put it there.
+    swapped: bool,
 }
 
 pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let store = context::open_for(Role::Catalog, "listing keys", global)?;
     let list = store.keys()?;
     let old = store.under_old()?;
+    // It has been shown as it is known; a log that is damaged may have a newer one.
+    let lost = list.lost.first().map(|lost| CliError::from(lost.to_error()));
     if out.json() {
         out.print_json(&KeyReportJson::List(KeyListJson {
             keys: list.keys.iter().map(as_json).collect(),
             proved: list.proved,
             forged_entries: list.forged,
+            lost_entries: list.lost.iter().map(|lost| lost.sequence).collect(),
             epochs: old.of,
             epochs_under_older_identities: old.epochs,
         }))?;
-        return Ok(Outcome::Done);
+        return lost.map_or(Ok(Outcome::Done), Err);
     }
     out.line(&format!("  {:16}  {:7}  {:11}  {:19}  LABEL AND RECIPIENT", "NAME", "ROLE", "KIND", "ADDED (UTC)"))?;
     list.keys.iter().try_for_each(|row| out.line(&as_text(row)))?;
@@ -67,14 +74,14 @@ pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
         let of = counted(old.of, "run is", "runs are");
         out.remark(&format!("{} of {of} under identities from before the newest rotation", old.epochs));
     }
-    Ok(Outcome::Done)
+    lost.map_or(Ok(Outcome::Done), Err)
 }
 
 fn as_json(row: &KeyRow) -> ListedKeyJson {
     let unknown =
         KeyJson { name: row.name.to_string(), role: None, kind: None, recipient: None, label: None, added: None };
     let key = row.info.as_ref().map_or(unknown, KeyJson::new);
-    ListedKeyJson { key, in_use: row.in_use, there: row.there }
+    ListedKeyJson { key, in_use: row.in_use, there: row.there, swapped: row.swapped }
 }
 
 fn as_text(row: &KeyRow) -> String {
@@ -83,7 +90,11 @@ fn as_text(row: &KeyRow) -> String {
         return format!("{mark} {}  no owner added it: left of a removal that was cut, or put there by hand", row.name);
     };
     let whom = if info.kind() == info.recipient { "" } else { &info.recipient };
-    let gone = if row.there { "" } else { "its object is missing" };
+    let gone = match row {
+        KeyRow { there: false, .. } => "its object is missing",
+        KeyRow { swapped: true, .. } => "its object is not the one that an owner wrote",
+        _ => "",
+    };
     let notes: Vec<&str> = [gone, &info.label, whom].into_iter().filter(|note| !note.is_empty()).collect();
     let (name, role, kind, added) = (info.name, info.role.as_str(), info.kind(), short_time(info.added));
     escaped(&format!("{mark} {name}  {role:7}  {kind:11}  {added}  {}", notes.join("  "))).trim_end().to_owned()

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::codec::digest;
-use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac, void_entries};
+use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac};
 use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, SnapshotId};
 
-use super::super::chain::{Judge, Judged, Passage, Word};
+use super::super::chain::{Judge, Judged, Passage};
 use super::super::claims::{Claims, FalseEntry};
 use super::super::db::Db;
 use super::super::error::StoreError;
@@ -219,9 +219,7 @@ impl ClosedStore {
 /// Judges the log from its end to its beginning, until `each` says false: the form of its entries, and the chain; what an entry says of lost
 /// ones is believed.
 fn walk_back(db: &Db, mut each: impl FnMut(Judged) -> bool) -> Result<(), StoreError> {
-    let heeds = |entry: &LogEntry| void_entries(&entry.ext).is_ok();
-    let word = Word { heeds: &heeds, keeps: &|_| false };
-    let mut judge = Judge::new(word, None);
+    let mut judge = Judge::new(None, None);
     let mut goes_on = true;
     db.scan_back(Family::Log, |key, value| {
         let sequence = key.try_into().map_or(0, u64::from_be_bytes);

@@ -65,6 +65,12 @@ impl Store {
                 "the database has no row of it: its holder can read, not write",
             ));
         }
+        for name in self.swapped_keys(&self.db()) {
+            findings.push(Finding::new(
+                format!("the key object {name}"),
+                "it is not the one that an owner wrote last, and its holder's client refuses it; `larder key rotate` writes all of them anew",
+            ));
+        }
         Ok(findings)
     }
 

@@ -10,7 +10,7 @@ use crate::format::{EpochRecord, Family, SealedHeader, Tip, join_mac, number_key
 use crate::model::{DatasetKey, DatasetName, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
 
 use super::super::Store;
-use super::super::chain::{Details, Judge, Judged, LostEntry, Word, without_detail};
+use super::super::chain::{Details, Judge, Judged, LostEntry, without_detail};
 use super::super::db::{Db, Rows};
 use super::super::error::StoreError;
 use super::super::inspect::Finding;
@@ -93,10 +93,7 @@ impl Log {
     /// Where two do not fit, the one before is lost: the chain behind it says what must stand there. But everybody with a key could have put one
     /// there that does not fit, for which nobody vouches. Then it is that one, or the tip, that is wrong, if somebody vouches for the one before.
     fn judge(&mut self, store: &Store, db: &Db, rows: &Standing, tip: Option<&Tip>) {
-        let keyring = store.keyring();
-        let (heeds, keeps) = (|entry: &LogEntry| keyring.heeds_loss(entry), |entry: &LogEntry| keyring.keeps(entry));
-        let word = Word { heeds: &heeds, keeps: &keeps };
-        let mut judge = Judge::new(word, tip.map(|tip| (tip.sequence, tip.log_hash)));
+        let mut judge = Judge::new(Some(store.keyring()), tip.map(|tip| (tip.sequence, tip.log_hash)));
         let mut details = Details::default();
         // Somebody vouches for the entry right behind. That one of a later capture is does not tell: no capture looks so far back.
         let mut is_sure = false;

@@ -7,6 +7,7 @@ use super::attempt::{Attempt, Seen};
 use super::shim::{FAILS_ONCE, TROUBLES};
 use super::stage::Stage;
 use super::try_all;
+use crate::behind::tables;
 use crate::keys::stranger;
 use crate::lost_entries::lose;
 use crate::sandbox::copy_tree;
@@ -130,11 +131,9 @@ fn reseal() -> Attempt {
 }
 
 /// The table files of a store that hold something.
-fn tables(store: &Path, holds: impl Fn(&[u8]) -> bool) -> Vec<PathBuf> {
-    let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
+fn holding(store: &Path, holds: impl Fn(&[u8]) -> bool) -> Vec<PathBuf> {
+    let mut files = tables(store);
     files.retain(|path| holds(&fs::read(path).unwrap()));
-    files.sort();
     files
 }
 
@@ -152,7 +151,7 @@ fn has(bytes: &[u8], word: &[u8]) -> bool {
 /// A store of which the n-th file of an index is damaged.
 fn repair_of(nth: usize) -> Attempt {
     let stage = Stage::two_snapshots();
-    let indexes = tables(&stage.sandbox.store(), |bytes| !has(bytes, b"LBK1") && has(bytes, b"chunks"));
+    let indexes = holding(&stage.sandbox.store(), |bytes| !has(bytes, b"LBK1") && has(bytes, b"chunks"));
     hurt(&indexes[nth]);
     Attempt::new(stage, &["repair", "--apply"], Seen::Mended, (0, "")).that_changes()
 }
@@ -174,7 +173,7 @@ fn heal() -> Attempt {
     let (sandbox, store) = (&stage.sandbox, stage.sandbox.store());
     let (copy, first) = (sandbox.path("tree as it is"), sandbox.path("first tree"));
     copy_tree(&stage.tree, &copy);
-    for file in tables(&store, |bytes| has(bytes, b"LBK1\x01")) {
+    for file in holding(&store, |bytes| has(bytes, b"LBK1\x01")) {
         hurt(&file);
     }
     let _ran = sandbox.larder(["repair", "--apply"]).ended(13);
