@@ -37,5 +37,7 @@ impl From<&Hold> for HoldJson {
 pub(super) fn text(hold: &Hold) -> String {
     let until = hold.until.map_or_else(String::new, |until| format!(" until {}", rfc3339(until)));
     let reason = hold.reason.as_deref().unwrap_or_default();
-    format!("since {}{until} by {}: {reason}", rfc3339(hold.since), hold.by)
+    // Nobody is named where what the entry says is lost.
+    let by = Some(&hold.by).filter(|by| !by.is_empty()).map_or_else(String::new, |by| format!(" by {by}"));
+    format!("since {}{until}{by}: {reason}", rfc3339(hold.since))
 }

@@ -1,6 +1,6 @@
 //! Whose key wrote a snapshot, in words.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::model::{KeyInfo, KeyName, SnapshotId};
 use crate::snapshots::{Holds, SnapshotName};
@@ -11,14 +11,13 @@ use super::output::{Output, escaped, short_id};
 /// What the keys of a store are called.
 pub(super) struct Writers {
     /// None of an unencrypted store, which has no keys, and for a key that may not list them.
-    keys: Option<HashMap<KeyName, Option<KeyInfo>>>,
+    keys: Option<BTreeMap<KeyName, Option<KeyInfo>>>,
 }
 
 impl Writers {
     /// Reads them.
     pub(super) fn read(store: &Store) -> Self {
-        let keys = store.keys().ok().map(|list| list.keys.into_iter().map(|row| (row.name, row.info)).collect());
-        Self { keys }
+        Self { keys: store.key_infos().ok() }
     }
 
     /// The label of the key that wrote a snapshot, its name if it has none. `proved`: its entry was made with that key; of others the name is

@@ -1,6 +1,6 @@
 //! Which keys a store has, as its owners know: from the newest log entry that one of them has proved, or from init.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{Authority, digest};
 use crate::format::{DETAIL, Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
@@ -51,6 +51,16 @@ pub(super) struct Roster {
     pub(super) proved: bool,
 }
 
+impl Roster {
+    /// The keys whose object is another one than owners wrote last, as far as that is proved.
+    fn swapped(&self, objects: &BTreeMap<KeyName, Vec<u8>>) -> Vec<KeyName> {
+        let is_other = |key: &KeyInfo| {
+            key.object().zip(objects.get(&key.name)).is_some_and(|(said, stands)| said != digest(stands))
+        };
+        self.keys.iter().filter(|key| self.proved && is_other(key)).map(|key| key.name).collect()
+    }
+}
+
 /// The authorities of all generations of the store's identities, newest first. None without an owner's key.
 pub(super) fn authorities(record: &KeyRecord) -> Vec<Authority> {
     record.chunk_identities.iter().map(|identity| Authority::new(identity)).collect()
@@ -64,8 +74,10 @@ impl Store {
     pub fn keys(&self) -> Result<KeyList, StoreError> {
         self.require(Role::Catalog, "listing keys")?;
         let db = self.fresh_db()?;
-        let swapped = self.swapped_keys(&db);
-        let Roster { keys, since, mut forged, proved, .. } = self.roster(&db)?;
+        let objects = key_files::rows(&db)?;
+        let roster = self.roster(&db)?;
+        let swapped = roster.swapped(&objects);
+        let Roster { keys, since, mut forged, proved, .. } = roster;
         let mut lost = Vec::new();
         self.walk_back_in(&db, &mut |judged, _| {
             let sequence = judged.sequence();
@@ -78,9 +90,7 @@ impl Store {
             sequence > since
         })?;
         lost.reverse();
-        let objects = key_files::rows(&db)?;
-        let files = key_files::names_of_files(self.dir())?;
-        let there: BTreeSet<KeyName> = objects.keys().copied().chain(files).collect();
+        let there = self.names_there(&objects)?;
         let mine = self.keyring().name();
         let row = |name: KeyName, info: Option<KeyInfo>| KeyRow {
             name,
@@ -93,6 +103,24 @@ impl Store {
         let known = keys.into_iter().map(|info| row(info.name, Some(info)));
         let rows = known.chain(unknown.into_iter().map(|name| row(name, None))).collect();
         Ok(KeyList { keys: rows, forged, lost, proved })
+    }
+
+    /// What owners know of each key that they listed or whose object is there, without a look for what is wrong with their list.
+    ///
+    /// # Errors
+    /// As [`Self::keys`].
+    pub fn key_infos(&self) -> Result<BTreeMap<KeyName, Option<KeyInfo>>, StoreError> {
+        self.require(Role::Catalog, "listing keys")?;
+        let db = self.fresh_db()?;
+        let there = self.names_there(&key_files::rows(&db)?)?;
+        let listed = self.roster(&db)?.keys;
+        Ok(there.into_iter().map(|name| (name, None)).chain(listed.into_iter().map(|i| (i.name, Some(i)))).collect())
+    }
+
+    /// The keys whose objects are there, as rows or files.
+    fn names_there(&self, objects: &BTreeMap<KeyName, Vec<u8>>) -> Result<BTreeSet<KeyName>, StoreError> {
+        let files = key_files::names_of_files(self.dir())?;
+        Ok(objects.keys().copied().chain(files).collect())
     }
 
     /// A key object, as it lies in the store.
@@ -146,11 +174,8 @@ impl Store {
     /// The keys whose object is another one than owners wrote last, as they have proved. Without an owner's key none are known, nor where what it
     /// takes cannot be read, which is told by others.
     pub(super) fn swapped_keys(&self, db: &Db) -> Vec<KeyName> {
-        let roster = self.roster(db).ok().filter(|roster| roster.proved);
-        let (Some(roster), Ok(rows)) = (roster, key_files::rows(db)) else { return Vec::new() };
-        let is_other =
-            |key: &KeyInfo| key.object().zip(rows.get(&key.name)).is_some_and(|(said, stands)| said != digest(stands));
-        roster.keys.iter().filter(|key| is_other(key)).map(|key| key.name).collect()
+        let (Ok(roster), Ok(objects)) = (self.roster(db), key_files::rows(db)) else { return Vec::new() };
+        roster.swapped(&objects)
     }
 
     /// The keys that owners removed, as far as the log can be read.

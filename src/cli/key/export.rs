@@ -56,10 +56,10 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         Some(text) => {
             store.require(Role::Catalog, "naming keys")?;
             let (mut known, mut others) = (Vec::new(), Vec::new());
-            for row in store.keys()?.keys {
-                match row.info {
+            for (name, info) in store.key_infos()? {
+                match info {
                     Some(info) => known.push(info),
-                    None => others.push(row.name),
+                    None => others.push(name),
                 }
             }
             name::find(text, &known, &others)?
