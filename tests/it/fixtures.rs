@@ -127,6 +127,50 @@ fn a_frozen_store_with_keys_and_retention_is_what_it_was() {
     assert_eq!((claimed(), run(&["list", "--json"]).ids().len()), (before, 7));
 }
 
+/// Entries that a writer signed, one that is void, key objects that an owner vouches for, and records.
+#[test]
+fn a_frozen_store_with_signatures_and_a_void_entry_is_what_it_was() {
+    let sandbox = Sandbox::new();
+    let store = unpack(&sandbox, "v1-signed");
+    let run_as = |identity: &str, args: &[&str]| {
+        let mut command = sandbox.another_client(identity).larder(&store);
+        Ran::of(command.arg("--identity").arg(data(identity)).args(args))
+    };
+    let run = |args: &[&str]| run_as("v1-identity.txt", args);
+    let mut reader = script("reader.py");
+    let checked = reader.arg(&store).arg("--identity").arg(data("v1-identity.txt")).arg("check");
+    assert_eq!(Ran::of(checked).json()["findings"], 0);
+    assert_eq!(run(&["verify", "--read-data", "--json"]).json()["void_entries"], serde_json::json!([5]));
+    run(&["repair", "--plan"]).done();
+    let listed = run(&["list", "--json"]).json();
+    let of = |field: &str| listed.as_array().unwrap().iter().map(|row| row[field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("dataset"), ["by-writer", "tree", "pages", "by-writer", "tree"]);
+    let key = listed[1]["written_by"].clone();
+    assert_eq!(of("written_by"), ["the writer".into(), key.clone(), key.clone(), "the writer".into(), key]);
+    for (at, expected) in [(0, "first"), (1, "first"), (3, "second"), (4, "second")] {
+        let (id, dest) = (of("id")[at].as_str().unwrap().to_owned(), sandbox.path(at.to_string()));
+        run(&["restore", &id, dest.to_str().unwrap()]).done();
+        gives_back(&id, &format!("v1.{expected}.expected"), &dest);
+    }
+    let keys = run(&["key", "list", "--json"]).json();
+    assert_eq!((keys["keys"].as_array().unwrap().len(), &keys["proved"]), (3, &true.into()), "{keys}");
+    assert!(keys["keys"].as_array().unwrap().iter().all(|key| key["swapped"] == false), "{keys}");
+    let record = run(&["records", "get", "k2", "-d", "pages"]).json();
+    assert_eq!(record["response"]["n"], 2, "{record}");
+    // The hold that the void entry set is gone; what an owner made immutable stays.
+    let old = of("id")[0].as_str().unwrap().to_owned();
+    run(&["forget", &old]).refused(2, "immutable");
+    run(&["forget", of("id")[1].as_str().unwrap()]).done();
+    run(&["gc"]).done();
+    run(&["verify", "--read-data"]).done();
+    // All of its keys can go on.
+    let more = sandbox.path("more");
+    fs::create_dir(&more).unwrap();
+    run_as("v1-writer.txt", &["snapshot", more.to_str().unwrap()]).done();
+    run_as("v1-catalog.txt", &["list"]).done();
+    assert_eq!(run(&["show", "more", "--json"]).json()["written_by"], "the writer");
+}
+
 #[test]
 fn the_reader_made_from_the_format_page_agrees_with_its_test_vectors() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("store-format.md");
