@@ -106,6 +106,10 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
 const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \
     is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows which keys an owner has added";
 
+/// What to do about what no repair makes anew.
+const LOST: &str = "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; \
+    what is lost for good `larder forget --lost` gives up";
+
 /// What to do about a database without a CURRENT or MANIFEST.
 const DOES_NOT_OPEN: &str = "`larder repair --apply` puts the database together anew from its table files";
 
@@ -121,22 +125,21 @@ fn lost_entries_hint(report: &RepairJson) -> &'static str {
 
 fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
     // What was in a damaged block may be needed by nothing that lives.
-    let blocks = if report.applied { report.lacking } else { !report.damaged_blocks.is_empty() };
+    let blocks = if report.applied || !report.rebuild { report.lacking } else { !report.damaged_blocks.is_empty() };
     let lost = blocks || !report.lost.is_empty();
     let (text, hint) = match (report.applied, report.needed, lost) {
         (_, false, false) => return Ok(Outcome::Done),
+        (_, false, true) => ("snapshots lack what is lost", LOST),
         (false, true, _) if report.is_of_the_log_alone() => {
             ("entries of the arrival log are lost", lost_entries_hint(report))
         }
+        (false, true, true) if report.makes_nothing() => ("something is lost for good", LOST),
         (false, _, _) => ("the store is damaged", "larder repair --apply does what is told above"),
         (true, _, false) => return Ok(Outcome::Done),
         (true, _, true) if !report.lost_entries.is_empty() => {
             ("repaired, but entries of the arrival log are lost", lost_entries_hint(report))
         }
-        (true, _, true) => (
-            "repaired, but something is lost",
-            "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; what is lost for good `larder forget --lost` gives up",
-        ),
+        (true, _, true) => ("repaired, but something is lost", LOST),
     };
     Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))
 }
@@ -215,7 +218,7 @@ pub(super) struct RepairJson {
     tip: Option<String>,
     /// The database is built anew.
     rebuild: bool,
-    /// Snapshots still lack something after this; `larder verify` tells which. Not known of a plan.
+    /// Snapshots still lack something after this; `larder verify` tells which. Not known of a plan to build the database anew.
     lacking: bool,
     /// Where the old database is; nothing in a plan.
     aside: Option<String>,
@@ -253,13 +256,14 @@ struct PlainFileJson {
 }
 
 impl RepairJson {
-    /// True if nothing can be made anew, and nothing else is lost.
+    /// True if entries of the log are lost and nothing else, and nothing can be made anew.
     fn is_of_the_log_alone(&self) -> bool {
-        !self.rebuild
-            && self.tip.is_none()
-            && self.files.is_empty()
-            && !self.lost.is_empty()
-            && self.lost.len() == self.lost_entries.len()
+        self.makes_nothing() && !self.lost.is_empty() && self.lost.len() == self.lost_entries.len()
+    }
+
+    /// True if there is nothing that can be made anew.
+    fn makes_nothing(&self) -> bool {
+        !self.rebuild && self.tip.is_none() && self.files.is_empty()
     }
 
     fn new(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>) -> Self {

@@ -30,8 +30,7 @@ pub fn repair(
 ) -> Result<Repaired, StoreError> {
     let mut repaired = store.repair(&|store| seek(store, progress), accept, waiting, keep_waiting, progress)?;
     if repaired.rebuild {
-        let left = seek(store, progress)?;
-        repaired.lacking = left.more || !left.chunks.is_empty();
+        repaired.lacking = seek(store, progress)?.is_anything();
     }
     Ok(repaired)
 }

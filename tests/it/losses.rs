@@ -201,6 +201,9 @@ pub(crate) fn lose_contents(sandbox: &Sandbox) {
         }
     }
     let _ran = sandbox.larder(["repair", "--apply"]).ended(13);
+    // There is nothing more to be made anew, and it is told all the same that not all is there.
+    sandbox.larder(["repair"]).refused(13, "larder verify tells which");
+    sandbox.larder(["repair", "--apply"]).refused(13, "snapshots lack");
 }
 
 #[test]

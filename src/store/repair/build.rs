@@ -156,14 +156,27 @@ impl<'a> Fresh<'a> {
         whole: &HashSet<u64>,
         progress: &dyn Progress,
     ) -> Result<(), StoreError> {
-        let mut tables: Vec<_> = old.tables()?;
-        tables.retain(|table| [Family::Data, Family::Tree].iter().any(|f| f.name() == table.family));
-        for table in &tables {
+        let tables = old.tables()?;
+        for family in [Family::Data, Family::Tree] {
+            let last = last_number(old, family)?.unwrap_or(0);
+            self.copy_family(old, family, last, &tables, whole, progress)?;
+        }
+        Ok(())
+    }
+
+    fn copy_family(
+        &self,
+        old: &Db,
+        family: Family,
+        last: u64,
+        tables: &[Table],
+        whole: &HashSet<u64>,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
+        for table in tables.iter().filter(|table| table.family == family.name()) {
             if progress.cancelled() {
                 return Err(StoreError::Interrupted);
             }
-            let family = if table.family == Family::Data.name() { Family::Data } else { Family::Tree };
-            let last = last_number(old, family)?.unwrap_or(0);
             let has_strays = table.keys.as_ref().and_then(|keys| number(&keys.1)).is_none_or(|number| number > last);
             if has_strays || !self.link(family, table)? {
                 self.copy_table(old, family, table, last, whole)?;

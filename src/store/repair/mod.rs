@@ -54,6 +54,12 @@ impl Sought {
     fn wants(&self, sort: Sort, id: &[u8; 32]) -> bool {
         self.more || sort == Sort::Chunk && self.chunks.contains(&ChunkId::from_bytes(*id))
     }
+
+    /// True if anything is missing.
+    #[must_use]
+    pub fn is_anything(&self) -> bool {
+        self.more || !self.chunks.is_empty()
+    }
 }
 
 /// Finds it in the view that a store has.
@@ -87,7 +93,7 @@ pub struct Repaired {
     pub tip: Option<String>,
     /// The database is built anew.
     pub rebuild: bool,
-    /// Snapshots still lack something, once that is done.
+    /// Snapshots still lack something, once that is done or if there is nothing to build anew.
     pub lacking: bool,
     /// Where the old one lies, once that is done.
     pub aside: Option<PathBuf>,
@@ -136,14 +142,16 @@ pub fn open_for_repair(
 
 /// True if a database has an entry of the log, or a record of an epoch, that was made with these keys.
 fn belongs(keyring: &Keyring, db: &Db) -> bool {
-    let mut found = false;
-    for family in [Family::Log, Family::Epochs] {
+    let has = |family, is_ours: &dyn Fn(&[u8], &[u8]) -> bool| {
+        let mut found = false;
         let _ = db.scan(family, &[], |key, value| {
-            found |= keyring.check_log_entry(value).is_ok() || is_epoch(keyring, key, value);
+            found = is_ours(key, value);
             Ok(!found)
         });
-    }
-    found
+        found
+    };
+    has(Family::Log, &|_, value| keyring.check_log_entry(value).is_ok())
+        || has(Family::Epochs, &|key, value| is_epoch(keyring, key, value))
 }
 
 /// Where a database that does not open is put together to be read from. Nothing but links.
@@ -379,6 +387,8 @@ fn survey(
     repaired.void = log.void();
     repaired.rebuild =
         rebuild == Rebuild::Always || !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;
+    // What a new database has more than this one is found when it is in place.
+    repaired.lacking = !repaired.rebuild && sought.is_anything();
     if let Some(fresh) = fresh.filter(|_| repaired.rebuild) {
         fresh.copy_rows(db, &scanned, &log)?;
         fresh.copy_blocks(db, &whole, progress)?;
