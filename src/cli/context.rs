@@ -147,6 +147,15 @@ pub(super) fn open_for_repair(mending: Mending, global: &Global) -> Result<Store
     opened.map_err(|e| refused(e, &path, global))
 }
 
+/// Opens the store that the user named without a key, for a repair that is to be made or planned.
+pub(super) fn open_closed_for_repair(mending: Mending, global: &Global) -> Result<ClosedStore, CliError> {
+    let path = store_path(global)?;
+    if mending == Mending::No {
+        return open_closed(mending, global);
+    }
+    store::open_closed_for_repair(&path, &folders::client_dirs()).map_err(|e| refused(e, &path, global))
+}
+
 /// Opens the store that the user named without a key.
 pub(super) fn open_closed(mending: Mending, global: &Global) -> Result<ClosedStore, CliError> {
     let path = store_path(global)?;

@@ -9,7 +9,7 @@ use crate::model::{Kind, Progress, Role};
 use crate::ops::repair;
 use crate::store::{
     Acceptance, ClosedStore, DAMAGED, Finding, LOST_ENTRIES, LostEntry, Mending, PlainFile, Repaired, StoreError,
-    Waiting,
+    Waiting, of_wrong_sort, set_wrong_sort_aside,
 };
 
 use super::context;
@@ -58,17 +58,22 @@ pub(super) struct RepairArgs {
 pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let waiting = if args.no_wait { Waiting::NoWait } else { Waiting::Wait };
     let mending = if args.apply { Mending::Yes } else { Mending::No };
+    let dir = context::store_path(global)?;
+    let mut files = if args.apply { set_wrong_sort_aside(&dir)? } else { of_wrong_sort(&dir) };
     // A database that does not open has no copies to give.
-    let closed = match context::open_closed(mending, global) {
+    let closed = match context::open_closed_for_repair(mending, global) {
         Err(e) if e.kind == Kind::Damage && args.apply => None,
         // What has a hint of its own is another matter: a store that was set back, say.
         Err(e) if e.kind == Kind::Damage && e.hint.as_deref() == Some(DAMAGED) => return Err(e.hint(DOES_NOT_OPEN)),
         closed => Some(closed?),
     };
-    let files = closed.as_ref().map(ClosedStore::damaged_files).transpose()?.unwrap_or_default();
+    let damaged = closed.as_ref().map(ClosedStore::damaged_files).transpose()?.unwrap_or_default();
     if let Some(closed) = closed.as_ref().filter(|_| args.apply) {
-        closed.put_in_place(&files, waiting, &|| true)?;
+        closed.put_in_place(&damaged, waiting, &|| true)?;
     }
+    files.extend(damaged);
+    // It may have been put together in a folder where it is about to be put together again.
+    drop(closed);
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
     let store = match context::open_for_repair(mending, global) {
         Err(_) if !args.apply && !files.is_empty() => None,
@@ -104,7 +109,8 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
 
 /// What it means that entries are void.
 const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \
-    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows which keys an owner has added";
+    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows which keys an owner has added: one that was removed by an entry among them is listed \
+    again, and gets what comes with the next `larder key rotate`, unless you remove it first";
 
 /// What to do about what no repair makes anew.
 const LOST: &str = "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; \
@@ -148,8 +154,12 @@ fn print(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>, out: &
     let would = |done: &str, plan: &str| if applied { done.to_owned() } else { format!("would {plan}") };
     for file in files {
         let path = file.path.display().to_string();
-        let what = would("put in place", "put in place");
-        out.line(&format!("{what} from its copy in the database: {}: {}", escaped(&path), escaped(&file.why)))?;
+        let what = if file.has_copy() {
+            would("put in place", "put in place") + " from its copy in the database"
+        } else {
+            would("set aside", "set aside")
+        };
+        out.line(&format!("{what}: {}: {}", escaped(&path), escaped(&file.why)))?;
     }
     let Some(r) = repaired else {
         return out.line("the rest can be told when that is done: the store does not open yet");
@@ -192,7 +202,7 @@ pub(super) struct RepairJson {
     applied: bool,
     /// True if there is, or was, something to do.
     needed: bool,
-    /// Header and key objects that come from their copies in the database.
+    /// Header and key objects that come from their copies in the database, and what is set aside because it stands in the place of a file or folder of the store.
     files: Vec<PlainFileJson>,
     /// Blocks that were opened; nothing if the store does not open before those files are in place.
     blocks: Option<u64>,

@@ -33,7 +33,7 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
     let bytes = match super::files::read_small(&dir.join("header")) {
         Ok(bytes) => bytes,
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Err(if dir.join("db").join("CURRENT").exists() {
+            return Err(if has_database(dir) {
                 StoreError::damage(format!("{THE_HEADER} of the store at {}", dir.display()), "it is missing")
             } else if dir.exists() && fs::read_dir(dir).map_or(true, |mut d| d.next().is_some()) {
                 StoreError::NotAStore(dir.to_owned())
@@ -44,11 +44,26 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
         Err(e) => return Err(super::files::unreadable(&dir.join("header"), e)),
     };
     Header::parse(&bytes).map_err(|e| match e {
-        HeaderError::NotAHeader if dir.join("db").join("CURRENT").exists() => StoreError::damage(THE_HEADER, e),
+        HeaderError::NotAHeader if has_database(dir) => StoreError::damage(THE_HEADER, e),
         HeaderError::NotAHeader => StoreError::NotAStore(dir.to_owned()),
+        HeaderError::Newer(_) if is_known_by_copy(dir) => {
+            StoreError::damage(THE_HEADER, "it differs from its copy in the database")
+        }
         HeaderError::Newer(_) => StoreError::Newer { path: dir.to_owned(), why: e.to_string() },
         HeaderError::Damaged(_) => StoreError::damage(THE_HEADER, e),
     })
+}
+
+/// True if there is a database, or what is left of one.
+fn has_database(dir: &Path) -> bool {
+    let is_of_one = |path: &Path| path.ends_with("CURRENT") || path.extension().is_some_and(|e| e == "sst");
+    fs::read_dir(dir.join("db")).is_ok_and(|items| items.flatten().any(|item| is_of_one(&item.path())))
+}
+
+/// True if the database has a copy of the header that this version can read.
+fn is_known_by_copy(dir: &Path) -> bool {
+    let copy = Db::open_read(&dir.join("db")).and_then(|db| db.get(Family::Default, b"header")).ok().flatten();
+    copy.is_some_and(|copy| Header::parse(&copy).is_ok())
 }
 
 /// Makes a store at `dir`, which must not exist, or be empty, or hold the leftovers of an init that was cut.

@@ -341,7 +341,8 @@ impl Failure for StoreError {
             Self::Io { source, .. }
                 if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
             {
-                "make room (`df` and `df -i` tell of what): `larder forget` and `larder gc` work on a full disk too; what was captured before is whole"
+                "make room (`df` and `df -i` tell of what): `larder forget` and `larder gc` do, on a full disk too, with what is kept free for them; where something else filled it, and they fail too, \
+                 remove some 40 MB, or 200 files, of that first; what was captured before is whole"
                     .to_owned()
             }
             Self::Damage { what, .. } if is_entry_label(what) => LOST_ENTRIES.to_owned(),

@@ -10,6 +10,7 @@ use crate::model::{Digest, LogEntry};
 use super::Store;
 use super::db::{Db, Rows};
 use super::error::StoreError;
+use super::inspect::Finding;
 use super::lock::{Waiting, WriterLock};
 use super::numbers::last_sequence;
 use super::voucher::{sign, vouch};
@@ -26,8 +27,8 @@ pub(super) struct Exclusive {
 enum LostEnd {
     /// Nothing is written on top of it.
     Refused,
-    /// What may be left of it is kept.
-    SetAside,
+    /// It is about to be put back.
+    Healed,
 }
 
 impl Exclusive {
@@ -36,13 +37,13 @@ impl Exclusive {
         Self::begin_with(store, LostEnd::Refused, waiting, keep_waiting)
     }
 
-    /// The same for who puts back what was lost of the log, its end too. Files that the database does not name any more are set aside before.
+    /// The same for who puts back what was lost of the log, its end too.
     pub(super) fn begin_healing(
         store: &Store,
         waiting: Waiting,
         keep_waiting: &dyn Fn() -> bool,
     ) -> Result<Self, StoreError> {
-        Self::begin_with(store, LostEnd::SetAside, waiting, keep_waiting)
+        Self::begin_with(store, LostEnd::Healed, waiting, keep_waiting)
     }
 
     fn begin_with(
@@ -69,7 +70,7 @@ impl Exclusive {
         }
         match store.lost_end() {
             None => {}
-            Some(_) if lost_end == LostEnd::SetAside && store.lost_tip().is_some() => {}
+            Some(_) if lost_end == LostEnd::Healed && store.lost_tip().is_some() => {}
             Some(lost) => return Err(lost),
         }
         // What is captured now might need what was in them.
@@ -78,14 +79,19 @@ impl Exclusive {
         }
         let tip = super::tip::read(dir, store.keyring().ids())?;
         super::reserve::keep(dir);
-        if store.lost_end().is_some() {
-            super::repair::set_unnamed_aside(store)?;
+        // An open for writing would remove them.
+        if let Some(Finding { object, why, .. }) = super::unnamed::beyond_the_end(&store.db(), tip)? {
+            return Err(StoreError::damage(object, why));
         }
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         if lost_end == LostEnd::Refused {
             super::tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest))?;
         }
         super::files::empty_tmp(dir)?;
+        // Rows of a log that has lost its end may be older than the files.
+        if store.lost_end().is_some() {
+            return Ok(Self { db, lock });
+        }
         match super::key_files::settle(store, &db) {
             // An owner changed them while we waited.
             Err(StoreError::KeysRenewed(_)) if store.renew_keys(&db)? => super::key_files::settle(store, &db)?,

@@ -26,16 +26,48 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
         .map_err(|e| StoreError::io(format!("cannot make the folder {}", dir.display()), e))
 }
 
-/// Refuses a `tmp` that is no folder in the store: what is written there, and removed again, would be elsewhere.
-pub(super) fn check_tmp(dir: &Path) -> Result<(), StoreError> {
-    let tmp = dir.join("tmp");
-    match fs::symlink_metadata(&tmp) {
-        Ok(meta) if !meta.is_dir() => {
-            let why = "it must be a folder in the store itself, no symlink: remove it and try again";
-            Err(StoreError::Refused(format!("{} is not used: {why}", tmp.display())))
-        }
+/// Files that are made and locked in the store, and folders that are written into: another thing in the place of one, a symlink too, leads elsewhere.
+const FILES: [&str; 3] = ["writer.lock", "db/LOCK", "leases/snapshots"];
+const FOLDERS: [&str; 2] = ["tmp", "leases"];
+
+/// Refuses a file or folder of those if it is none in the store itself.
+pub(super) fn check_own(dir: &Path, name: &str) -> Result<(), StoreError> {
+    let path = dir.join(name);
+    let (is_good, why): (fn(&fs::Metadata) -> bool, _) = if FOLDERS.contains(&name) {
+        (fs::Metadata::is_dir, "it is no folder of the store's own; `larder repair --apply` sets it aside")
+    } else {
+        (fs::Metadata::is_file, "it is no file of the store's own; `larder repair --apply` sets it aside")
+    };
+    match fs::symlink_metadata(&path) {
+        Ok(meta) if !is_good(&meta) => Err(StoreError::damage(path.display().to_string(), why)),
         _ => Ok(()),
     }
+}
+
+/// Those that are none, and why.
+pub(super) fn of_wrong_sort(dir: &Path) -> Vec<(PathBuf, String)> {
+    let wrong = |name: &str| match check_own(dir, name) {
+        Err(StoreError::Damage { why, .. }) => Some((dir.join(name), why)),
+        _ => None,
+    };
+    // What is in a folder that is none is not looked at.
+    let folders: Vec<_> = FOLDERS.into_iter().filter_map(wrong).collect();
+    let files =
+        FILES.into_iter().filter_map(wrong).filter(|(path, _)| !folders.iter().any(|(dir, _)| path.starts_with(dir)));
+    files.chain(folders.iter().cloned()).collect()
+}
+
+/// Refuses a `tmp` that is no folder in the store: what is written there, and removed again, would be elsewhere.
+pub(super) fn check_tmp(dir: &Path) -> Result<(), StoreError> {
+    check_own(dir, "tmp")
+}
+
+/// Opens a file to be locked, in the store itself.
+pub(super) fn open_lock_file(dir: &Path, name: &str) -> Result<std::io::Result<File>, StoreError> {
+    check_own(dir, name)?;
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
+    let path = dir.join(name);
+    Ok(OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(flags).open(path))
 }
 
 /// Removes what a writer that was killed left in `tmp`: files of its own names alone, none of which leads elsewhere.
@@ -121,7 +153,9 @@ pub(super) fn check_regular(dir: &Path) -> Result<(), StoreError> {
         let is_good = item.file_type().is_ok_and(|kind| {
             kind.is_file()
                 || kind.is_dir() && is_its_own()
-                || kind.is_symlink() && fs::metadata(item.path()).map_or(true, |to| to.is_file())
+                || kind.is_symlink()
+                    && item.file_name() != "LOCK"
+                    && fs::metadata(item.path()).map_or(true, |to| to.is_file())
         });
         if !is_good {
             return Err(StoreError::damage(item.path().display().to_string(), NOT_REGULAR));

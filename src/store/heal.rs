@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 
 use crate::codec::{Class, MacLabel, digest, open_value};
 use crate::format::{DETAIL, Family, SealedHeader, Tip, join_mac, number_key};
-use crate::model::{DatasetKey, DatasetRecord, Digest, EpochId, LogEntry, LogKind, SnapshotId};
+use crate::model::{DatasetKey, DatasetRecord, Digest, EpochId, LogEntry, LogKind, Role, SnapshotId};
 
-use super::Store;
 use super::chain::{Details, Judge, Judged, LostEntry, NOTHING, without_detail};
 use super::claims::Claims;
 use super::db::{Db, Rows};
@@ -18,6 +17,7 @@ use super::lock::Waiting;
 use super::log::dataset_record;
 use super::numbers::last_sequence;
 use super::tip;
+use super::{Store, key_files};
 
 /// What came of looking for lost entries of the log.
 #[derive(Debug, Default)]
@@ -51,9 +51,20 @@ impl Store {
         let mut healer = Healer { store: self, db: &db, copies, rows: Rows::default(), entries: Vec::new() };
         let healed = healer.look(tip)?;
         healer.set_heads();
+        // Rows and files of keys follow from what only an owner can check.
+        if healer.entries.iter().any(|(entry, was_missing)| *was_missing && entry.kind == LogKind::KeyChange) {
+            self.require(Role::Owner, "taking changes of keys from a copy")?;
+        }
         if healed.found > 0 {
             db.write(&healer.rows, true)?;
             db.flush()?;
+            if tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest)).is_ok() {
+                match key_files::settle(self, &db) {
+                    // Whoever comes next goes on with the keys of now.
+                    Err(StoreError::KeysRenewed(_) | StoreError::KeyRemoved { .. }) => {}
+                    settled => settled?,
+                }
+            }
             log::info!("{} entries of the log are there again", healed.found);
         }
         drop(db);

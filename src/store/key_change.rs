@@ -213,6 +213,7 @@ impl KeyAdmin {
         next.page_identities.insert(0, page.as_str().to_owned());
         next.chunk_identities.insert(0, chunk.as_str().to_owned());
         (next.page_recipient, next.chunk_recipient) = (page_recipient, chunk_recipient);
+        let mine = keys.iter().find(|key| key.name == next.name).map(|info| record_of(&next, info));
         let mut put = Vec::new();
         for key in &keys {
             let recipient = recipients.get(&key.name).ok_or_else(|| {
@@ -223,9 +224,9 @@ impl KeyAdmin {
         let ext = self.former_with(&gone);
         let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext };
         let (sequence, hash) = self.publish(&next, change, &put, now)?;
-        if let Some((_, wrapped)) = put.iter().find(|(name, _)| *name == next.name) {
-            // This session need not be told of what it did itself.
-            let keyring = Keyring::new(next, digest(wrapped))?;
+        if let Some((mine, (_, wrapped))) = mine.zip(put.iter().find(|(name, _)| *name == next.name)) {
+            // This session need not be told of what it did itself: it goes by its own new record, tokens and all, and pins that.
+            let keyring = Keyring::new(mine, digest(wrapped))?;
             keyring.learn_since(&self.db);
             self.store.inner.keyrings.add(keyring);
             let mut pin = self.store.inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
@@ -312,13 +313,19 @@ fn has(keys: &[KeyInfo], name: KeyName) -> bool {
     keys.iter().any(|key| key.name == name)
 }
 
-/// The object of a key: of what `from` knows, what its role needs.
+/// The object of a key.
 fn wrap_record(from: &KeyRecord, info: &KeyInfo, recipient: &Recipient) -> Result<Vec<u8>, StoreError> {
+    let plain = zeroize::Zeroizing::new(record_of(from, info).to_bytes());
+    Ok(wrap(&plain, recipient)?)
+}
+
+/// The record of a key: of what `from` knows, what its role needs.
+fn record_of(from: &KeyRecord, info: &KeyInfo) -> KeyRecord {
     let tokens: Vec<_> = authorities(from).iter().map(|authority: &Authority| authority.token(&info.name)).collect();
     let signing = from.page_identities.first().filter(|_| info.role == Role::Writer);
     let signing = signing.map(|newest| VoucherKey::new(newest).signing_key(&info.name));
     let only = |least: Role, identities: &[String]| if info.role >= least { identities.to_vec() } else { Vec::new() };
-    let record = KeyRecord {
+    KeyRecord {
         store: from.store,
         name: info.name,
         role: info.role,
@@ -329,7 +336,5 @@ fn wrap_record(from: &KeyRecord, info: &KeyInfo, recipient: &Recipient) -> Resul
         page_identities: only(Role::Catalog, &from.page_identities),
         chunk_identities: only(Role::Owner, &from.chunk_identities),
         ext: key_record_ext(&tokens, None, signing.as_ref().map(SigningKey::as_bytes)),
-    };
-    let plain = zeroize::Zeroizing::new(record.to_bytes());
-    Ok(wrap(&plain, recipient)?)
+    }
 }

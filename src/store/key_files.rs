@@ -133,8 +133,11 @@ pub fn lacks_key_files(dir: &Path) -> bool {
 /// Then refuses to write with a key that is not the store's any more.
 pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
     let Some((mine, object)) = store.keyring().key() else { return Ok(()) };
-    let rows = rows(db)?;
-    let mut moved = false;
+    let (mut rows, mut moved) = (rows(db)?, false);
+    let stands = |name: &KeyName, wrapped: &Vec<u8>| read_small(&path(store.dir(), *name)).is_ok_and(|b| b == *wrapped);
+    if !rows.iter().all(|(name, wrapped)| stands(name, wrapped)) {
+        follow_owners(store, db, &mut rows)?;
+    }
     for (name, wrapped) in &rows {
         let path = path(store.dir(), *name);
         if read_small(&path).is_ok_and(|bytes| bytes == *wrapped) {
@@ -167,6 +170,60 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
         Some(_) => Err(StoreError::KeysRenewed(store.dir().to_owned())),
         None => Err(StoreError::KeyRemoved { path: store.dir().to_owned(), name: mine.name }),
     }
+}
+
+/// Puts rows right that are older than what owners have proved since, as they are where the end of the log was lost and is there again: of a key whose file
+/// is what an owner wrote last, and of one that was removed. Nothing without an owner's key.
+fn follow_owners(store: &Store, db: &Db, rows: &mut BTreeMap<KeyName, Vec<u8>>) -> Result<(), StoreError> {
+    let Some(roster) = store.roster(db).ok().filter(|roster| roster.proved) else { return Ok(()) };
+    let mut changed = Rows::default();
+    for key in &roster.keys {
+        let file = read_small(&path(store.dir(), key.name)).map(unarmoured).ok();
+        let newer = file.filter(|file| key.object().is_some_and(|said| said == digest(file)));
+        if let (Some(newer), Some(row)) = (newer, rows.get_mut(&key.name))
+            && newer != *row
+        {
+            changed.put(Family::Default, &row_key(key.name), &newer);
+            *row = newer;
+        }
+    }
+    let is_listed = |name: &KeyName| roster.keys.iter().any(|key| key.name == *name);
+    if !rows.keys().all(is_listed) {
+        let removed = store.removed_keys(db)?;
+        rows.retain(|name, _| {
+            let stays = is_listed(name) || !removed.contains(name);
+            if !stays {
+                changed.remove(Family::Default, &row_key(*name));
+            }
+            stays
+        });
+    }
+    write(db, &changed)
+}
+
+/// Makes the rows follow the files, where the log has lost its end for good: the files may be of changes of keys that are lost with it.
+pub(super) fn follow_files(store: &Store, db: &Db) -> Result<(), StoreError> {
+    let (mut changed, rows) = (Rows::default(), rows(db)?);
+    let files: BTreeMap<_, _> = names_of_files(store.dir())?
+        .into_iter()
+        .filter_map(|name| Some((name, unarmoured(read_small(&path(store.dir(), name)).ok()?))))
+        .filter(|(_, file)| is_age_file(file))
+        .collect();
+    for (name, file) in files.iter().filter(|(name, file)| rows.get(name) != Some(file)) {
+        changed.put(Family::Default, &row_key(*name), file);
+    }
+    for name in rows.keys().filter(|name| !files.is_empty() && !files.contains_key(name)) {
+        changed.remove(Family::Default, &row_key(*name));
+    }
+    write(db, &changed)
+}
+
+fn write(db: &Db, changed: &Rows) -> Result<(), StoreError> {
+    if changed.len() == 0 {
+        return Ok(());
+    }
+    db.write(changed, true)?;
+    db.flush()
 }
 
 /// Removes files that were laid ready for a change that never came, and what was cut while it was written.

@@ -5,7 +5,7 @@
 //! stale; they cost no descriptor each, and whoever may only read the store can take them where the file is there.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,10 +16,11 @@ use nix::libc;
 
 use super::Store;
 use super::error::StoreError;
-use super::files::open_regular;
+use super::files::{check_own, open_lock_file, open_regular};
 
 /// The file that is locked, in the store's folder. It stays empty.
 const FILE: &str = "leases/snapshots";
+const FOLDER: &str = "leases";
 
 /// What this process has leased of a store.
 #[derive(Debug, Default)]
@@ -110,7 +111,7 @@ impl Leases {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match held.clearing.upgrade() {
             Some(file) => file,
-            None => Arc::new(for_writing(&path).map_err(fail)?),
+            None => Arc::new(for_writing(dir)?.map_err(fail)?),
         };
         held.clearing = Arc::downgrade(&file);
         match set(&file, libc::F_WRLCK, sequence) {
@@ -141,15 +142,18 @@ impl Leases {
 /// The file, made if it is not there and we may.
 fn open(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(FILE);
+    check_own(dir, FOLDER)?;
+    check_own(dir, FILE)?;
     let opened = match open_regular(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => for_writing(&path),
+        Err(e) if e.kind() == ErrorKind::NotFound => for_writing(dir)?,
         opened => opened,
     };
     opened.map_err(|e| StoreError::io(format!("cannot open {}", path.display()), e))
 }
 
-fn for_writing(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+fn for_writing(dir: &Path) -> Result<std::io::Result<File>, StoreError> {
+    check_own(dir, FOLDER)?;
+    open_lock_file(dir, FILE)
 }
 
 /// Locks or unlocks the byte of a sequence, for this descriptor alone. Never waits.
@@ -166,6 +170,8 @@ fn set(file: &File, kind: libc::c_int, sequence: u64) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
 
     #[test]

@@ -1,10 +1,14 @@
 //! One writer at a time: `flock` on `writer.lock`. It ends with its process, so it is never stale.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
 use super::error::StoreError;
+use super::files::open_lock_file;
+
+/// The file that is locked.
+const NAME: &str = "writer.lock";
 
 /// Held while writing. Let go when dropped.
 #[derive(Debug)]
@@ -24,9 +28,9 @@ pub enum Waiting {
 impl WriterLock {
     /// Takes the lock. While another process has it and we wait, `keep_waiting` is asked again and again.
     pub(super) fn take(dir: &Path, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<Self, StoreError> {
-        let path = dir.join("writer.lock");
+        let path = dir.join(NAME);
         let fail = |e| StoreError::io(format!("cannot lock {}", path.display()), e);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        let file = open_lock_file(dir, NAME)?.map_err(fail)?;
         let mut told = false;
         loop {
             match file.try_lock() {

@@ -43,6 +43,7 @@ mod sweep;
 mod tip;
 mod trust;
 mod unlock;
+mod unnamed;
 mod voucher;
 mod write;
 
@@ -77,7 +78,9 @@ pub use own::OwnChunks;
 pub use pins::{ClientDirs, remember_place};
 pub use read::{CacheSize, Item};
 pub use repack::Repack;
-pub use repair::{PlainFile, Repaired, Seek, Sought, open_for_repair};
+pub use repair::{
+    PlainFile, Repaired, Seek, Sought, of_wrong_sort, open_closed_for_repair, open_for_repair, set_wrong_sort_aside,
+};
 pub use reseal::{EpochSweep, RowReseal};
 pub use roster::{KeyList, KeyRow};
 pub use survey::{Mark, Room, Survey};

@@ -292,12 +292,16 @@ impl Unlocking<'_> {
     }
 }
 
+/// What is said of a key object and a header of which one is another store's.
+const FOREIGN: &str = "it does not belong to this store's header: one of them was replaced; if it is the header, remove it, and `larder repair --apply` takes its copy from \
+    the database";
+
 /// The key record in an object, if it is the store's: its id and its id key's commitment are those of the header.
 pub(super) fn record_of(plain: &[u8], header: &Header, path: &Path) -> Result<KeyRecord, StoreError> {
     let what = || format!("the key object {}", path.display());
     let record = KeyRecord::from_bytes(plain).map_err(|e| StoreError::damage(what(), e))?;
     if record.store != header.store || commitment(&record.id_key) != header.commitment {
-        return Err(StoreError::damage(what(), "it does not belong to this store's header: one of them was replaced"));
+        return Err(StoreError::damage(what(), FOREIGN));
     }
     Ok(record)
 }

@@ -11,8 +11,8 @@
 )]
 
 mod allowing; // archives as tar makes them when asked to, what --allow lets in, parts of archives
-mod attacks;
-mod behind; // someone changes, swaps or sets back what is in the store, or has the wrong key
+mod attacks; // someone changes, swaps or sets back what is in the store, or has the wrong key
+mod behind; // the database of a store, read and changed behind Larder's back
 mod by_hand; // trees and archives that tests make by hand
 mod capture; // what capture and restore do with things in their way
 mod cheats; // someone with a writer key, or a removed one, tries what it does not permit
@@ -93,6 +93,7 @@ mod sandbox; // what all tests use: a client, a store, the CLI, models of trees
 mod schema; // what --json prints against `larder schema`
 mod sealed_packs; // packs under recipients, passphrases and passwords: there and back, with wrong keys, cut and changed
 mod serving; // mounts in the background, within a deadline, asked once; leases and times
+mod set_back; // a database or a list of files of an earlier time; small files lost or swapped together; what leads elsewhere
 mod signatures; // writer keys sign: none passes for another
 mod source_text; // Rust sources as the rules of tidy.rs read them
 mod storm; // everything at once, and everybody killed at random

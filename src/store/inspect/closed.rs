@@ -14,7 +14,7 @@ use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::mend::{self, Mending};
 use super::super::pins::{ClientDirs, PinFile};
-use super::super::{create, files, snapshot_label, tip};
+use super::super::{create, files, snapshot_label, tip, unnamed};
 use super::{BlockLook, Finding, Inspected, or_found, rows};
 
 /// A store that was opened without a key. Nothing of it can be written.
@@ -55,12 +55,21 @@ pub struct ClosedLook {
 /// # Errors
 /// If there is no store, or none that can be opened at all, or not the one that this client has seen.
 pub fn open_closed(dir: &Path, dirs: &ClientDirs, mending: Mending) -> Result<ClosedStore, StoreError> {
+    open_closed_with(dir, dirs, || mend::open_database(dir, None, mending))
+}
+
+/// The same with a database that is opened otherwise.
+pub(in crate::store) fn open_closed_with(
+    dir: &Path,
+    dirs: &ClientDirs,
+    open: impl FnOnce() -> Result<Db, StoreError>,
+) -> Result<ClosedStore, StoreError> {
     let mut findings = Vec::new();
     let header = or_found(create::read_header(dir), &mut findings)?;
     // What these say was there when they were read: before the database is opened.
     let tip = or_found(read_tip(dir), &mut findings)?;
     let pin = header.as_ref().map(|header| PinFile::read(dirs, header.store, dir)).transpose()?;
-    let db = mend::open_database(dir, None, mending)?;
+    let db = open()?;
     if let Some((header, pin)) = header.zip(pin) {
         pin.check_commitment(&header.commitment)?;
         let canary = or_found(db.get(Family::Default, b"canary"), &mut findings)?.flatten();
@@ -94,6 +103,11 @@ impl ClosedStore {
         &self.db
     }
 
+    /// True if the log lacks what the tip says was acknowledged: what else the database says may be older than what lies beside it.
+    pub(in crate::store) fn lacks_end(&self) -> bool {
+        tip::check(self.tip, |sequence| self.db.with(Family::Log, &number_key(sequence), digest)).is_err()
+    }
+
     /// Looks at all that needs no key: digests of blocks, checksums of the database's files, the chain of the log and the tip's
     /// place in it, the form of records, that what rows name is there, the copies of header and key objects.
     ///
@@ -121,6 +135,8 @@ impl ClosedStore {
         let log = or_found(self.log(&mut lost, &mut look.void, &mut look.false_entries), found)?;
         found.append(&mut lost);
         or_found(self.tip(), found)?;
+        let unnamed = or_found(unnamed::beyond_the_end(&self.db, self.tip), found)?.flatten();
+        found.extend(unnamed);
         let copies = or_found(rows::copies(&self.db, &self.dir), found)?;
         found.extend(copies.unwrap_or_default());
         let epochs = or_found(self.epochs(found), found)?.unwrap_or_default();

@@ -7,6 +7,7 @@ mod rows;
 use super::error::StoreError;
 
 pub use blocks::{Ages, BlockLook, Depth};
+pub(super) use closed::open_closed_with;
 pub use closed::{ClosedLook, ClosedStore, open_closed};
 
 /// Something damaged.

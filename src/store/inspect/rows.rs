@@ -58,6 +58,8 @@ impl Store {
         if !path.exists() {
             findings.push(Finding::new(path.display().to_string(), "it is missing; the next snapshot makes it anew"));
         }
+        let tip = super::super::tip::read(&self.inner.dir, self.keyring().ids()).ok().flatten();
+        findings.extend(super::super::unnamed::beyond_the_end(&self.db(), tip)?);
         findings.extend(copies(&self.db(), &self.inner.dir)?);
         for name in self.keys_without_row(&self.db()) {
             findings.push(Finding::new(
@@ -123,9 +125,10 @@ pub(super) fn tables(db: &Db, dir: &Path, progress: &dyn Progress) -> Result<(u6
     Ok((seen.len() as u64, findings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
 }
 
-/// Checks that the plain copies of header and key objects agree with those in the database.
+/// Checks that the plain copies of header and key objects agree with those in the database, and that what writers need is what it should be.
 pub(super) fn copies(db: &Db, dir: &Path) -> Result<Vec<Finding>, StoreError> {
-    let mut findings = Vec::new();
+    let wrong = super::super::files::of_wrong_sort(dir).into_iter();
+    let mut findings: Vec<_> = wrong.map(|(path, why)| Finding::new(path.display().to_string(), why)).collect();
     let mut compare = |path: std::path::PathBuf, copy: &[u8]| {
         let why = match super::super::files::read_small(&path) {
             Ok(bytes) if bytes == copy => return,

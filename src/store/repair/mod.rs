@@ -27,16 +27,17 @@ use super::keyring::Keyring;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
 use super::mend::{self, Mending};
+use super::numbers::last_sequence;
 use super::pins::ClientDirs;
 use super::read::{CacheSize, Sort, places};
 use super::unlock::Unlock;
-use super::{Store, create, numbers, tip, unlock};
+use super::{Store, create, numbers, tip, unlock, unnamed};
 
 use build::Fresh;
 use log::{Log, passed};
 use scan::{Scanned, Whole};
 
-pub use plain::PlainFile;
+pub use plain::{PlainFile, of_wrong_sort, open_closed_for_repair, set_wrong_sort_aside};
 
 /// Where what is damaged is set aside.
 const ASIDE: &str = "damaged";
@@ -128,10 +129,16 @@ pub fn open_for_repair(
         Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string())?,
         opened => opened?,
     };
+    let db = match unnamed::beyond_the_end(&db, tip)? {
+        Some(finding) if mending == Mending::Yes => gathered_if_longer(dir, db, &finding.why)?,
+        _ => db,
+    };
     // Another database must not take this one's place; where its row cannot be read, the MACs of the log tell.
     let canary = db.get(Family::Default, b"canary").ok().flatten();
     if canary.is_some_and(|id| id != *header.store.as_bytes()) && !belongs(&keyring, &db) {
-        return Err(StoreError::damage("the database", "it is not the one that belongs to the header"));
+        let why = "it is not the one that belongs to the header; if it is the header that was replaced, remove it, and `larder repair --apply` takes its copy from \
+            the database";
+        return Err(StoreError::damage("the database", why));
     }
     let unlocked = unlocking.settle(keyring, &db);
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
@@ -157,6 +164,16 @@ fn belongs(keyring: &Keyring, db: &Db) -> bool {
 /// Where a database that does not open is put together to be read from. Nothing but links.
 fn gathered(dir: &Path) -> PathBuf {
     dir.join(ASIDE).join("gathered")
+}
+
+/// The database of all table files, those too that its MANIFEST does not name, if its log goes on farther; else the database as it is.
+fn gathered_if_longer(dir: &Path, db: Db, why: &str) -> Result<Db, StoreError> {
+    let last = last_sequence(&db).unwrap_or(0);
+    match gather(dir, why) {
+        Ok(all) if last_sequence(&all)? > last => Ok(all),
+        Err(e) if !e.is_damage() => Err(e),
+        _ => Ok(db),
+    }
 }
 
 fn gather(dir: &Path, why: &str) -> Result<Db, StoreError> {
@@ -250,6 +267,10 @@ impl Store {
         super::files::check_tmp(dir)?;
         let tip = tip::read(dir, self.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
+        // What is lost may be changes of keys: then the files are newer than the rows.
+        if self.lost_end().is_some() {
+            super::key_files::follow_files(self, &db)?;
+        }
         super::key_files::settle(self, &db)?;
         let lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
         let accepted = losses::accept(self, &db, tip.as_ref(), lost, asked)?;
@@ -270,37 +291,12 @@ impl Store {
         let opened = mend::open_locked(dir, tip.as_ref()).or_else(|_| mend::open_database(dir, None, Mending::Yes));
         match opened {
             // It was put together from its files.
-            Err(_) if self.db().dir() == gathered(dir) => {}
+            _ if self.db().dir() == gathered(dir) => {}
             opened => self.inner.replace_db(Arc::new(opened?)),
         }
         self.check_tip(tip)?;
         Ok(self.db())
     }
-}
-
-/// Keeps table files that the database does not name: who opens it for writing removes them, and they may hold what was at a lost end. For
-/// who holds the writer lock.
-pub(super) fn set_unnamed_aside(store: &Store) -> Result<(), StoreError> {
-    let db = store.db();
-    let named: HashSet<_> = db.tables()?.into_iter().map(|table| table.name).collect();
-    let fail = |e| StoreError::io(format!("cannot read {}", db.dir().display()), e);
-    let mut unnamed = Vec::new();
-    for item in std::fs::read_dir(db.dir()).map_err(fail)? {
-        let path = item.map_err(fail)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.extension().is_some_and(|e| e == "sst") && !named.contains(name.as_ref()) {
-            unnamed.push(path);
-        }
-    }
-    if unnamed.is_empty() {
-        return Ok(());
-    }
-    let aside = new_aside(store.dir())?;
-    for path in unnamed {
-        let to = aside.join(path.file_name().unwrap_or_default());
-        std::fs::hard_link(&path, &to).map_err(|e| StoreError::io(format!("cannot keep {}", path.display()), e))?;
-    }
-    sync_dir(&aside)
 }
 
 /// A folder of its own for what is set aside now.
@@ -382,8 +378,13 @@ fn survey(
         repaired.tip =
             Some("it names another entry than the one that stands there and that somebody vouches for".to_owned());
     }
-    repaired.lost = std::mem::take(&mut log.lost);
-    repaired.lost_entries = std::mem::take(&mut log.lost_entries);
+    let unnamed = unnamed::beyond_the_end(db, acknowledged)?;
+    // What is lost is known when all files have been looked into.
+    if unnamed.is_none() || fresh.is_some() {
+        repaired.lost = std::mem::take(&mut log.lost);
+        repaired.lost_entries = std::mem::take(&mut log.lost_entries);
+    }
+    repaired.files.extend(unnamed);
     repaired.void = log.void();
     repaired.rebuild =
         rebuild == Rebuild::Always || !repaired.files.is_empty() || repaired.missing_rows + repaired.wrong_rows > 0;

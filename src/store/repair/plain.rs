@@ -8,18 +8,64 @@ use crate::format::{Family, Header};
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::files::{make_dir, read_small, set_aside_unless, write_whole};
-use super::super::inspect::ClosedStore;
+use super::super::inspect::{ClosedStore, open_closed, open_closed_with};
 use super::super::key_files::is_age_file;
 use super::super::lock::{Waiting, WriterLock};
+use super::super::mend::Mending;
+use super::super::pins::ClientDirs;
 
-/// A file that is to be written anew from its copy in the database.
+/// A file that is to be written anew from its copy in the database, or set aside.
 #[derive(Debug, Clone)]
 pub struct PlainFile {
     /// Which one.
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
-    bytes: Vec<u8>,
+    /// Its copy; nothing of what is only set aside.
+    bytes: Option<Vec<u8>>,
+}
+
+impl PlainFile {
+    /// True if it comes from a copy.
+    #[must_use]
+    pub fn has_copy(&self) -> bool {
+        self.bytes.is_some()
+    }
+}
+
+/// Opens a store without a key for a repair: a database that does not open is put together from its table files.
+///
+/// # Errors
+/// As [`super::super::open_closed`].
+pub fn open_closed_for_repair(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreError> {
+    match open_closed(dir, dirs, Mending::Yes) {
+        Err(StoreError::Damage { what, why }) => {
+            open_closed_with(dir, dirs, || super::gather(dir, &why)).map_err(|_| StoreError::Damage { what, why })
+        }
+        opened => opened,
+    }
+}
+
+/// What stands where writers have files and folders of their own, and is none.
+#[must_use]
+pub fn of_wrong_sort(dir: &Path) -> Vec<PlainFile> {
+    let wrong = super::super::files::of_wrong_sort(dir).into_iter();
+    wrong.map(|(path, why)| PlainFile { path, why, bytes: None }).collect()
+}
+
+/// Sets that aside. What belongs in its place is made by whoever needs it next.
+///
+/// # Errors
+/// If that fails.
+pub fn set_wrong_sort_aside(dir: &Path) -> Result<Vec<PlainFile>, StoreError> {
+    let wrong = of_wrong_sort(dir);
+    for file in &wrong {
+        set_aside_unless(&file.path, |_| false, || super::new_aside(dir))?;
+        if file.path.ends_with("leases") {
+            make_dir(&file.path)?;
+        }
+    }
+    Ok(wrong)
 }
 
 impl ClosedStore {
@@ -30,21 +76,29 @@ impl ClosedStore {
     /// If the copies cannot be read.
     pub fn damaged_files(&self) -> Result<Vec<PlainFile>, StoreError> {
         let mut found = Vec::new();
-        for (path, copy) in copies(self.db(), self.dir())? {
+        let copies = copies(self.db(), self.dir())?;
+        let is_there = |path: &Path, copy: &[u8]| read_small(path).is_ok_and(|bytes| bytes == copy);
+        let is_header = |path: &Path| path.ends_with("header");
+        // Of two that say they are of different stores the one is right that the key objects agree with.
+        let keys_agree = copies.iter().any(|(path, copy)| !is_header(path) && is_there(path, copy));
+        let is_behind = self.lacks_end() && has_key_object(self.dir());
+        for (path, copy) in copies {
+            // Where the end of the log is lost the files may be newer, and of keys that were removed since there is none for a reason.
+            if is_behind && !is_header(&path) {
+                continue;
+            }
             let why = match read_small(&path) {
                 Ok(bytes) if bytes == copy => continue,
                 Ok(_) => "it differs from its copy in the database".to_owned(),
                 Err(e) => e.to_string(),
             };
             // A copy that is no header is worse than none; and one of another store comes with a database of that.
-            if path.ends_with("header") {
-                let there = read_small(&path).ok().and_then(|bytes| Header::parse(&bytes).ok());
-                match Header::parse(&copy) {
-                    Ok(header) if there.is_none_or(|there| there.store == header.store) => {}
-                    _ => continue,
-                }
+            let header = read_small(&self.dir().join("header")).ok().and_then(|bytes| Header::parse(&bytes).ok());
+            let is_same = |copy: &Header| header.as_ref().is_none_or(|there| there.store == copy.store);
+            if is_header(&path) && !Header::parse(&copy).is_ok_and(|copy| keys_agree || is_same(&copy)) {
+                continue;
             }
-            found.push(PlainFile { path, why, bytes: copy });
+            found.push(PlainFile { path, why, bytes: Some(copy) });
         }
         Ok(found)
     }
@@ -73,7 +127,8 @@ impl ClosedStore {
             if let (Ok(bytes), Some(name)) = (read_small(&file.path), file.path.file_name()) {
                 write_whole(&aside.join(name), &bytes)?;
             }
-            write_whole(&file.path, &file.bytes)?;
+            let Some(bytes) = &file.bytes else { continue };
+            write_whole(&file.path, bytes)?;
             log::info!("{} put in place from its copy", file.path.display());
         }
         Ok(())
@@ -94,6 +149,12 @@ fn copies(db: &Db, dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
     // Copies that cannot be read leave the files as they are.
     super::log::passed(scanned)?;
     Ok(found)
+}
+
+/// True if there is a file that may be a key object.
+fn has_key_object(dir: &Path) -> bool {
+    let items = std::fs::read_dir(dir.join("keys"));
+    items.is_ok_and(|items| items.flatten().any(|item| read_small(&item.path()).is_ok_and(|bytes| is_age_file(&bytes))))
 }
 
 /// The file of a key object by its name: 16 hex digits, so that no row can name a file elsewhere.

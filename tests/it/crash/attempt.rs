@@ -34,8 +34,19 @@ pub(super) struct Attempt {
 }
 
 /// What is new each time, or tells how far the files of keys have followed.
-const PASSED_OVER: [&str; 10] =
-    ["id", "name", "since", "added", "arrival", "counted_as", "client_time", "stored_bytes", "epochs", "there"];
+const PASSED_OVER: [&str; 11] = [
+    "id",
+    "name",
+    "since",
+    "added",
+    "arrival",
+    "counted_as",
+    "client_time",
+    "new_bytes",
+    "stored_bytes",
+    "epochs",
+    "there",
+];
 
 fn plain(value: &mut serde_json::Value) {
     match value {
