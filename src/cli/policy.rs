@@ -67,7 +67,7 @@ enum PolicyCommand {
 #[derive(Debug, Args)]
 struct WhichArgs {
     /// For this dataset
-    #[arg(value_name = "DATASET", required_unless_present = "all")]
+    #[arg(value_name = "DATASET or --all", required_unless_present = "all")]
     dataset: Option<DatasetName>,
     /// For all datasets that have no policy of their own
     #[arg(long, conflicts_with = "dataset")]

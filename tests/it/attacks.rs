@@ -324,8 +324,11 @@ fn a_store_of_a_newer_version_is_told_so() {
     for at in [8, 32] {
         let mut newer = good.clone();
         newer[at] += 1;
-        fs::write(&path, newer).unwrap();
+        fs::write(&path, &newer).unwrap();
+        sandbox.larder(["list"]).refused(13, "differs from its copy");
+        put(&database(&sandbox.store()), Family::Default, b"header", &newer);
         sandbox.larder(["list"]).refused(14, "newer");
+        put(&database(&sandbox.store()), Family::Default, b"header", &good);
     }
     // A feature that one may read past but not write: a header that its maker signed.
     let mut header = Header::parse(&good).unwrap();

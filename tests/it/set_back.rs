@@ -252,9 +252,9 @@ fn what_leads_elsewhere_is_not_followed() {
     for name in ["writer.lock", "db/LOCK", "leases/snapshots", "tmp", "leases"] {
         let path = store.join(name);
         if path.is_dir() {
-            fs::remove_dir_all(&path).unwrap()
+            fs::remove_dir_all(&path).unwrap();
         } else {
-            drop(fs::remove_file(&path))
+            drop(fs::remove_file(&path));
         }
         symlink(elsewhere.join(name.replace('/', "-")), &path).unwrap();
         for words in [&["cat", "d:folder/file"][..], &["snapshot", stage.tree.to_str().unwrap()]] {

@@ -112,7 +112,9 @@ fn rows_that_follow_from_others_are_made_right() {
         ("another canary", |stage| put(&stage.database(), Family::Default, b"canary", &[7; 16])),
         ("another header", |stage| put(&stage.database(), Family::Default, b"header", b"no header")),
         ("no keys", |stage| {
-            keys(stage, Family::Default, b"key/").iter().for_each(|key| delete(&stage.database(), Family::Default, key))
+            keys(stage, Family::Default, b"key/")
+                .iter()
+                .for_each(|key| delete(&stage.database(), Family::Default, key));
         }),
         ("keys of rubbish", |stage| {
             keys(stage, Family::Default, b"key/")
