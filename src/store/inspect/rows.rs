@@ -58,8 +58,8 @@ impl Store {
         if !path.exists() {
             findings.push(Finding::new(path.display().to_string(), "it is missing; the next snapshot makes it anew"));
         }
-        let tip = super::super::tip::read(&self.inner.dir, self.keyring().ids()).ok().flatten();
-        findings.extend(super::super::unnamed::beyond_the_end(&self.db(), tip)?);
+        // By the tip as it was before the database was opened: a writer may have gone on since.
+        findings.extend(super::super::unnamed::beyond_the_end(&self.db(), self.lost_tip())?);
         findings.extend(copies(&self.db(), &self.inner.dir)?);
         for name in self.keys_without_row(&self.db()) {
             findings.push(Finding::new(
