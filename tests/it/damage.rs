@@ -240,7 +240,7 @@ fn a_store_that_lost_its_end_is_damaged_also_for_a_client_that_has_seen_it() {
     let whole = fs::read(&path).unwrap();
     let cut = (1..whole.len()).rev().step_by(50).find(|end| {
         fs::write(&path, &whole[..*end]).unwrap();
-        sandbox.larder(["show", "latest"]).status == 13 && sandbox.larder(["show", &ids[0]]).status == 0
+        sandbox.larder(["show", "latest"]).status == 13 && sandbox.larder(["ls", &ids[0]]).status == 0
     });
     assert!(cut.is_some(), "no cut of the MANIFEST loses the end alone");
     sandbox.larder(["list"]).refused(13, "acknowledged and is gone");
