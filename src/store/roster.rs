@@ -137,7 +137,11 @@ impl Store {
             return Err(StoreError::Refused("the store is not encrypted: it has no keys".to_owned()));
         };
         let authority = self.keyring().authorities().first();
-        let (mut found, mut since, mut forged) = (None, 0, Vec::new());
+        let (mut found, mut since, mut forged, mut older) = (None, 0, Vec::new(), Vec::new());
+        let is_older = |entry: &LogEntry| {
+            let mut before = self.keyring().authorities().iter().skip(1);
+            before.any(|authority| self.key_change(db, entry, Some(authority)).is_some())
+        };
         db.scan_back(Family::Log, |key, value| {
             // Entries that cannot be read are verify's to tell.
             let Ok((entry, _)) = self.keyring().check_log_entry(value) else { return Ok(true) };
@@ -149,10 +153,16 @@ impl Store {
                     found = Some(change);
                     since = entry.sequence;
                 }
+                None if is_older(&entry) => older.push(entry.sequence),
                 None => forged.push(entry.sequence),
             }
             Ok(found.is_none())
         })?;
+        // Whoever was an owner once may have made those behind the newest list. Where no list of the newest identities is there, it was lost.
+        if found.is_some() {
+            forged.append(&mut older);
+            forged.sort_unstable_by_key(|sequence| std::cmp::Reverse(*sequence));
+        }
         let (keys, former) = match (found, initial_keys(&record.ext)?) {
             (Some(change), _) => (change.keys, former_keys(&change.ext)?),
             (None, Some(keys)) => (keys, Vec::new()),

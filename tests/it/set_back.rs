@@ -147,6 +147,12 @@ fn an_older_database_lets_no_removed_key_in_again() {
         assert_eq!(stage.key_objects(), keys, "{used_since}");
         stage.sandbox.snapshot(&stage.tree, "later").done();
         assert_eq!(stage.key_objects(), keys, "{used_since}");
+        let list = stage.sandbox.larder(["key", "list", "--json"]).json();
+        assert_eq!(
+            (&list["forged_entries"], list["keys"].as_array().unwrap().len()),
+            (&serde_json::json!([]), 1),
+            "{list}"
+        );
         catalog.run(&store, ["ls", "later"]).refused(12, "identit");
         stage.sandbox.larder(["verify", "--read-data"]).done();
     }
