@@ -80,7 +80,9 @@ impl Exclusive {
         let tip = super::tip::read(dir, store.keyring().ids())?;
         super::reserve::keep(dir);
         // An open for writing would remove them.
-        if let Some(Finding { object, why, .. }) = super::unnamed::beyond_the_end(&store.db(), tip)? {
+        if store.lost_end().is_some()
+            && let Some(Finding { object, why, .. }) = super::unnamed::beyond_the_end(&store.db(), tip)?
+        {
             return Err(StoreError::damage(object, why));
         }
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;

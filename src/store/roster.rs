@@ -74,8 +74,7 @@ impl Store {
     pub fn keys(&self) -> Result<KeyList, StoreError> {
         self.require(Role::Catalog, "listing keys")?;
         let db = self.fresh_db()?;
-        let objects = key_files::rows(&db)?;
-        let roster = self.roster(&db)?;
+        let (roster, objects) = self.roster_and_objects(&db)?;
         let swapped = roster.swapped(&objects);
         let Roster { keys, since, mut forged, proved, .. } = roster;
         let mut lost = Vec::new();
@@ -184,8 +183,21 @@ impl Store {
     /// The keys whose object is another one than owners wrote last, as they have proved. Without an owner's key none are known, nor where what it
     /// takes cannot be read, which is told by others.
     pub(super) fn swapped_keys(&self, db: &Db) -> Vec<KeyName> {
-        let (Ok(roster), Ok(objects)) = (self.roster(db), key_files::rows(db)) else { return Vec::new() };
-        roster.swapped(&objects)
+        self.roster_and_objects(db).map_or_else(|_| Vec::new(), |(roster, objects)| roster.swapped(&objects))
+    }
+
+    /// The list of keys, and the rows of their objects as they were at the same time: a view of the database goes on by itself where a writer has removed
+    /// what it needs, and keys may change in between.
+    fn roster_and_objects(&self, db: &Db) -> Result<(Roster, BTreeMap<KeyName, Vec<u8>>), StoreError> {
+        let mut roster = self.roster(db)?;
+        loop {
+            let objects = key_files::rows(db)?;
+            let again = self.roster(db)?;
+            if again.since == roster.since {
+                return Ok((roster, objects));
+            }
+            roster = again;
+        }
     }
 
     /// The keys that owners removed, as far as the log can be read.

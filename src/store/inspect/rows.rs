@@ -67,7 +67,13 @@ impl Store {
                 "the database has no row of it: its holder can read, not write",
             ));
         }
-        for name in self.swapped_keys(&self.db()) {
+        let mut swapped = self.swapped_keys(&self.db());
+        if !swapped.is_empty() {
+            // Keys may have been changed while we looked: what is so in a later view too is told.
+            let still = self.swapped_keys(&*self.fresh_db()?);
+            swapped.retain(|name| still.contains(name));
+        }
+        for name in swapped {
             findings.push(Finding::new(
                 format!("the key object {name}"),
                 "it is not the one that an owner wrote last, and its holder's client refuses it; `larder key rotate` writes all of them anew",
