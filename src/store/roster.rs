@@ -52,12 +52,17 @@ pub(super) struct Roster {
 }
 
 impl Roster {
+    /// True if it is the owners' newest word: a session that was opened before others changed the keys cannot check what these said.
+    pub(super) fn is_sure(&self) -> bool {
+        self.proved && self.forged.is_empty()
+    }
+
     /// The keys whose object is another one than owners wrote last, as far as that is proved.
     fn swapped(&self, objects: &BTreeMap<KeyName, Vec<u8>>) -> Vec<KeyName> {
         let is_other = |key: &KeyInfo| {
             key.object().zip(objects.get(&key.name)).is_some_and(|(said, stands)| said != digest(stands))
         };
-        self.keys.iter().filter(|key| self.proved && is_other(key)).map(|key| key.name).collect()
+        self.keys.iter().filter(|key| self.is_sure() && is_other(key)).map(|key| key.name).collect()
     }
 }
 
