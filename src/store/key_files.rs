@@ -11,7 +11,6 @@ use super::Store;
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::files::{read_small, sync_dir, write_whole};
-use super::roster::Roster;
 
 /// What a row's key begins with.
 const FRONT: &[u8] = b"key/";
@@ -176,7 +175,7 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
 /// Puts rows right that are older than what owners have proved since, as they are where the end of the log was lost and is there again: of a key whose file
 /// is what an owner wrote last, and of one that was removed. Nothing without an owner's key.
 fn follow_owners(store: &Store, db: &Db, rows: &mut BTreeMap<KeyName, Vec<u8>>) -> Result<(), StoreError> {
-    let Some(roster) = store.roster(db).ok().filter(Roster::is_sure) else { return Ok(()) };
+    let Some(roster) = store.sure_roster(db) else { return Ok(()) };
     let mut changed = Rows::default();
     for key in &roster.keys {
         let file = read_small(&path(store.dir(), key.name)).map(unarmoured).ok();

@@ -53,7 +53,7 @@ pub(super) struct Roster {
 
 impl Roster {
     /// True if it is the owners' newest word: a session that was opened before others changed the keys cannot check what these said.
-    pub(super) fn is_sure(&self) -> bool {
+    fn is_sure(&self) -> bool {
         self.proved && self.forged.is_empty()
     }
 
@@ -134,6 +134,11 @@ impl Store {
     pub fn key_object(&self, name: KeyName) -> Result<Vec<u8>, StoreError> {
         let found = key_files::rows(&*self.fresh_db()?)?.remove(&name);
         found.ok_or_else(|| StoreError::Refused(format!("the store has no key object {name}")))
+    }
+
+    /// The owners' newest word, if this session can check it.
+    pub(super) fn sure_roster(&self, db: &Db) -> Option<Roster> {
+        self.roster(db).ok().filter(Roster::is_sure)
     }
 
     pub(super) fn roster(&self, db: &Db) -> Result<Roster, StoreError> {
