@@ -44,7 +44,10 @@ pub(super) fn start(out: &Output) -> Result<String, CliError> {
     let mut child = command.spawn().map_err(failed)?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
+        let mut stdout = BufReader::new(stdout);
+        stdout.read_line(&mut line).map_err(failed)?;
+        // To its end, which is when the other has let go of this terminal: see `Log::detach`.
+        std::io::copy(&mut stdout, &mut std::io::sink()).map_err(failed)?;
     }
     let is_error = line.starts_with("{\"error\"");
     if line.ends_with('\n') && !is_error {
@@ -112,12 +115,12 @@ impl Log {
 
     /// What is told from here on goes to the log.
     pub(super) fn detach(&self) {
-        // The one who waits has read all when this closes.
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let nothing = null.as_ref().unwrap_or(&self.file);
         let _ = rustix::stdio::dup2_stderr(&self.file);
-        if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
-            let _ = rustix::stdio::dup2_stdin(&null);
-            let _ = rustix::stdio::dup2_stdout(&null);
-        }
+        let _ = rustix::stdio::dup2_stdin(nothing);
+        // Last, since whoever waits goes on when this closes.
+        let _ = rustix::stdio::dup2_stdout(nothing);
     }
 }
 
