@@ -200,7 +200,7 @@ impl Store {
     /// told by [`Self::lost_end`] and [`Self::log`], and nothing is written on top of it.
     fn check_tip(&self, tip: Option<Tip>) -> Result<(), StoreError> {
         let db = self.db();
-        let lost = match tip::check(tip, |n| db.with(Family::Log, &number_key(n), crate::codec::digest)) {
+        let lost = match tip::check(tip, &db) {
             Ok(()) => None,
             Err(StoreError::Damage { what, why }) => {
                 match tip.filter(|tip| !numbers::has_in_reach(&db, tip.sequence)) {

@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::codec::{IdKeys, MacLabel};
-use crate::format::Tip;
-use crate::model::Digest;
+use crate::codec::{IdKeys, MacLabel, digest};
+use crate::format::{Family, Tip, number_key};
 
+use super::db::Db;
 use super::error::StoreError;
 use super::files::write_whole;
 
@@ -49,14 +49,11 @@ pub(super) fn read(dir: &Path, ids: &IdKeys) -> Result<Option<Tip>, StoreError> 
     })
 }
 
-/// Refuses a log that lacks what the tip says was acknowledged. `hash_at` gives the hash of a log entry.
-pub(super) fn check(
-    tip: Option<Tip>,
-    hash_at: impl FnOnce(u64) -> Result<Option<Digest>, StoreError>,
-) -> Result<(), StoreError> {
+/// Refuses a database whose log lacks what the tip says was acknowledged.
+pub(super) fn check(tip: Option<Tip>, db: &Db) -> Result<(), StoreError> {
     let Some(tip) = tip.filter(|t| t.sequence > 0) else { return Ok(()) };
     let what = || format!("entry {} of the arrival log", tip.sequence);
-    match hash_at(tip.sequence)? {
+    match db.with(Family::Log, &number_key(tip.sequence), digest)? {
         Some(hash) if hash == tip.log_hash => Ok(()),
         Some(_) => Err(StoreError::damage(what(), "it is not the one that was acknowledged")),
         None => Err(StoreError::damage(what(), "it was acknowledged and is gone: the end of the database is lost")),

@@ -2,10 +2,8 @@
 //! lacks what the tip says was acknowledged, it is the database's list of its files, its MANIFEST, that is too old.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 
-use crate::codec::digest;
-use crate::format::{Family, Tip, number_key};
+use crate::format::Tip;
 
 use super::db::Db;
 use super::error::StoreError;
@@ -14,18 +12,19 @@ use super::tip;
 
 /// What is to be told of such files where the log lacks what a tip says was acknowledged.
 pub(super) fn beyond_the_end(db: &Db, tip: Option<Tip>) -> Result<Option<Finding>, StoreError> {
-    match tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest)) {
+    match tip::check(tip, db) {
         Err(e) if e.is_damage() => {}
         other => return other.map(|()| None),
     }
-    let count = files(db)?.len();
+    let count = count(db)?;
     let why = format!(
         "its MANIFEST does not name {count} of the files beside it, and the log lacks its end: `larder repair --apply` puts it together anew from all of them"
     );
     Ok((count > 0).then(|| Finding::new("the database", why)))
 }
 
-fn files(db: &Db) -> Result<Vec<PathBuf>, StoreError> {
+/// How many there are.
+fn count(db: &Db) -> Result<usize, StoreError> {
     // Of a list that cannot be read nothing is known.
     let named = match db.tables() {
         Err(e) if !e.is_damage() => return Err(e),
@@ -33,13 +32,11 @@ fn files(db: &Db) -> Result<Vec<PathBuf>, StoreError> {
     };
     let named: HashSet<_> = named.into_iter().map(|table| table.name).collect();
     let fail = |e| StoreError::io(format!("cannot read {}", db.dir().display()), e);
-    let mut unnamed = Vec::new();
+    let mut count = 0;
     for item in std::fs::read_dir(db.dir()).map_err(fail)? {
-        let path = item.map_err(fail)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.extension().is_some_and(|e| e == "sst") && !named.contains(name.as_ref()) {
-            unnamed.push(path);
-        }
+        let name = item.map_err(fail)?.file_name();
+        let name = name.to_string_lossy();
+        count += usize::from(name.ends_with(".sst") && !named.contains(name.as_ref()));
     }
-    Ok(unnamed)
+    Ok(count)
 }

@@ -77,7 +77,7 @@ pub(in crate::store) fn open_closed_with(
             findings.push(Finding::new("the database", "it is not the one that belongs to the header"));
         }
         // A store whose own tip says that its end is lost is damaged, not set back, and that is told.
-        let is_whole = tip::check(tip, |sequence| db.with(Family::Log, &number_key(sequence), digest)).is_ok();
+        let is_whole = tip::check(tip, &db).is_ok();
         if pin.sequence() > 0 && is_whole {
             let hash = db.with(Family::Log, &number_key(pin.sequence()), digest);
             if let Some(hash) = or_found(hash, &mut findings)? {
@@ -105,7 +105,7 @@ impl ClosedStore {
 
     /// True if the log lacks what the tip says was acknowledged: what else the database says may be older than what lies beside it.
     pub(in crate::store) fn lacks_end(&self) -> bool {
-        tip::check(self.tip, |sequence| self.db.with(Family::Log, &number_key(sequence), digest)).is_err()
+        self.tip().is_err()
     }
 
     /// Looks at all that needs no key: digests of blocks, checksums of the database's files, the chain of the log and the tip's
@@ -183,7 +183,7 @@ impl ClosedStore {
 
     /// That the log has the entry that the tip names.
     fn tip(&self) -> Result<(), StoreError> {
-        tip::check(self.tip, |sequence| self.db.with(Family::Log, &number_key(sequence), digest))
+        tip::check(self.tip, &self.db)
     }
 
     fn epochs(&self, found: &mut Vec<Finding>) -> Result<HashSet<EpochId>, StoreError> {

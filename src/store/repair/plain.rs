@@ -92,15 +92,19 @@ impl ClosedStore {
                 Ok(_) => "it differs from its copy in the database".to_owned(),
                 Err(e) => e.to_string(),
             };
-            // A copy that is no header is worse than none; and one of another store comes with a database of that.
-            let header = read_small(&self.dir().join("header")).ok().and_then(|bytes| Header::parse(&bytes).ok());
-            let is_same = |copy: &Header| header.as_ref().is_none_or(|there| there.store == copy.store);
-            if is_header(&path) && !Header::parse(&copy).is_ok_and(|copy| keys_agree || is_same(&copy)) {
+            if is_header(&path) && !self.is_for_here(&copy, keys_agree) {
                 continue;
             }
             found.push(PlainFile { path, why, bytes: Some(copy) });
         }
         Ok(found)
+    }
+
+    /// True of the copy of the header that belongs here: one that is none is worse than none, and one of another store comes with a database of that.
+    fn is_for_here(&self, copy: &[u8], keys_agree: bool) -> bool {
+        let Ok(copy) = Header::parse(copy) else { return false };
+        let there = read_small(&self.dir().join("header")).ok().and_then(|bytes| Header::parse(&bytes).ok());
+        keys_agree || there.is_none_or(|there| there.store == copy.store)
     }
 
     /// Puts files in place, each whole or not at all; what was there is set aside.
