@@ -876,7 +876,9 @@ class Store:
         for sequence in range(newest, 0, -1):
             value = rows.pop(sequence.to_bytes(8, "big"), None)
             stands = bytes(32) if value is None else hash_(value)
-            if (sequence, stands) in declared and not (said in (None, stands) and self.stays(sequence, value)):
+            put_since = said is None and (sequence, bytes(32)) in declared
+            is_void = (sequence, stands) in declared and not (said in (None, stands) and self.stays(sequence, value))
+            if put_since or is_void:
                 self.void.add(sequence)
                 said = None
                 continue

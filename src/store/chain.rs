@@ -82,7 +82,7 @@ pub(super) struct Judge<'a> {
     /// What tells whose word counts; without keys every entry is believed that has the right form.
     keyring: Option<&'a Keyring>,
     void: HashSet<VoidEntry>,
-    /// How many more missing entries are told.
+    /// How many more missing entries are told one by one.
     untold: u64,
     /// The entry that was judged last: its sequence, and the hash that it has of the one before.
     behind: Option<(u64, Option<Digest>)>,
@@ -103,11 +103,12 @@ impl<'a> Judge<'a> {
         let lost = |why: String| Judged::Lost(without(why));
         let begins_well = |entry: &LogEntry| sequence != 1 || entry.previous == NOTHING;
         let is_in_place = said.is_none_or(|said| said == stands);
+        // What was put where nothing stood when the loss was accepted: nothing says that it is what was lost.
+        let is_put_since = said.is_none() && stands != NOTHING && self.is_void(sequence, NOTHING);
         let judged = match entry {
+            _ if is_put_since => Judged::Void(without("its loss was accepted when nothing stood there".to_owned())),
             Ok(entry) if is_in_place && begins_well(&entry) && self.keeps(&entry) => Judged::Entry(entry),
-            _ if self.void.contains(&VoidEntry { sequence, stands }) => {
-                Judged::Void(without("its loss was accepted".to_owned()))
-            }
+            _ if self.is_void(sequence, stands) => Judged::Void(without("its loss was accepted".to_owned())),
             Err(StoreError::Damage { why, .. }) => lost(why),
             Err(e) => lost(e.to_string()),
             Ok(_) if !is_in_place => {
@@ -142,14 +143,25 @@ impl<'a> Judge<'a> {
         self.keyring.is_some_and(|keyring| keyring.keeps(entry))
     }
 
-    /// The numbers of the entries that are missing between this one and the one behind it, newest first. Of very many, in all the log, the newest:
-    /// whoever puts rows in reach of each other there costs no more than that.
-    pub(super) fn gap(&mut self, sequence: u64) -> impl Iterator<Item = u64> + use<> {
+    fn is_void(&self, sequence: u64, stands: Digest) -> bool {
+        self.void.contains(&VoidEntry { sequence, stands })
+    }
+
+    /// The numbers of the entries that are missing between this one and the one behind it, newest first: those that are void, and of very many others,
+    /// in all the log, the newest, but one of each gap at least. So nobody who puts rows in reach of each other there makes it take long, or hides a loss.
+    pub(super) fn gap(&mut self, sequence: u64) -> Vec<u64> {
         let next = self.behind.map_or(0, |(next, _)| next);
-        let missing = sequence.saturating_add(1)..next;
-        let told = missing.end.saturating_sub(missing.start).min(self.untold);
-        self.untold -= told;
-        (missing.end.saturating_sub(told)..missing.end).rev()
+        let (mut holes, mut is_told) = (Vec::new(), false);
+        for hole in (sequence.saturating_add(1)..next).rev() {
+            if !self.is_void(hole, NOTHING) {
+                if self.untold == 0 && is_told {
+                    break;
+                }
+                (self.untold, is_told) = (self.untold.saturating_sub(1), true);
+            }
+            holes.push(hole);
+        }
+        holes
     }
 
     /// Judges an entry that is missing.

@@ -10,7 +10,7 @@ use larder::store::Store;
 
 use crate::clocked::{now, opened};
 use crate::keys::{member, named_member, record_of};
-use crate::lost_entries::{LAST, Stage, lose, newest, row, set, with_mac, write_tip};
+use crate::lost_entries::{LAST, Stage, lose, newest, parsed, row, set, with_mac, write_tip};
 use crate::sandbox::{Client, Sandbox};
 
 /// An entry about a loss, at the end of the log.
@@ -150,4 +150,59 @@ fn a_client_is_not_led_past_its_pin_by_a_forged_loss() {
     write_tip(&stage.sandbox, &keys, 10, &digest(&bytes));
     stage.run(&["list"]).refused(13, "ends before entry 9");
     capture(&writer).refused(13, "ends before entry 9");
+}
+
+/// Nobody counts on the log's having no more holes than can be told.
+#[test]
+fn losses_that_were_led_to_hide_no_other() {
+    let stage = Stage::with(Sandbox::with_store(), |_| {});
+    let writer = member(&stage.sandbox, "writer");
+    let keys = opened(&stage.sandbox, &writer);
+    for _ in 0..2 {
+        let mut entry = loss(&stage.sandbox, &keys, &[(1, digest(b""))], keys.keyring().name());
+        entry.sequence += (1 << 18) - 1;
+        (entry.kind, entry.previous) = (LogKind::Hold, digest(b"another"));
+        let bytes = with_mac(&keys, &entry);
+        set(&stage.sandbox, &[(entry.sequence, Some(bytes.clone()))]);
+        write_tip(&stage.sandbox, &keys, entry.sequence, &digest(&bytes));
+    }
+    drop(keys);
+    // The newest are told first; of the others it is told that there are.
+    stage.is_stuck();
+    let _first = stage.accept();
+    stage.is_stuck();
+    stage.accept().done();
+    stage.run(&["verify"]).done();
+    assert_eq!(stage.holds(0), ["the case", "another case"]);
+    lose(&stage.sandbox, &[3]);
+    stage.is_stuck();
+}
+
+#[test]
+fn what_is_put_where_a_loss_was_accepted_counts_for_nothing() {
+    let stage = Stage::with(Sandbox::with_store(), |_| {});
+    let (writer, reader) = (member(&stage.sandbox, "writer"), named_member(&stage.sandbox, "catalog", "reader"));
+    let former = record_of(&reader, &stage.sandbox.store()).0;
+    let keys = opened(&stage.sandbox, &writer);
+    write_tip(&stage.sandbox, &keys, newest(&stage.sandbox).0 + 6, &Digest::from_bytes([9; 32]));
+    stage.accept().done();
+    stage.run(&["key", "remove", "reader"]).done();
+    stage.sandbox.snapshot(&stage.source, "d").done();
+    let listed = stage.run(&["list", "--json"]).json();
+    let (last, _) = newest(&stage.sandbox);
+    let gap: Vec<u64> = (1..last).filter(|sequence| row(&stage.sandbox, *sequence).is_none()).collect();
+    assert_eq!(gap.len(), 6);
+    let put = |place: usize, of: u64, kind: LogKind| {
+        let about = parsed(&row(&stage.sandbox, of).unwrap());
+        let mut entry = LogEntry { kind, sequence: gap[place], writer: former.name, ext: Vec::new(), ..about };
+        let voucher = VoucherKey::new(&former.page_identities[0]).voucher(&entry.to_bytes());
+        entry.ext.push((2, voucher.to_vec()));
+        set(&stage.sandbox, &[(gap[place], Some(with_mac(&keys, &entry)))]);
+    };
+    // The newest snapshot, named before it was there, and an older one, given up by who was removed since.
+    put(2, last, LogKind::Snapshot);
+    put(4, 2, LogKind::Forget);
+    assert_eq!(stage.run(&["list", "--json"]).json(), listed);
+    drop(keys);
+    stage.works(4);
 }
