@@ -4,9 +4,9 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use crate::model::{DatasetName, Failure, Kind};
-use crate::ops::retention::{self, Asked, Keeping};
+use crate::ops::retention::{self, Asked, GivenUp, Keeping};
 use crate::snapshots::{SnapshotName, Wanted};
-use crate::store::{LOST_ENTRIES, SnapshotRow, Store, Waiting};
+use crate::store::{LOST_ENTRIES, Waiting};
 
 use super::error::CliError;
 use super::keep::KeepArgs;
@@ -26,7 +26,7 @@ use super::{Global, Outcome, context, filter};
 /// Immutable and held snapshots stay whatever is asked for, and those of which a writer key asks that they be immutable, until `larder
 /// hold --immutable` grants or `larder release --immutable` denies it; those with a retention class are passed over by rules that
 /// are given here, not by name: policies are for them. What came before a
-/// strange snapshot (far smaller than usual, new or overwritten from end to end, or one of a flood) stays until `larder release --strange` confirms
+/// strange snapshot (beside the three or more before it: less than half as many files or bytes as usual, or most files gone, overwritten or new; or one of a flood) stays until `larder release --strange` confirms
 /// that one: exit status 3. A flood is a day with more than four times as many snapshots of a writer key as are usual, if a quarter of what the
 /// rules would keep goes because of it, or if it has more than 24. --keep-daily and the like count days, which no number pushes out.
 ///
@@ -137,7 +137,7 @@ fn named(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cl
     let rows = retention::forget_named(&store, &names, &asked, args.dry_run, &context::now, &bar);
     bar.finish();
     let rows = rows?;
-    tell_all(&store, &rows, args.dry_run, out)
+    tell_all(&rows, args.dry_run, out)
 }
 
 /// Gives up what is lost.
@@ -152,9 +152,9 @@ fn lost(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cli
         let error = CliError::from(e);
         if of_manifests { error.hint(REPAIR_FIRST) } else { error }
     })?;
-    let outcome = tell_all(&store, &lost, args.dry_run, out)?;
-    for row in &held {
-        let id = short_id(row.id);
+    let outcome = tell_all(&lost, args.dry_run, out)?;
+    for held in &held {
+        let id = short_id(held.row.id);
         out.tell(&format!("larder: snapshot {id} is lost and held, and stays: `larder release {id}` lifts the hold"));
     }
     Ok(if held.is_empty() { outcome } else { Outcome::Partial })
@@ -164,9 +164,14 @@ fn lost(args: &ForgetArgs, global: &Global, out: &Output) -> Result<Outcome, Cli
 const REPAIR_FIRST: &str =
     "`larder repair --apply` makes anew what can be; `larder heal` takes manifests from a copy of the store";
 
-fn tell_all(store: &Store, rows: &[SnapshotRow], dry_run: bool, out: &Output) -> Result<Outcome, CliError> {
+fn tell_all(rows: &[GivenUp], dry_run: bool, out: &Output) -> Result<Outcome, CliError> {
     for row in rows {
-        tell(store, row, out)?;
+        let named = NamedJson::new(row);
+        if out.json() {
+            out.print_json(&VerdictsJson::Named(named))?;
+        } else {
+            out.line(&named.text())?;
+        }
     }
     let count = rows.len() as u64;
     if out.json() {
@@ -180,9 +185,4 @@ fn tell_all(store: &Store, rows: &[SnapshotRow], dry_run: bool, out: &Output) ->
         format!("{text} forgotten; `larder gc` gives the room back")
     });
     Ok(Outcome::Done)
-}
-
-fn tell(store: &Store, row: &SnapshotRow, out: &Output) -> Result<(), CliError> {
-    let named = NamedJson::new(store, row);
-    if out.json() { out.print_json(&VerdictsJson::Named(named)) } else { out.line(&named.text()) }
 }

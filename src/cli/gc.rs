@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::Kind;
 use crate::ops::gc::{Collected, GcOptions, collect};
-use crate::store::{Room, Waiting};
+use crate::store::{DAMAGED, Room, Waiting};
 
 use super::context;
 use super::error::CliError;
@@ -123,6 +123,10 @@ pub(super) fn run(args: &GcArgs, global: &Global, out: &Output) -> Result<Outcom
     if collected.cut_short {
         let text = "another process writes now: what is left is for the next run";
         return Err(CliError::new(Kind::Locked, text).hint("without --no-wait larder waits for it").told(out.json()));
+    }
+    if collected.missing > 0 {
+        let text = "what snapshots need is missing: gc will remove nothing";
+        return Err(CliError::new(Kind::Damage, text).hint(DAMAGED).told(out.json()));
     }
     Ok(Outcome::Done)
 }

@@ -66,8 +66,8 @@ pub(super) fn run(args: &HealArgs, global: &Global, out: &Output) -> Result<Outc
 }
 
 /// What to do about the rest.
-const ELSEWHERE: &str = "name other places that may have it (names and structure are in copies of the store alone); if there are none, \
-    `larder forget` gives up the snapshots that are touched; what is not named above is whole";
+const ELSEWHERE: &str = "name other places that may have it, for names and structure copies of the store; `larder snapshot` of a source that has not changed, or `larder import` of a pack, \
+    stores both anew; what nothing has is lost with the paths above, and what is not named is whole";
 /// The same, if manifests are among it.
 const LOST_MANIFESTS: &str = "name other places that may have it, for manifests copies of the store; if there are none, \
     `larder forget --lost` gives up the snapshots whose manifests are lost; what is not named above is whole";

@@ -144,6 +144,10 @@ fn set(which: &WhichArgs, rules: Rules, how: &HowArgs, global: &Global, out: &Ou
     let register = Register::read(&store)?;
     let set = register.policies().find(|policy| policy.sequence == sequence);
     set.map_or(Ok(()), |policy| print(policy, out))?;
+    let of = Wanted { datasets: dataset.cloned().into_iter().collect(), ..Wanted::default() }.dataset_keys(&store);
+    if let Some(name) = dataset.filter(|_| !register.living().any(|row| of.contains(&row.dataset))) {
+        out.remark(&format!("the store has no snapshot of {} yet", escaped(name.as_str())));
+    }
     out.remark("`larder policy explain` shows what that keeps, `larder forget --policy` does it");
     Ok(Outcome::Done)
 }

@@ -1,5 +1,7 @@
 //! `larder repair`
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use schemars::JsonSchema;
@@ -68,6 +70,7 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
         closed => Some(closed?),
     };
     let damaged = closed.as_ref().map(ClosedStore::damaged_files).transpose()?.unwrap_or_default();
+    let (others, damaged): (Vec<_>, Vec<_>) = damaged.into_iter().partition(PlainFile::is_another);
     if let Some(closed) = closed.as_ref().filter(|_| args.apply) {
         closed.put_in_place(&damaged, waiting, &|| true)?;
     }
@@ -76,6 +79,13 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     drop(closed);
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
     let store = match context::open_for_repair(mending, global) {
+        Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) && !others.is_empty() => {
+            if args.apply {
+                context::open_closed_for_repair(mending, global)?.put_in_place(&others, waiting, &|| true)?;
+            }
+            files.extend(others);
+            args.apply.then(|| context::open_for_repair(mending, global)).transpose()?
+        }
         Err(_) if !args.apply && !files.is_empty() => None,
         store => Some(store?),
     };
@@ -109,12 +119,15 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
 
 /// What it means that entries are void.
 const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \
-    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows which keys an owner has added: one that was removed by an entry among them is listed \
-    again, and gets what comes with the next `larder key rotate`, unless you remove it first";
+    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows the keys as they were before: add again what was added by an entry among \
+    them, and remove again what was removed";
 
 /// What to do about what no repair makes anew.
 const LOST: &str = "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; \
-    what is lost for good `larder forget --lost` gives up";
+    snapshots whose manifests are lost for good `larder forget --lost` gives up";
+
+/// What to do about key objects of which nobody has proved which ones are right.
+const UNSETTLED: &str = "`larder key rotate` writes the objects of all keys anew";
 
 /// What to do about a database without a CURRENT or MANIFEST.
 const DOES_NOT_OPEN: &str = "`larder repair --apply` puts the database together anew from its table files";
@@ -134,6 +147,7 @@ fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
     let blocks = if report.applied || !report.rebuild { report.lacking } else { !report.damaged_blocks.is_empty() };
     let lost = blocks || !report.lost.is_empty();
     let (text, hint) = match (report.applied, report.needed, lost) {
+        (true, _, false) if !report.unsettled_keys.is_empty() => ("key objects differ from the database", UNSETTLED),
         (_, false, false) => return Ok(Outcome::Done),
         (_, false, true) => ("snapshots lack what is lost", LOST),
         (false, true, _) if report.is_of_the_log_alone() => {
@@ -149,6 +163,9 @@ fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
     };
     Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))
 }
+
+/// What is told of key objects of which file and row are different ones.
+const ANOTHER: &str = "the database has another object of this key";
 
 fn print(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>, out: &Output) -> Result<(), CliError> {
     let would = |done: &str, plan: &str| if applied { done.to_owned() } else { format!("would {plan}") };
@@ -171,6 +188,12 @@ fn print(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>, out: &
     told("damaged", &r.files)?;
     told("damaged", &r.damaged)?;
     told("lost for good", &r.lost)?;
+    for (word, paths) in
+        [("settled", &r.settled), (if applied { "not settled" } else { "to be settled" }, &r.unsettled)]
+    {
+        let each = |path: &PathBuf| out.line(&format!("{word}: {}: {ANOTHER}", escaped(&path.display().to_string())));
+        paths.iter().try_for_each(each)?;
+    }
     if let Some(why) = &r.tip {
         out.line(&format!("{}: {}", would("tip made anew", "make the tip anew"), escaped(why)))?;
     }
@@ -224,6 +247,10 @@ pub(super) struct RepairJson {
     void_entries: u64,
     /// What was given up now; nothing unless that was asked for and there was something.
     accepted: Option<AcceptedJson>,
+    /// Key objects of which file and row were different ones, and are the one that an owner wrote last.
+    settled_keys: Vec<String>,
+    /// Those of which nobody has proved which one that is, or in a plan those that differ.
+    unsettled_keys: Vec<String>,
     /// Why the tip is made anew, if it is.
     tip: Option<String>,
     /// The database is built anew.
@@ -273,7 +300,7 @@ impl RepairJson {
 
     /// True if there is nothing that can be made anew.
     fn makes_nothing(&self) -> bool {
-        !self.rebuild && self.tip.is_none() && self.files.is_empty()
+        !self.rebuild && self.tip.is_none() && self.files.is_empty() && self.unsettled_keys.is_empty()
     }
 
     fn new(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>) -> Self {
@@ -297,6 +324,8 @@ impl RepairJson {
                 sequence: accepted.sequence,
                 entries: accepted.entries.iter().map(Into::into).collect(),
             }),
+            settled_keys: r.settled.iter().map(|path| path.display().to_string()).collect(),
+            unsettled_keys: r.unsettled.iter().map(|path| path.display().to_string()).collect(),
             tip: r.tip.clone(),
             rebuild: r.rebuild,
             lacking: r.lacking,

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::ops::retention::{Forgot, Origin, Plan, Strange, Verdict};
-use crate::store::{SnapshotRow, Store};
+use crate::ops::retention::{Forgot, GivenUp, Origin, Plan, Strange, Verdict};
 
 use super::Outcome;
 use super::error::CliError;
@@ -132,11 +131,12 @@ impl VerdictsJson {
 }
 
 impl NamedJson {
-    pub(super) fn new(store: &Store, row: &SnapshotRow) -> Self {
+    pub(super) fn new(given_up: &GivenUp) -> Self {
+        let row = &given_up.row;
         Self {
             id: row.id.to_string(),
             sequence: row.sequence,
-            dataset: store.dataset_name(row.dataset).ok().map(|name| name.to_string()),
+            dataset: given_up.dataset.as_ref().map(ToString::to_string),
             arrival: rfc3339(row.arrival),
             action: "forget",
         }

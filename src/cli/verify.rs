@@ -103,12 +103,18 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
         return Ok(Outcome::Done);
     }
     let count = verified.findings.len();
-    let text = format!("damage found: {count} objects, {} snapshots touched", verified.touched.len());
+    let objects = counted(count as u64, "object", "objects");
+    let (text, next) = if verified.not_checked.is_empty() {
+        let touched = counted(verified.touched.len() as u64, "snapshot", "snapshots");
+        (format!("damage found: {objects}, {touched} touched"), NEXT)
+    } else {
+        (format!("damage found: {objects}"), WITH_A_KEY)
+    };
     let of_the_log = verified.findings.iter().filter(|f| f.is_of_the_log()).count();
     let hint = match of_the_log {
-        0 => NEXT.to_owned(),
+        0 => next.to_owned(),
         all if all == count => LOST_ENTRIES.to_owned(),
-        _ => format!("{NEXT}; of entries of the log: {LOST_ENTRIES}"),
+        _ => format!("{next}; of entries of the log: {LOST_ENTRIES}"),
     };
     Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))
 }
@@ -116,6 +122,9 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
 /// What to do about damage.
 const NEXT: &str = "what is not named above is whole and can be restored; `larder repair` tells what can be made anew, and `larder heal` \
     takes what is lost from a folder, a mount or a copy of the store";
+
+/// The same, where nobody could look what is needed for what.
+const WITH_A_KEY: &str = "which snapshots and paths that touches only a key tells: `larder verify` where there is one, and `larder repair` what can be made anew";
 
 fn print(verified: &Verified, read_data: u8, out: &Output) -> Result<(), CliError> {
     for finding in &verified.findings {
@@ -171,11 +180,12 @@ pub(super) fn print_touched(touched: &[Touched], out: &Output) -> Result<(), Cli
         let dataset = touched.dataset.as_ref().map_or_else(String::new, |d| format!(" of {}", escaped(d)));
         out.line(&format!("touched: snapshot {}{dataset}: {} paths", short_id(touched.snapshot), touched.count))?;
         for path in touched.paths.iter().take(PATHS_SHOWN) {
-            out.line(&format!("  {}", escaped(&String::from_utf8_lossy(path))))?;
+            let text = if path.is_empty() { "/ (all of it)".into() } else { String::from_utf8_lossy(path) };
+            out.line(&format!("  {}", escaped(&text)))?;
         }
         let more = touched.count.saturating_sub(touched.paths.len().min(PATHS_SHOWN) as u64);
         if more > 0 {
-            out.line(&format!("  … and {more} more"))?;
+            out.line(&format!("  … and {more} more; --json has them"))?;
         }
     }
     Ok(())

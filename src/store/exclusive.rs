@@ -94,11 +94,7 @@ impl Exclusive {
         if store.lost_end().is_some() {
             return Ok(Self { db, lock });
         }
-        match super::key_files::settle(store, &db) {
-            // An owner changed them while we waited.
-            Err(StoreError::KeysRenewed(_)) if store.renew_keys(&db)? => super::key_files::settle(store, &db)?,
-            settled => settled?,
-        }
+        store.settle_keys(&db)?;
         Ok(Self { db, lock })
     }
 }

@@ -17,7 +17,7 @@ use super::lock::Waiting;
 use super::log::dataset_record;
 use super::numbers::last_sequence;
 use super::tip;
-use super::{Store, key_files};
+use super::{Store, settling};
 
 /// What came of looking for lost entries of the log.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Store {
             db.write(&healer.rows, true)?;
             db.flush()?;
             if tip::check(tip, &db).is_ok() {
-                match key_files::settle(self, &db) {
+                match settling::settle(self, &db) {
                     // Whoever comes next goes on with the keys of now.
                     Err(StoreError::KeysRenewed(_) | StoreError::KeyRemoved { .. }) => {}
                     settled => settled?,

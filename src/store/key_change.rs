@@ -1,7 +1,7 @@
 //! Changing the keys of a store: adding and removing them, and new identities of the store for what comes.
 //!
 //! A change is one synced batch of key objects and a log entry. The files are laid ready before and put in place after it; whoever
-//! next opens for writing does that if a kill came between (`key_files::settle`). No data is written anew.
+//! next opens for writing does that if a kill came between (`settling::settle`). No data is written anew.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -88,7 +88,7 @@ impl Store {
         }
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
         let epoch = self.keyring().begin_epoch(Purpose::Add)?;
-        let roster = self.roster(&db)?;
+        let roster = self.whole_roster(&db)?;
         Ok(KeyAdmin { store: self.clone(), db, epoch, roster, _lock: lock })
     }
 }

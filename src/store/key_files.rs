@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::codec::{digest, unarmoured};
+use crate::codec::unarmoured;
 use crate::format::Family;
-use crate::model::{KeyName, Role};
+use crate::model::KeyName;
 
-use super::Store;
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::files::{read_small, sync_dir, write_whole};
@@ -20,7 +19,7 @@ pub(super) fn path(dir: &Path, name: KeyName) -> PathBuf {
     dir.join("keys").join(format!("{name}.age"))
 }
 
-fn row_key(name: KeyName) -> Vec<u8> {
+pub(super) fn row_key(name: KeyName) -> Vec<u8> {
     [FRONT, name.to_string().as_bytes()].concat()
 }
 
@@ -78,8 +77,15 @@ pub(super) fn laid_ready_for(path: &Path) -> Option<KeyName> {
     path.file_name()?.to_str()?.strip_suffix(".age.next")?.parse().ok()
 }
 
-fn is_waiting(path: &Path, row: &[u8]) -> bool {
+pub(super) fn is_waiting(path: &Path, row: &[u8]) -> bool {
     read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
+}
+
+/// True if a file is no damaged copy of its row, but another object: those have little in common beyond how they begin.
+pub(super) fn is_another(path: &Path, row: &[u8]) -> bool {
+    let Ok(file) = read_small(path).map(unarmoured) else { return false };
+    let same = file.iter().zip(row).filter(|(one, other)| one == other).count();
+    is_age_file(&file) && 2 * same < file.len().min(row.len())
 }
 
 /// True if a file that differs from its row is no damage: it is the same as text, or older because a change of keys was cut, and
@@ -101,13 +107,13 @@ pub(super) fn follow(dir: &Path, put: &[(KeyName, Vec<u8>)], gone: &[KeyName]) -
     sync_dir(&dir.join("keys"))
 }
 
-fn put_in_place(path: &Path) -> Result<(), StoreError> {
+pub(super) fn put_in_place(path: &Path) -> Result<(), StoreError> {
     std::fs::rename(waiting(path), path)
         .map_err(|e| StoreError::io(format!("cannot put {} in place", path.display()), e))
 }
 
 /// Removes a file, if it is there.
-fn remove_file(path: &Path) -> Result<(), StoreError> {
+pub(super) fn remove_file(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(StoreError::io(format!("cannot remove {}", path.display()), e))
@@ -126,108 +132,15 @@ pub fn lacks_key_files(dir: &Path) -> bool {
     })
 }
 
-/// Puts each file in place that is not as its row is: a change of keys that was cut has come that far, or a file is damaged. Takes
-/// away those of keys that owners removed, which whoever cannot read the log leaves to others.
-/// Before anything is written, so that nothing is sealed to recipients whose identities some key object has not yet.
-///
-/// Then refuses to write with a key that is not the store's any more.
-pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
-    let Some((mine, object)) = store.keyring().key() else { return Ok(()) };
-    let (mut rows, mut moved) = (rows(db)?, false);
-    let stands = |name: &KeyName, wrapped: &Vec<u8>| read_small(&path(store.dir(), *name)).is_ok_and(|b| b == *wrapped);
-    if !rows.iter().all(|(name, wrapped)| stands(name, wrapped)) {
-        follow_owners(store, db, &mut rows)?;
-    }
-    for (name, wrapped) in &rows {
-        let path = path(store.dir(), *name);
-        if read_small(&path).is_ok_and(|bytes| bytes == *wrapped) {
-            continue;
-        }
-        log::warn!("the key object {} is put in place as the database has it", path.display());
-        if is_waiting(&path, wrapped) {
-            put_in_place(&path)?;
-        } else {
-            write_whole(&path, wrapped)?;
-        }
-        moved = true;
-    }
-    let mut strays = names_of_files(store.dir())?;
-    strays.retain(|name| !rows.contains_key(name));
-    if !strays.is_empty() && store.keyring().role() >= Role::Catalog {
-        let removed = store.removed_keys(db)?;
-        for name in strays.into_iter().filter(|name| removed.contains(name)) {
-            log::warn!("the key object {name} goes: the key was removed");
-            remove_file(&path(store.dir(), name))?;
-            moved = true;
-        }
-    }
-    if moved {
-        sync_dir(&store.dir().join("keys"))?;
-    }
-    clear_waiting(store.dir())?;
-    match rows.get(&mine.name) {
-        Some(wrapped) if digest(wrapped) == *object => Ok(()),
-        Some(_) => Err(StoreError::KeysRenewed(store.dir().to_owned())),
-        None => Err(StoreError::KeyRemoved { path: store.dir().to_owned(), name: mine.name }),
-    }
-}
-
-/// Puts rows right that are older than what owners have proved since, as they are where the end of the log was lost and is there again: of a key whose file
-/// is what an owner wrote last, and of one that was removed. Nothing without an owner's key.
-fn follow_owners(store: &Store, db: &Db, rows: &mut BTreeMap<KeyName, Vec<u8>>) -> Result<(), StoreError> {
-    let Some(roster) = store.sure_roster(db) else { return Ok(()) };
-    let mut changed = Rows::default();
-    for key in &roster.keys {
-        let file = read_small(&path(store.dir(), key.name)).map(unarmoured).ok();
-        let newer = file.filter(|file| key.object().is_some_and(|said| said == digest(file)));
-        if let (Some(newer), Some(row)) = (newer, rows.get_mut(&key.name))
-            && newer != *row
-        {
-            changed.put(Family::Default, &row_key(key.name), &newer);
-            *row = newer;
-        }
-    }
-    let is_listed = |name: &KeyName| roster.keys.iter().any(|key| key.name == *name);
-    if !rows.keys().all(is_listed) {
-        let removed = store.removed_keys(db)?;
-        rows.retain(|name, _| {
-            let stays = is_listed(name) || !removed.contains(name);
-            if !stays {
-                changed.remove(Family::Default, &row_key(*name));
-            }
-            stays
-        });
-    }
-    write(db, &changed)
-}
-
-/// Makes the rows follow the files, where the log has lost its end for good: the files may be of changes of keys that are lost with it.
-pub(super) fn follow_files(store: &Store, db: &Db) -> Result<(), StoreError> {
-    let (mut changed, rows) = (Rows::default(), rows(db)?);
-    let files: BTreeMap<_, _> = names_of_files(store.dir())?
-        .into_iter()
-        .filter_map(|name| Some((name, unarmoured(read_small(&path(store.dir(), name)).ok()?))))
-        .filter(|(_, file)| is_age_file(file))
-        .collect();
-    for (name, file) in files.iter().filter(|(name, file)| rows.get(name) != Some(file)) {
-        changed.put(Family::Default, &row_key(*name), file);
-    }
-    for name in rows.keys().filter(|name| !files.is_empty() && !files.contains_key(name)) {
-        changed.remove(Family::Default, &row_key(*name));
-    }
-    write(db, &changed)
-}
-
-fn write(db: &Db, changed: &Rows) -> Result<(), StoreError> {
-    if changed.len() == 0 {
-        return Ok(());
-    }
-    db.write(changed, true)?;
-    db.flush()
+/// The key objects whose file is another one than the row.
+pub(super) fn others(dir: &Path, db: &Db) -> Result<Vec<PathBuf>, StoreError> {
+    let is_other = |path: &PathBuf, row: &[u8]| is_another(path, row) && !is_waiting(path, row);
+    let all = rows(db)?.into_iter().map(|(name, row)| (path(dir, name), row));
+    Ok(all.filter(|(path, row)| is_other(path, row)).map(|(path, _)| path).collect())
 }
 
 /// Removes files that were laid ready for a change that never came, and what was cut while it was written.
-fn clear_waiting(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn clear_waiting(dir: &Path) -> Result<(), StoreError> {
     let keys = dir.join("keys");
     let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
     let mut found = false;

@@ -38,6 +38,7 @@ mod repair;
 mod reseal;
 mod reserve;
 mod roster;
+mod settling;
 mod survey;
 mod sweep;
 mod tip;

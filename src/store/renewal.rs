@@ -13,7 +13,7 @@ use super::Store;
 use super::db::Db;
 use super::error::StoreError;
 use super::keyring::Keyring;
-use super::{key_files, unlock};
+use super::{key_files, settling, unlock};
 
 impl Store {
     /// An epoch's key of a class, nothing if this session may not have it; with new keys, if the epoch is sealed to those.
@@ -21,6 +21,14 @@ impl Store {
         match self.keyring().data_key(db, id, class) {
             Err(StoreError::OtherIdentities(_)) if self.renew_keys(db)? => self.keyring().data_key(db, id, class),
             other => other,
+        }
+    }
+
+    /// Puts rows and files of key objects right, with the keys of now if an owner has changed them since this session has its own.
+    pub(super) fn settle_keys(&self, db: &Db) -> Result<(), StoreError> {
+        match settling::settle(self, db) {
+            Err(StoreError::KeysRenewed(_)) if self.renew_keys(db)? => settling::settle(self, db),
+            settled => settled,
         }
     }
 
@@ -42,6 +50,12 @@ impl Store {
         let path = key_files::path(self.dir(), mine.name);
         let record = unlock::record_of(&plain, self.header(), &path)?;
         let known = tokens_of(&mine.ext).first().copied();
+        let before = tokens_of(&record.ext).first().copied();
+        if before != known && before.is_some_and(|token| tokens_of(&mine.ext).contains(&token)) {
+            let why = "it is older than the key objects beside it: it was set back, or they are of a newer copy of the store; put back the newer `db`, \
+                or the `keys` that belong to this one";
+            return Err(StoreError::damage("the database", why));
+        }
         if record.name != mine.name || known.is_none_or(|token| !tokens_of(&record.ext).contains(&token)) {
             log::warn!("{} was replaced, and not by an owner of the store", path.display());
             return Ok(false);

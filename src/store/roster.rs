@@ -6,7 +6,7 @@ use crate::codec::{Authority, digest};
 use crate::format::{DETAIL, Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
 use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
 
-use super::chain::{Judged, LostEntry};
+use super::chain::{Details, Judged, LostEntry, without_detail};
 use super::db::Db;
 use super::error::StoreError;
 use super::{Store, key_files};
@@ -22,6 +22,8 @@ pub struct KeyList {
     pub lost: Vec<LostEntry>,
     /// True if it is proved that an owner wrote this; only an owner can tell.
     pub proved: bool,
+    /// True if entries were given up behind this list, or that of a rotation is lost: keys that it has may have been removed since, and others added.
+    pub outdated: bool,
 }
 
 /// A key of a store.
@@ -49,12 +51,26 @@ pub(super) struct Roster {
     since: u64,
     pub(super) forged: Vec<u64>,
     pub(super) proved: bool,
+    /// Owners have the identities of now since; false where what brought these is lost, and only an older list is there.
+    is_newest: bool,
 }
 
 impl Roster {
     /// True if it is the owners' newest word: a session that was opened before others changed the keys cannot check what these said.
     fn is_sure(&self) -> bool {
-        self.proved && self.forged.is_empty()
+        self.proved && self.is_newest && self.forged.is_empty()
+    }
+
+    /// True if entries behind this list were given up, or the list of the newest identities was: keys of which there is no object may have been
+    /// removed by them, and are not given one again.
+    fn is_outdated(&self, void: &[u64]) -> bool {
+        !self.is_newest || !void.is_empty()
+    }
+
+    /// True if this is the object of a key that an owner wrote last, as far as that is proved.
+    pub(super) fn has_proved(&self, name: KeyName, object: &[u8]) -> bool {
+        let of = self.keys.iter().find(|key| key.name == name);
+        self.is_sure() && of.and_then(KeyInfo::object).is_some_and(|said| said == digest(object))
     }
 
     /// The keys whose object is another one than owners wrote last, as far as that is proved.
@@ -81,20 +97,14 @@ impl Store {
         let db = self.fresh_db()?;
         let (roster, objects) = self.roster_and_objects(&db)?;
         let swapped = roster.swapped(&objects);
-        let Roster { keys, since, mut forged, proved, .. } = roster;
-        let mut lost = Vec::new();
-        self.walk_back_in(&db, &mut |judged, _| {
-            let sequence = judged.sequence();
-            match judged {
-                Judged::Lost(entry) if entry.sequence > since => lost.push(entry),
-                // What cannot be read any more, and was given up, nobody forged.
-                Judged::Void(entry) => forged.retain(|sequence| *sequence != entry.sequence),
-                Judged::Lost(_) | Judged::Entry(_) => {}
-            }
-            sequence > since
-        })?;
-        lost.reverse();
         let there = self.names_there(&objects)?;
+        let (lost, void) = self.lost_behind(&db, &roster)?;
+        let (outdated, Roster { mut keys, mut forged, proved, .. }) = (roster.is_outdated(&void), roster);
+        if outdated {
+            keys.retain(|key| there.contains(&key.name));
+        }
+        // What cannot be read any more, and was given up or not, nobody forged.
+        forged.retain(|sequence| !void.contains(sequence) && !lost.iter().any(|entry| entry.sequence == *sequence));
         let mine = self.keyring().name();
         let row = |name: KeyName, info: Option<KeyInfo>| KeyRow {
             name,
@@ -106,7 +116,28 @@ impl Store {
         let unknown: Vec<KeyName> = there.iter().filter(|n| !keys.iter().any(|k| k.name == **n)).copied().collect();
         let known = keys.into_iter().map(|info| row(info.name, Some(info)));
         let rows = known.chain(unknown.into_iter().map(|name| row(name, None))).collect();
-        Ok(KeyList { keys: rows, forged, lost, proved })
+        Ok(KeyList { keys: rows, forged, lost, proved, outdated })
+    }
+
+    /// The entries behind the newest list of keys that are lost, oldest first, and the numbers of those that are void.
+    fn lost_behind(&self, db: &Db, roster: &Roster) -> Result<(Vec<LostEntry>, Vec<u64>), StoreError> {
+        let (mut lost, mut void, mut details) = (Vec::new(), Vec::new(), Details::default());
+        self.walk_back_in(db, &mut |judged, stands| {
+            let sequence = judged.sequence();
+            match judged {
+                _ if sequence <= roster.since => {}
+                Judged::Lost(entry) => lost.push(entry),
+                Judged::Void(_) => void.push(sequence),
+                Judged::Entry(entry) if entry.kind == LogKind::KeyChange => {
+                    let why = details.lost(self, db, &entry);
+                    lost.extend(why.map(|why| without_detail(entry, stands, &why)));
+                }
+                Judged::Entry(_) => {}
+            }
+            sequence > roster.since
+        })?;
+        lost.reverse();
+        Ok((lost, void))
     }
 
     /// What owners know of each key that they listed or whose object is there, without a look for what is wrong with their list.
@@ -136,6 +167,23 @@ impl Store {
         found.ok_or_else(|| StoreError::Refused(format!("the store has no key object {name}")))
     }
 
+    /// The keys, for who changes them.
+    ///
+    /// # Errors
+    /// If entries behind the list are lost: whom it leaves out may have been added since, and whom it names may have been removed.
+    pub(super) fn whole_roster(&self, db: &Db) -> Result<Roster, StoreError> {
+        let mut roster = self.roster(db)?;
+        let (lost, void) = self.lost_behind(db, &roster)?;
+        if let Some(lost) = lost.first() {
+            return Err(lost.to_error());
+        }
+        if roster.is_outdated(&void) {
+            let there = self.names_there(&key_files::rows(db)?)?;
+            roster.keys.retain(|key| there.contains(&key.name));
+        }
+        Ok(roster)
+    }
+
     /// The owners' newest word, if this session can check it.
     pub(super) fn sure_roster(&self, db: &Db) -> Option<Roster> {
         self.roster(db).ok().filter(Roster::is_sure)
@@ -147,10 +195,11 @@ impl Store {
         };
         let authority = self.keyring().authorities().first();
         let (mut found, mut since, mut forged, mut older) = (None, 0, Vec::new(), Vec::new());
-        let is_older = |entry: &LogEntry| {
+        let of_before = |entry: &LogEntry| {
             let mut before = self.keyring().authorities().iter().skip(1);
-            before.any(|authority| self.key_change(db, entry, Some(authority)).is_some())
+            before.find_map(|authority| self.key_change(db, entry, Some(authority)))
         };
+        let mut newest_older = None;
         db.scan_back(Family::Log, |key, value| {
             // Entries that cannot be read are verify's to tell.
             let Ok((entry, _)) = self.keyring().check_log_entry(value) else { return Ok(true) };
@@ -162,22 +211,34 @@ impl Store {
                     found = Some(change);
                     since = entry.sequence;
                 }
-                None if is_older(&entry) => older.push(entry.sequence),
-                None => forged.push(entry.sequence),
+                None => match of_before(&entry) {
+                    Some(change) => {
+                        older.push(entry.sequence);
+                        newest_older.get_or_insert(change);
+                    }
+                    None => forged.push(entry.sequence),
+                },
             }
             Ok(found.is_none())
         })?;
-        // Whoever was an owner once may have made those behind the newest list. Where no list of the newest identities is there, it was lost.
+        let was_rotated = self.keyring().authorities().len() > 1;
+        let is_newest = found.is_some() || !was_rotated;
         if found.is_some() {
+            // Whoever was an owner once may have made those behind the newest list.
             forged.append(&mut older);
             forged.sort_unstable_by_key(|sequence| std::cmp::Reverse(*sequence));
+        } else if let Some(newest) = older.first() {
+            // No list of the newest identities is there: it was lost, and the one before is the best there is.
+            (found, since) = (newest_older, *newest);
         }
         let (keys, former) = match (found, initial_keys(&record.ext)?) {
             (Some(change), _) => (change.keys, former_keys(&change.ext)?),
             (None, Some(keys)) => (keys, Vec::new()),
+            // What owners said of them is lost.
+            (None, None) if was_rotated => (Vec::new(), Vec::new()),
             (None, None) => (self.unlisted(db)?, Vec::new()),
         };
-        Ok(Roster { keys, former, since, forged, proved: authority.is_some() })
+        Ok(Roster { keys, former, since, forged, proved: authority.is_some(), is_newest })
     }
 
     /// The keys that an owner has proved there to be, whose object is there as a file and has no row. Without an owner's key none are known, nor where

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -122,6 +124,17 @@ impl Herd {
             return Err(format!("{what}: {status}: {stderr}"));
         }
         Ok(Ended { status: status.code(), stdout: all(&mut out), stderr })
+    }
+
+    /// True if one that was begun with this argument has not ended.
+    pub(crate) fn has(&self, argument: &Path) -> bool {
+        let is_it = |member: &Arc<Member>| {
+            let id = member.child.lock().unwrap().id();
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            member.ended().is_none()
+                && line.split(|byte| *byte == 0).any(|word| word == argument.as_os_str().as_bytes())
+        };
+        self.members.lock().unwrap().iter().any(is_it)
     }
 
     /// Kills some and stops some for a while, until it is over.

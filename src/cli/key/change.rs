@@ -173,7 +173,7 @@ pub(super) fn recipients(
 }
 
 fn not_kept(key: &KeyInfo) -> CliError {
-    let message = format!("{} was made before recipients were kept; nothing was changed", described(key));
+    let message = format!("whom {} is wrapped to is not known; nothing was changed", described(key));
     CliError::new(Kind::Usage, message).hint(format!(
         "add a key for its holder with `larder key add`, open the store with that one, and take the old one away: \
          `larder key remove {} --no-rotate`",
@@ -184,7 +184,7 @@ fn not_kept(key: &KeyInfo) -> CliError {
 fn passphrase_of(key: &KeyInfo, admin: &KeyAdmin, terminal: &Terminal) -> Result<Passphrase, CliError> {
     let instead = || {
         format!(
-            "the key object must be wrapped anew; without its passphrase, remove that key first: \
+            "the key object must be wrapped anew: give its passphrase on a terminal or by LARDER_PASSPHRASE_COMMAND; without it, remove that key first: \
              `larder key remove {} --no-rotate`",
             key.name
         )

@@ -27,6 +27,8 @@ pub(in crate::cli) struct KeyListJson {
     forged_entries: Vec<u64>,
     /// Entries of the arrival log that are lost, and one of which may be a newer list of keys than this.
     lost_entries: Vec<u64>,
+    /// True if entries of the arrival log behind this list were given up, one of which may have been a newer list of keys.
+    outdated: bool,
     /// Writing runs that are in the store.
     epochs: u64,
     /// How many of them are sealed under identities from before the newest rotation.
@@ -58,17 +60,25 @@ pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
             proved: list.proved,
             forged_entries: list.forged,
             lost_entries: list.lost.iter().map(|lost| lost.sequence).collect(),
+            outdated: list.outdated,
             epochs: old.of,
             epochs_under_older_identities: old.epochs,
         }))?;
         return lost.map_or(Ok(Outcome::Done), Err);
     }
     out.line(&format!("  {:16}  {:7}  {:11}  {:19}  LABEL AND RECIPIENT", "NAME", "ROLE", "KIND", "ADDED (UTC)"))?;
-    list.keys.iter().try_for_each(|row| out.line(&as_text(row)))?;
+    let known = !list.outdated && list.lost.is_empty();
+    list.keys.iter().try_for_each(|row| out.line(&as_text(row, known)))?;
     for sequence in &list.forged {
         out.tell(&format!(
             "larder: entry {sequence} of the arrival log claims a change of keys that no owner made; it is passed over"
         ));
+    }
+    if list.outdated {
+        out.tell(
+            "larder: entries of the arrival log were given up that are newer than this list: it may lack keys that were added, and have some that were removed; \
+             `larder key add` and `larder key remove` put it right",
+        );
     }
     if old.epochs > 0 {
         let of = counted(old.of, "run is", "runs are");
@@ -84,10 +94,16 @@ fn as_json(row: &KeyRow) -> ListedKeyJson {
     ListedKeyJson { key, in_use: row.in_use, there: row.there, swapped: row.swapped }
 }
 
-fn as_text(row: &KeyRow) -> String {
+/// A line of the list; `known`: no newer list of keys was lost.
+fn as_text(row: &KeyRow, known: bool) -> String {
     let mark = if row.in_use { '*' } else { ' ' };
     let Some(info) = &row.info else {
-        return format!("{mark} {}  no owner added it: left of a removal that was cut, or put there by hand", row.name);
+        let why = if known {
+            "no owner added it: left of a removal that was cut, or put there by hand"
+        } else {
+            "what an owner said of it is lost, if one added it"
+        };
+        return format!("{mark} {}  {why}", row.name);
     };
     let whom = if info.kind() == info.recipient { "" } else { &info.recipient };
     let gone = match row {

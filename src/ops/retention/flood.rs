@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::model::{Rules, Timestamp};
 
 use super::buckets::apply;
-use super::habit::{judge_day, strange};
+use super::habit::{HANDFUL, judge_day, strange};
 
 /// Snapshots a day, far above what is usual, that are a flood whatever the rules: under rules of days too, and where somebody is named.
 const MANY_A_DAY: u64 = 24;
@@ -55,7 +55,7 @@ pub(super) struct Member<'a> {
 /// before that, is none. Days and members are given oldest first.
 pub(super) fn flooded(days: &[Day], members: &[Member<'_>], confirmed: Option<u64>) -> Option<(u64, String)> {
     let counts: Vec<u64> = days.iter().map(|day| day.count).collect();
-    let busy = strange(&counts, days.iter().rposition(|day| day.confirmed), judge_day);
+    let busy = strange(&counts, days.iter().rposition(|day| day.confirmed), HANDFUL, judge_day);
     (0..busy.len()).rev().find_map(|at| {
         let (day, usual) = (&days[busy[at].0], busy[at].1);
         let newest = members.iter().rfind(|m| day_of(m.when.0) == day.number)?.sequence;

@@ -1,6 +1,6 @@
 //! Giving snapshots up: by rules, or by name.
 
-use crate::model::{ForgetCause, ForgetDetail, LogKind, Progress, Rules, SnapshotId, Timestamp};
+use crate::model::{DatasetName, ForgetCause, ForgetDetail, LogKind, Progress, Rules, SnapshotId, Timestamp};
 use crate::snapshots::{Register, SnapshotName, Wanted, resolve_row};
 use crate::store::{LogWriter, NewEntry, SnapshotRow, Store};
 
@@ -89,7 +89,7 @@ pub fn forget_named(
     dry_run: bool,
     clock: Clock<'_>,
     progress: &dyn Progress,
-) -> Result<Vec<SnapshotRow>, RetentionError> {
+) -> Result<Vec<GivenUp>, RetentionError> {
     may_rule(store)?;
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
@@ -105,11 +105,27 @@ pub fn forget_named(
     for subject in &subjects {
         may_go(subject, &survey, &register)?;
     }
+    let given_up = subjects.iter().map(|subject| GivenUp::new(store, &subject.row)).collect();
     if let Some(log) = &mut log {
         let entries: Vec<_> = subjects.iter().map(|s| (&s.row, detail(&[], asked))).collect();
         append(log, &entries, now)?;
     }
-    Ok(subjects.into_iter().map(|s| s.row.clone()).collect())
+    Ok(given_up)
+}
+
+/// A snapshot that was given up by its name, or is lost.
+#[derive(Debug)]
+pub struct GivenUp {
+    /// Which one.
+    pub row: SnapshotRow,
+    /// Its dataset; nothing if the name cannot be read. The store itself forgets it with the last snapshot of it.
+    pub dataset: Option<DatasetName>,
+}
+
+impl GivenUp {
+    fn new(store: &Store, row: &SnapshotRow) -> Self {
+        Self { row: row.clone(), dataset: store.dataset_name(row.dataset).ok() }
+    }
 }
 
 /// Gives up the snapshots whose manifests are lost, and with them all that they held, so that gc knows again what is needed. Gives those
@@ -123,7 +139,7 @@ pub fn forget_lost(
     dry_run: bool,
     clock: Clock<'_>,
     progress: &dyn Progress,
-) -> Result<(Vec<SnapshotRow>, Vec<SnapshotRow>), RetentionError> {
+) -> Result<(Vec<GivenUp>, Vec<GivenUp>), RetentionError> {
     may_rule(store)?;
     let mut log = if dry_run { None } else { Some(log_writer(store, asked, progress)?) };
     let now = clock();
@@ -134,14 +150,14 @@ pub fn forget_lost(
         if store.has_manifest(&row.id)? {
             store.manifest(&row.id)?;
         } else if elapsed.held(&register.holds, &row.id).is_some() {
-            held.push(row.clone());
+            held.push(GivenUp::new(store, row));
         } else {
-            lost.push(row.clone());
+            lost.push(GivenUp::new(store, row));
         }
     }
     if let Some(log) = &mut log {
         let detail = || ForgetDetail { cause: ForgetCause::Lost, ..detail(&[], asked) };
-        append(log, &lost.iter().map(|row| (row, detail())).collect::<Vec<_>>(), now)?;
+        append(log, &lost.iter().map(|lost| (&lost.row, detail())).collect::<Vec<_>>(), now)?;
     }
     Ok((lost, held))
 }

@@ -1,11 +1,13 @@
 //! What a series is used to, and what is far beyond that: snapshots that shrank or changed wholly, days with a flood of them.
 //!
-//! Median and median deviation, so that one odd snapshot spoils no measure. With fewer than a handful there is no habit.
+//! Median and median deviation, so that one odd snapshot spoils no measure. With fewer than a few there is no habit.
 
 use crate::model::Statistics;
 
-/// Snapshots, or days, that make a habit.
-const HANDFUL: usize = 5;
+/// Snapshots that make a habit of what one of them holds: who keeps the last three alone has no more.
+pub(super) const FEW: usize = 3;
+/// Days, or snapshots before a run of them, that make a habit of what comes and goes.
+pub(super) const HANDFUL: usize = 5;
 /// Of so many before one is the habit told.
 const WINDOW: usize = 10;
 /// Losses below that are none to hold anything for.
@@ -36,16 +38,17 @@ impl From<&Statistics> for Measure {
     }
 }
 
-/// Those of a list that are far beyond what the ones before them were, each with what is strange about it.
+/// Those of a list that are far beyond what the ones before them were, `enough` at least, each with what is strange about it.
 ///
 /// `confirmed` is the newest that somebody found to be as it should be: what came before it counts no more, and it makes a habit by itself.
 pub(super) fn strange<T, Why>(
     list: &[T],
     confirmed: Option<usize>,
+    enough: usize,
     judge: impl Fn(&[T], &T) -> Option<Why>,
 ) -> Vec<(usize, Why)> {
     let begin = confirmed.unwrap_or(0);
-    let enough = if confirmed.is_some() { 1 } else { HANDFUL };
+    let enough = if confirmed.is_some() { 1 } else { enough };
     let looked_at = (begin + enough..list.len()).filter_map(|at| {
         let habit = &list[begin.max(at.saturating_sub(WINDOW))..at];
         judge(habit, &list[at]).map(|why| (at, why))
@@ -64,7 +67,9 @@ pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String>
         return Some(format!("it has {} bytes where {} are usual", now.bytes, bytes.median));
     }
     let rewritten = of(|m| m.rewritten);
-    let mostly = now.rewritten > files.median / 2 && now.rewritten >= FEW_REWRITTEN;
+    // Of a folder that is young it is not known yet how it comes and goes.
+    let few = if habit.len() < HANDFUL { 5 * FEW_REWRITTEN } else { FEW_REWRITTEN };
+    let mostly = now.rewritten > files.median / 2 && now.rewritten >= few;
     if mostly && rewritten.exceeded_far(now.rewritten) {
         let (usual, changed) = (rewritten.median, now.rewritten);
         return Some(format!(
@@ -163,7 +168,7 @@ mod tests {
     }
 
     fn strange_at(list: &[Measure], confirmed: Option<usize>) -> Vec<usize> {
-        strange(list, confirmed, judge_snapshot).into_iter().map(|(at, _)| at).collect()
+        strange(list, confirmed, FEW, judge_snapshot).into_iter().map(|(at, _)| at).collect()
     }
 
     #[test]
@@ -178,6 +183,16 @@ mod tests {
         let mut list = vec![measure(1000, 100, 1); 8];
         list.extend([measure(2, 0, 0), measure(1000, 100, 1), measure(990, 10, 0)]);
         assert_eq!(strange_at(&list, None), [8, 10]);
+    }
+
+    #[test]
+    fn who_keeps_three_is_told_too() {
+        let usual = vec![measure(300, 3, 0); 3];
+        let with = |last: Measure| [usual.clone(), vec![last]].concat();
+        let overwritten = Measure { rewritten: 300, ..measure(300, 3, 0) };
+        assert_eq!(strange_at(&with(measure(0, 0, 0)), None), [3]);
+        assert_eq!(strange_at(&with(overwritten), None), [3]);
+        assert_eq!(strange_at(&with(Measure { rewritten: 20, ..measure(30, 3, 0) })[1..], None), [0; 0]);
     }
 
     #[test]
@@ -208,7 +223,7 @@ mod tests {
     fn what_is_overwritten_little_by_little_is_strange_when_most_of_it_is_gone() {
         let changed = |rewritten| Measure { rewritten, ..measure(41, 1, 0) };
         let runs = |list: &[Measure], confirmed| {
-            let alone = strange(list, confirmed, judge_snapshot);
+            let alone = strange(list, confirmed, FEW, judge_snapshot);
             rewritten_runs(list, confirmed, &alone).into_iter().map(|(at, _)| at).collect::<Vec<_>>()
         };
         let mut list = vec![changed(1); 20];
@@ -249,9 +264,9 @@ mod tests {
     #[test]
     fn busy_days_are_far_above_the_habit() {
         let days = [1, 2, 1, 1, 1, 4, 1, 5, 1, 1000];
-        assert_eq!(strange(&days, None, judge_day), [(7, 1), (9, 1)]);
+        assert_eq!(strange(&days, None, HANDFUL, judge_day), [(7, 1), (9, 1)]);
         let hourly = [24, 24, 24, 24, 24, 48, 96];
-        assert_eq!(strange(&hourly, None, judge_day), []);
+        assert_eq!(strange(&hourly, None, HANDFUL, judge_day), []);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod survey;
 
 pub use buckets::KeptBy;
 pub use error::RetentionError;
-pub use forget::{Forgot, forget, forget_lost, forget_named};
+pub use forget::{Forgot, GivenUp, forget, forget_lost, forget_named};
 pub use hold::{Lifted, confirm, deny_immutable, grant_immutable, hold, release};
 pub use plan::{Keeping, Plan, Reason, Verdict};
 pub use policy::{clear_policy, set_policy};

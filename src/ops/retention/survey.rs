@@ -9,7 +9,7 @@ use crate::store::{SnapshotRow, Store, StoreError};
 use super::error::RetentionError;
 use super::facts::{self, Facts};
 use super::flood::{Day, Group, Member, day_of, flooded};
-use super::habit::{Measure, judge_snapshot, rewritten_runs, strange};
+use super::habit::{FEW, Measure, judge_snapshot, rewritten_runs, strange};
 use super::rewritten;
 
 /// Whose a snapshot is, as far as that can be trusted: one who is trusted pushes out nobody else's, and nobody else his.
@@ -195,7 +195,7 @@ fn odd(list: &[&Subject], register: &Register) -> Option<Strange> {
     let readable: Vec<_> = list.iter().filter_map(|s| s.own_facts().map(|f| (*s, f.measure))).collect();
     let confirmed = readable.iter().rposition(|(s, _)| register.holds.is_confirmed(&s.row.id));
     let measures: Vec<Measure> = readable.iter().map(|(_, measure)| *measure).collect();
-    let alone = strange(&measures, confirmed, judge_snapshot);
+    let alone = strange(&measures, confirmed, FEW, judge_snapshot);
     let (at, why) = rewritten_runs(&measures, confirmed, &alone).into_iter().chain(alone).max_by_key(|(at, _)| *at)?;
     let subject = readable[at].0;
     Some(strange_at(subject, why))

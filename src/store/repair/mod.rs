@@ -90,6 +90,10 @@ pub struct Repaired {
     pub void: u64,
     /// The loss that was accepted now.
     pub accepted: Option<Accepted>,
+    /// Key objects of which file and row were different ones, and are the one that an owner wrote last.
+    pub settled: Vec<PathBuf>,
+    /// Those of which nobody has proved which one that is, or of a plan.
+    pub unsettled: Vec<PathBuf>,
     /// The tip is made anew, and why.
     pub tip: Option<String>,
     /// The database is built anew.
@@ -104,7 +108,8 @@ impl Repaired {
     /// True if there is nothing to do.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.rebuild && self.tip.is_none() && self.lost.is_empty() && self.accepted.is_none()
+        let are_keys_settled = self.settled.is_empty() && self.unsettled.is_empty();
+        !self.rebuild && self.tip.is_none() && self.lost.is_empty() && self.accepted.is_none() && are_keys_settled
     }
 }
 
@@ -182,6 +187,8 @@ fn gather(dir: &Path, why: &str) -> Result<Db, StoreError> {
     // A repair that was killed may have left it.
     let _ = std::fs::remove_dir_all(&to);
     make_dir(&to)?;
+    // Where it is gone nothing is left but what `heal` takes from a copy.
+    make_dir(&dir.join("db"))?;
     ::log::info!("the database does not open; it is put together from its table files");
     Db::gather(&dir.join("db"), &to, why)
 }
@@ -198,7 +205,9 @@ impl Store {
     /// # Errors
     /// If the store cannot be read for another reason than damage, or the key in use may not read content.
     pub fn plan_repair(&self, seek: Seek, progress: &dyn Progress) -> Result<Repaired, StoreError> {
-        survey(self, &self.db(), None, seek, Rebuild::IfNeeded, progress)
+        let unsettled = super::key_files::others(self.dir(), &self.db())?;
+        let planned = survey(self, &self.db(), None, seek, Rebuild::IfNeeded, progress)?;
+        Ok(Repaired { unsettled, ..planned })
     }
 
     /// Repairs. With `accept` entries of the log that are lost for good then are given up.
@@ -257,8 +266,27 @@ impl Store {
             repaired.lost.retain(|finding| !given_up.contains(&finding.object));
             repaired.lost_entries.retain(|lost| !given_up.contains(&lost.object()));
         }
+        self.settle_others(&mut repaired)?;
         drop(lock);
         Ok(repaired)
+    }
+
+    /// Makes row and file of each key object the one that an owner wrote last, under the lock. Behind a lost end that may be another.
+    fn settle_others(&self, repaired: &mut Repaired) -> Result<(), StoreError> {
+        repaired.unsettled = super::key_files::others(self.dir(), &self.db())?;
+        if repaired.unsettled.is_empty() || self.lost_end().is_some() {
+            return Ok(());
+        }
+        let dir = self.dir();
+        super::files::check_tmp(dir)?;
+        let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
+        self.settle_keys(&db)?;
+        let left = super::key_files::others(dir, &db)?;
+        let before = std::mem::take(&mut repaired.unsettled);
+        (repaired.unsettled, repaired.settled) = before.into_iter().partition(|path| left.contains(path));
+        drop(db);
+        self.inner.replace_db(Arc::new(Db::open_read_locked(&dir.join("db"))?));
+        Ok(())
     }
 
     /// Gives up what is lost of the log, under the lock and when all is made anew that can be.
@@ -267,11 +295,11 @@ impl Store {
         super::files::check_tmp(dir)?;
         let tip = tip::read(dir, self.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
-        // What is lost may be changes of keys: then the files are newer than the rows.
-        if self.lost_end().is_some() {
-            super::key_files::follow_files(self, &db)?;
+        // What is lost may be a rotation: then the files are newer than the rows.
+        if self.lost_end().is_some() && self.sure_roster(&db).is_none() {
+            super::settling::follow_files(self, &db)?;
         }
-        super::key_files::settle(self, &db)?;
+        self.settle_keys(&db)?;
         let lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
         let accepted = losses::accept(self, &db, tip.as_ref(), lost, asked)?;
         if accepted.is_some() {

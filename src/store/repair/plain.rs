@@ -9,7 +9,7 @@ use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::files::{make_dir, read_small, set_aside_unless, write_whole};
 use super::super::inspect::{ClosedStore, open_closed, open_closed_with};
-use super::super::key_files::is_age_file;
+use super::super::key_files::{self, is_age_file};
 use super::super::lock::{Waiting, WriterLock};
 use super::super::mend::Mending;
 use super::super::pins::ClientDirs;
@@ -23,6 +23,8 @@ pub struct PlainFile {
     pub why: String,
     /// Its copy; nothing of what is only set aside.
     bytes: Option<Vec<u8>>,
+    /// It is whole, and another one than the copy: which of them is right the keys tell.
+    is_another: bool,
 }
 
 impl PlainFile {
@@ -30,6 +32,12 @@ impl PlainFile {
     #[must_use]
     pub fn has_copy(&self) -> bool {
         self.bytes.is_some()
+    }
+
+    /// True if it is whole, and another one than its copy: it gives way to that only where the store does not open with it.
+    #[must_use]
+    pub fn is_another(&self) -> bool {
+        self.is_another
     }
 }
 
@@ -50,7 +58,7 @@ pub fn open_closed_for_repair(dir: &Path, dirs: &ClientDirs) -> Result<ClosedSto
 #[must_use]
 pub fn of_wrong_sort(dir: &Path) -> Vec<PlainFile> {
     let wrong = super::super::files::of_wrong_sort(dir).into_iter();
-    wrong.map(|(path, why)| PlainFile { path, why, bytes: None }).collect()
+    wrong.map(|(path, why)| PlainFile { path, why, bytes: None, is_another: false }).collect()
 }
 
 /// Sets that aside. What belongs in its place is made by whoever needs it next.
@@ -79,7 +87,7 @@ impl ClosedStore {
         let copies = copies(self.db(), self.dir())?;
         let is_there = |path: &Path, copy: &[u8]| read_small(path).is_ok_and(|bytes| bytes == copy);
         let is_header = |path: &Path| path.ends_with("header");
-        // Of two that say they are of different stores the one is right that the key objects agree with.
+        // A header of another store comes with a database of that, unless the key objects agree.
         let keys_agree = copies.iter().any(|(path, copy)| !is_header(path) && is_there(path, copy));
         let is_behind = self.lacks_end() && has_key_object(self.dir());
         for (path, copy) in copies {
@@ -92,19 +100,20 @@ impl ClosedStore {
                 Ok(_) => "it differs from its copy in the database".to_owned(),
                 Err(e) => e.to_string(),
             };
-            if is_header(&path) && !self.is_for_here(&copy, keys_agree) {
+            let is_another = if is_header(&path) {
+                // A copy that is none is worse than none.
+                let Ok(copy) = Header::parse(&copy) else { continue };
+                let there = read_small(&path).ok().and_then(|bytes| Header::parse(&bytes).ok());
+                there.is_some_and(|there| there.store != copy.store)
+            } else {
+                key_files::is_another(&path, &copy)
+            };
+            if is_header(&path) && is_another && !keys_agree {
                 continue;
             }
-            found.push(PlainFile { path, why, bytes: Some(copy) });
+            found.push(PlainFile { path, why, bytes: Some(copy), is_another });
         }
         Ok(found)
-    }
-
-    /// True of the copy of the header that belongs here: one that is none is worse than none, and one of another store comes with a database of that.
-    fn is_for_here(&self, copy: &[u8], keys_agree: bool) -> bool {
-        let Ok(copy) = Header::parse(copy) else { return false };
-        let there = read_small(&self.dir().join("header")).ok().and_then(|bytes| Header::parse(&bytes).ok());
-        keys_agree || there.is_none_or(|there| there.store == copy.store)
     }
 
     /// Puts files in place, each whole or not at all; what was there is set aside.
