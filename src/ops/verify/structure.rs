@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::codec::digest;
-use crate::format::{PageItem, PageItems, records_of, to_bytes};
+use crate::format::{Child, PageItem, PageItems, records_of, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError};
@@ -195,21 +195,20 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// The pages of a map that were not looked at before; `item` gets their items. Levels are checked, sums by the loader.
+    /// The pages of a map that were not looked at before; `item` gets their items. Sums are checked by the loader.
     fn map<T: PageItem>(&mut self, root: PageId, counts: T::Counts, item: &mut dyn FnMut(&mut Self, &T)) {
-        let mut todo = vec![(root, counts, None)];
+        let mut todo: Vec<(PageId, T::Counts, Option<(u8, Child<T>)>)> = vec![(root, counts, None)];
         while let Some((id, counts, above)) = todo.pop() {
-            if !self.is_new::<T>(&id, &counts) {
+            if !self.is_new::<T>(&id, &counts, above.as_ref().map(|(_, child)| &child.last)) {
                 continue;
             }
             self.pages += 1;
-            let page = match self.tree.load::<T>(&id, &counts) {
-                Ok(page) if above.is_none_or(|above: u8| page.level + 1 == above) => page,
-                Ok(_) => {
-                    self.bad.pages.insert(id);
-                    self.found(&StoreError::damage(format!("page {id}"), "it stands at the wrong level"));
-                    continue;
-                }
+            let loaded = match &above {
+                Some((level, child)) => self.tree.load_below(*level, child),
+                None => self.tree.load::<T>(&id, &counts),
+            };
+            let page = match loaded {
+                Ok(page) => page,
                 Err(e) => {
                     self.bad.pages.insert(id);
                     self.found(&e);
@@ -219,16 +218,17 @@ impl<'a> Structure<'a> {
             match &page.items {
                 PageItems::Leaf(items) => items.iter().for_each(|i| item(self, i)),
                 PageItems::Inner(children) => {
-                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level))));
+                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some((page.level, c.clone())))));
                 }
             }
         }
     }
 
-    /// True if a page was not looked at yet, or only with other sums: the loader compares them with the page's own.
-    fn is_new<T: PageItem>(&mut self, id: &PageId, counts: &T::Counts) -> bool {
+    /// True if a page was not looked at yet, or only with other sums or under another last key: the loader compares them with the page's own.
+    fn is_new<T: PageItem>(&mut self, id: &PageId, counts: &T::Counts, last: Option<&T::Key>) -> bool {
         let mut key = id.as_bytes().to_vec();
         key.extend_from_slice(&to_bytes(counts));
+        key.extend(last.map(to_bytes).unwrap_or_default());
         let mut half = [0; 16];
         half.copy_from_slice(&digest(&key).as_bytes()[..16]);
         self.seen.insert(half)
