@@ -26,7 +26,7 @@ pub use edit::MapEditor;
 pub use flow::{Flow, Node, Part, Visit, covers};
 pub use folder::{Listing, Numbered, Step, Walk, join};
 pub use folders::FolderEditor;
-pub use links::Links;
+pub use links::{Holding, Links, odd_name};
 pub use lookup::Lookup;
 pub use order::in_order;
 pub use pages::{Items, Pages};

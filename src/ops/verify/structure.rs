@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 
 use crate::codec::digest;
-use crate::format::{Child, PageItem, PageItems, records_of, to_bytes};
+use crate::format::{Child, MAX_CHUNK, PageItem, PageItems, records_of, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
-use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError};
+use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError, snapshot_label};
 use crate::tree::Pages;
+
+use super::content::body_digest;
+use super::links::{self, OddGroups};
 
 /// Findings of one look at most: a store in ruins need not be told page by page.
 const FINDINGS_MAX: usize = 10_000;
@@ -20,14 +23,21 @@ pub(super) struct Bad {
     pub(super) blocks: HashSet<u64>,
     /// Blocks that are whole, and of which the index names items that are others'.
     pub(super) misnamed: HashSet<u64>,
-    /// Contents of which the digest does not hold.
+    /// Contents of which the digest does not hold, or the size.
     pub(super) contents: HashSet<crate::model::Digest>,
+    /// Groups of hard links whose names do not hold the same.
+    pub(super) names: OddGroups,
 }
 
 impl Bad {
     pub(super) fn is_empty(&self) -> bool {
-        let Self { pages, chunks, blocks, misnamed, contents } = self;
-        pages.is_empty() && chunks.is_empty() && blocks.is_empty() && misnamed.is_empty() && contents.is_empty()
+        let Self { pages, chunks, blocks, misnamed, contents, names } = self;
+        names.is_empty()
+            && pages.is_empty()
+            && chunks.is_empty()
+            && blocks.is_empty()
+            && misnamed.is_empty()
+            && contents.is_empty()
     }
 }
 
@@ -45,6 +55,8 @@ pub(super) struct Structure<'a> {
     pub(super) entries: u64,
     pub(super) files: u64,
     pub(super) findings: Vec<Finding>,
+    /// Something has several names.
+    has_links: bool,
     pub(super) bad: Bad,
     /// Snapshots that the log does not tell of, because it cannot be read.
     pub(super) unlisted: Vec<SnapshotId>,
@@ -72,6 +84,7 @@ impl<'a> Structure<'a> {
             entries: 0,
             files: 0,
             findings: Vec::new(),
+            has_links: false,
             bad: Bad::default(),
             unlisted: Vec::new(),
             void: Vec::new(),
@@ -136,6 +149,21 @@ impl<'a> Structure<'a> {
                 Ok(None) => {}
                 Err(e) => self.found(&StoreError::damage("a manifest", e)),
             }
+        }
+    }
+
+    /// Looks whether the names of each file hold the same. To be called after [`Self::look`].
+    pub(super) fn look_at_names(&mut self, manifests: &[(SnapshotId, Manifest)]) {
+        if !self.has_links {
+            return;
+        }
+        self.bad.names = links::odd_groups(self.tree, manifests, self.progress);
+        let mut odd: Vec<_> = self.bad.names.iter().flat_map(|(id, groups)| groups.iter().map(|g| (*id, *g))).collect();
+        odd.sort_unstable();
+        for (id, group) in odd {
+            let (what, why) =
+                (format!("the hard-link group {group} of {}", snapshot_label(id)), "its names do not hold the same");
+            self.found(&StoreError::damage(what, why));
         }
     }
 
@@ -239,6 +267,7 @@ impl<'a> Structure<'a> {
         if let crate::model::Xattrs::Chunks(list) = &entry.xattrs {
             self.listed(list);
         }
+        self.has_links |= entry.link.is_some();
         let Some(file) = entry.file() else { return };
         let data = self.chunks(file);
         let holes = match &file.holes {
@@ -249,7 +278,9 @@ impl<'a> Structure<'a> {
                 counts.bytes
             }
         };
-        if data.checked_add(holes) != Some(file.size) {
+        let is_too_long = file.chunks == Chunks::Whole && file.size > MAX_CHUNK as u64;
+        if is_too_long || data.checked_add(holes) != Some(file.size) {
+            self.bad.contents.insert(body_digest(file));
             let what = format!("the entry {:?}", entry.name);
             self.found(&StoreError::damage(what, "its chunks and holes do not make its size"));
         }

@@ -1,8 +1,8 @@
 //! From damaged objects to the snapshots and paths they touch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::model::{ChunkId, Entry, Manifest, PageId, SnapshotId, TreeRef};
+use crate::model::{ChunkId, Entry, LinkGroup, Manifest, PageId, SnapshotId, TreeRef};
 use crate::store::{Store, StoreError};
 use crate::tree::Pages;
 
@@ -22,8 +22,11 @@ pub(super) fn trace(pages: &Pages, manifests: &[(SnapshotId, Manifest)], bad: &B
         if entry_is_bad(pages, &manifest.root, bad) || links_are_bad(manifest, bad) {
             tell(&mut one, &[]);
         }
+        // What another snapshot has in the same folder may be as it should be.
+        let (names, mut own) = (bad.names.get(id), Known::new());
+        let known = if names.is_some() { &mut own } else { &mut known };
         if let Some(tree) = manifest.root.folder() {
-            walk(pages, *tree, bad, &mut known, &mut one);
+            walk(pages, *tree, (bad, names), known, &mut one);
         }
         if one.count > 0 {
             touched.push(one);
@@ -51,7 +54,13 @@ struct Open {
 }
 
 /// Passes over folders of which it is known what is bad below them, unless paths of it are to be told: many paths may lead to few pages.
-fn walk(pages: &Pages, root: TreeRef, bad: &Bad, known: &mut Known, one: &mut Touched) {
+fn walk(
+    pages: &Pages,
+    root: TreeRef,
+    (bad, names): (&Bad, Option<&HashSet<LinkGroup>>),
+    known: &mut Known,
+    one: &mut Touched,
+) {
     let mut path = Vec::new();
     let mut open = vec![Open { page: root.page, found_before: one.count, path: 0 }];
     let mut walk = match pages.walk(&root, 0) {
@@ -67,7 +76,8 @@ fn walk(pages: &Pages, root: TreeRef, bad: &Bad, known: &mut Known, one: &mut To
                     path.push(b'/');
                 }
                 path.extend_from_slice(found.entry.name.as_bytes());
-                if entry_is_bad(pages, &found.entry, bad) {
+                let is_odd = found.entry.link.zip(names).is_some_and(|(group, names)| names.contains(&group));
+                if is_odd || entry_is_bad(pages, &found.entry, bad) {
                     tell(one, &path);
                 }
                 let Some(tree) = found.entry.folder() else {
