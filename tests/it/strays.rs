@@ -283,3 +283,23 @@ fn what_is_no_file_is_damage_and_not_waited_for() {
         .unwrap();
     stage.run(&["cat", "d:file"]).done();
 }
+
+/// Files that are sparse take no room, and nobody comes to their ends.
+#[test]
+fn files_of_the_database_that_are_far_too_long_are_told_and_repaired() {
+    for name in ["CURRENT", "IDENTITY", "MANIFEST", "999999.log"] {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        let db = stage.sandbox.store().join("db");
+        let current = fs::read_to_string(db.join("CURRENT")).unwrap();
+        let path = db.join(if name == "MANIFEST" { current.trim() } else { name });
+        let _ = fs::remove_file(&path);
+        fs::File::create(&path).unwrap().set_len(200 << 30).unwrap();
+        let told = path.file_name().unwrap().to_str().unwrap();
+        for words in [&["list"][..], &["verify", "--no-key"], &["snapshot", stage.source.to_str().unwrap(), "-d", "d"]]
+        {
+            stage.run(words).refused(13, told);
+        }
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}
