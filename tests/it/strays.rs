@@ -303,3 +303,17 @@ fn files_of_the_database_that_are_far_too_long_are_told_and_repaired() {
         stage.works(3);
     }
 }
+
+#[test]
+fn links_that_lead_to_themselves_are_damage_and_set_aside() {
+    for name in ["header", "tip", "db/CURRENT", "db/OPTIONS-999999", "db/999999.log"] {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        let path = stage.sandbox.store().join(name);
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(path.file_name().unwrap(), &path).unwrap();
+        let ran = stage.run(&["list"]);
+        assert_eq!(ran.status, 13, "{name}: {ran:?}");
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}
