@@ -51,6 +51,24 @@ pub(crate) fn record_ends(bytes: &[u8]) -> Vec<usize> {
     }
 }
 
+/// The records themselves, as far as the form goes on; their checksums are RocksDB's to check.
+pub(super) fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut records, mut begun) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    loop {
+        at = behind_padding(at);
+        let Some(Head { sort: sort @ 1..=4, end: Some(end) }) = head(bytes, at) else { return records };
+        if matches!(sort, 1 | 2) {
+            begun.clear();
+        }
+        begun.extend_from_slice(bytes.get(at + HEAD..end).unwrap_or_default());
+        if matches!(sort, 1 | 4) {
+            records.push(std::mem::take(&mut begun));
+        }
+        at = end;
+    }
+}
+
 /// Where RocksDB would come to a fragment at which it goes round for ever.
 ///
 /// Its reader (`ReadPhysicalRecord` in `db/log_reader.cc`, as of 11.8) calls one of a recycled sort bad and does not step over
