@@ -330,10 +330,11 @@ fn append_to_manifest(stage: &Stage, tag: u8, number: u64) {
 
 #[test]
 fn numbers_near_the_end_of_all_keep_everybody_from_writing_until_a_repair() {
+    type Harm = Box<dyn Fn(&Stage)>;
     let appended = |tag, number| move |stage: &Stage| append_to_manifest(stage, tag, number);
     let named =
         |name: &'static str| move |stage: &Stage| fs::write(stage.sandbox.store().join("db").join(name), b"").unwrap();
-    let harms: [(&str, Box<dyn Fn(&Stage)>); 7] = [
+    let harms: [(&str, Harm); 7] = [
         ("next file", Box::new(appended(3, 0x3fff_ffff_ffff_fff0))),
         ("next file, the last", Box::new(appended(3, u64::MAX - 15))),
         ("log", Box::new(appended(2, u64::MAX - 15))),
