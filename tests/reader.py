@@ -328,6 +328,12 @@ class Entry:
         if bool(self.bits & 1) != (self.xattrs != ("list", [])):
             r.fail("xattr bit differs from the xattrs")
 
+    def holding(self):
+        """What all names of a hard-link group have in common."""
+        if self.kind == FILE:
+            return self.kind, self.size, self.content or (self.chunks, self.holes)
+        return self.kind, getattr(self, "target", None), getattr(self, "device", None)
+
     def counts(self):
         below = self.tree[1] if self.tree else (0, 0, 0, 0)
         size = self.size if self.kind == FILE else below[3]
@@ -1261,7 +1267,7 @@ class Checker:
         store = self.store
         self.shape(DIRECTORY, *manifest.root.tree)
         files = folders = others = size = 0
-        groups, view = {}, None
+        groups, holdings, view = {}, {}, None
         number, total = 0, manifest.root.tree[1][2]
         for _, parts, entry in walk(store, manifest.root):
             if parts is None:
@@ -1290,6 +1296,8 @@ class Checker:
                 first = b"/".join(parts)
                 known = groups.setdefault(entry.link, [0, first])
                 known[0] += 1
+                held = holdings.setdefault(entry.link, entry.holding())
+                need(held == entry.holding(), f"{first!r}: it does not hold what the other names of its group do")
                 need(known[1] != first or self.link(first) == entry.link, f"{first!r}: link group of another path")
         what = f"manifest of sequence {sequence}"
         need(number == total, f"{what}: the root counts {total} entries, there are {number}")

@@ -335,6 +335,15 @@ impl<T: PageItem> Page<T> {
         to_bytes(self)
     }
 
+    /// The key of the last item below; nothing of an empty map.
+    #[must_use]
+    pub fn last_key(&self) -> Option<T::Key> {
+        match &self.items {
+            PageItems::Leaf(items) => items.last().map(PageItem::key),
+            PageItems::Inner(children) => children.last().map(|child| child.last.clone()),
+        }
+    }
+
     /// Decodes a page; checks items, order and sums.
     ///
     /// # Errors

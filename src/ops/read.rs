@@ -128,6 +128,7 @@ pub fn cat(
         || flow.next(),
         |visit| match visit {
             Visit::Enter { part: Some(part), .. } | Visit::Part(_, part) => load(pages, part),
+            Visit::Odd(_, e) => Err(e),
             _ => Ok(Vec::new()),
         },
         |stretches: Result<Vec<Own>, StoreError>| {
@@ -171,7 +172,7 @@ fn check_one(pages: &Pages, visit: Visit, progress: &dyn Progress) -> Result<(),
         }
         Visit::Part(node, part) => read(&node, part),
         Visit::Leave(_) => Ok(()),
-        Visit::Lost(node, e) => Err(fail(&node, e)),
+        Visit::Odd(node, e) | Visit::Lost(node, e) => Err(fail(&node, e)),
     }
 }
 

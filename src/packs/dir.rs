@@ -59,7 +59,7 @@ impl<'a> Dir<'a> {
                             };
                             told.push((node, sum));
                         }
-                        Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
+                        Visit::Odd(node, error) | Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
                         _ => {}
                     }
                 }

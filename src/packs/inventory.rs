@@ -101,7 +101,7 @@ pub(super) fn write_lines(
                 let sum = sums.next().map_err(PackError::Write)?.map(checksums::hex).unwrap_or_default();
                 checksums::put_line(&mut lines, &sum, &[b"content/", &name[..]].concat());
             }
-            Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
+            Visit::Odd(node, error) | Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
             Visit::Part(..) | Visit::Leave(_) => {}
         }
         if lines.len() > 1 << 20 {
@@ -151,7 +151,7 @@ impl Lines {
                     }
                 }
                 Visit::Part(..) | Visit::Leave(_) => {}
-                Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
+                Visit::Odd(node, error) | Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
             }
         }
         Ok(lines)

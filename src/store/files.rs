@@ -128,9 +128,19 @@ pub fn lies_in(path: &Path, dir: &Path) -> std::io::Result<bool> {
 /// Opens a regular file for reading. Anything else in its place (a pipe, a device) is refused, not waited for.
 pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = opened.map_err(|e| if is_loop(&e) { not_regular() } else { e })?;
     let is_file = file.metadata()?.is_file();
-    is_file.then_some(file).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, NOT_REGULAR))
+    is_file.then_some(file).ok_or_else(not_regular)
+}
+
+fn not_regular() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, NOT_REGULAR)
+}
+
+/// True of a symlink that leads to itself.
+fn is_loop(e: &std::io::Error) -> bool {
+    e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 const NOT_REGULAR: &str = "it is not a regular file";
@@ -155,7 +165,7 @@ pub(super) fn check_regular(dir: &Path) -> Result<(), StoreError> {
                 || kind.is_dir() && is_its_own()
                 || kind.is_symlink()
                     && item.file_name() != "LOCK"
-                    && fs::metadata(item.path()).map_or(true, |to| to.is_file())
+                    && fs::metadata(item.path()).map_or_else(|e| !is_loop(&e), |to| to.is_file())
         });
         if !is_good {
             return Err(StoreError::damage(item.path().display().to_string(), NOT_REGULAR));

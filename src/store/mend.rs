@@ -114,7 +114,7 @@ fn is_damaged(opened: &Result<Db, StoreError>) -> bool {
 fn cut_logs(db: &Path) -> bool {
     let mut cut = false;
     for path in write_ahead_logs(db) {
-        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Ok(bytes) = read_log(&path) else { continue };
         let Some(rubbish) = endless_at(&bytes) else { continue };
         let end = record_ends(&bytes).into_iter().rfind(|end| *end <= rubbish).unwrap_or(0);
         let shorten = || {
@@ -127,6 +127,12 @@ fn cut_logs(db: &Path) -> bool {
     cut
 }
 
+/// Reads a MANIFEST or write-ahead log, unless it is far longer than one is that a cut is to be looked for in.
+fn read_log(path: &Path) -> std::io::Result<Vec<u8>> {
+    const MAX: u64 = 1 << 30;
+    if std::fs::metadata(path)?.len() > MAX { Err(std::io::ErrorKind::InvalidData.into()) } else { std::fs::read(path) }
+}
+
 /// Cuts the MANIFEST back, if that gives a database that lacks nothing; else leaves all as it was.
 ///
 /// Opened for reading, the database removes no file that a MANIFEST cut too short does not name.
@@ -134,7 +140,7 @@ fn cut_manifest(dir: &Path, acknowledged: Option<&Tip>) -> Option<Db> {
     let acknowledged = *acknowledged?;
     let (database, tmp) = (dir.join("db"), dir.join("tmp"));
     let (whole, manifest) = kept_whole(dir)?;
-    let bytes = std::fs::read(&manifest).ok()?;
+    let bytes = read_log(&manifest).ok()?;
     let cut = tmp.join("MANIFEST.cut");
     std::fs::hard_link(&manifest, &whole).ok()?;
     sync_dir(&tmp).ok()?;

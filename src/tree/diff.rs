@@ -3,7 +3,7 @@
 //! Both maps are read side by side in key order. Pages end where their keys say, so equal stretches of two maps are the same
 //! pages as soon as both sides stand at the beginning of one: those are passed over unread.
 
-use crate::model::{Bits, Entry, TreeRef};
+use crate::model::{Bits, Entry};
 use crate::store::StoreError;
 
 use super::folder::join;
@@ -32,7 +32,7 @@ pub struct TreeDiff {
 
 /// Two folders under one path, either of which may be missing.
 #[derive(Debug)]
-struct Pair {
+pub(super) struct Pair {
     path: Box<[u8]>,
     old: Option<Items<Entry>>,
     new: Option<Items<Entry>>,
@@ -85,13 +85,11 @@ impl TreeDiff {
         old: Option<Entry>,
         new: Option<Entry>,
     ) -> Result<Option<Difference>, StoreError> {
-        let seen = |e: &Entry| self.views || !(e.bits.has(Bits::VIEW) && e.folder().is_some());
+        let seen = |e: &Entry| self.views || seen(e);
         let (old, new) = (old.filter(seen), new.filter(seen));
         let trees = (old.as_ref().and_then(Entry::folder), new.as_ref().and_then(Entry::folder));
         if trees.0.map(|t| t.page) != trees.1.map(|t| t.page) {
-            let open = |tree: Option<&TreeRef>| tree.map(|t| self.pages.items(&t.page, &t.counts)).transpose();
-            let pair = Pair { path: path.clone(), old: open(trees.0)?, new: open(trees.1)? };
-            self.folders.push(pair);
+            self.folders.push(Pair::open(&self.pages, path.clone(), old.as_ref(), new.as_ref())?);
         } else if trees.0.is_some() {
             // So that a caller's skip() finds what it expects.
             self.folders.push(Pair { path: path.clone(), old: None, new: None });
@@ -117,9 +115,30 @@ pub fn same_but_for_below(old: &Entry, new: &Entry) -> bool {
     }
 }
 
+/// True of what is compared: no view.
+pub(super) fn seen(entry: &Entry) -> bool {
+    !(entry.bits.has(Bits::VIEW) && entry.folder().is_some())
+}
+
 impl Pair {
+    /// What is in two entries, as far as they are folders.
+    ///
+    /// # Errors
+    /// If a root page cannot be loaded.
+    pub(super) fn open(
+        pages: &Pages,
+        path: Box<[u8]>,
+        old: Option<&Entry>,
+        new: Option<&Entry>,
+    ) -> Result<Self, StoreError> {
+        let open = |entry: Option<&Entry>| {
+            entry.and_then(Entry::folder).map(|tree| pages.items(&tree.page, &tree.counts)).transpose()
+        };
+        Ok(Self { path, old: open(old)?, new: open(new)? })
+    }
+
     /// The next two entries of one name that are not known to be equal; one of them may be missing.
-    fn next(&mut self) -> Result<Option<(Option<Entry>, Option<Entry>)>, StoreError> {
+    pub(super) fn next(&mut self) -> Result<Option<(Option<Entry>, Option<Entry>)>, StoreError> {
         loop {
             let heads = (self.old.as_mut().and_then(Items::head), self.new.as_mut().and_then(Items::head));
             let (from_old, from_new) = match &heads {
@@ -174,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Body, FileBody, Name};
+    use crate::model::{Body, FileBody, Name, TreeRef};
     use crate::store::{Store, Waiting};
     use crate::tree::samples::{entry, new_store};
     use crate::tree::{MapBuilder, PageWriter};

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 
 use super::content::{ContentPiece, ContentPieces, content_pieces};
 use super::folder::{Step, Walk, join};
-use super::links::Links;
+use super::links::{Holding, Links, odd_name};
 use super::pages::Pages;
 
 /// Bytes of content that a part holds at most, and that a batch holds before it ends.
@@ -77,6 +77,8 @@ pub enum Visit {
     },
     /// The next part of the file entered last.
     Part(Arc<Node>, Part),
+    /// An entry that is damaged: it says that it is a further name of something, and holds something else.
+    Odd(Arc<Node>, StoreError),
     /// The folder is done.
     Leave(Arc<Node>),
     /// The folder is done because what else is in it cannot be loaded.
@@ -91,6 +93,7 @@ impl Visit {
                 own + node.path.len() as u64 + part.as_ref().map_or(0, Part::weight)
             }
             Self::Part(_, part) => ENTRY_WEIGHT + part.weight(),
+            Self::Odd(node, _) => ENTRY_WEIGHT + node.path.len() as u64,
             Self::Leave(_) | Self::Lost(..) => FOLDER_WEIGHT,
         }
     }
@@ -102,28 +105,54 @@ enum Firsts {
     /// They were met, and are held.
     Met(HashMap<LinkGroup, Arc<Node>>),
     /// The snapshot's map has them. Held are the paths of those that are met first because the first of all is in none of the starts.
-    Mapped { links: Links, starts: Vec<Box<[u8]>>, met: HashMap<LinkGroup, Box<[u8]>> },
+    Mapped { links: Links, starts: Vec<(Box<[u8]>, Entry)>, met: HashMap<LinkGroup, (Box<[u8]>, Holding)> },
 }
 
 impl Firsts {
     /// The first name of what has a further one here.
-    fn of(&mut self, group: LinkGroup, node: &Arc<Node>) -> Option<Arc<Node>> {
+    ///
+    /// # Errors
+    /// If that is no name of the same.
+    fn of(&mut self, pages: &Pages, group: LinkGroup, node: &Arc<Node>) -> Result<Option<Arc<Node>>, StoreError> {
         let (links, starts, met) = match self {
             Self::Met(met) => {
                 let first = met.entry(group).or_insert_with(|| node.clone());
-                return (!Arc::ptr_eq(first, node)).then(|| first.clone());
+                if Arc::ptr_eq(first, node) {
+                    return Ok(None);
+                }
+                let is_same = Holding::of(&first.entry) == Holding::of(&node.entry);
+                return is_same.then(|| Some(first.clone())).ok_or_else(|| odd_name(group));
             }
             Self::Mapped { links, starts, met } => (links, starts, met),
         };
-        let named = |path: &[u8]| {
-            (*path != *node.path).then(|| Arc::new(Node { path: path.into(), entry: node.entry.clone() }))
+        let own = Holding::of(&node.entry);
+        let named = |path: &[u8], holding: Holding| {
+            if holding != own {
+                return Err(odd_name(group));
+            }
+            Ok((*path != *node.path).then(|| Arc::new(Node { path: path.into(), entry: node.entry.clone() })))
         };
         // A map that cannot be read is somebody else's to tell.
-        match links.group(group) {
-            Ok((_, first)) if starts.iter().any(|start| covers(start, &first)) => named(&first),
-            _ => named(met.entry(group).or_insert_with(|| node.path.clone())),
+        let first = links.group(group).ok().map(|(_, first)| first);
+        let start = first.as_ref().and_then(|first| starts.iter().find(|(start, _)| covers(start, first)));
+        match (first, start) {
+            (Some(first), _) if *first == *node.path => Ok(None),
+            (Some(first), Some((path, start))) => {
+                let found = pages.resolve(start, &first[path.len()..])?.map(|found| found.entry);
+                let found = found.filter(|found| found.link == Some(group) && comes_before(&first, &node.path));
+                named(&first, Holding::of(&found.ok_or_else(|| odd_name(group))?))
+            }
+            _ => {
+                let (path, holding) = met.entry(group).or_insert_with(|| (node.path.clone(), own));
+                named(path, *holding)
+            }
         }
     }
+}
+
+/// True if a path comes before another in preorder.
+fn comes_before(a: &[u8], b: &[u8]) -> bool {
+    a.split(|byte| *byte == b'/').lt(b.split(|byte| *byte == b'/'))
 }
 
 /// True if a path is another or in it.
@@ -174,7 +203,7 @@ impl Flow {
     /// the first visit, of starts that are paths from the snapshot's root.
     #[must_use]
     pub fn with_links(mut self, links: Links) -> Self {
-        let starts = self.starts.as_slice().iter().map(|(path, _)| path.clone()).collect();
+        let starts = self.starts.as_slice().to_vec();
         self.firsts = Firsts::Mapped { links, starts, met: HashMap::new() };
         self
     }
@@ -272,10 +301,11 @@ impl Flow {
             self.open.push(node.clone());
             return Visit::Enter { node, part: None, first: None };
         }
-        if let Some(group) = node.entry.link
-            && let Some(first) = self.firsts.of(group, &node)
-        {
-            return Visit::Enter { first: Some(first), node, part: None };
+        let first = node.entry.link.map_or(Ok(None), |group| self.firsts.of(&self.pages, group, &node));
+        match first {
+            Ok(None) => {}
+            Ok(first) => return Visit::Enter { first, node, part: None },
+            Err(e) => return Visit::Odd(node, e),
         }
         let part = node.entry.file().filter(|_| self.content).map(|file| match content_pieces(&self.pages, file) {
             Ok(pieces) => self.cut(&node, pieces, 0),

@@ -72,6 +72,16 @@ impl Pages {
         Ok(page)
     }
 
+    /// A page below another, which stands at the level `above`; checked as it is by [`Self::load`], and that it is the one meant.
+    ///
+    /// # Errors
+    /// The same, and if it is another.
+    pub fn load_below<T: PageItem>(&self, above: u8, child: &Child<T>) -> Result<Arc<Page<T>>, StoreError> {
+        let page = self.load::<T>(&child.page, &child.counts)?;
+        check_below(&page, above, child)?;
+        Ok(page)
+    }
+
     /// Streams the items of a map from its first one.
     ///
     /// # Errors
@@ -219,17 +229,21 @@ impl<T: PageItem> Items<T> {
         let Some(child) = children.get(*at).cloned() else { return Ok(()) };
         *at += 1;
         let level = page.level;
-        let below = self.pages.load::<T>(&child.page, &child.counts)?;
-        check_level(&below, level, &child.page)?;
+        let below = self.pages.load_below(level, &child)?;
         self.stack.push((below, 0));
         Ok(())
     }
 }
 
-fn check_level<T: PageItem>(page: &Page<T>, above: u8, id: &PageId) -> Result<(), StoreError> {
-    if page.level + 1 == above {
-        Ok(())
+/// Refuses a page that is not the one that its parent means: with another last key it would stand in several places of one map, and few pages could
+/// be a map without an end.
+fn check_below<T: PageItem>(page: &Page<T>, above: u8, child: &Child<T>) -> Result<(), StoreError> {
+    let why = if page.level + 1 != above {
+        "it stands at the wrong level"
+    } else if page.last_key().as_ref() != Some(&child.last) {
+        "it ends with another key than its parent says"
     } else {
-        Err(StoreError::damage(format!("page {id}"), "it stands at the wrong level"))
-    }
+        return Ok(());
+    };
+    Err(StoreError::damage(format!("page {}", child.page), why))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{Entry, LinkGroup, TreeRef};
 use crate::store::StoreError;
-use crate::tree::{Listing, Numbered};
+use crate::tree::{Holding, Listing, Numbered, odd_name};
 
 use super::roots::Root;
 use super::{Node, NodeId, View, ViewError};
@@ -128,8 +128,8 @@ impl View {
         let own = folder.sibling(number).ok_or(ViewError::Stale(folder))?;
         let (id, nlink) = match entry.link {
             None => (own, entry.folder().map_or(1, |tree| 2 + tree.counts.subdirs)),
-            Some(group) => self.group(root, own, group).unwrap_or_else(|e| {
-                // The file itself is whole: only its other names are not known.
+            Some(group) => self.group(root, own, group, Holding::of(&entry)).unwrap_or_else(|e| {
+                // The file itself is whole: only its other names are not known, or are none.
                 self.tell(folder, &e);
                 (own, 1)
             }),
@@ -143,19 +143,21 @@ impl View {
         Ok(Child { node, position, name: None })
     }
 
-    /// The number that all names of a group share, and how many names it has.
-    fn group(&self, root: &Root, own: NodeId, group: LinkGroup) -> Result<(NodeId, u64), StoreError> {
-        self.inner.groups.get_or_insert_with(&(own.sequence(), group), || {
+    /// The number that all names of a group share, and how many names it has; for one of them, which holds this.
+    fn group(&self, root: &Root, own: NodeId, group: LinkGroup, holding: Holding) -> Result<(NodeId, u64), StoreError> {
+        let found: Result<_, StoreError> = self.inner.groups.get_or_insert_with(&(own.sequence(), group), || {
             let (names, first) = root.links.group(group)?;
             if names <= 1 {
-                return Ok((own, 1));
+                return Ok((own, 1, holding));
             }
             let wrong =
                 || StoreError::damage(format!("the hard-link group {group}"), "its first path does not lead to it");
             let found = self.pages().resolve(&root.entry, &first)?.ok_or_else(wrong)?;
             let is_member = |entry: &Entry| entry.link == Some(group);
             let id = own.sibling(found.number).filter(|_| is_member(&found.entry)).ok_or_else(wrong)?;
-            Ok((id, names))
-        })
+            Ok((id, names, Holding::of(&found.entry)))
+        });
+        let (id, names, of_first) = found?;
+        if of_first == holding { Ok((id, names)) } else { Err(odd_name(group)) }
     }
 }

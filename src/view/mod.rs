@@ -19,7 +19,7 @@ use quick_cache::sync::Cache;
 
 use crate::model::{LinkGroup, Notice, Progress};
 use crate::store::{Store, StoreError};
-use crate::tree::Pages;
+use crate::tree::{Holding, Pages};
 
 pub use browse::{Child, Children};
 pub use catalog::{Catalog, CatalogRow};
@@ -49,7 +49,7 @@ struct Inner {
     pages: Pages,
     nodes: Cache<NodeId, Arc<Node>, ByBytes>,
     roots: Cache<u64, Arc<Root>>,
-    groups: Cache<(u64, LinkGroup), (NodeId, u64)>,
+    groups: Cache<(u64, LinkGroup), (NodeId, u64, Holding)>,
     told: Cache<(NodeId, String), ()>,
     catalog: RwLock<Arc<Catalog>>,
     refreshing: Mutex<()>,

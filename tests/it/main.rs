@@ -55,6 +55,7 @@ mod mounting; // where a mount is made, and where it is refused
 #[cfg(feature = "mssql")]
 mod mssql; // SQL Server: what stands in for one, or a real one; trouble with it
 mod no_keys; // nothing to unlock with, shared with the benchmarks
+mod odd_trees; // trees of somebody's own making: pages that share pages, names of one file that differ, sizes that are none
 mod oracle; // what a store must hold, in memory
 mod pack_faults; // archives with several things wrong: each named, of its sort, taken by nobody
 mod pack_lies; // packs whose checksums hold and whose parts contradict each other; packs that lie there extracted

@@ -283,3 +283,87 @@ fn what_is_no_file_is_damage_and_not_waited_for() {
         .unwrap();
     stage.run(&["cat", "d:file"]).done();
 }
+
+/// Files that are sparse take no room, and nobody comes to their ends.
+#[test]
+fn files_of_the_database_that_are_far_too_long_are_told_and_repaired() {
+    for name in ["CURRENT", "IDENTITY", "MANIFEST", "999999.log"] {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        let db = stage.sandbox.store().join("db");
+        let current = fs::read_to_string(db.join("CURRENT")).unwrap();
+        let path = db.join(if name == "MANIFEST" { current.trim() } else { name });
+        let _ = fs::remove_file(&path);
+        fs::File::create(&path).unwrap().set_len(200 << 30).unwrap();
+        let told = path.file_name().unwrap().to_str().unwrap();
+        for words in [&["list"][..], &["verify", "--no-key"], &["snapshot", stage.source.to_str().unwrap(), "-d", "d"]]
+        {
+            stage.run(words).refused(13, told);
+        }
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}
+
+/// Who appends a record to the MANIFEST needs no key for it.
+fn append_to_manifest(stage: &Stage, tag: u8, number: u64) {
+    let db = stage.sandbox.store().join("db");
+    let path = db.join(fs::read_to_string(db.join("CURRENT")).unwrap().trim());
+    let mut payload = vec![tag];
+    let mut rest = number;
+    while rest >= 0x80 {
+        payload.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    payload.push(rest as u8);
+    let crc = |bytes: &[u8]| {
+        let step = |crc: u32, byte: &u8| {
+            (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0x82f6_3b78 } else { c >> 1 })
+        };
+        !bytes.iter().fold(u32::MAX, step)
+    };
+    let checksum = crc(&[&[1][..], &payload].concat()).rotate_right(15).wrapping_add(0xa282_ead8);
+    let head = [&checksum.to_le_bytes()[..], &(payload.len() as u16).to_le_bytes(), &[1]].concat();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend([head, payload].concat());
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn numbers_near_the_end_of_all_keep_everybody_from_writing_until_a_repair() {
+    type Harm = Box<dyn Fn(&Stage)>;
+    let appended = |tag, number| move |stage: &Stage| append_to_manifest(stage, tag, number);
+    let named =
+        |name: &'static str| move |stage: &Stage| fs::write(stage.sandbox.store().join("db").join(name), b"").unwrap();
+    let harms: [(&str, Harm); 7] = [
+        ("next file", Box::new(appended(3, 0x3fff_ffff_ffff_fff0))),
+        ("next file, the last", Box::new(appended(3, u64::MAX - 15))),
+        ("log", Box::new(appended(2, u64::MAX - 15))),
+        ("last row", Box::new(appended(4, (1 << 56) - 16))),
+        ("last row, beyond", Box::new(appended(4, u64::MAX - 15))),
+        ("name of a table", Box::new(named("4611686018427387900.sst"))),
+        ("name of a log", Box::new(named("4611686018427387900.log"))),
+    ];
+    for (what, harm) in harms {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        harm(&stage);
+        stage.sandbox.snapshot(&stage.source, "d").refused(13, "by counting");
+        let said = String::from_utf8(stage.run(&["verify"]).ended(13).stdout).unwrap();
+        assert!(said.contains("by counting"), "{what}: {said}");
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}
+
+#[test]
+fn links_that_lead_to_themselves_are_damage_and_set_aside() {
+    for name in ["header", "tip", "db/CURRENT", "db/OPTIONS-999999", "db/999999.log"] {
+        let stage = Stage::with(crate::sandbox::Sandbox::with_store(), |_| {});
+        let path = stage.sandbox.store().join(name);
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(path.file_name().unwrap(), &path).unwrap();
+        let ran = stage.run(&["list"]);
+        assert_eq!(ran.status, 13, "{name}: {ran:?}");
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}

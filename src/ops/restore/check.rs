@@ -42,7 +42,7 @@ pub(super) fn read_back(
                             items.push((folder, node));
                         }
                     }
-                    Visit::Part(..) => {}
+                    Visit::Part(..) | Visit::Odd(..) => {}
                     Visit::Leave(_) | Visit::Lost(..) => {
                         folders.leave();
                     }

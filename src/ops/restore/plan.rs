@@ -135,6 +135,10 @@ impl Planner<'_> {
                 self.ask_for_all(tasks);
                 tasks.extend(self.item(node, part, first));
             }
+            Visit::Odd(node, error) => {
+                self.ask_for_all(tasks);
+                tasks.push(Task::Refused { node, why: error.into() });
+            }
             Visit::Part(node, part) => {
                 if let (Top::Open(folder), Some(long)) = (self.folders.top(), self.long.clone()) {
                     tasks.push(Task::Part { folder, node, part, long });

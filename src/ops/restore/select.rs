@@ -185,7 +185,7 @@ impl<'a> Chooser<'a> {
     pub(super) fn visit(&mut self, visit: &Visit) -> (Choice, bool) {
         let inside = self.inside();
         let choice = match visit {
-            Visit::Enter { node, .. } => self.enter(node),
+            Visit::Enter { node, .. } | Visit::Odd(node, _) => self.enter(node),
             Visit::Part(..) if self.aside => Choice::Aside,
             Visit::Part(..) => Choice::Take,
             Visit::Leave(_) | Visit::Lost(..) => {

@@ -30,11 +30,13 @@ pub(super) struct Measure {
     pub(super) new_bytes: u64,
     /// Files of the one before that are not here, or have another content.
     pub(super) rewritten: u64,
+    /// How many those are is beyond what is looked at.
+    pub(super) beyond: bool,
 }
 
 impl From<&Statistics> for Measure {
     fn from(s: &Statistics) -> Self {
-        Self { files: s.files, bytes: s.bytes, new_bytes: s.new_bytes, rewritten: 0 }
+        Self { files: s.files, bytes: s.bytes, new_bytes: s.new_bytes, rewritten: 0, beyond: false }
     }
 }
 
@@ -65,6 +67,9 @@ pub(super) fn judge_snapshot(habit: &[Measure], now: &Measure) -> Option<String>
     }
     if bytes.lost_far(now.bytes, FEW_BYTES) {
         return Some(format!("it has {} bytes where {} are usual", now.bytes, bytes.median));
+    }
+    if now.beyond {
+        return Some("more of its folders differ from those of the one before than are compared".to_owned());
     }
     let rewritten = of(|m| m.rewritten);
     // Of a folder that is young it is not known yet how it comes and goes.
@@ -164,7 +169,7 @@ mod tests {
     const MB: u64 = 1 << 20;
 
     fn measure(files: u64, megabytes: u64, new: u64) -> Measure {
-        Measure { files, bytes: megabytes * MB, new_bytes: new * MB, rewritten: 0 }
+        Measure { files, bytes: megabytes * MB, new_bytes: new * MB, rewritten: 0, beyond: false }
     }
 
     fn strange_at(list: &[Measure], confirmed: Option<usize>) -> Vec<usize> {
@@ -220,6 +225,13 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_compared_is_strange() {
+        let mut list = vec![measure(40, 1, 0); 8];
+        list.push(Measure { beyond: true, ..measure(40, 1, 0) });
+        assert_eq!(strange_at(&list, None), [8]);
+    }
+
+    #[test]
     fn what_is_overwritten_little_by_little_is_strange_when_most_of_it_is_gone() {
         let changed = |rewritten| Measure { rewritten, ..measure(41, 1, 0) };
         let runs = |list: &[Measure], confirmed| {
@@ -271,7 +283,8 @@ mod tests {
 
     #[test]
     fn numbers_at_their_limits_do_no_harm() {
-        let huge = Measure { files: u64::MAX, bytes: u64::MAX, new_bytes: u64::MAX, rewritten: u64::MAX };
+        let huge =
+            Measure { files: u64::MAX, bytes: u64::MAX, new_bytes: u64::MAX, rewritten: u64::MAX, beyond: false };
         assert_eq!(strange_at(&[huge; 9], None), [0; 0]);
     }
 }

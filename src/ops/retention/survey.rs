@@ -153,7 +153,8 @@ fn compare_with_those_before(
     let counts = rewritten::measure(store, pairs, progress)?;
     for (at, count) in places.into_iter().zip(counts) {
         if let Ok(facts) = &mut subjects[at].facts {
-            facts.measure.rewritten = count;
+            facts.measure.rewritten = count.unwrap_or_default();
+            facts.measure.beyond = count.is_none();
         }
     }
     Ok(())

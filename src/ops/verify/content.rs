@@ -1,6 +1,7 @@
-//! Whole contents: files of several chunks, each compared with its digest once, and the blocks that they are in.
+//! Whole contents: files of several chunks, each compared with its digest once, and the blocks that they are in; sizes of those of one chunk.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::codec::digest;
@@ -19,7 +20,7 @@ pub(super) struct Contents {
     pub(super) findings: Vec<Finding>,
 }
 
-/// Reads every file that has several chunks, and looks at each block while it is in memory for that.
+/// Reads every file that has several chunks, looks how long those of one are, and at each block while it is in memory for that.
 pub(super) fn read_whole(
     pages: &Pages,
     manifests: &[(SnapshotId, Manifest)],
@@ -29,6 +30,8 @@ pub(super) fn read_whole(
     let starts = manifests.iter().map(|(_, manifest)| (Box::default(), manifest.root.clone())).collect();
     let mut flow = Flow::new(pages, starts);
     let (mut seen, mut folders) = (HashSet::<Digest>::new(), HashSet::<PageId>::new());
+    // There are many of one chunk. What nobody can foresee of their hashes tells them apart.
+    let (mut short, hasher) = (HashSet::<u64>::new(), RandomState::new());
     let mut reading = None;
     let mut long = LongCheck::default();
     let mut contents = Contents::default();
@@ -44,7 +47,10 @@ pub(super) fn read_whole(
             }
             let parts = batch.into_iter().filter_map(|visit| match visit {
                 Visit::Enter { node, part: Some(part), .. } => {
-                    let wanted = wanted(&node).is_some_and(|content| seen.insert(content));
+                    let wanted = match node.entry.file().filter(|file| file.chunks == Chunks::Whole) {
+                        Some(file) => short.insert(hasher.hash_one((file.content, file.size))),
+                        None => wanted(&node).is_some_and(|content| seen.insert(content)),
+                    };
                     reading = wanted.then(|| node.clone());
                     wanted.then_some((node, part))
                 }
@@ -64,6 +70,14 @@ pub(super) fn read_whole(
         },
         |parts| {
             for (node, mut part, mut outcome) in parts {
+                if let Some(file) = node.entry.file().filter(|file| file.chunks == Chunks::Whole) {
+                    if let Err(e) = outcome
+                        && contents.bad.insert(body_digest(file))
+                    {
+                        contents.findings.push(Finding::from_error(&e));
+                    }
+                    continue;
+                }
                 if !(part.offset == 0 && part.last) && outcome.is_ok() {
                     outcome = long.add(pages, &node, &mut part);
                 }
@@ -90,8 +104,24 @@ pub(super) fn body_digest(file: &FileBody) -> Digest {
     digest(&to_bytes(file))
 }
 
+/// The id of a chunk that is a whole content proves its bytes, and not that they are as many as the entry says. That it cannot be read is told of its block.
+fn size_of_whole(pages: &Pages, blocks: &BlockLook, file: &FileBody) -> Result<(), StoreError> {
+    let store = pages.store();
+    let Some(id) = file.content.map(|content| store.keyring().ids().chunk_of(&content)) else { return Ok(()) };
+    let Ok(item) = store.chunk(&id) else { return Ok(()) };
+    blocks.read(item.block());
+    if item.len() as u64 == file.size {
+        return Ok(());
+    }
+    let why = format!("it has {} bytes, and is the whole content of a file of {}", item.len(), file.size);
+    Err(StoreError::damage(format!("chunk {id}"), why))
+}
+
 fn read_one(pages: &Pages, blocks: &BlockLook, node: &Node, part: &mut Part) -> Result<(), StoreError> {
     let Some(file) = node.entry.file() else { return Ok(()) };
+    if file.chunks == Chunks::Whole {
+        return size_of_whole(pages, blocks, file);
+    }
     // Of a longer file this only has its blocks looked at; it is summed up in order afterwards.
     let mut check = WholeCheck::new(file);
     let whole = part.offset == 0 && part.last;

@@ -6,6 +6,7 @@
 
 mod closed;
 mod content;
+mod links;
 mod missing;
 mod records;
 mod structure;
@@ -201,7 +202,10 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     }
     let keeper = Keeper { store, now: options.now, whole: verified.findings.is_empty(), not_kept: Mutex::default() };
     let (contents, inspected) = std::thread::scope(|scope| {
-        scope.spawn(|| structure.look(&manifests));
+        scope.spawn(|| {
+            structure.look(&manifests);
+            structure.look_at_names(&manifests);
+        });
         let contents = if options.read_data >= 100 && options.time_is_up.is_none() {
             content::read_whole(pages, &manifests, &blocks, &until)
         } else {
@@ -226,7 +230,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     };
     bad.blocks.extend(told(false));
     bad.misnamed.extend(told(true));
-    bad.contents = contents.bad;
+    bad.contents.extend(contents.bad);
     verified.findings.extend(structure.findings);
     verified.findings.extend(contents.findings);
     if options.read_data >= 100 && options.time_is_up.is_none() {

@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 
 use crate::codec::digest;
-use crate::format::{PageItem, PageItems, records_of, to_bytes};
+use crate::format::{Child, MAX_CHUNK, PageItem, PageItems, records_of, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
-use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError};
+use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError, snapshot_label};
 use crate::tree::Pages;
+
+use super::content::body_digest;
+use super::links::{self, OddGroups};
 
 /// Findings of one look at most: a store in ruins need not be told page by page.
 const FINDINGS_MAX: usize = 10_000;
@@ -20,14 +23,21 @@ pub(super) struct Bad {
     pub(super) blocks: HashSet<u64>,
     /// Blocks that are whole, and of which the index names items that are others'.
     pub(super) misnamed: HashSet<u64>,
-    /// Contents of which the digest does not hold.
+    /// Contents of which the digest does not hold, or the size.
     pub(super) contents: HashSet<crate::model::Digest>,
+    /// Groups of hard links whose names do not hold the same.
+    pub(super) names: OddGroups,
 }
 
 impl Bad {
     pub(super) fn is_empty(&self) -> bool {
-        let Self { pages, chunks, blocks, misnamed, contents } = self;
-        pages.is_empty() && chunks.is_empty() && blocks.is_empty() && misnamed.is_empty() && contents.is_empty()
+        let Self { pages, chunks, blocks, misnamed, contents, names } = self;
+        names.is_empty()
+            && pages.is_empty()
+            && chunks.is_empty()
+            && blocks.is_empty()
+            && misnamed.is_empty()
+            && contents.is_empty()
     }
 }
 
@@ -45,6 +55,8 @@ pub(super) struct Structure<'a> {
     pub(super) entries: u64,
     pub(super) files: u64,
     pub(super) findings: Vec<Finding>,
+    /// Something has several names.
+    has_links: bool,
     pub(super) bad: Bad,
     /// Snapshots that the log does not tell of, because it cannot be read.
     pub(super) unlisted: Vec<SnapshotId>,
@@ -72,6 +84,7 @@ impl<'a> Structure<'a> {
             entries: 0,
             files: 0,
             findings: Vec::new(),
+            has_links: false,
             bad: Bad::default(),
             unlisted: Vec::new(),
             void: Vec::new(),
@@ -139,6 +152,21 @@ impl<'a> Structure<'a> {
         }
     }
 
+    /// Looks whether the names of each file hold the same. To be called after [`Self::look`].
+    pub(super) fn look_at_names(&mut self, manifests: &[(SnapshotId, Manifest)]) {
+        if !self.has_links {
+            return;
+        }
+        self.bad.names = links::odd_groups(self.tree, manifests, self.progress);
+        let mut odd: Vec<_> = self.bad.names.iter().flat_map(|(id, groups)| groups.iter().map(|g| (*id, *g))).collect();
+        odd.sort_unstable();
+        for (id, group) in odd {
+            let (what, why) =
+                (format!("the hard-link group {group} of {}", snapshot_label(id)), "its names do not hold the same");
+            self.found(&StoreError::damage(what, why));
+        }
+    }
+
     /// Takes all manifests that there are.
     fn without_log(&mut self) -> Result<(), StoreError> {
         self.unlisted_but(&HashSet::new())
@@ -195,21 +223,20 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// The pages of a map that were not looked at before; `item` gets their items. Levels are checked, sums by the loader.
+    /// The pages of a map that were not looked at before; `item` gets their items. Sums are checked by the loader.
     fn map<T: PageItem>(&mut self, root: PageId, counts: T::Counts, item: &mut dyn FnMut(&mut Self, &T)) {
-        let mut todo = vec![(root, counts, None)];
+        let mut todo: Vec<(PageId, T::Counts, Option<(u8, Child<T>)>)> = vec![(root, counts, None)];
         while let Some((id, counts, above)) = todo.pop() {
-            if !self.is_new::<T>(&id, &counts) {
+            if !self.is_new::<T>(&id, &counts, above.as_ref().map(|(_, child)| &child.last)) {
                 continue;
             }
             self.pages += 1;
-            let page = match self.tree.load::<T>(&id, &counts) {
-                Ok(page) if above.is_none_or(|above: u8| page.level + 1 == above) => page,
-                Ok(_) => {
-                    self.bad.pages.insert(id);
-                    self.found(&StoreError::damage(format!("page {id}"), "it stands at the wrong level"));
-                    continue;
-                }
+            let loaded = match &above {
+                Some((level, child)) => self.tree.load_below(*level, child),
+                None => self.tree.load::<T>(&id, &counts),
+            };
+            let page = match loaded {
+                Ok(page) => page,
                 Err(e) => {
                     self.bad.pages.insert(id);
                     self.found(&e);
@@ -219,16 +246,17 @@ impl<'a> Structure<'a> {
             match &page.items {
                 PageItems::Leaf(items) => items.iter().for_each(|i| item(self, i)),
                 PageItems::Inner(children) => {
-                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some(page.level))));
+                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some((page.level, c.clone())))));
                 }
             }
         }
     }
 
-    /// True if a page was not looked at yet, or only with other sums: the loader compares them with the page's own.
-    fn is_new<T: PageItem>(&mut self, id: &PageId, counts: &T::Counts) -> bool {
+    /// True if a page was not looked at yet, or only with other sums or under another last key: the loader compares them with the page's own.
+    fn is_new<T: PageItem>(&mut self, id: &PageId, counts: &T::Counts, last: Option<&T::Key>) -> bool {
         let mut key = id.as_bytes().to_vec();
         key.extend_from_slice(&to_bytes(counts));
+        key.extend(last.map(to_bytes).unwrap_or_default());
         let mut half = [0; 16];
         half.copy_from_slice(&digest(&key).as_bytes()[..16]);
         self.seen.insert(half)
@@ -239,6 +267,7 @@ impl<'a> Structure<'a> {
         if let crate::model::Xattrs::Chunks(list) = &entry.xattrs {
             self.listed(list);
         }
+        self.has_links |= entry.link.is_some();
         let Some(file) = entry.file() else { return };
         let data = self.chunks(file);
         let holes = match &file.holes {
@@ -249,7 +278,9 @@ impl<'a> Structure<'a> {
                 counts.bytes
             }
         };
-        if data.checked_add(holes) != Some(file.size) {
+        let is_too_long = file.chunks == Chunks::Whole && file.size > MAX_CHUNK as u64;
+        if is_too_long || data.checked_add(holes) != Some(file.size) {
+            self.bad.contents.insert(body_digest(file));
             let what = format!("the entry {:?}", entry.name);
             self.found(&StoreError::damage(what, "its chunks and holes do not make its size"));
         }

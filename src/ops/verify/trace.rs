@@ -1,17 +1,20 @@
 //! From damaged objects to the snapshots and paths they touch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::model::{ChunkId, Entry, Manifest, PageId, SnapshotId, TreeRef};
+use crate::model::{ChunkId, Entry, LinkGroup, Manifest, PageId, SnapshotId, TreeRef};
 use crate::store::{Store, StoreError};
 use crate::tree::Pages;
 
 use super::structure::Bad;
 use super::{PATHS_TOLD, Touched};
 
+/// How many bad paths lie below a folder, for those that were walked to their ends.
+type Known = HashMap<PageId, u64>;
+
 /// Finds what each snapshot has lost.
 pub(super) fn trace(pages: &Pages, manifests: &[(SnapshotId, Manifest)], bad: &Bad) -> Vec<Touched> {
-    let mut whole = HashSet::new();
+    let mut known = Known::new();
     let mut touched = Vec::new();
     for (id, manifest) in manifests {
         let mut one =
@@ -19,8 +22,11 @@ pub(super) fn trace(pages: &Pages, manifests: &[(SnapshotId, Manifest)], bad: &B
         if entry_is_bad(pages, &manifest.root, bad) || links_are_bad(manifest, bad) {
             tell(&mut one, &[]);
         }
+        // What another snapshot has in the same folder may be as it should be.
+        let (names, mut own) = (bad.names.get(id), Known::new());
+        let known = if names.is_some() { &mut own } else { &mut known };
         if let Some(tree) = manifest.root.folder() {
-            walk(pages, *tree, bad, &mut whole, &mut one);
+            walk(pages, *tree, (bad, names), known, &mut one);
         }
         if one.count > 0 {
             touched.push(one);
@@ -30,7 +36,7 @@ pub(super) fn trace(pages: &Pages, manifests: &[(SnapshotId, Manifest)], bad: &B
 }
 
 fn tell(one: &mut Touched, path: &[u8]) {
-    one.count += 1;
+    one.count = one.count.saturating_add(1);
     if one.paths.len() < PATHS_TOLD {
         one.paths.push(path.to_vec());
     }
@@ -40,18 +46,25 @@ fn links_are_bad(manifest: &Manifest, bad: &Bad) -> bool {
     manifest.links.is_some_and(|links| bad.pages.contains(&links.page))
 }
 
-/// A folder being walked: what was found before it, to know afterwards whether it is whole.
+/// A folder being walked: what was found before it, to know afterwards what is bad below it.
 struct Open {
     page: PageId,
     found_before: u64,
     path: usize,
 }
 
-fn walk(pages: &Pages, root: TreeRef, bad: &Bad, whole: &mut HashSet<PageId>, one: &mut Touched) {
+/// Passes over folders of which it is known what is bad below them, unless paths of it are to be told: many paths may lead to few pages.
+fn walk(
+    pages: &Pages,
+    root: TreeRef,
+    (bad, names): (&Bad, Option<&HashSet<LinkGroup>>),
+    known: &mut Known,
+    one: &mut Touched,
+) {
     let mut path = Vec::new();
     let mut open = vec![Open { page: root.page, found_before: one.count, path: 0 }];
     let mut walk = match pages.walk(&root, 0) {
-        Ok(walk) if !whole.contains(&root.page) => walk,
+        Ok(walk) if known.get(&root.page) != Some(&0) => walk,
         Ok(_) => return,
         Err(_) => return tell(one, &[]),
     };
@@ -63,38 +76,38 @@ fn walk(pages: &Pages, root: TreeRef, bad: &Bad, whole: &mut HashSet<PageId>, on
                     path.push(b'/');
                 }
                 path.extend_from_slice(found.entry.name.as_bytes());
-                if entry_is_bad(pages, &found.entry, bad) {
+                let is_odd = found.entry.link.zip(names).is_some_and(|(group, names)| names.contains(&group));
+                if is_odd || entry_is_bad(pages, &found.entry, bad) {
                     tell(one, &path);
                 }
-                match found.entry.folder() {
-                    Some(tree) if !whole.contains(&tree.page) => {
-                        open.push(Open { page: tree.page, found_before: one.count, path: end });
-                    }
-                    folder => {
-                        if folder.is_some() {
-                            walk.skip();
-                        }
+                let Some(tree) = found.entry.folder() else {
+                    path.truncate(end);
+                    continue;
+                };
+                match known.get(&tree.page) {
+                    Some(below) if *below == 0 || one.paths.len() >= PATHS_TOLD => {
+                        one.count = one.count.saturating_add(*below);
+                        walk.skip();
                         path.truncate(end);
                     }
+                    _ => open.push(Open { page: tree.page, found_before: one.count, path: end }),
                 }
             }
-            Ok(Some(crate::tree::Step::Leave)) => leave(&mut open, &mut path, whole, one),
-            Ok(None) => return leave(&mut open, &mut path, whole, one),
+            Ok(Some(crate::tree::Step::Leave)) => leave(&mut open, &mut path, known, one),
+            Ok(None) => return leave(&mut open, &mut path, known, one),
             // The folder's list is damaged: it is touched as a whole, whatever of it was seen.
             Err(_) => {
                 tell(one, &path);
-                leave(&mut open, &mut path, whole, one);
+                leave(&mut open, &mut path, known, one);
             }
         }
     }
 }
 
-fn leave(open: &mut Vec<Open>, path: &mut Vec<u8>, whole: &mut HashSet<PageId>, one: &Touched) {
+fn leave(open: &mut Vec<Open>, path: &mut Vec<u8>, known: &mut Known, one: &Touched) {
     if let Some(folder) = open.pop() {
         path.truncate(folder.path);
-        if one.count == folder.found_before {
-            whole.insert(folder.page);
-        }
+        known.insert(folder.page, one.count - folder.found_before);
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn pack<'a>(
             Visit::Enter { node, part, first } => packed.enter(pages, &node, part, first.as_deref())?,
             Visit::Part(node, part) => packed.content(pages, &node, part)?,
             Visit::Leave(_) => {}
-            Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
+            Visit::Odd(node, error) | Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
         }
     }
     Ok(packed)

@@ -38,7 +38,7 @@ impl Alike {
     pub(in crate::packs) fn visit(&mut self, visit: &Visit) {
         match visit {
             Visit::Enter { node, .. } => self.node(node),
-            Visit::Part(..) => {}
+            Visit::Part(..) | Visit::Odd(..) => {}
             Visit::Leave(_) | Visit::Lost(..) => self.leave(),
         }
     }

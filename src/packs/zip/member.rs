@@ -67,7 +67,7 @@ pub(super) fn prepare(pages: &Pages, setting: &Setting, batch: Vec<Visit>) -> Re
             Visit::Enter { first: Some(_), .. } | Visit::Leave(_) => {}
             Visit::Enter { node, part, first: None } => prepared.enter(pages, setting, node, part)?,
             Visit::Part(node, part) => prepared.part(pages, node, part)?,
-            Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
+            Visit::Odd(node, error) | Visit::Lost(node, error) => return Err(PackError::of(&node)(error)),
         }
     }
     Ok(prepared)

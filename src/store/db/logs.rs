@@ -3,9 +3,11 @@
 //! Blocks of 32 KiB; in them fragments: checksum (4 bytes), length (2, little endian), sort (1: whole, 2: first, 3: middle,
 //! 4: last), bytes; fewer than 7 bytes at the end of a block are padding. (The format is RocksDB's `db/log_format.h`.)
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::super::files::read_small;
 use super::StoreError;
 
 const BLOCK: usize = 32 << 10;
@@ -49,6 +51,24 @@ pub(crate) fn record_ends(bytes: &[u8]) -> Vec<usize> {
     }
 }
 
+/// The records themselves, as far as the form goes on; their checksums are RocksDB's to check.
+pub(super) fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut records, mut begun) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    loop {
+        at = behind_padding(at);
+        let Some(Head { sort: sort @ 1..=4, end: Some(end) }) = head(bytes, at) else { return records };
+        if matches!(sort, 1 | 2) {
+            begun.clear();
+        }
+        begun.extend_from_slice(bytes.get(at + HEAD..end).unwrap_or_default());
+        if matches!(sort, 1 | 4) {
+            records.push(std::mem::take(&mut begun));
+        }
+        at = end;
+    }
+}
+
 /// Where RocksDB would come to a fragment at which it goes round for ever.
 ///
 /// Its reader (`ReadPhysicalRecord` in `db/log_reader.cc`, as of 11.8) calls one of a recycled sort bad and does not step over
@@ -65,14 +85,56 @@ pub(crate) fn endless_at(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Bytes of CURRENT and IDENTITY at most: each is a line.
+const LINE_MAX: u64 = 4 << 10;
+/// Bytes of a MANIFEST at most: RocksDB begins another at 1 GiB, and whenever it opens the database for writing.
+const MANIFEST_MAX: u64 = (1 << 30) + (64 << 20);
+/// Bytes of a write-ahead log at most: all families together are flushed long before.
+const LOG_MAX: u64 = 4 << 30;
+
 /// Refuses a database that would never be open.
 pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
-    for path in write_ahead_logs(dir).into_iter().chain(current_manifest(dir).ok()) {
-        if let Some(at) = std::fs::read(&path).ok().and_then(|bytes| endless_at(&bytes)) {
+    for line in ["CURRENT", "IDENTITY"] {
+        check_len(&dir.join(line), LINE_MAX)?;
+    }
+    let manifest = current_manifest(dir).ok().map(|path| (path, MANIFEST_MAX));
+    for (path, max) in write_ahead_logs(dir).into_iter().map(|path| (path, LOG_MAX)).chain(manifest) {
+        check_len(&path, max)?;
+        if let Some(at) = first_endless(&path) {
             return Err(StoreError::damage("the database", format!("rubbish at byte {at} of {}", path.display())));
         }
     }
     Ok(())
+}
+
+/// Refuses a file that no store has so long: whoever reads it would do so without an end.
+fn check_len(path: &Path, max: u64) -> Result<(), StoreError> {
+    match std::fs::metadata(path).map(|meta| meta.len()) {
+        Ok(len) if len > max => {
+            let why = format!(
+                "it has {len} bytes, and at most {max} in any store; `larder repair --apply` puts the database together anew without it"
+            );
+            Err(StoreError::damage(path.display().to_string(), why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// [`endless_at`] of a file, of which a block at a time is in memory: no fragment goes over the end of one.
+fn first_endless(path: &Path) -> Option<u64> {
+    let mut file = File::open(path).ok()?;
+    let (mut block, mut begin) = (Vec::with_capacity(BLOCK), 0);
+    loop {
+        block.clear();
+        let len = Read::take(&mut file, BLOCK as u64).read_to_end(&mut block).ok()?;
+        if let Some(at) = endless_at(&block) {
+            return Some(begin + at as u64);
+        }
+        begin += len as u64;
+        if len < BLOCK {
+            return None;
+        }
+    }
 }
 
 /// The write-ahead logs of a database.
@@ -83,12 +145,7 @@ pub(in crate::store) fn write_ahead_logs(dir: &Path) -> Vec<PathBuf> {
 
 /// The MANIFEST that CURRENT names.
 pub(in crate::store) fn current_manifest(db: &Path) -> io::Result<PathBuf> {
-    let current = db.join("CURRENT");
-    // Whoever opens a pipe waits for ever.
-    if !std::fs::metadata(&current)?.is_file() {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let name = std::fs::read_to_string(current)?;
+    let name = String::from_utf8(read_small(&db.join("CURRENT"))?).map_err(|_| io::ErrorKind::InvalidData)?;
     let name = name.trim();
     let good = name.strip_prefix("MANIFEST-").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     if good { Ok(db.join(name)) } else { Err(io::ErrorKind::InvalidData.into()) }

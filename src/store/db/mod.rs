@@ -1,5 +1,6 @@
 //! The one door to RocksDB. Its types do not leave this folder.
 
+mod edits;
 mod gather;
 pub(crate) mod logs;
 mod merge;
@@ -43,7 +44,7 @@ pub(in crate::store) struct Db {
     dir: PathBuf,
     /// What it was when it was opened for reading, by whoever holds this; opening it again by itself does not change that.
     opened_at: Option<Fingerprint>,
-    /// Why it cannot be opened whole.
+    /// Why it cannot be opened whole, or not be written into.
     trouble: Option<String>,
     /// What was read past damage.
     loose: Mutex<HashMap<&'static str, (Option<Fingerprint>, Arc<Loose>)>>,
@@ -179,6 +180,9 @@ impl Db {
     /// When the sync of the MANIFEST fails during an ingest, RocksDB takes its link to the file back, though the MANIFEST may
     /// name it for good; the file itself is still in `tmp`. Then it is put back: RocksDB tells by its unique id if it is another.
     pub(in crate::store) fn open_write(dir: &Path, tmp: &Path) -> Result<Self, StoreError> {
+        if let Some(why) = edits::out_of_reach(dir) {
+            return Err(StoreError::damage("the database", why));
+        }
         let open = || family_names(dir).and_then(|names| Self::open(dir, &database_options(), names));
         let mut opened = open();
         while let Some(missing) = opened.as_ref().err().and_then(|e| missing_file(e, dir)) {
@@ -217,12 +221,18 @@ impl Db {
 
     /// Opens for reading, without the lock, beside a writer or not.
     pub(in crate::store) fn open_read(dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self::new(dir, Opened::for_reading(dir, &database_options(), Beside::Writers)?))
+        Self::to_read(dir, Beside::Writers)
     }
 
     /// The same for who holds the lock.
     pub(in crate::store) fn open_read_locked(dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self::new(dir, Opened::for_reading(dir, &database_options(), Beside::Nobody)?))
+        Self::to_read(dir, Beside::Nobody)
+    }
+
+    fn to_read(dir: &Path, beside: Beside) -> Result<Self, StoreError> {
+        let opened = Opened::for_reading(dir, &database_options(), beside)?;
+        // Nothing of what can be read is damaged by that.
+        Ok(Self { trouble: edits::out_of_reach(dir), ..Self::new(dir, opened) })
     }
 
     /// The same of a database that cannot be opened whole, for `trouble`: RocksDB looks into the first few files of each
@@ -234,7 +244,7 @@ impl Db {
         Ok(Self { trouble: Some(trouble), ..Self::new(dir, opened) })
     }
 
-    /// Why it could not be opened whole, if part of it may be read all the same.
+    /// Why it could not be opened whole, if part of it may be read all the same, or why nobody may write into it.
     pub(in crate::store) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
