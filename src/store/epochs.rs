@@ -4,13 +4,13 @@
 
 use std::collections::HashSet;
 
-use crate::format::{BlockHeader, BlockKind, Family, number_key};
+use crate::format::Family;
 use crate::model::{EpochId, Role};
 
 use super::Store;
 use super::db::Db;
 use super::error::StoreError;
-use super::numbers::MANY_ABSENT;
+use super::notes::{Row, block_header, each_row};
 use super::read::Sort;
 use super::survey::Survey;
 
@@ -91,16 +91,6 @@ impl Store {
     }
 }
 
-/// A row of a family of blocks.
-enum Row {
-    /// A block that the survey knows: it is there, or was when the survey was made.
-    Surveyed,
-    Note(EpochId),
-    /// A block that is not in the survey: it came later, or its digest was never written.
-    Other(EpochId),
-    Unreadable,
-}
-
 impl Survey {
     /// The blocks that these runs have sealed.
     ///
@@ -114,10 +104,10 @@ impl Survey {
         let db = self.store().fresh_db()?;
         for sort in [Sort::Chunk, Sort::Page] {
             let mut noted = None;
-            self.each_row(&db, sort.blocks(), &mut |number, row| {
+            each_row(&db, sort.blocks(), &|number| self.family(number), &mut |number, row| {
                 match row {
                     Row::Note(epoch) => noted = Some(epoch),
-                    Row::Surveyed => {
+                    Row::Known => {
                         // Where the note is damaged the block is asked; one that is damaged too stays where it is.
                         let of = match noted {
                             Some(epoch) => Some(epoch),
@@ -143,72 +133,19 @@ impl Survey {
         let (mut found, mut in_doubt) = (HashSet::new(), false);
         for sort in [Sort::Chunk, Sort::Page] {
             let mut is_noted = false;
-            self.each_row(db, sort.blocks(), &mut |_, row| {
+            each_row(db, sort.blocks(), &|number| self.family(number), &mut |_, row| {
                 match row {
                     Row::Note(epoch) => {
                         is_noted = true;
                         found.insert(epoch);
                     }
                     Row::Other(epoch) => drop(found.insert(epoch)),
-                    Row::Surveyed => in_doubt |= !is_noted,
+                    Row::Known => in_doubt |= !is_noted,
                     Row::Unreadable => in_doubt = true,
                 }
                 Ok(())
             })?;
         }
         Ok((!in_doubt).then_some(found))
-    }
-
-    /// Gives all rows of a family to `each`, in order. Reads those alone that the survey does not know: notes, and what came later.
-    fn each_row(
-        &self,
-        db: &Db,
-        family: Family,
-        each: &mut dyn FnMut(u64, Row) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut next = 0;
-        for file in db.block_files(family)? {
-            let (mut at, mut absent) = (Some(file.first.max(next)), 0);
-            while let Some(number) = at.filter(|number| *number <= file.last) {
-                absent += 1;
-                match self.block(number) {
-                    Some((its, _)) if its == family => {
-                        absent = 0;
-                        each(number, Row::Surveyed)?;
-                    }
-                    Some(_) => {}
-                    None => {
-                        let row = block_header(db, family, number)?.map(|header| match header {
-                            Ok(header) if header.kind == BlockKind::EpochNote => Row::Note(header.epoch),
-                            Ok(header) => Row::Other(header.epoch),
-                            Err(_) => Row::Unreadable,
-                        });
-                        if let Some(row) = row {
-                            absent = 0;
-                            each(number, row)?;
-                        }
-                    }
-                }
-                at = match number.checked_add(1) {
-                    Some(behind) if absent >= MANY_ABSENT => db.number_from(family, behind)?,
-                    behind => behind,
-                };
-            }
-            next = next.max(file.last.saturating_add(1));
-        }
-        Ok(())
-    }
-}
-
-/// The header of a row of blocks, or how it is damaged; nothing if there is no such row.
-pub(super) fn block_header(
-    db: &Db,
-    family: Family,
-    number: u64,
-) -> Result<Option<Result<BlockHeader, StoreError>>, StoreError> {
-    match db.with(family, &number_key(number), |value| BlockHeader::parse(value).map(|p| p.0)) {
-        Ok(header) => Ok(header.map(|header| header.map_err(StoreError::from))),
-        Err(e) if e.is_damage() => Ok(Some(Err(e))),
-        Err(e) => Err(e),
     }
 }
