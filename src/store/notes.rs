@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::format::{BlockHeader, BlockKind, Family, number_key};
+use crate::format::{BlockHeader, BlockKind, Family, number_key, sum_parts};
 use crate::model::EpochId;
 
 use super::Store;
@@ -18,6 +18,31 @@ use super::read::{Decoded, Sort};
 pub(super) struct Notes(HashMap<EpochId, Vec<Vec<u8>>>);
 
 impl Notes {
+    /// Those of all files of blocks.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(super) fn of_files(db: &Db) -> Result<Self, StoreError> {
+        let mut numbers = Vec::new();
+        db.scan(Family::Sums, &[], |key, value| {
+            if let (Ok(number), Ok((kind, _))) = (key.try_into().map(u64::from_be_bytes), sum_parts(value)) {
+                numbers.push((number, if kind == BlockKind::Data { Family::Data } else { Family::Tree }));
+            }
+            Ok(true)
+        })?;
+        let known = |number| numbers.binary_search_by_key(&number, |known| known.0).ok().map(|at| numbers[at].1);
+        let mut notes = Self::default();
+        for sort in [Sort::Chunk, Sort::Page] {
+            each_row(db, sort.blocks(), &known, &mut |number, row| {
+                if matches!(row, Row::Note(_)) {
+                    notes.take_row(db, sort.blocks(), number)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(notes)
+    }
+
     /// Takes in what a note says; nothing of a block.
     pub(super) fn take(&mut self, value: &[u8]) {
         if let Some((epoch, record)) = noted(value) {

@@ -3,21 +3,23 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use larder::codec::{IdKeys, MacLabel, wrap_to_store};
+use larder::codec::{IdKeys, MacLabel, parse_identities, unwrap, wrap_to_store};
 use larder::format::{
     BlockHeader, BlockKind, EpochRecord, Family, KeyRecord, Place, from_bytes, join_mac, split_mac, to_bytes,
 };
 use larder::model::EpochId;
 
 use crate::behind::{database, put, rows};
-use crate::keys::{named_member, one_snapshot, record_of, restores};
-use crate::sandbox::{Sandbox, noise};
+use crate::keys::{Nobody, listed, named_member, one_snapshot, record_of, restores};
+use crate::sandbox::{Client, Sandbox, noise};
 
 /// A store with a snapshot of an owner, and what the holder of a writer key knows.
 struct Scene {
     sandbox: Sandbox,
     tree: PathBuf,
+    writer: Client,
     known: KeyRecord,
 }
 
@@ -34,7 +36,7 @@ impl Scene {
         let (sandbox, tree) = one_snapshot();
         let writer = named_member(&sandbox, "writer", "bad");
         let (known, _) = record_of(&writer, &sandbox.store());
-        Self { sandbox, tree, known }
+        Self { sandbox, tree, writer, known }
     }
 
     fn store(&self) -> PathBuf {
@@ -204,4 +206,125 @@ fn a_repair_takes_the_record_that_opens_the_blocks() {
         scene.sandbox.larder(["gc"]).done();
         scene.is_whole();
     }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Sealing anew.
+
+/// A store whose owner has removed another, and what that one knows.
+struct Former {
+    scene: Scene,
+    old: KeyRecord,
+    /// Runs from before.
+    runs: HashSet<EpochId>,
+}
+
+/// Where a record is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Row,
+    Note,
+    Both,
+}
+
+impl Former {
+    fn new() -> Self {
+        let mut scene = Scene::new();
+        let former = named_member(&scene.sandbox, "owner", "former");
+        let (old, _) = record_of(&former, &scene.store());
+        scene.sandbox.larder(["key", "remove", "former"]).done();
+        scene.known = record_of(&scene.writer, &scene.store()).0;
+        let runs = scene.sealers();
+        assert!(!runs.is_empty());
+        Self { scene, old, runs }
+    }
+
+    /// Wraps the keys of all old runs to the recipients of now.
+    fn rewrap(&self, classes: &[u8], place: Where) {
+        let identities =
+            |texts: &[String]| parse_identities(texts.join("\n").as_bytes(), "identities", Arc::new(Nobody)).unwrap();
+        for epoch in &self.runs {
+            let mut record = self.scene.record(*epoch);
+            for class in classes {
+                let known = &self.scene.known;
+                let (wrapped, of, to) = if *class == 1 {
+                    (&mut record.page_key, &self.old.page_identities, &known.page_recipient)
+                } else {
+                    (&mut record.chunk_key, &self.old.chunk_identities, &known.chunk_recipient)
+                };
+                *wrapped = wrap_to_store(&unwrap(wrapped, &identities(of)).unwrap(), to).unwrap();
+            }
+            if place != Where::Row {
+                self.scene.put_notes(&record);
+            }
+            if place != Where::Note {
+                self.scene.put_record(&record);
+            }
+        }
+    }
+}
+
+#[test]
+fn runs_whose_keys_somebody_wrapped_anew_are_sealed_anew_all_the_same() {
+    for (classes, place) in [
+        (&[1, 2][..], Where::Row),
+        (&[1], Where::Row),
+        (&[2], Where::Row),
+        (&[1, 2], Where::Note),
+        (&[1], Where::Both),
+        (&[1, 2], Where::Both),
+    ] {
+        let former = Former::new();
+        let (scene, case) = (&former.scene, format!("{classes:?} in {place:?}"));
+        former.rewrap(classes, place);
+        if place != Where::Both {
+            let told = String::from_utf8(scene.sandbox.larder(["verify", "--json"]).ended(13).stdout).unwrap();
+            assert!(told.contains("the one that stands before its blocks"), "{case}: {told}");
+        }
+        let under_old = || listed(scene.sandbox.client(), &scene.store())["epochs_under_older_identities"].as_u64();
+        assert!(under_old() >= Some(former.runs.len() as u64), "{case}: {:?}", under_old());
+        scene.sandbox.larder(["key", "reseal"]).done();
+        assert_eq!(under_old(), Some(0), "{case}");
+        assert!(scene.sealers().is_disjoint(&former.runs), "{case}");
+        scene.is_whole();
+        let again = scene.sandbox.larder(["key", "reseal"]).ended(0);
+        assert!(again.stderr.contains("nothing is under older identities"), "{case}: {}", again.stderr);
+    }
+}
+
+/// Of two records with the same keys a repair keeps the one that tells who opens them.
+#[test]
+fn a_repair_does_not_believe_that_old_runs_were_wrapped_anew() {
+    for place in [Where::Row, Where::Note] {
+        let former = Former::new();
+        let scene = &former.scene;
+        former.rewrap(&[1, 2], place);
+        scene.sandbox.larder(["repair", "--apply"]).done();
+        scene.is_whole();
+        let opens = |record: &EpochRecord| {
+            let texts = former.old.page_identities.join("\n");
+            unwrap(&record.page_key, &parse_identities(texts.as_bytes(), "old", Arc::new(Nobody)).unwrap()).is_ok()
+        };
+        assert!(former.runs.iter().all(|epoch| opens(&scene.record(*epoch))), "{place:?}");
+        scene.sandbox.larder(["key", "reseal"]).done();
+        assert!(scene.sealers().is_disjoint(&former.runs), "{place:?}");
+        scene.is_whole();
+    }
+}
+
+/// It takes no key: what the notes say of the blocks behind them is not believed.
+#[test]
+fn runs_whose_notes_were_swapped_for_anothers_are_not_lost() {
+    let former = Former::new();
+    let scene = &former.scene;
+    fs::write(scene.tree.join("later"), noise(3, 200_000)).unwrap();
+    scene.sandbox.snapshot(&scene.tree, "d").done();
+    let notes = scene.notes();
+    for old in notes.iter().filter(|note| former.runs.contains(&note.header.epoch)) {
+        let new = notes.iter().find(|note| note.family == old.family && !former.runs.contains(&note.header.epoch));
+        put(&scene.db(), old.family, &old.key, &new.unwrap().value);
+    }
+    scene.sandbox.larder(["key", "reseal"]).done();
+    assert!(scene.sealers().is_disjoint(&former.runs));
+    scene.is_whole();
 }
