@@ -2,16 +2,21 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::codec::{IdKeys, MacLabel, parse_identities, unwrap, wrap_to_store};
 use larder::format::{
     BlockHeader, BlockKind, EpochRecord, Family, KeyRecord, Place, from_bytes, join_mac, split_mac, to_bytes,
 };
-use larder::model::EpochId;
+use larder::model::{EpochId, Progress};
+use larder::ops::gc::{GcOptions, collect};
+use larder::store::Waiting;
+use larder::tree::Pages;
 
 use crate::behind::{database, put, rows};
+use crate::clocked::{now, opened};
 use crate::keys::{Nobody, listed, named_member, one_snapshot, record_of, restores};
 use crate::sandbox::{Client, Sandbox, noise};
 
@@ -326,5 +331,38 @@ fn runs_whose_notes_were_swapped_for_anothers_are_not_lost() {
     }
     scene.sandbox.larder(["key", "reseal"]).done();
     assert!(scene.sealers().is_disjoint(&former.runs));
+    scene.is_whole();
+}
+
+/// Has another owner change the keys when blocks are about to be moved.
+struct Meanwhile<'a> {
+    store: &'a Path,
+    other: &'a Client,
+    done: AtomicBool,
+}
+
+impl Progress for Meanwhile<'_> {
+    fn advance(&self, _: u64, _: u64) {
+        if !self.done.swap(true, Ordering::SeqCst) {
+            self.other.run(self.store, ["key", "rotate"]).done();
+        }
+    }
+}
+
+#[test]
+fn who_is_overtaken_by_another_rotation_is_told_so() {
+    let scene = Scene::new();
+    let (store, other) = (scene.store(), named_member(&scene.sandbox, "owner", "other"));
+    other.run(&store, ["list"]).done();
+    scene.sandbox.larder(["key", "rotate"]).done();
+    let session = opened(&scene.sandbox, scene.sandbox.client());
+    let meanwhile = Meanwhile { store: &store, other: &other, done: AtomicBool::new(false) };
+    let options = GcOptions { dry_run: false, reseal: true, waiting: Waiting::Wait, now: now() };
+    let done = collect(&session, &Pages::new(&session, 1 << 20), options, &meanwhile).unwrap();
+    let epochs = done.resealed.unwrap().epochs;
+    assert!(meanwhile.done.into_inner() && epochs.left == 0 && epochs.overtaken > 0, "{epochs:?}");
+    drop(session);
+    scene.sandbox.larder(["key", "reseal"]).done();
+    assert_eq!(listed(scene.sandbox.client(), &store)["epochs_under_older_identities"], 0);
     scene.is_whole();
 }
