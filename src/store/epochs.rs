@@ -1,16 +1,18 @@
 //! Which runs are sealed under identities that the store has given up for newer ones, and which blocks are theirs.
 //!
-//! A run's blocks follow its note (section 10). So the notes tell whose a block is, and no block need be read for that.
+//! A run's blocks follow its note (section 10), and it is quickly told which are under older identities. That a block is not, it is asked itself: who
+//! can write to the files can put another note before it, and a run of which nothing was found any more would lose its record.
 
 use std::collections::HashSet;
 
-use crate::format::{BlockHeader, BlockKind, Family, number_key};
-use crate::model::{EpochId, Role};
+use crate::format::{Family, SealedHeader};
+use crate::model::{EpochId, LogKind, Role};
 
 use super::Store;
+use super::chain::Judged;
 use super::db::Db;
 use super::error::StoreError;
-use super::numbers::MANY_ABSENT;
+use super::notes::{Notes, Row, block_header, each_row};
 use super::read::Sort;
 use super::survey::Survey;
 
@@ -67,18 +69,53 @@ impl Store {
     pub fn old_epochs(&self) -> Result<OldEpochs, StoreError> {
         self.require(Role::Catalog, "reading the store's epochs")?;
         let rotated = self.keyring().key().is_some_and(|(record, _)| record.page_identities.len() > 1);
-        let mut old = OldEpochs::default();
-        self.fresh_db()?.scan(Family::Epochs, &[], |key, value| {
+        let (db, keyring, mut old) = (self.fresh_db()?, self.keyring(), OldEpochs::default());
+        let notes = if rotated { passed(Notes::of_files(&db))? } else { Notes::default() };
+        let is_old = |id: EpochId, record: &[u8]| {
+            let record = keyring.epoch_record(id, record);
+            rotated && record.is_ok_and(|record| keyring.is_under_older_identities(&record))
+        };
+        db.scan(Family::Epochs, &[], |key, value| {
             old.of += 1;
             // One that cannot be read is verify's to tell.
             let Some(id) = EpochId::from_slice(key) else { return Ok(true) };
-            let record = self.keyring().epoch_record(id, value);
-            if rotated && record.is_ok_and(|record| self.keyring().is_under_older_identities(&record)) {
+            // Whoever had its keys can wrap them anew in either place, and who holds the older identities has them.
+            let mut others = notes.of(id).iter().filter(|note| *note != value);
+            if is_old(id, value) || others.any(|note| is_old(id, note)) {
                 old.ids.insert(id);
             }
             Ok(true)
         })?;
+        if rotated {
+            let sealed = passed(self.epochs_of_older_manifests(&db))?;
+            old.ids.extend(sealed.into_iter().filter(|id| !notes.of(*id).is_empty()));
+        }
         Ok(old)
+    }
+
+    /// The runs that sealed manifests of snapshots from before the newest identities were in use, of which the log is the proof: an entry that
+    /// is vouched for with these has the hash of all before it. What seals manifests anew seals no blocks; so a run of which there are
+    /// blocks is of that time, whomever its keys are wrapped to. (What `heal` put back has both in one run, and is sealed anew once more.)
+    fn epochs_of_older_manifests(&self, db: &Db) -> Result<HashSet<EpochId>, StoreError> {
+        let since = self.keyring().since().first().copied().filter(|since| *since != u64::MAX);
+        let (Some(since), mut snapshots, mut sealed) = (since, Vec::new(), HashSet::new()) else {
+            return Ok(HashSet::new());
+        };
+        self.walk_back_in(db, &mut |judged, _| {
+            match judged {
+                Judged::Entry(entry) if entry.kind == LogKind::Snapshot && entry.sequence < since => {
+                    snapshots.push(entry.manifest);
+                }
+                _ => {}
+            }
+            true
+        })?;
+        for id in snapshots {
+            let epoch =
+                db.with(Family::Manifests, id.as_bytes(), |value| SealedHeader::parse(value).map(|(h, _)| h.epoch));
+            sealed.extend(passed(epoch)?.and_then(Result::ok));
+        }
+        Ok(sealed)
     }
 
     /// How many writing runs are sealed so.
@@ -89,16 +126,6 @@ impl Store {
         let old = self.old_epochs()?;
         Ok(UnderOld { epochs: old.ids.len() as u64, of: old.of })
     }
-}
-
-/// A row of a family of blocks.
-enum Row {
-    /// A block that the survey knows: it is there, or was when the survey was made.
-    Surveyed,
-    Note(EpochId),
-    /// A block that is not in the survey: it came later, or its digest was never written.
-    Other(EpochId),
-    Unreadable,
 }
 
 impl Survey {
@@ -114,18 +141,15 @@ impl Survey {
         let db = self.store().fresh_db()?;
         for sort in [Sort::Chunk, Sort::Page] {
             let mut noted = None;
-            self.each_row(&db, sort.blocks(), &mut |number, row| {
+            each_row(&db, sort.blocks(), &|number| self.family(number), &mut |number, row| {
                 match row {
                     Row::Note(epoch) => noted = Some(epoch),
-                    Row::Surveyed => {
-                        // Where the note is damaged the block is asked; one that is damaged too stays where it is.
-                        let of = match noted {
-                            Some(epoch) => Some(epoch),
-                            None => block_header(&db, sort.blocks(), number)?
-                                .and_then(Result::ok)
-                                .map(|header| header.epoch),
-                        };
-                        if of.is_some_and(|epoch| old.ids.contains(&epoch)) {
+                    Row::Known => {
+                        // A note that is damaged, or another's, says nothing: the block is asked. One that is damaged too stays where it is.
+                        let is_old = |epoch: EpochId| old.ids.contains(&epoch);
+                        let of_block =
+                            || Ok::<_, StoreError>(block_header(&db, sort.blocks(), number)?.and_then(Result::ok));
+                        if noted.is_some_and(is_old) || of_block()?.is_some_and(|header| is_old(header.epoch)) {
                             found.blocks.push((sort, number));
                         }
                     }
@@ -143,14 +167,18 @@ impl Survey {
         let (mut found, mut in_doubt) = (HashSet::new(), false);
         for sort in [Sort::Chunk, Sort::Page] {
             let mut is_noted = false;
-            self.each_row(db, sort.blocks(), &mut |_, row| {
+            each_row(db, sort.blocks(), &|number| self.family(number), &mut |number, row| {
                 match row {
                     Row::Note(epoch) => {
                         is_noted = true;
                         found.insert(epoch);
                     }
                     Row::Other(epoch) => drop(found.insert(epoch)),
-                    Row::Surveyed => in_doubt |= !is_noted,
+                    Row::Known => match block_header(db, sort.blocks(), number)? {
+                        Some(Ok(header)) => drop(found.insert(header.epoch)),
+                        Some(Err(_)) => in_doubt |= !is_noted,
+                        None => {}
+                    },
                     Row::Unreadable => in_doubt = true,
                 }
                 Ok(())
@@ -158,57 +186,15 @@ impl Survey {
         }
         Ok((!in_doubt).then_some(found))
     }
-
-    /// Gives all rows of a family to `each`, in order. Reads those alone that the survey does not know: notes, and what came later.
-    fn each_row(
-        &self,
-        db: &Db,
-        family: Family,
-        each: &mut dyn FnMut(u64, Row) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut next = 0;
-        for file in db.block_files(family)? {
-            let (mut at, mut absent) = (Some(file.first.max(next)), 0);
-            while let Some(number) = at.filter(|number| *number <= file.last) {
-                absent += 1;
-                match self.block(number) {
-                    Some((its, _)) if its == family => {
-                        absent = 0;
-                        each(number, Row::Surveyed)?;
-                    }
-                    Some(_) => {}
-                    None => {
-                        let row = block_header(db, family, number)?.map(|header| match header {
-                            Ok(header) if header.kind == BlockKind::EpochNote => Row::Note(header.epoch),
-                            Ok(header) => Row::Other(header.epoch),
-                            Err(_) => Row::Unreadable,
-                        });
-                        if let Some(row) = row {
-                            absent = 0;
-                            each(number, row)?;
-                        }
-                    }
-                }
-                at = match number.checked_add(1) {
-                    Some(behind) if absent >= MANY_ABSENT => db.number_from(family, behind)?,
-                    behind => behind,
-                };
-            }
-            next = next.max(file.last.saturating_add(1));
-        }
-        Ok(())
-    }
 }
 
-/// The header of a row of blocks, or how it is damaged; nothing if there is no such row.
-pub(super) fn block_header(
-    db: &Db,
-    family: Family,
-    number: u64,
-) -> Result<Option<Result<BlockHeader, StoreError>>, StoreError> {
-    match db.with(family, &number_key(number), |value| BlockHeader::parse(value).map(|p| p.0)) {
-        Ok(header) => Ok(header.map(|header| header.map_err(StoreError::from))),
-        Err(e) if e.is_damage() => Ok(Some(Err(e))),
-        Err(e) => Err(e),
+/// What is damaged is verify's to tell.
+fn passed<T: Default>(looked: Result<T, StoreError>) -> Result<T, StoreError> {
+    match looked {
+        Err(e) if e.is_damage() => {
+            log::warn!("which runs are under older identities is not known for sure: {e}");
+            Ok(T::default())
+        }
+        looked => looked,
     }
 }

@@ -158,11 +158,14 @@ impl Keyring {
         recipients_hash(page, chunk)
     }
 
-    /// True if an epoch's keys open only with an identity that the store has given up for a newer one.
+    /// True if one of an epoch's keys opens only with an identity that the store has given up for a newer one.
     pub(super) fn is_under_older_identities(&self, record: &EpochRecord) -> bool {
-        let opens = |identity: &StoreIdentity| identity.unwrap(&record.page_key).is_ok();
-        // What none of them opens is sealed to newer ones than this session knows.
-        self.page.split_first().is_some_and(|(newest, older)| !opens(newest) && older.iter().any(opens))
+        let is_older = |identities: &[StoreIdentity], wrapped: &[u8]| {
+            let opens = |identity: &StoreIdentity| identity.unwrap(wrapped).is_ok();
+            // What none of them opens is sealed to newer ones than this session knows.
+            identities.split_first().is_some_and(|(newest, older)| !opens(newest) && older.iter().any(opens))
+        };
+        is_older(&self.page, &record.page_key) || is_older(&self.chunk, &record.chunk_key)
     }
 
     /// True if both of an epoch's keys open with the newest identities.
@@ -238,12 +241,12 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Takes an epoch's keys from a copy of its record, where the record itself is lost.
+    /// Takes an epoch's keys from a copy of its record from now on: its row is lost, or a wrong one.
     pub(super) fn learn(&self, id: EpochId, stored: &[u8]) {
         for class in [Class::Page, Class::Chunk] {
             if let Ok(key) = self.open_key(id, class, stored) {
                 let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-                opened.entry((id, class)).or_insert(key.map(Arc::new));
+                opened.insert((id, class), key.map(Arc::new));
             }
         }
     }

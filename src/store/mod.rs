@@ -26,6 +26,7 @@ mod log;
 mod losses;
 mod mend;
 mod named;
+mod notes;
 mod numbers;
 mod own;
 pub(crate) mod pin;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::format::{EpochRecord, Family, SealedHeader, epoch_purpose, split_mac};
 use crate::model::{ChunkId, EpochId, Purpose, SnapshotId};
 
-use super::epochs::block_header;
 use super::error::StoreError;
+use super::notes::block_header;
 use super::{Store, snapshot_label};
 
 /// Tells the chunks that a snapshot may have brought from those that were there before. Of what was moved since, nothing is known but

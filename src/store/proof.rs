@@ -6,12 +6,13 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use crate::format::{BlockHeader, BlockKind, Family, Place, index_key, number_key};
+use crate::format::{Family, Place, index_key, number_key};
 use crate::model::{Progress, Role};
 
 use super::Store;
 use super::db::Db;
 use super::error::StoreError;
+use super::notes::Notes;
 use super::read::{Decoded, Sort, hex, places};
 use super::survey::Survey;
 use super::sweep::{BlockSweep, Dead, choose};
@@ -49,7 +50,8 @@ impl Survey {
     }
 
     /// Looks at all that is about to be taken out of a file and was not looked at before. Under the lock: nothing changes meanwhile. What cannot be
-    /// opened because it is damaged holds nothing that could be had back, and goes as the rest.
+    /// read, since the file is damaged there, holds nothing that could be had back, and goes as the rest. What can be read and not opened
+    /// stays: it may be that somebody has changed the record of its epoch, and that the right one is to be had.
     ///
     /// # Errors
     /// If something is not proven to be dead, or reading fails.
@@ -57,17 +59,31 @@ impl Survey {
         if !may_open(self.store(), sort) {
             return Ok(());
         }
-        let mut has_learned = false;
+        let mut notes = None;
         for number in self.unproven(dead) {
-            let mut opened = self.store().decode(db, sort, number);
-            if opened.as_ref().is_err_and(StoreError::is_damage) && !std::mem::replace(&mut has_learned, true) {
-                // The run may have been cut before its record was anywhere but in the note before its blocks.
-                self.learn(db, sort, dead)?;
-                opened = self.store().decode(db, sort, number);
+            let closed = match self.store().decode(db, sort, number) {
+                Ok(decoded) => {
+                    self.prove(db, sort, &decoded)?;
+                    continue;
+                }
+                Err(e) if e.is_damage() || matches!(e, StoreError::OtherIdentities(_)) => e,
+                Err(e) => return Err(e),
+            };
+            if let Err(e) = db.with(sort.blocks(), &number_key(number), |_| ()) {
+                if !e.is_damage() {
+                    return Err(e);
+                }
+                log::warn!("what goes cannot be looked at: {e}");
+                continue;
             }
-            match opened {
+            // A run may have been cut before its record was anywhere but in the note before its blocks.
+            let notes = match &mut notes {
+                Some(notes) => notes,
+                none => none.insert(notes_of(db, sort, dead)?),
+            };
+            match self.store().decode_by_notes(db, sort, number, notes) {
                 Ok(decoded) => self.prove(db, sort, &decoded)?,
-                Err(e) if e.is_damage() => log::warn!("what goes cannot be looked at: {e}"),
+                Err(e) if e.is_damage() => return Err(unseen(number, closed)),
                 Err(e) => return Err(e),
             }
         }
@@ -78,21 +94,6 @@ impl Survey {
         let notes: HashSet<_> = dead.notes.iter().copied().collect();
         let blocks = dead.rows.iter().map(|(number, _)| *number);
         blocks.filter(move |number| !notes.contains(number) && !self.is_proven(*number)).collect::<Vec<_>>().into_iter()
-    }
-
-    fn learn(&self, db: &Db, sort: Sort, dead: &Dead) -> Result<(), StoreError> {
-        for note in &dead.notes {
-            let record = db.with(sort.blocks(), &number_key(*note), |value| {
-                let (header, _, record) = BlockHeader::parse(value).ok()?;
-                (header.kind == BlockKind::EpochNote).then(|| (header.epoch, record.to_vec()))
-            });
-            match record {
-                Ok(Some(Some((epoch, record)))) => self.store().keyring().learn(epoch, &record),
-                Err(e) if !e.is_damage() => return Err(e),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Looks at each item of a block of which nothing is needed.
@@ -160,4 +161,25 @@ impl Survey {
 /// A catalog key takes the index's word for blocks of content.
 fn may_open(store: &Store, sort: Sort) -> bool {
     sort.blocks() == Family::Tree || store.keyring().role() == Role::Owner
+}
+
+/// What the notes of a file say.
+fn notes_of(db: &Db, sort: Sort, dead: &Dead) -> Result<Notes, StoreError> {
+    let mut notes = Notes::default();
+    dead.notes.iter().try_for_each(|note| notes.take_row(db, sort.blocks(), *note))?;
+    Ok(notes)
+}
+
+/// That a block which looks dead stays, since it does not open.
+fn unseen(number: u64, closed: StoreError) -> StoreError {
+    let why = match closed {
+        StoreError::Damage { why, .. } => why,
+        // It is sealed to whom the store may have newer identities for.
+        other => return other,
+    };
+    let why = format!(
+        "{why}; nothing in the index needs it, and nobody can look whether that is right, so nothing more was removed. \
+         `larder repair --apply` makes anew what can be, and sets it aside"
+    );
+    StoreError::damage(format!("block {number}"), why)
 }

@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::codec::{Class, OpenBlock, open_block};
+use crate::codec::{Class, DataKey, OpenBlock, open_block};
 use crate::format::{BlockHeader, Family, Place, from_bytes, index_key, number_key};
-use crate::model::{ChunkId, PageId, Role};
+use crate::model::{ChunkId, EpochId, PageId, Role};
 
 use super::Store;
 use super::db::Db;
@@ -178,6 +178,9 @@ pub(super) enum Sort {
     Chunk,
     Page,
 }
+
+/// Gives the key of an epoch and class; nothing to whom it is closed.
+pub(super) type Keys<'a> = &'a dyn Fn(EpochId, Class) -> Result<Option<Arc<DataKey>>, StoreError>;
 
 impl Sort {
     pub(super) const fn index(self) -> Family {
@@ -362,10 +365,15 @@ impl Store {
 
     /// Reads, opens and decodes a block past the cache.
     pub(super) fn decode(&self, db: &Db, sort: Sort, block: u64) -> Result<Decoded, StoreError> {
+        self.decode_with(db, sort, block, &|epoch, class| self.data_key(db, epoch, class))
+    }
+
+    /// The same with keys of epochs from elsewhere.
+    pub(super) fn decode_with(&self, db: &Db, sort: Sort, block: u64, keys: Keys) -> Result<Decoded, StoreError> {
         let what = || format!("block {block}");
         let opened = db.with(sort.blocks(), &number_key(block), |value| {
             let (header, ..) = BlockHeader::parse(value).map_err(|e| StoreError::damage(what(), e))?;
-            let key = |class| self.data_key(db, header.epoch, class);
+            let key = |class| keys(header.epoch, class);
             let class = sort.class();
             let content = key(class)?.ok_or_else(|| self.closed(class))?;
             open_block(value, key(Class::Page)?.as_deref(), Some(&content)).map_err(|e| StoreError::damage(what(), e))

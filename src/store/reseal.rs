@@ -54,6 +54,8 @@ pub struct EpochSweep {
     pub rewrapped: u64,
     /// They stay: something that is damaged is sealed by them.
     pub left: u64,
+    /// They came later, and are under identities for which an owner has put newer ones meanwhile.
+    pub overtaken: u64,
 }
 
 /// What is sealed anew, and how.
@@ -197,9 +199,13 @@ impl Sweeper {
         // Of a run whose record is damaged or gone it cannot be told who opens it.
         let others: HashSet<_> = kept.iter().flatten().chain(&logged).filter(|id| !old.ids.contains(*id)).collect();
         for id in others {
-            if let Err(e) = newly_wrapped(store, db, *id) {
-                log::warn!("{e}");
-                swept.left += 1;
+            match is_newly_wrapped(store, db, *id) {
+                Ok(true) => {}
+                Ok(false) => swept.overtaken += 1,
+                Err(e) => {
+                    log::warn!("{e}");
+                    swept.left += 1;
+                }
             }
         }
         self.write(&rows)?;
@@ -233,12 +239,16 @@ fn rewrapped(store: &Store, db: &Db, id: EpochId) -> Result<Vec<u8>, StoreError>
     store.keyring().rewrapped(record(store, db, id)?)
 }
 
-/// Makes sure that a run's keys open with the newest identities.
-fn newly_wrapped(store: &Store, db: &Db, id: EpochId) -> Result<(), StoreError> {
-    if store.keyring().is_newly_wrapped(&record(store, db, id)?) {
-        return Ok(());
+/// True if a run's keys open with the newest identities, false if one of them opens with others of the store.
+fn is_newly_wrapped(store: &Store, db: &Db, id: EpochId) -> Result<bool, StoreError> {
+    let (keyring, record) = (store.keyring(), record(store, db, id)?);
+    if keyring.is_newly_wrapped(&record) {
+        return Ok(true);
     }
-    Err(StoreError::damage(format!("epoch {id}"), "its keys do not open with the newest identities of the store"))
+    if keyring.is_under_older_identities(&record) {
+        return Ok(false);
+    }
+    Err(StoreError::damage(format!("epoch {id}"), "its keys do not open with the identities of the store"))
 }
 
 /// The runs that sealed what entries of the log say.

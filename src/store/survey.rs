@@ -236,6 +236,11 @@ impl Survey {
         self.at(number).map(|at| &self.rows[at]).map(|row| (row.sort.blocks(), row.needed == 0))
     }
 
+    /// The family of a block; nothing if there was no such block.
+    pub(super) fn family(&self, number: u64) -> Option<Family> {
+        self.block(number).map(|block| block.0)
+    }
+
     /// All blocks.
     ///
     /// # Errors

@@ -6,10 +6,10 @@ use crate::model::SnapshotId;
 
 use super::Store;
 use super::db::{BlockFile, Db, Rows};
-use super::epochs::block_header;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::lock::Waiting;
+use super::notes::block_header;
 use super::numbers::{MANY_ABSENT, NEXT_BLOCK, next_block};
 use super::read::Sort;
 use super::survey::Survey;

@@ -10,8 +10,8 @@ use crate::format::{EpochRecord, Family, epoch_role, split_mac};
 use crate::model::{EpochId, KeyName, Role};
 
 use super::db::Db;
-use super::epochs::block_header;
 use super::error::StoreError;
+use super::notes::block_header;
 use super::read::Sort;
 
 /// Blocks whose answer is kept in memory.

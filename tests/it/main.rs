@@ -23,6 +23,7 @@ mod crash; // trouble at any operation: kills, power cuts, failing and full disk
 mod damage; // any file of a store changed, cut or gone
 mod damage_table; // each kind of file × each kind of damage × commands
 mod databases; // SQLite, a PostgreSQL server and what stands in for SQL Server, for tests
+mod epoch_records; // records of epochs that somebody has changed: nothing is lost, nothing stays open to who left
 mod evidence; // what a snapshot says about itself
 mod export; // packs: what is in them, what is not, never half of one
 mod faithful; // a mounted snapshot is the captured tree to rsync, tar, diff, cp, find, getfacl and system calls

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::gc::{Collected, GcOptions, Resealed, collect};
-use crate::store::{Store, Waiting};
+use crate::store::{EpochSweep, Store, Waiting};
 
 use super::super::context;
 use super::super::error::CliError;
@@ -25,7 +25,7 @@ use super::{KeyReportJson, Locking};
   larder key reseal
   larder key rotate --reseal                           both in one
 
-Exit status 3: something stays under older identities, since it is damaged or the disk has no room. 13: damage is in the way;
+Exit status 3: something stays under older identities, since it is damaged, the disk has no room, or there are newer ones meanwhile. 13: damage is in the way;
 `larder repair --apply` sets it aside.")]
 pub(super) struct ResealArgs {
     #[command(flatten)]
@@ -51,6 +51,8 @@ pub(in crate::cli) struct ResealJson {
     epochs_rewrapped: u64,
     /// Runs that stay under older identities, since something that is damaged was sealed by them.
     epochs_left: u64,
+    /// Runs under identities for which an owner has put newer ones meanwhile: the next run seals them anew.
+    epochs_overtaken: u64,
     /// Bytes by which the files of blocks became shorter; what was moved before is not taken off.
     freed: u64,
     /// True if another process began to write in between, and `--no-wait` had this stop there: exit status 11.
@@ -87,6 +89,7 @@ impl ResealJson {
             epochs_removed: resealed.epochs.removed,
             epochs_rewrapped: resealed.epochs.rewrapped,
             epochs_left: resealed.epochs.left,
+            epochs_overtaken: resealed.epochs.overtaken,
             freed: done.freed,
             cut_short: done.cut_short,
             set_aside: store.set_aside().map(|path| path.display().to_string()),
@@ -103,7 +106,8 @@ fn tell(store: &Store, done: &Collected, out: &Output) -> Result<Outcome, CliErr
 
 /// True if nothing in the store's folder is sealed under older identities any more.
 pub(super) fn is_all(store: &Store, done: &Collected) -> bool {
-    let all = done.resealed.is_some_and(|resealed| resealed.damaged == 0 && resealed.epochs.left == 0);
+    let is_all = |epochs: EpochSweep| epochs.left + epochs.overtaken == 0;
+    let all = done.resealed.is_some_and(|resealed| resealed.damaged == 0 && is_all(resealed.epochs));
     all && !done.cut_short && store.set_aside().is_none()
 }
 
@@ -118,7 +122,7 @@ pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Result<Ou
         );
         return Err(CliError::new(Kind::Locked, text).hint("without --no-wait larder waits for it").told(out.json()));
     }
-    if blocks + rows + epochs.removed + epochs.rewrapped + epochs.left == 0 {
+    if blocks + rows + epochs.removed + epochs.rewrapped + epochs.left + epochs.overtaken == 0 {
         out.remark("nothing is under older identities of the store");
     } else {
         out.remark(&format!(
@@ -139,8 +143,14 @@ pub(super) fn remark(store: &Store, done: &Collected, out: &Output) -> Result<Ou
             counted(damaged, "manifest or name is damaged and stays", "manifests and names are damaged and stay");
         out.tell(&format!("{rows} as they were: `larder verify` tells which"));
     }
+    if epochs.overtaken > 0 {
+        out.tell(&format!(
+            "{} under older identities again: an owner has given the store newer ones meanwhile; `larder key reseal` seals them anew",
+            counted(epochs.overtaken, "run is", "runs are")
+        ));
+    }
     if epochs.left == 0 {
-        return Ok(Outcome::Done);
+        return Ok(if epochs.overtaken == 0 { Outcome::Done } else { Outcome::Partial });
     }
     out.tell(&format!(
         "{} under older identities still: what they sealed is damaged (`larder verify --read-data` tells), or the disk has no room to move it",

@@ -158,6 +158,10 @@ impl<'a> BlockLook<'a> {
         let strays = or_found(strays(&db), &mut findings)?;
         findings.extend(strays.unwrap_or_default());
         let index_entries = look_at_index(&db, &mut rows, &mut findings)?;
+        let family = |kind| if kind == BlockKind::Data { Family::Data } else { Family::Tree };
+        let known = |number| rows.binary_search_by_key(&number, |row| row.number).ok().map(|at| family(rows[at].kind));
+        let compared = super::rows::notes(&db, &known, &mut findings);
+        or_found(compared, &mut findings)?;
         Ok(Self {
             db,
             index_entries,

@@ -6,12 +6,14 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use crate::format::Family;
+use crate::format::{Family, number_key};
 use crate::model::{DatasetKey, EpochId, Progress};
 
 use super::super::Store;
 use super::super::db::{Db, Looked, RowBlocks};
 use super::super::error::StoreError;
+use super::super::notes::{Row, each_row, noted};
+use super::super::read::Sort;
 use super::Finding;
 
 /// Rounds of looking at the files that writers make of those that were to be looked at.
@@ -153,4 +155,36 @@ pub(super) fn copies(db: &Db, dir: &Path) -> Result<Vec<Finding>, StoreError> {
         Ok(true)
     })?;
     Ok(findings)
+}
+
+/// Compares each note with the row of its epoch; takes no key. A run that was cut may have left its record in the note alone. `known` gives
+/// the family of each block that has a digest.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) fn notes(
+    db: &Db,
+    known: &dyn Fn(u64) -> Option<Family>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    for sort in [Sort::Chunk, Sort::Page] {
+        each_row(db, sort.blocks(), known, &mut |number, row| {
+            let Row::Note(epoch) = row else { return Ok(()) };
+            let same = db.with(sort.blocks(), &number_key(number), |value| {
+                let row = db.get(Family::Epochs, epoch.as_bytes())?;
+                Ok::<_, StoreError>(row.is_none_or(|row| noted(value).is_none_or(|(_, record)| record == row)))
+            });
+            // What cannot be read is told by who looks at the files.
+            if let Ok(Some(Ok(false))) = same {
+                let what = format!("epoch {epoch}");
+                let why = format!(
+                    "its record is not the one that stands before its blocks (row {number} of {}); `larder repair` finds out which of them opens these",
+                    sort.blocks().name()
+                );
+                findings.push(Finding::new(what, why));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }

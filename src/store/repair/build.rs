@@ -1,6 +1,6 @@
 //! The fresh database that takes the place of a damaged one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
@@ -18,7 +18,8 @@ use super::super::key_files::names_of_files;
 use super::super::numbers::{NEXT_BLOCK, has_good_next};
 use super::super::write::note_block;
 use super::log::Log;
-use super::scan::{Scanned, Whole, last_number, number};
+use super::records::Records;
+use super::scan::{Whole, last_number, number};
 use super::{ASIDE, kind};
 
 /// Rows that are written in one step.
@@ -30,6 +31,15 @@ const ABOUT: &str = "Larder repaired this store. `db` is its database as it was 
 
 /// Whether a row, its key and value, is to be kept.
 type Good<'a> = &'a dyn Fn(&[u8], &[u8]) -> bool;
+
+/// What is taken over of the blocks.
+pub(super) struct Blocks<'a> {
+    /// Numbers of those that are whole.
+    pub(super) whole: &'a HashSet<u64>,
+    /// Numbers of rows that must not come along with the file that they are in.
+    pub(super) unfit: BTreeSet<u64>,
+    pub(super) records: &'a Records,
+}
 
 /// A database being built beside the old one.
 pub(super) struct Fresh<'a> {
@@ -73,7 +83,7 @@ impl<'a> Fresh<'a> {
     }
 
     /// Copies all other rows as far as they can be read. The ledger begins anew.
-    pub(super) fn copy_rows(&self, old: &Db, scanned: &Scanned, log: &Log) -> Result<(), StoreError> {
+    pub(super) fn copy_rows(&self, old: &Db, records: &Records, log: &Log) -> Result<(), StoreError> {
         self.default_rows(old)?;
         for family in [Family::Records, Family::Digests] {
             self.copy(old, family, &[], &|_, _| true)?;
@@ -82,15 +92,10 @@ impl<'a> Fresh<'a> {
         self.copy(old, Family::Manifests, &manifests, &|key, _| !log.is_unreadable(key))?;
         let datasets: Vec<_> = log.whole_datasets().map(|key| key.as_bytes().to_vec()).collect();
         self.copy(old, Family::Datasets, &datasets, &|_, _| true)?;
-        let epochs: Vec<_> = scanned.notes.keys().map(|epoch| epoch.as_bytes().to_vec()).collect();
         let keyring = self.store.keyring();
-        self.copy(old, Family::Epochs, &epochs, &|key, value| super::is_epoch(keyring, key, value))?;
+        self.copy(old, Family::Epochs, &[], &|key, value| super::is_epoch(keyring, key, value))?;
         let mut rows = Rows::default();
-        for (epoch, note) in &scanned.notes {
-            if self.db.get(Family::Epochs, epoch.as_bytes())?.is_none() {
-                rows.put(Family::Epochs, epoch.as_bytes(), note);
-            }
-        }
+        records.iter().for_each(|(epoch, record)| rows.put(Family::Epochs, epoch.as_bytes(), record));
         self.db.write(&rows, false)?;
         log.write(self.store, old, &self.db)
     }
@@ -150,16 +155,11 @@ impl<'a> Fresh<'a> {
     }
 
     /// Takes over the blocks: files that are whole by a link, of others the rows that are.
-    pub(super) fn copy_blocks(
-        &self,
-        old: &Db,
-        whole: &HashSet<u64>,
-        progress: &dyn Progress,
-    ) -> Result<(), StoreError> {
+    pub(super) fn copy_blocks(&self, old: &Db, blocks: &Blocks, progress: &dyn Progress) -> Result<(), StoreError> {
         let tables = old.tables()?;
         for family in [Family::Data, Family::Tree] {
             let last = last_number(old, family)?.unwrap_or(0);
-            self.copy_family(old, family, last, &tables, whole, progress)?;
+            self.copy_family(old, family, last, &tables, blocks, progress)?;
         }
         Ok(())
     }
@@ -170,16 +170,17 @@ impl<'a> Fresh<'a> {
         family: Family,
         last: u64,
         tables: &[Table],
-        whole: &HashSet<u64>,
+        blocks: &Blocks,
         progress: &dyn Progress,
     ) -> Result<(), StoreError> {
         for table in tables.iter().filter(|table| table.family == family.name()) {
             if progress.cancelled() {
                 return Err(StoreError::Interrupted);
             }
-            let has_strays = table.keys.as_ref().and_then(|keys| number(&keys.1)).is_none_or(|number| number > last);
-            if has_strays || !self.link(family, table)? {
-                self.copy_table(old, family, table, last, whole)?;
+            let range = table.keys.as_ref().and_then(|(from, to)| Some((number(from)?, number(to)?)));
+            let is_fit = range.is_some_and(|(from, to)| to <= last && blocks.unfit.range(from..=to).next().is_none());
+            if !is_fit || !self.link(family, table)? {
+                self.copy_table(old, family, table, last, blocks)?;
             }
         }
         Ok(())
@@ -202,21 +203,17 @@ impl<'a> Fresh<'a> {
     }
 
     /// Copies whole blocks up to a number, each behind a note of its epoch (I4). A note that was lost has left its number free.
-    fn copy_table(
-        &self,
-        old: &Db,
-        family: Family,
-        table: &Table,
-        end: u64,
-        whole: &HashSet<u64>,
-    ) -> Result<(), StoreError> {
+    fn copy_table(&self, old: &Db, family: Family, table: &Table, end: u64, blocks: &Blocks) -> Result<(), StoreError> {
         let range = table.keys.as_ref().and_then(|(first, last)| Some((number(first)?, number(last)?.min(end))));
         let Some((first, last)) = range else { return Ok(()) };
         let mut copy = Copying { fresh: self, family, file: None, free: first, noted: None };
         let mut failed = None;
         old.scan_past_damage(family, first, last, |number, value| {
             let Ok((header, ..)) = BlockHeader::parse(value) else { return true };
-            if header.kind == BlockKind::EpochNote || whole.contains(&number) {
+            if header.kind == BlockKind::EpochNote && blocks.records.is_wrong_note(number) {
+                let right = blocks.records.of(header.epoch);
+                failed = right.and_then(|right| copy.row(number, &header, &note_block(header.epoch, right)).err());
+            } else if header.kind == BlockKind::EpochNote || blocks.whole.contains(&number) {
                 failed = copy.row(number, &header, value).err();
             }
             failed.is_none()

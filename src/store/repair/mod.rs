@@ -8,6 +8,7 @@
 mod build;
 mod log;
 mod plain;
+mod records;
 mod scan;
 
 use std::collections::HashSet;
@@ -33,8 +34,9 @@ use super::read::{CacheSize, Sort, places};
 use super::unlock::Unlock;
 use super::{Store, create, numbers, tip, unlock, unnamed};
 
-use build::Fresh;
+use build::{Blocks, Fresh};
 use log::{Log, passed};
+use records::Records;
 use scan::{Scanned, Whole};
 
 pub use plain::{PlainFile, of_wrong_sort, open_closed_for_repair, set_wrong_sort_aside};
@@ -379,14 +381,10 @@ fn survey(
     })?;
     (repaired.blocks, repaired.bytes) = (scanned.blocks, scanned.bytes);
     repaired.wrong_rows = wrong_rows(db, &whole, right, &scanned, &mut repaired.damaged)?;
-    for (epoch, note) in &scanned.notes {
-        let row = db.get(Family::Epochs, epoch.as_bytes()).ok().flatten();
-        if !row.is_some_and(|row| is_epoch(store.keyring(), epoch.as_bytes(), &row)) {
-            // Manifests may be sealed under it too.
-            store.keyring().learn(*epoch, note);
-            repaired.missing_rows += u64::from(epochs.contains(epoch));
-        }
-    }
+    // Manifests may be sealed under them too.
+    let records = Records::look(store, db, &scanned)?;
+    repaired.missing_rows += epochs.intersection(&records.without_row).count() as u64;
+    repaired.files.extend_from_slice(&records.findings);
     repaired.files.extend(wrong_records(store, db)?);
     let mut acknowledged = None;
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
@@ -419,8 +417,9 @@ fn survey(
     // What a new database has more than this one is found when it is in place.
     repaired.lacking = !repaired.rebuild && sought.is_anything();
     if let Some(fresh) = fresh.filter(|_| repaired.rebuild) {
-        fresh.copy_rows(db, &scanned, &log)?;
-        fresh.copy_blocks(db, &whole, progress)?;
+        fresh.copy_rows(db, &records, &log)?;
+        let unfit = scanned.closed.iter().chain(records.wrong_notes()).copied().collect();
+        fresh.copy_blocks(db, &Blocks { whole: &whole, unfit, records: &records }, progress)?;
     }
     Ok(repaired)
 }
@@ -513,7 +512,7 @@ fn wrong_rows(
     scanned: &Scanned,
     damaged: &mut Vec<Finding>,
 ) -> Result<u64, StoreError> {
-    let (mut wrong, mut named) = (0, 0);
+    let (mut wrong, mut named, mut with_sum) = (0, 0, HashSet::new());
     let told = |number: u64| {
         let of = |f: &&Finding| f.data_block.or(f.tree_block) == Some(number);
         scanned.damaged.iter().find(of).cloned()
@@ -525,6 +524,7 @@ fn wrong_rows(
             return Ok(false);
         }
         if !whole.contains(&number) {
+            with_sum.insert(number);
             wrong += 1;
             let sort =
                 if sum_parts(value).is_ok_and(|(kind, _)| kind == BlockKind::Tree) { Sort::Page } else { Sort::Chunk };
@@ -533,6 +533,11 @@ fn wrong_rows(
         Ok(true)
     });
     passed(looked)?;
+    // No row is about these; but nobody removes what cannot be opened, so they would stay for ever.
+    for number in scanned.closed.iter().filter(|number| !with_sum.contains(number)) {
+        wrong += 1;
+        damaged.extend(told(*number));
+    }
     for family in [Family::Chunks, Family::Pages] {
         passed(db.scan(family, &[], |_, value| {
             let places = from_bytes::<Vec<Place>>(value, "index entry").unwrap_or_default();

@@ -1,11 +1,11 @@
 //! The forward scan: every block opened, every item hashed (section 10 of the format).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::codec::{Class, DataKey, digest, open_block};
+use crate::codec::{Class, DataKey, OpenBlock, digest, open_block};
 use crate::format::{BlockHeader, BlockKind, Family, number_key};
 use crate::model::{Digest, EpochId, Progress, Role};
 
@@ -13,7 +13,11 @@ use super::super::Store;
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::inspect::Finding;
+use super::super::notes::{Notes, noted};
 use super::super::read::Sort;
+
+/// What is damaged, where its number is told anyway.
+const BLOCK: &str = "the block";
 
 /// Sealed bytes that are in memory at once.
 const BATCH_BYTES: usize = 48 << 20;
@@ -35,8 +39,23 @@ pub(super) struct Scanned {
     pub(super) bytes: u64,
     /// Blocks that cannot be read or opened.
     pub(super) damaged: Vec<Finding>,
+    /// Numbers of blocks that can be read and not opened.
+    pub(super) closed: HashSet<u64>,
     /// Epoch records from the notes between blocks.
-    pub(super) notes: HashMap<EpochId, Vec<u8>>,
+    pub(super) notes: Notes,
+    /// Where notes stand, and the digests of their records.
+    pub(super) noted: Vec<Noted>,
+    /// Where there are several records of an epoch: how many blocks each opens, by its digest.
+    pub(super) opened: HashMap<(EpochId, Digest), u64>,
+}
+
+/// A note before blocks.
+#[derive(Debug)]
+pub(super) struct Noted {
+    pub(super) sort: Sort,
+    pub(super) number: u64,
+    pub(super) epoch: EpochId,
+    pub(super) record: Digest,
 }
 
 /// Opens every block of the store and gives those that are whole to `each`, in the order of their numbers in each family.
@@ -47,24 +66,40 @@ pub(super) fn scan(
     each: &mut dyn FnMut(&Whole) -> Result<(), StoreError>,
 ) -> Result<Scanned, StoreError> {
     let mut scanned = Scanned::default();
-    let keys = Keys { store, db, notes: Mutex::default(), opened: Mutex::default() };
+    let keys = Keys {
+        store,
+        db,
+        notes: Mutex::default(),
+        rows: Mutex::default(),
+        keys: Mutex::default(),
+        opened: Mutex::default(),
+    };
     for sort in [Sort::Page, Sort::Chunk] {
         let Some(last) = last_number(db, sort.blocks())? else { continue };
         let (mut batch, mut held, mut failed) = (Vec::new(), 0, None);
         let mut work = |batch: &mut Vec<(u64, Vec<u8>)>| -> Result<(), StoreError> {
             // Notes first: blocks behind them may have no other record of their epoch.
-            batch.iter().for_each(|(_, value)| keys.take_note(value));
-            let looked: Vec<_> =
-                batch.par_iter().map(|(number, value)| (value.len(), keys.look(sort, *number, value))).collect();
+            for (number, value) in batch.iter() {
+                let Some((epoch, record)) = noted(value) else { continue };
+                scanned.noted.push(Noted { sort, number: *number, epoch, record: digest(record) });
+                keys.notes.lock().unwrap_or_else(PoisonError::into_inner).take(value);
+            }
+            let looked: Vec<_> = batch
+                .par_iter()
+                .map(|(number, value)| (*number, value.len(), keys.look(sort, *number, value)))
+                .collect();
             batch.clear();
-            for (len, looked) in looked {
+            for (number, len, looked) in looked {
                 scanned.blocks += 1;
                 scanned.bytes += len as u64;
                 progress.advance(0, len as u64);
                 match looked {
                     Ok(Some(whole)) => each(&whole)?,
                     Ok(None) => scanned.blocks -= 1,
-                    Err(Bad::Damage(finding)) => scanned.damaged.push(finding),
+                    Err(Bad::Damage(finding)) => {
+                        scanned.closed.insert(number);
+                        scanned.damaged.push(finding);
+                    }
                     Err(Bad::Other(e)) => return Err(e),
                 }
             }
@@ -89,6 +124,7 @@ pub(super) fn scan(
         scanned.damaged.extend(unreadable.into_iter().map(|(number, why)| finding(sort, number, why)));
     }
     scanned.notes = keys.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    scanned.opened = keys.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(scanned)
 }
 
@@ -134,25 +170,19 @@ enum Bad {
     Other(StoreError),
 }
 
-/// Keys of epochs, from their rows or from the notes before blocks.
+/// Keys of epochs, from their rows and from the notes before blocks.
 struct Keys<'a> {
     store: &'a Store,
     db: &'a Db,
-    notes: Mutex<HashMap<EpochId, Vec<u8>>>,
-    opened: Mutex<HashMap<(EpochId, Class), Arc<DataKey>>>,
+    notes: Mutex<Notes>,
+    rows: Mutex<HashMap<EpochId, Option<Arc<[u8]>>>>,
+    /// Those that a record holds, by its digest.
+    keys: Mutex<HashMap<(Digest, Class), Arc<DataKey>>>,
+    /// See [`Scanned::opened`].
+    opened: Mutex<HashMap<(EpochId, Digest), u64>>,
 }
 
 impl Keys<'_> {
-    /// Remembers the first note of each epoch.
-    fn take_note(&self, value: &[u8]) {
-        if let Ok((header, _, content)) = BlockHeader::parse(value)
-            && header.kind == BlockKind::EpochNote
-        {
-            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-            notes.entry(header.epoch).or_insert_with(|| content.to_vec());
-        }
-    }
-
     /// A block's ids; nothing for a note.
     fn look(&self, sort: Sort, number: u64, value: &[u8]) -> Result<Option<Whole>, Bad> {
         let damage = |why: String| Bad::Damage(finding(sort, number, why));
@@ -164,11 +194,11 @@ impl Keys<'_> {
         if header.kind != expected {
             return Err(damage("it is a block of another kind".to_owned()));
         }
-        let key = |class| {
-            self.key(header.epoch, class).map_err(|e| if e.is_damage() { damage(e.to_string()) } else { Bad::Other(e) })
-        };
-        let (page, own) = (key(Class::Page)?, key(sort.class())?);
-        let block = open_block(value, Some(&page), Some(&own)).map_err(|e| damage(e.to_string()))?;
+        let block = self.open(sort, header.epoch, value).map_err(|e| match e {
+            StoreError::Damage { what, why } if what == BLOCK => damage(why),
+            e if e.is_damage() => damage(e.to_string()),
+            e => Bad::Other(e),
+        })?;
         let ids = self.store.keyring().ids();
         let id = |bytes: &[u8]| match sort {
             Sort::Chunk => *ids.chunk(bytes).as_bytes(),
@@ -179,23 +209,67 @@ impl Keys<'_> {
         Ok(Some(Whole { number, sort, epoch: header.epoch, digest: digest(value), ids }))
     }
 
-    fn key(&self, epoch: EpochId, class: Class) -> Result<Arc<DataKey>, StoreError> {
-        if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&(epoch, class)) {
+    /// Opens a block with whichever record there is of its epoch.
+    fn open(&self, sort: Sort, epoch: EpochId, value: &[u8]) -> Result<OpenBlock, StoreError> {
+        let records = self.records(epoch)?;
+        let mut opened = Err(StoreError::damage(format!("epoch {epoch}"), "its record is missing"));
+        for (at, (record, hash)) in records.iter().enumerate() {
+            match self.open_with(sort, epoch, (record, *hash), value) {
+                Ok(block) => {
+                    // Of others it need not be known, where there are no others.
+                    if records.len() > 1 {
+                        let mut counts = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+                        *counts.entry((epoch, *hash)).or_default() += 1;
+                    }
+                    opened = opened.or(Ok(block));
+                }
+                Err(e) if at == 0 => opened = Err(e),
+                Err(e) if e.is_damage() || matches!(e, StoreError::OtherIdentities(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        opened
+    }
+
+    fn open_with(
+        &self,
+        sort: Sort,
+        epoch: EpochId,
+        record: (&[u8], Digest),
+        value: &[u8],
+    ) -> Result<OpenBlock, StoreError> {
+        let (page, own) = (self.key(epoch, Class::Page, record)?, self.key(epoch, sort.class(), record)?);
+        open_block(value, Some(&page), Some(&own)).map_err(|e| StoreError::damage(BLOCK, e))
+    }
+
+    /// All records that there are of an epoch, and their digests: that of its row goes first.
+    fn records(&self, epoch: EpochId) -> Result<Vec<(Arc<[u8]>, Digest)>, StoreError> {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = if let Some(row) = rows.get(&epoch) {
+            row.clone()
+        } else {
+            let row = match self.db.get(Family::Epochs, epoch.as_bytes()) {
+                Err(e) if !e.is_damage() => return Err(e),
+                row => row.ok().flatten().map(Arc::from),
+            };
+            rows.entry(epoch).or_insert(row).clone()
+        };
+        drop(rows);
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = notes.of(epoch).iter().filter(|note| row.as_deref() != Some(note.as_slice()));
+        let all = row.iter().cloned().chain(others.map(|note| Arc::from(note.as_slice())));
+        Ok(all.map(|record: Arc<[u8]>| (record.clone(), digest(&record))).collect())
+    }
+
+    fn key(&self, epoch: EpochId, class: Class, (record, hash): (&[u8], Digest)) -> Result<Arc<DataKey>, StoreError> {
+        if let Some(key) = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&(hash, class)) {
             return Ok(key.clone());
         }
         let keyring = self.store.keyring();
         let closed =
             || StoreError::Closed { role: keyring.role(), act: "making the index from content", needs: Role::Owner };
-        let key = match keyring.data_key(self.db, epoch, class) {
-            Ok(key) => key.ok_or_else(closed)?,
-            Err(e) if e.is_damage() => {
-                let note = self.notes.lock().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned();
-                let note = note.ok_or(e)?;
-                Arc::new(keyring.open_key(epoch, class, &note)?.ok_or_else(closed)?)
-            }
-            Err(e) => return Err(e),
-        };
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert((epoch, class), key.clone());
+        let key = Arc::new(keyring.open_key(epoch, class, record)?.ok_or_else(closed)?);
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert((hash, class), key.clone());
         Ok(key)
     }
 }
