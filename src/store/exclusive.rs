@@ -80,9 +80,12 @@ impl Exclusive {
         let tip = super::tip::read(dir, store.keyring().ids())?;
         super::reserve::keep(dir);
         // An open for writing would remove them.
-        if store.lost_end().is_some()
-            && let Some(Finding { object, why, .. }) = super::unnamed::beyond_the_end(&store.db(), tip)?
-        {
+        let unnamed = match tip {
+            None => super::unnamed::without_a_tip(&store.db())?,
+            Some(_) if store.lost_end().is_some() => super::unnamed::beyond_the_end(&store.db(), tip)?,
+            Some(_) => None,
+        };
+        if let Some(Finding { object, why, .. }) = unnamed {
             return Err(StoreError::damage(object, why));
         }
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;

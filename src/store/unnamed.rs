@@ -23,6 +23,15 @@ pub(super) fn beyond_the_end(db: &Db, tip: Option<Tip>) -> Result<Option<Finding
     Ok((count > 0).then(|| Finding::new("the database", why)))
 }
 
+/// The same where there is no tip: whether the log has lost its end is then not known.
+pub(super) fn without_a_tip(db: &Db) -> Result<Option<Finding>, StoreError> {
+    let count = count(db)?;
+    let why = format!(
+        "its MANIFEST does not name {count} of the files beside it, and no tip tells whether the log lacks its end: `larder repair --apply` looks into all of them"
+    );
+    Ok((count > 0).then(|| Finding::new("the database", why)))
+}
+
 /// How many there are.
 fn count(db: &Db) -> Result<usize, StoreError> {
     // Of a list that cannot be read nothing is known.

@@ -125,6 +125,23 @@ fn a_list_of_files_that_is_too_old_takes_nothing_along() {
     }
 }
 
+/// Nor where the tip is gone too: then nothing but the files tells.
+#[test]
+fn a_list_of_files_that_is_too_old_takes_nothing_along_without_a_tip() {
+    let mut writer = None;
+    let stage = Stage::with(|sandbox| writer = Some(named_member(sandbox, "writer", "writer")));
+    let (writer, store): (Client, _) = (writer.unwrap(), stage.store());
+    stage.go_on();
+    stage.lay_old_over();
+    fs::remove_file(store.join("tip")).unwrap();
+    // One who has seen nothing of what is missing.
+    capture(&writer, &store, &stage.tree).refused(13, "larder repair --apply");
+    stage.sandbox.larder(["repair", "--apply"]).done();
+    assert!(stage.sandbox.larder(["show", "d", "--json"]).json().to_string().contains("a case"));
+    stage.is_whole(2);
+    capture(&writer, &store, &stage.tree).done();
+}
+
 /// What an older database says of keys undoes no change that was made since: objects that were written anew stay, and those of removed keys do not come back.
 #[test]
 fn an_older_database_lets_no_removed_key_in_again() {

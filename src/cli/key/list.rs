@@ -76,8 +76,8 @@ pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
     }
     if list.outdated {
         out.tell(
-            "larder: entries of the arrival log were given up that are newer than this list: it may lack keys that were added, and have some that were removed; \
-             `larder key add` and `larder key remove` put it right",
+            "larder: entries of the arrival log that are newer than this list are lost or were given up: it may lack keys that were added, and have some that were \
+             removed; `larder key add` and `larder key remove` put it right",
         );
     }
     if old.epochs > 0 {

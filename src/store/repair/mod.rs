@@ -136,7 +136,8 @@ pub fn open_for_repair(
         Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string())?,
         opened => opened?,
     };
-    let db = match unnamed::beyond_the_end(&db, tip)? {
+    let unnamed = if tip.is_some() { unnamed::beyond_the_end(&db, tip)? } else { unnamed::without_a_tip(&db)? };
+    let db = match unnamed {
         Some(finding) if mending == Mending::Yes => gathered_if_longer(dir, db, &finding.why)?,
         _ => db,
     };
