@@ -254,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn a_handful_is_needed_and_trifles_do_not_count() {
-        let mut list = vec![measure(1000, 100, 1); 4];
+    fn a_few_are_needed_and_trifles_do_not_count() {
+        let mut list = vec![measure(1000, 100, 1); FEW - 1];
         list.push(measure(0, 0, 0));
         assert_eq!(strange_at(&list, None), [0; 0]);
         let mut list = vec![measure(4, 0, 0); 8];
