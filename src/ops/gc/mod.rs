@@ -4,7 +4,8 @@
 //! a capture that waits goes first: manifests of snapshots that were given up, what little is needed of blocks that are mostly
 //! dead (moved), index entries, blocks. At the start of each step what arrived meanwhile is marked too: needed is only ever more,
 //! so what was dead when the first index entry went and is dead still was dead all the time. A run that was cut leaves nothing
-//! that the next one would not find, and nothing depends on a clock.
+//! that the next one would not find, and nothing depends on a clock. Where another collection has come between two steps, and what was marked
+//! is gone, because it was given up meanwhile, all is looked at again.
 
 mod mark;
 mod moving;
@@ -23,6 +24,8 @@ pub use moving::Resealed;
 
 /// Between two steps: whoever waits for the lock looks every 50 milliseconds.
 const PAUSE: Duration = Duration::from_millis(60);
+/// How often all is looked at again, since another collection came in between.
+const MOST_TURNS: usize = 16;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +86,22 @@ impl Collected {
         let counts = [self.repacked.0, self.index_entries, self.blocks, self.left_behind, self.freed];
         !self.removed.is_empty() || rows || counts.iter().any(|count| *count > 0)
     }
+
+    /// Adds what an earlier turn has done.
+    fn add(&mut self, earlier: &Self) {
+        self.removed.splice(..0, earlier.removed.iter().copied());
+        if earlier.all.blocks > 0 {
+            self.all = earlier.all;
+        }
+        self.repacked = (self.repacked.0 + earlier.repacked.0, self.repacked.1 + earlier.repacked.1);
+        self.index_entries += earlier.index_entries;
+        self.blocks += earlier.blocks;
+        self.left_behind += earlier.left_behind;
+        self.freed += earlier.freed;
+        if let Some(resealed) = &mut self.resealed {
+            resealed.rows += earlier.resealed.map_or(0, |earlier| earlier.rows);
+        }
+    }
 }
 
 /// Snapshots by what becomes of them.
@@ -100,6 +119,8 @@ struct Collector<'a> {
     progress: &'a dyn Progress,
     /// The newest log entry that was looked at.
     seen: u64,
+    /// The gc generation as this run has left it.
+    generation: u64,
     done: Collected,
 }
 
@@ -114,40 +135,64 @@ pub fn collect(
     options: GcOptions,
     progress: &dyn Progress,
 ) -> Result<Collected, QueryError> {
-    let mut run = Collector { store, pages, progress, seen: 0, done: Collected::default() };
-    run.check_role(options)?;
-    let roots = run.roots(options.now)?;
-    // Before the survey: then it has all that is sealed by these runs.
-    let old = if options.reseal { store.old_epochs()? } else { OldEpochs::default() };
-    let (mut survey, mut going) = (store.survey()?, Vec::new());
-    run.done.all = survey.all()?;
-    for row in &roots.given_up {
-        if let Some(clearance) = run.may_go(row)? {
-            going.push((row.id, clearance));
-        } else {
-            run.mark(&mut survey, &row.id)?;
+    let mut earlier = Collected::default();
+    for turn in 1.. {
+        let generation = store.gc_generation()?;
+        let mut run = Collector { store, pages, progress, seen: 0, generation, done: Collected::default() };
+        run.check_role(options)?;
+        let ended = run.turn(options);
+        let was_overtaken = || Ok::<_, StoreError>(turn < MOST_TURNS && store.gc_generation()? != run.generation);
+        let again = ended.as_ref().is_err_and(StoreError::is_damage) && was_overtaken()?;
+        run.done.add(&earlier);
+        earlier = run.done;
+        match ended {
+            _ if again => log::info!("another collection has come in between: all is looked at again"),
+            Err(StoreError::Locked(_)) if earlier.has_done() => {
+                earlier.cut_short = true;
+                break;
+            }
+            Err(StoreError::Interrupted) => return Err(QueryError::Stopped),
+            ended => {
+                ended?;
+                break;
+            }
         }
     }
-    for row in &roots.needed {
-        run.mark(&mut survey, &row.id)?;
+    if !options.dry_run {
+        store.renew_reserve();
     }
-    run.done.living = (roots.needed.len() - run.done.kept_back.len()) as u64;
-    (run.done.dead, run.done.sparse) = (survey.dead()?, survey.sparse()?);
-    if options.dry_run {
-        run.done.removed = going.iter().map(|(id, _)| *id).collect();
-        return Ok(run.done);
-    }
-    run.check_missing()?;
-    match run.remove(options, going).and_then(|()| run.sweep(options, &mut survey, &old)) {
-        Err(StoreError::Locked(_)) if run.done.has_done() => run.done.cut_short = true,
-        Err(StoreError::Interrupted) => return Err(QueryError::Stopped),
-        done => done?,
-    }
-    store.renew_reserve();
-    Ok(run.done)
+    Ok(earlier)
 }
 
 impl Collector<'_> {
+    /// Looks at all, and takes away what is dead.
+    fn turn(&mut self, options: GcOptions) -> Result<(), StoreError> {
+        let roots = self.roots(options.now)?;
+        // Before the survey: then it has all that is sealed by these runs.
+        let old = if options.reseal { self.store.old_epochs()? } else { OldEpochs::default() };
+        let (mut survey, mut going) = (self.store.survey()?, Vec::new());
+        self.done.all = survey.all()?;
+        for row in &roots.given_up {
+            if let Some(clearance) = self.may_go(row)? {
+                going.push((row.id, clearance));
+            } else {
+                self.mark(&mut survey, &row.id)?;
+            }
+        }
+        for row in &roots.needed {
+            self.mark(&mut survey, &row.id)?;
+        }
+        self.done.living = (roots.needed.len() - self.done.kept_back.len()) as u64;
+        (self.done.dead, self.done.sparse) = (survey.dead()?, survey.sparse()?);
+        if options.dry_run {
+            self.done.removed = going.iter().map(|(id, _)| *id).collect();
+            return Ok(());
+        }
+        self.check_missing()?;
+        self.remove(options, going)?;
+        self.sweep(options, &mut survey, &old)
+    }
+
     fn check_role(&self, options: GcOptions) -> Result<(), StoreError> {
         self.store.require(Role::Catalog, "giving room back")?;
         if options.reseal { self.store.require(Role::Owner, "sealing the store anew") } else { Ok(()) }
@@ -238,8 +283,22 @@ impl Collector<'_> {
         }
         let sweeper = self.store.sweeper(options.waiting, &|| !self.progress.cancelled())?;
         let ids: Vec<_> = going.iter().map(|(id, _)| *id).collect();
+        let is_first = self.is_first()?;
         sweeper.remove_manifests(&ids)?;
         self.done.removed = ids;
+        self.go_on_from(is_first)
+    }
+
+    /// True if no other collection has removed anything since this one looked. Under the lock.
+    fn is_first(&self) -> Result<bool, StoreError> {
+        Ok(self.store.gc_generation()? == self.generation)
+    }
+
+    /// What this run has removed is no other's doing. Under the lock.
+    fn go_on_from(&mut self, is_first: bool) -> Result<(), StoreError> {
+        if is_first {
+            self.generation = self.store.gc_generation()?;
+        }
         Ok(())
     }
 
@@ -257,8 +316,10 @@ impl Collector<'_> {
     ) -> Result<(), StoreError> {
         self.go_on()?;
         let sweeper = self.store.sweeper(options.waiting, &|| !self.progress.cancelled())?;
+        let is_first = self.is_first()?;
         self.mark_new(survey)?;
         work(&sweeper, survey)?;
+        self.go_on_from(is_first)?;
         drop(sweeper);
         thread::sleep(PAUSE);
         Ok(())

@@ -55,13 +55,7 @@ impl Sandbox {
     }
 
     fn forget(&self, info: &Captured) {
-        let entry = NewEntry {
-            kind: LogKind::Forget,
-            dataset: Some(self.store.keyring().ids().dataset(&info.manifest.dataset)),
-            snapshot: Some(info.id),
-            detail: None,
-        };
-        self.store.log_writer(Waiting::Wait, &|| true).unwrap().append(&[entry], Timestamp::EPOCH).unwrap();
+        forget(&self.store, info, Waiting::Wait).unwrap();
     }
 
     fn collect(&self, dry_run: bool) -> Collected {
@@ -107,6 +101,16 @@ impl Sandbox {
     fn has(&self, id: SnapshotId) -> bool {
         self.store.manifest_ids().unwrap().0.contains(&id)
     }
+}
+
+fn forget(store: &Store, info: &Captured, waiting: Waiting) -> Result<(), StoreError> {
+    let entry = NewEntry {
+        kind: LogKind::Forget,
+        dataset: Some(store.keyring().ids().dataset(&info.manifest.dataset)),
+        snapshot: Some(info.id),
+        detail: None,
+    };
+    store.log_writer(waiting, &|| true)?.append(&[entry], Timestamp::EPOCH).map(drop)
 }
 
 fn files(names: std::ops::Range<u64>, len: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
@@ -320,4 +324,59 @@ fn captures_go_on_meanwhile_and_use_what_was_about_to_go() {
     sandbox.is_whole(captured);
     sandbox.collect(false);
     sandbox.is_whole(captured);
+}
+
+/// Another session gives a snapshot up and collects, as far as to be asked so often whether to stop, when it has been asked that so often itself, unless
+/// somebody writes then.
+struct CollectsAfter<'a> {
+    left: AtomicU64,
+    as_far_as: u64,
+    sandbox: &'a Sandbox,
+    going: &'a Captured,
+    forgot: AtomicBool,
+}
+
+impl Progress for CollectsAfter<'_> {
+    fn cancelled(&self) -> bool {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            let other = crate::tree::samples::opened_again(&self.sandbox.store);
+            if forget(&other, self.going, Waiting::NoWait).is_ok() {
+                self.forgot.store(true, Ordering::SeqCst);
+                other.refresh().unwrap();
+                let options =
+                    GcOptions { dry_run: false, reseal: false, waiting: Waiting::NoWait, now: Timestamp::EPOCH };
+                let stop = StopAfter(AtomicU64::new(self.as_far_as));
+                let _ = collect(&other, &Pages::new(&other, 8 << 20), options, &stop);
+            }
+        }
+        false
+    }
+}
+
+#[test]
+fn two_collections_at_once_take_each_others_work_for_no_damage() {
+    // Stopped with index entries gone and blocks there, and not at all.
+    for as_far_as in [3, 4, 100] {
+        let mut turn = 0;
+        loop {
+            let sandbox = Sandbox::new();
+            let first = sandbox.capture("d", &sandbox.source("a", files(0..60, 20_000)));
+            // Of each block little is needed: it is to be moved.
+            let of = |digit: char| files(0..60, 20_000).filter(move |(name, _)| name.ends_with(digit));
+            let going = sandbox.capture("e", &sandbox.source("a", of('3')));
+            sandbox.capture("f", &sandbox.source("a", of('7')));
+            sandbox.forget(&first);
+            let (left, forgot) = (AtomicU64::new(turn), AtomicBool::new(false));
+            let progress = CollectsAfter { left, as_far_as, sandbox: &sandbox, going: &going, forgot };
+            let collected = sandbox.try_collect(false, &progress);
+            assert!(collected.is_ok(), "{as_far_as} after {turn}: {collected:?}");
+            sandbox.collect(false);
+            sandbox.is_whole(if progress.forgot.load(Ordering::SeqCst) { 1 } else { 2 });
+            if progress.left.load(Ordering::SeqCst) < u64::MAX / 2 {
+                break;
+            }
+            turn += 1;
+        }
+        assert!(turn > 5, "{turn}");
+    }
 }
