@@ -26,6 +26,8 @@ pub use moving::Resealed;
 const PAUSE: Duration = Duration::from_millis(60);
 /// How often all is looked at again, since another collection came in between.
 const MOST_TURNS: usize = 16;
+/// The same, where something stays under older identities.
+const TURNS_FOR_THE_LEFT: usize = 3;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,12 @@ impl Collected {
         self.left_behind += earlier.left_behind;
         self.freed += earlier.freed;
         if let Some(resealed) = &mut self.resealed {
-            resealed.rows += earlier.resealed.map_or(0, |earlier| earlier.rows);
+            let earlier = earlier.resealed.unwrap_or_default();
+            resealed.rows += earlier.rows;
+            // What stays is looked at each time.
+            resealed.blocks = resealed.blocks.max(earlier.blocks);
+            resealed.epochs.removed += earlier.epochs.removed;
+            resealed.epochs.rewrapped += earlier.epochs.rewrapped;
         }
     }
 }
@@ -142,11 +149,16 @@ pub fn collect(
         run.check_role(options)?;
         let ended = run.turn(options);
         let was_overtaken = || Ok::<_, StoreError>(turn < MOST_TURNS && store.gc_generation()? != run.generation);
-        let again = ended.as_ref().is_err_and(StoreError::is_damage) && was_overtaken()?;
+        // What another collection has moved out of a block since this one looked is taken for another's there, and the block stays.
+        let is_left = run.done.resealed.is_some_and(|resealed| resealed.epochs.left > 0);
+        let again = match &ended {
+            Ok(()) => is_left && turn < TURNS_FOR_THE_LEFT,
+            Err(e) => e.is_damage() && was_overtaken()?,
+        };
         run.done.add(&earlier);
         earlier = run.done;
         match ended {
-            _ if again => log::info!("another collection has come in between: all is looked at again"),
+            _ if again => log::info!("another collection may have come in between: all is looked at again"),
             Err(StoreError::Locked(_)) if earlier.has_done() => {
                 earlier.cut_short = true;
                 break;
