@@ -15,11 +15,9 @@ use super::key_files::{
 };
 use super::roster::Roster;
 
-/// Puts each file in place that is not as its row is: a change of keys that was cut has come that far, or a file is damaged. Takes
-/// away those of keys that owners removed, which whoever cannot read the log leaves to others.
-/// Before anything is written, so that nothing is sealed to recipients whose identities some key object has not yet.
-///
-/// Then refuses to write with a key that is not the store's any more.
+/// Refuses to write with a key that is not the store's any more. Then puts each file in place that is not as its row is: a change of keys that was
+/// cut has come that far, or a file is damaged; and takes away those of keys that owners removed, which whoever cannot read the log leaves to
+/// others. Before anything is written, so that nothing is sealed to recipients whose identities some key object has not yet.
 pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
     let Some((mine, object)) = store.keyring().key() else { return Ok(()) };
     let (mut rows, mut moved) = (rows(db)?, false);
