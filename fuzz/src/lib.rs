@@ -26,6 +26,7 @@ mod snapshots {
 #[path = "../../src/store"]
 mod store {
     pub(crate) mod error;
+    mod files;
     pub(crate) mod pin;
     pub(crate) use error::StoreError;
 
