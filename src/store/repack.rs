@@ -37,6 +37,8 @@ pub struct Repack {
     pub items: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Blocks that stayed as they are, since the index names other places for what they hold: another collection may have moved it.
+    pub misnamed: u64,
 }
 
 /// A block that was moved out of, and the ids of all that it holds.
@@ -66,7 +68,7 @@ impl Repack {
         todo.sort_unstable_by_key(|(sort, block)| std::cmp::Reverse((*sort == Sort::Page, *block)));
         todo.dedup();
         let leaving = todo.iter().map(|(_, block)| *block).collect();
-        Self { todo, leaving, step: STEP, emptied: Vec::new(), blocks: 0, items: 0, bytes: 0 }
+        Self { todo, leaving, step: STEP, emptied: Vec::new(), blocks: 0, items: 0, bytes: 0, misnamed: 0 }
     }
 
     /// True if there is nothing more to do.
@@ -127,6 +129,7 @@ impl Repack {
                 log::warn!(
                     "block {block} stays as it is: an entry of the index names an item of it that is another's, or none"
                 );
+                self.misnamed += 1;
                 continue;
             }
             let mut ids = Vec::new();

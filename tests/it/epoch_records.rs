@@ -366,3 +366,64 @@ fn who_is_overtaken_by_another_rotation_is_told_so() {
     assert_eq!(listed(scene.sandbox.client(), &store)["epochs_under_older_identities"], 0);
     scene.is_whole();
 }
+
+/// When the run has looked at all, another collects, and is killed when it has moved out of blocks what is needed of them, before they go.
+struct MovesMeanwhile<'a> {
+    scene: &'a Scene,
+    moved: AtomicBool,
+}
+
+impl Progress for MovesMeanwhile<'_> {
+    fn expect(&self, _: u64, _: u64) {
+        if !self.moved.load(Ordering::SeqCst) {
+            let session = opened(&self.scene.sandbox, self.scene.sandbox.client());
+            let options = GcOptions { dry_run: false, reseal: false, waiting: Waiting::NoWait, now: now() };
+            let stop = StopWhenMoved { begun: AtomicBool::new(false), moved: &self.moved };
+            assert!(collect(&session, &Pages::new(&session, 1 << 20), options, &stop).is_err());
+            assert!(self.moved.load(Ordering::SeqCst));
+        }
+    }
+}
+
+/// Stops a run once it has moved something.
+struct StopWhenMoved<'a> {
+    begun: AtomicBool,
+    moved: &'a AtomicBool,
+}
+
+impl Progress for StopWhenMoved<'_> {
+    fn expect(&self, _: u64, _: u64) {
+        self.begun.store(true, Ordering::SeqCst);
+    }
+
+    fn advance(&self, blocks: u64, _: u64) {
+        let has_moved = self.begun.load(Ordering::SeqCst) && blocks > 0;
+        self.moved.fetch_or(has_moved, Ordering::SeqCst);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.moved.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn what_another_collection_has_moved_meanwhile_is_no_hindrance() {
+    let scene = Scene::new();
+    let (larder, tree) = (|words: &[&str]| scene.sandbox.larder(words), scene.sandbox.path("sparse"));
+    fs::create_dir(&tree).unwrap();
+    (0..60).for_each(|n| fs::write(tree.join(format!("f{n}")), noise(n, 20_000)).unwrap());
+    let words = ["snapshot", tree.to_str().unwrap(), "-d", "sparse", "-q"];
+    let all = larder(&words).ended(0).stdout;
+    (10..60).for_each(|n| fs::remove_file(tree.join(format!("f{n}"))).unwrap());
+    larder(&words).done();
+    larder(&["forget", String::from_utf8(all).unwrap().trim()]).done();
+    larder(&["key", "rotate"]).done();
+    let session = opened(&scene.sandbox, scene.sandbox.client());
+    let progress = MovesMeanwhile { scene: &scene, moved: AtomicBool::new(false) };
+    let options = GcOptions { dry_run: false, reseal: true, waiting: Waiting::Wait, now: now() };
+    let done = collect(&session, &Pages::new(&session, 1 << 20), options, &progress).unwrap();
+    assert!(progress.moved.into_inner() && done.resealed.unwrap().epochs.left == 0, "{done:?}");
+    drop(session);
+    assert_eq!(listed(scene.sandbox.client(), &scene.store())["epochs_under_older_identities"], 0);
+    scene.is_whole();
+}

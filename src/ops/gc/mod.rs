@@ -26,8 +26,8 @@ pub use moving::Resealed;
 const PAUSE: Duration = Duration::from_millis(60);
 /// How often all is looked at again, since another collection came in between.
 const MOST_TURNS: usize = 16;
-/// The same, where something stays under older identities.
-const TURNS_FOR_THE_LEFT: usize = 3;
+/// The same, where blocks stay under older identities: whoever has a key can make the index look so for good.
+const TURNS_FOR_THE_MISNAMED: usize = 3;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +128,8 @@ struct Collector<'a> {
     seen: u64,
     /// The gc generation as this run has left it.
     generation: u64,
+    /// Blocks that stayed as they are, since the index names other places for what they hold.
+    misnamed: u64,
     done: Collected,
 }
 
@@ -142,17 +144,21 @@ pub fn collect(
     options: GcOptions,
     progress: &dyn Progress,
 ) -> Result<Collected, QueryError> {
+    store.require(Role::Catalog, "giving room back")?;
+    if options.reseal {
+        store.require(Role::Owner, "sealing the store anew")?;
+    }
     let mut earlier = Collected::default();
     for turn in 1.. {
         let generation = store.gc_generation()?;
-        let mut run = Collector { store, pages, progress, seen: 0, generation, done: Collected::default() };
-        run.check_role(options)?;
+        let mut run =
+            Collector { store, pages, progress, seen: 0, generation, misnamed: 0, done: Collected::default() };
         let ended = run.turn(options);
         let was_overtaken = || Ok::<_, StoreError>(turn < MOST_TURNS && store.gc_generation()? != run.generation);
-        // What another collection has moved out of a block since this one looked is taken for another's there, and the block stays.
-        let is_left = run.done.resealed.is_some_and(|resealed| resealed.epochs.left > 0);
+        // Another collection may have moved, since this one looked, what they hold.
+        let has_left = run.misnamed > 0 && run.done.resealed.is_some_and(|resealed| resealed.epochs.left > 0);
         let again = match &ended {
-            Ok(()) => is_left && turn < TURNS_FOR_THE_LEFT,
+            Ok(()) => has_left && turn < TURNS_FOR_THE_MISNAMED,
             Err(e) => e.is_damage() && was_overtaken()?,
         };
         run.done.add(&earlier);
@@ -203,11 +209,6 @@ impl Collector<'_> {
         self.check_missing()?;
         self.remove(options, going)?;
         self.sweep(options, &mut survey, &old)
-    }
-
-    fn check_role(&self, options: GcOptions) -> Result<(), StoreError> {
-        self.store.require(Role::Catalog, "giving room back")?;
-        if options.reseal { self.store.require(Role::Owner, "sealing the store anew") } else { Ok(()) }
     }
 
     /// What is needed and not in the index may stand in a block that would be taken for dead: a repair would find it there.

@@ -111,6 +111,7 @@ impl Collector<'_> {
                 stepped => stepped?,
             }
             self.done.repacked = (repack.blocks, repack.bytes);
+            self.misnamed = repack.misnamed;
             progress.advance(repack.blocks - before, 0);
             thread::sleep(PAUSE);
         }
