@@ -227,8 +227,7 @@ impl KeyAdmin {
         if let Some((mine, (_, wrapped))) = mine.zip(put.iter().find(|(name, _)| *name == next.name)) {
             // This session need not be told of what it did itself: it goes by its own new record, tokens and all, and pins that.
             let keyring = Keyring::new(mine, digest(wrapped))?;
-            keyring.learn_since(&self.db);
-            self.store.inner.keyrings.add(keyring);
+            self.store.go_on_with(keyring);
             let mut pin = self.store.inner.pin.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = pin.remember(self.store.keyring(), sequence, &hash);
         }

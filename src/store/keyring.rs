@@ -1,7 +1,7 @@
 //! What this process may open: the keys from a key object, and those of the epochs behind them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crate::codec::{
     Authority, Class, DataKey, IdKeys, MacLabel, SigningKey, StoreIdentity, VoucherKey, WrapError, digest,
@@ -10,6 +10,7 @@ use crate::codec::{
 use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, signing_key_of, split_mac};
 use crate::model::{Digest, EpochId, KeyName, Purpose, Role};
 
+use super::Inner;
 use super::db::Db;
 use super::error::StoreError;
 
@@ -26,8 +27,10 @@ pub struct Keyring {
     authorities: Vec<Authority>,
     /// What vouches for log entries, newest first; nothing for a writer.
     vouchers: Vec<VoucherKey>,
-    /// Of each of them, where there are several, the first entry of the log that it vouches for.
+    /// Of each of them, where there are several, the first entry of the log that it vouches for; read from the log when first asked for.
     since: OnceLock<Vec<u64>>,
+    /// The session that it belongs to.
+    session: OnceLock<Weak<Inner>>,
     /// What signs log entries; for a writer alone.
     signing: Option<SigningKey>,
     /// Keys of epochs, as far as they were asked for.
@@ -56,6 +59,7 @@ impl Keyring {
             authorities: Vec::new(),
             vouchers: Vec::new(),
             since: OnceLock::new(),
+            session: OnceLock::new(),
             signing: None,
             opened: Mutex::default(),
         }
@@ -85,6 +89,7 @@ impl Keyring {
             authorities: record.chunk_identities.iter().map(|text| Authority::new(text)).collect(),
             vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
             since: OnceLock::new(),
+            session: OnceLock::new(),
             seed: record.chunker_seed.into(),
             key: Some((record, object)),
             page,
@@ -137,13 +142,17 @@ impl Keyring {
         &self.vouchers
     }
 
-    /// Of each of them, where there are several, the first entry of the log that it vouches for; empty as long as that is not known.
-    pub(super) fn since(&self) -> &[u64] {
-        self.since.get().map_or(&[], Vec::as_slice)
+    /// Tells it which session it belongs to: from whose log it learns since when the store has its identities.
+    pub(super) fn join(&self, session: Weak<Inner>) {
+        let _ = self.session.set(session);
     }
 
-    pub(super) fn set_since(&self, since: Vec<u64>) {
-        let _ = self.since.set(since);
+    /// Of each of the vouchers, where there are several, the first entry of the log that it vouches for; empty before the store is open.
+    pub(super) fn since(&self) -> &[u64] {
+        match self.session.get().and_then(Weak::upgrade) {
+            Some(session) if self.vouchers.len() > 1 => self.since.get_or_init(|| self.learn_since(&session)),
+            _ => &[],
+        }
     }
 
     /// What signs log entries; for a writer alone.

@@ -133,6 +133,10 @@ struct LostEnd {
 }
 
 impl Inner {
+    fn db(&self) -> Arc<Db> {
+        self.db.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
     fn replace_db(&self, fresh: Arc<Db>) {
         *self.db.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
     }
@@ -171,7 +175,6 @@ impl Store {
         if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
             return Err(StoreError::damage(error::THE_HEADER, "its MAC does not hold"));
         }
-        keyring.learn_since(&db);
         let inner = Inner {
             dir: dir.to_owned(),
             header,
@@ -187,7 +190,9 @@ impl Store {
             stale: AtomicBool::new(false),
             unpinned: OnceLock::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        inner.keyrings.current().join(Arc::downgrade(&inner));
+        Ok(Self { inner })
     }
 
     /// Refuses a database that belongs to another header.
@@ -280,7 +285,7 @@ impl Store {
     }
 
     fn db(&self) -> Arc<Db> {
-        self.inner.db.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.inner.db()
     }
 
     /// As [`Self::db`], but what this process itself has committed since is in it.

@@ -61,9 +61,14 @@ impl Store {
             return Ok(false);
         }
         let keyring = Keyring::new(record, digest(&wrapped))?;
-        keyring.learn_since(db);
-        self.inner.keyrings.add(keyring);
+        self.go_on_with(keyring);
         log::info!("an owner gave the store new identities: this session goes on with them");
         Ok(true)
+    }
+
+    /// Has this session go on with another keyring.
+    pub(super) fn go_on_with(&self, keyring: Keyring) {
+        keyring.join(Arc::downgrade(&self.inner));
+        self.inner.keyrings.add(keyring);
     }
 }

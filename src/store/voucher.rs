@@ -5,9 +5,9 @@ use crate::codec::{MacLabel, SigningKey, VoucherKey, digest};
 use crate::format::{Family, join_mac, loss_proof, void_entries};
 use crate::model::{Digest, KeyName, LogEntry, LogKind};
 
-use super::Store;
 use super::db::Db;
 use super::keyring::Keyring;
+use super::{Inner, Store};
 
 /// Where an entry has its voucher.
 const VOUCHER: u32 = 2;
@@ -73,12 +73,20 @@ pub(super) fn sign(entry: &mut LogEntry, key: &SigningKey) {
 impl Keyring {
     /// Finds out since when each of the store's page identities is in use: whoever was given an older one alone cannot vouch for what comes behind
     /// (section 15.1). Where the log is damaged the rest of it tells.
-    pub(super) fn learn_since(&self, db: &Db) {
-        let newest = self.vouchers().len();
-        if newest < 2 || !self.since().is_empty() {
-            return;
+    pub(super) fn learn_since(&self, session: &Inner) -> Vec<u64> {
+        let since = self.first_vouched_for(&session.db());
+        // What the session sees may be from before the identities that it was given since.
+        if since[0] == u64::MAX
+            && let Ok(db) = Db::open_read(&session.dir.join("db"))
+        {
+            return self.first_vouched_for(&db);
         }
-        let mut since = vec![u64::MAX; newest];
+        since
+    }
+
+    /// Of each voucher the first entry that it vouches for; the greatest number where there is none.
+    fn first_vouched_for(&self, db: &Db) -> Vec<u64> {
+        let mut since = vec![u64::MAX; self.vouchers().len()];
         let looked = db.scan(Family::Log, &[], |_, value| {
             if let Ok((entry, _)) = self.check_log_entry(value)
                 && let Some(by) = self.voucher_of(&entry)
@@ -90,7 +98,7 @@ impl Keyring {
         if let Err(e) = looked {
             log::warn!("since when the store has its identities is not known for sure: {e}");
         }
-        self.set_since(since);
+        since
     }
 
     /// Which of the vouchers, newest first, an entry has.
