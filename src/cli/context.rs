@@ -206,7 +206,12 @@ impl Terminal {
 
     /// True if somebody is asked, and no command.
     fn asks(&self) -> bool {
-        self.command.is_none() && std::io::stderr().is_terminal()
+        self.command.is_none() && self.is_there()
+    }
+
+    /// True if there is a terminal to ask on.
+    pub(super) fn is_there(&self) -> bool {
+        std::io::stderr().is_terminal()
     }
 
     /// What is typed on the terminal, without echo; nothing if there is none. The user's command is not asked: it is for keys of stores.
@@ -295,7 +300,7 @@ pub(super) fn is_identity_itself(path: &Path) -> bool {
 }
 
 /// Runs the user's command and takes the first line that it prints.
-fn passphrase_from(command: &std::ffi::OsStr) -> Result<Passphrase, StoreError> {
+pub(super) fn passphrase_from(command: &std::ffi::OsStr) -> Result<Passphrase, StoreError> {
     let refuse = |why: String| StoreError::Refused(format!("the passphrase command {why}"));
     log::debug!("running the passphrase command");
     let mut child = std::process::Command::new("sh")

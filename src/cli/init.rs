@@ -150,17 +150,21 @@ pub(super) fn recipients_in(file: &Path) -> Result<Vec<String>, CliError> {
     Ok(found)
 }
 
-/// Asks for a new passphrase, twice.
+/// What the user's command prints as the new passphrase; asked for on the terminal if there is none.
 pub(super) fn new_passphrase(prompt: &Terminal) -> Result<Passphrase, CliError> {
-    if let Some(passphrase) = prompt.commanded() {
-        return Ok(passphrase?);
-    }
-    let nobody = || {
-        CliError::new(Kind::Usage, "there is no terminal to ask for the passphrase on")
-            .hint("LARDER_PASSPHRASE_COMMAND, or passphrase-command in larder.toml, names a command that prints it")
+    prompt.commanded().map_or_else(|| typed_twice(prompt), |passphrase| Ok(passphrase?))
+}
+
+/// Asks for a new passphrase on the terminal, twice.
+pub(super) fn typed_twice(prompt: &Terminal) -> Result<Passphrase, CliError> {
+    let ask = |what| {
+        let typed = prompt.ask(what).ok_or_else(|| {
+            CliError::new(Kind::Usage, "there is no terminal to ask for the passphrase on")
+                .hint("LARDER_PASSPHRASE_COMMAND, or passphrase-command in larder.toml, names a command that prints it")
+        })?;
+        Ok::<_, CliError>(Passphrase::from(typed.as_str().to_owned()))
     };
-    let first = prompt.passphrase("New passphrase").ok_or_else(nobody)?;
-    let second = prompt.passphrase("Once more").ok_or_else(nobody)?;
+    let (first, second) = (ask("New passphrase")?, ask("Once more")?);
     if !same_passphrase(&first, &second) {
         return Err(CliError::new(Kind::Usage, "the two passphrases differ; nothing was made"));
     }

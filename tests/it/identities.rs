@@ -426,3 +426,22 @@ fn a_process_with_keys_leaves_no_core_dump() {
     let limits: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(limits[4], "0", "{text}");
 }
+
+#[test]
+fn a_new_passphrase_is_another_one() {
+    let (sandbox, _) = one_snapshot();
+    let run = |words: &[&str], command: &str| {
+        let mut larder = sandbox.client().larder(&sandbox.store());
+        larder.args(words).env("LARDER_PASSPHRASE_COMMAND", command);
+        Ran::of(&mut larder)
+    };
+    run(&["key", "add", "--passphrase"], "echo first").done();
+    // The command goes on printing what opens the store.
+    run(&["key", "add", "--passphrase"], "echo first").refused(2, "already");
+    let another = ["key", "add", "-p", "--new-passphrase-command", "echo second"];
+    run(&another, "echo first").done();
+    run(&another, "echo first").refused(2, "already");
+    fs::remove_file(sandbox.client().identity()).unwrap();
+    run(&["list"], "echo second").done();
+    run(&["list"], "echo third").refused(12, "passphrase");
+}

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::codec::{Prompt, Recipient, parse_recipient};
+use crate::codec::{Passphrase, Prompt, Recipient, parse_recipient};
 use crate::model::{KeyInfo, Kind, Role, same_recipient};
-use crate::store::{NewKey, StoreError};
+use crate::store::{KeyAdmin, NewKey, StoreError};
 
 use super::super::context::{self, Terminal};
 use super::super::error::CliError;
-use super::super::init::{cut_recipient, new_passphrase, recipients_in};
+use super::super::init::{cut_recipient, new_passphrase, recipients_in, typed_twice};
 use super::super::output::Output;
 use super::super::{Global, Outcome, secrecy};
 use super::{Locking, change};
@@ -21,7 +21,8 @@ use super::{Locking, change};
 #[command(after_help = "Examples:
   larder key add -r age1… --role writer --label web1
   larder key add -R team.txt --role catalog
-  larder key add --passphrase")]
+  larder key add --passphrase
+  larder key add --passphrase --new-passphrase-command 'pass larder/new'")]
 pub(super) struct AddArgs {
     /// Wrap it to an age or SSH recipient (can be repeated: a key for each)
     #[arg(long, short = 'r', value_name = "RECIPIENT")]
@@ -29,9 +30,12 @@ pub(super) struct AddArgs {
     /// Wrap one to each of the recipients in a file, a line each (can be repeated)
     #[arg(long, short = 'R', value_name = "FILE", value_hint = ValueHint::FilePath)]
     recipients_file: Vec<PathBuf>,
-    /// Wrap it to a passphrase
+    /// Wrap it to a new passphrase, asked for on the terminal; without one, LARDER_PASSPHRASE_COMMAND prints it
     #[arg(long, short = 'p')]
     passphrase: bool,
+    /// What prints the new passphrase, while LARDER_PASSPHRASE_COMMAND prints the one that opens the store
+    #[arg(long, value_name = "COMMAND", requires = "passphrase", value_hint = ValueHint::CommandString)]
+    new_passphrase_command: Option<std::ffi::OsString>,
     /// What its holder may do: writer, catalog or owner
     #[arg(long, value_name = "ROLE", value_enum, default_value_t = RoleWord::Owner, hide_possible_values = true)]
     role: RoleWord,
@@ -90,11 +94,14 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
             }
         })?);
     }
-    if args.passphrase {
-        // The store is opened with the same command: one that prints what opens it gives the new one too.
-        recipients.push(Recipient::passphrase(new_passphrase(&terminal)?, None));
+    // Before anybody is asked: who may not do this is told so, and nobody waits for somebody who types.
+    let store = super::open(global)?;
+    let passphrase = if args.passphrase { Some(passphrase(args, &terminal)?) } else { None };
+    let admin = args.locking.lock(&store, out)?;
+    if let Some(passphrase) = passphrase {
+        check_new(&passphrase, &admin)?;
+        recipients.push(Recipient::passphrase(passphrase, None));
     }
-    let (store, admin) = args.locking.admin(global, out)?;
     let mut known: Vec<String> = admin.keys().iter().map(|key| key.recipient.clone()).collect();
     for recipient in &recipients {
         let text = recipient.to_string();
@@ -108,4 +115,25 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();
     let changed = admin.add(new, context::now())?;
     change::tell(&store, &changed, None, None, out)
+}
+
+/// The new passphrase. The command that prints what opens the store is asked for it only where there is nobody else to ask.
+fn passphrase(args: &AddArgs, terminal: &Terminal) -> Result<Passphrase, CliError> {
+    match &args.new_passphrase_command {
+        Some(command) => Ok(context::passphrase_from(command)?),
+        None if terminal.is_there() => typed_twice(terminal),
+        None => new_passphrase(terminal),
+    }
+}
+
+/// Refuses a passphrase that is not new: whoever wants another one would have the old one twice.
+fn check_new(passphrase: &Passphrase, admin: &KeyAdmin) -> Result<(), CliError> {
+    for key in admin.keys().iter().filter(|key| key.recipient == KeyInfo::PASSPHRASE) {
+        if admin.opens(key.name, passphrase).unwrap_or(false) {
+            let message = format!("the passphrase opens {} already; nothing was changed", super::described(key));
+            return Err(CliError::new(Kind::Usage, message)
+                .hint("type a new one on a terminal, or name what prints it with --new-passphrase-command"));
+        }
+    }
+    Ok(())
 }

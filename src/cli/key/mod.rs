@@ -127,12 +127,23 @@ impl Locking {
 
     /// Opens the store that the user named and takes its lock, for an owner.
     fn admin(&self, global: &Global, out: &Output) -> Result<(Store, KeyAdmin), CliError> {
-        let store = context::open_for(Role::Owner, "changing the store's keys", global)?;
+        let store = open(global)?;
+        let admin = self.lock(&store, out)?;
+        Ok((store, admin))
+    }
+
+    /// Takes the lock of the store.
+    fn lock(&self, store: &Store, out: &Output) -> Result<KeyAdmin, CliError> {
         let bar = Bar::start(out, "key");
         let admin = store.key_admin(self.waiting(), &|| !bar.cancelled());
         bar.finish();
-        Ok((store, admin?))
+        Ok(admin?)
     }
+}
+
+/// Opens the store that the user named, for an owner.
+fn open(global: &Global) -> Result<Store, CliError> {
+    context::open_for(Role::Owner, "changing the store's keys", global)
 }
 
 /// A key in a few words, for people.
