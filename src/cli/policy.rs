@@ -12,7 +12,7 @@ use crate::snapshots::{Policy, Register, Wanted};
 use super::error::CliError;
 use super::forget::asked;
 use super::keep::KeepArgs;
-use super::output::{Output, escaped, rfc3339};
+use super::output::{Output, escaped, rfc3339, short_time};
 use super::progress::Bar;
 use super::verdicts::{self, Ended, VerdictsJson};
 use super::{Global, Outcome, context};
@@ -201,7 +201,7 @@ fn print(policy: &Policy, out: &Output) -> Result<(), CliError> {
     let dataset = detail.dataset.as_ref().map_or_else(|| "all datasets".to_owned(), |name| escaped(name.as_str()));
     let class = detail.class.as_ref().map_or_else(String::new, |class| format!(", class {}", escaped(class)));
     let reason = detail.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", escaped(reason)));
-    let (since, by) = (rfc3339(policy.since), escaped(&detail.by));
+    let (since, by) = (short_time(policy.since), escaped(&detail.by));
     out.line(&format!("{dataset}{class}  {}  since {since} by {by}{reason}", policy.rules))
 }
 

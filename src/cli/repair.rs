@@ -30,7 +30,7 @@ use super::{Global, Outcome};
 /// later capture, or `larder heal`, meets it. Needs an owner's key.
 ///
 /// Entries of the arrival log that are not about a snapshot (holds, policies, what was given up, changes of keys) stand nowhere else: of those that are lost
-/// only a copy of the store can give back what they said (`larder heal COPY`). Until then nothing is forgotten or removed, since one of them may be a hold.
+/// only a copy of the store can give back what they said (`larder heal COPY`). As long as entries are missing, nothing is forgotten or removed: one of them may be a hold.
 /// With --accept-lost-entries an owner gives them up: what they said no longer counts, and the store works again. Look for a copy first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

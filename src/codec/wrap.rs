@@ -35,6 +35,9 @@ pub enum WrapError {
     /// A plugin that would open something has failed.
     #[error("the age plugin failed: {0}")]
     Plugin(String),
+    /// A plugin that a recipient or an identity needs is not there.
+    #[error("the age plugin {0} is not on the PATH")]
+    NoPlugin(String),
     /// No identity fits.
     #[error("no identity opens it")]
     NoMatch,
@@ -127,8 +130,15 @@ pub fn parse_recipient(text: &str, prompt: Arc<dyn Prompt>) -> Result<Recipient,
     }
     if let Ok(recipient) = text.parse::<age::plugin::Recipient>() {
         let plugin = recipient.plugin().to_owned();
-        let inner = age::plugin::RecipientPluginV1::new(&plugin, &[recipient], &[], Asking(prompt))
-            .map_err(|e| WrapError::Age(e.to_string()))?;
+        // Of these two no plugin is needed: it is malformed.
+        if ["tag", "tagpq"].contains(&plugin.as_str()) {
+            return Err(WrapError::NotARecipient(text.to_owned()));
+        }
+        let inner =
+            age::plugin::RecipientPluginV1::new(&plugin, &[recipient], &[], Asking(prompt)).map_err(|e| match e {
+                age::plugin::ResolveError::MissingPlugin { binary_name } => WrapError::NoPlugin(binary_name),
+                other => WrapError::Age(plain(&other.to_string())),
+            })?;
         return made(Box::new(inner));
     }
     // A secret is not repeated on a terminal or in a log.
@@ -232,6 +242,9 @@ pub(super) fn failed(error: age::DecryptError) -> WrapError {
         | age::DecryptError::KeyDecryptionFailed => WrapError::NoMatch,
         age::DecryptError::Plugin(list) => {
             WrapError::Plugin(plain(&list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+        }
+        age::DecryptError::PluginResolve(age::plugin::ResolveError::MissingPlugin { binary_name }) => {
+            WrapError::NoPlugin(binary_name)
         }
         // Its own words for this count with the number, which is anybody's, and end the process if it is far too great.
         age::DecryptError::ExcessiveWork { required, target } => WrapError::Age(format!(

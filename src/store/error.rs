@@ -263,9 +263,12 @@ impl Failure for StoreError {
             | Self::OtherIdentities(_)
             | Self::Closed { .. } => Kind::WrongKey,
             Self::SetBack { .. } | Self::BadPin { .. } | Self::Damage { .. } => Kind::Damage,
-            Self::Keys(WrapError::NotARecipient(_) | WrapError::NotAnIdentity { .. } | WrapError::PublicKey(_)) => {
-                Kind::Usage
-            }
+            Self::Keys(
+                WrapError::NotARecipient(_)
+                | WrapError::NotAnIdentity { .. }
+                | WrapError::PublicKey(_)
+                | WrapError::NoPlugin(_),
+            ) => Kind::Usage,
             Self::Keys(WrapError::NoMatch | WrapError::Locked { .. } | WrapError::Plugin(_)) => Kind::WrongKey,
             Self::KeysRenewed(_) => Kind::Failed,
             Self::Io { .. } | Self::Database(_) | Self::Keys(_) | Self::Random(_) | Self::Block(_) => Kind::Failed,
@@ -312,13 +315,15 @@ impl Failure for StoreError {
                 pin.display()
             ),
             Self::SetBack { pin, .. } => format!(
-                "if you put an older copy of the store in place yourself, remove {} and try again; else somebody took snapshots away",
+                "if you put an older copy of the store in place yourself, remove {} and try again; to look into an older copy beside the store, let \
+                 XDG_STATE_HOME name an empty folder; else somebody took snapshots away",
                 pin.display()
             ),
             Self::BadPin { path, .. } => format!(
                 "remove {} and try again; this client then takes the store as it is now for the right one",
                 path.display()
             ),
+            Self::Keys(WrapError::NoPlugin(_)) => "install it, or name another recipient or identity".to_owned(),
             Self::Keys(WrapError::Locked { given: false, .. }) => {
                 "name a command that prints it in LARDER_PASSPHRASE_COMMAND, or run it on a terminal".to_owned()
             }

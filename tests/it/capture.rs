@@ -143,10 +143,10 @@ fn a_path_that_is_not_there_is_told_plainly() {
     fs::create_dir(sandbox.path("there")).unwrap();
     fs::write(sandbox.path("file"), "").unwrap();
     let (there, none) = (sandbox.path("there"), sandbox.path("none"));
-    let ran = sandbox.larder(["snapshot", text(&none)]).ended(1);
+    let ran = sandbox.larder(["snapshot", text(&none)]).ended(10);
     let told = format!("cannot capture {}: there is no such file or folder", none.display());
     assert!(ran.stderr.contains(&told), "{}", ran.stderr);
-    sandbox.larder(["snapshot", text(&sandbox.path("file/below"))]).refused(1, "file/below");
+    sandbox.larder(["snapshot", text(&sandbox.path("file/below"))]).refused(10, "file/below");
     assert_eq!(sandbox.larder(["list", "--json"]).ids(), [""; 0]);
     // One of several keeps no other from being captured.
     let ran = sandbox.larder(["snapshot", text(&there), text(&none)]).ended(3);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use larder::codec::{Passphrase, generate_identity, wrap};
 
@@ -139,7 +139,7 @@ fn an_age_plugin_wraps_and_opens_keys() {
     };
     let owner = |words: &[&str]| run(sandbox.client(), "", words);
     // Where the plugin is not installed, that is what is said.
-    sandbox.larder(["key", "add", "-r", &recipient]).refused(1, "age-plugin-toy");
+    sandbox.larder(["key", "add", "-r", &recipient]).refused(2, "age plugin age-plugin-toy is not on the PATH");
     owner(&["key", "add", "-r", &recipient, "--label", "toy"]).done();
     owner(&["key", "add", "-r", &recipient]).refused(2, "already");
     assert_eq!(listed(sandbox.client(), &store)["keys"][1]["kind"], "toy");
@@ -154,7 +154,7 @@ fn an_age_plugin_wraps_and_opens_keys() {
         let said = run(&holder, "1234", &["list"]).ended(12).stderr;
         assert!(said.contains("wants another PIN") && !said.contains("1234"), "{said}");
         if turn == 0 {
-            sandbox.larder(["key", "rotate"]).refused(1, "age-plugin-toy");
+            sandbox.larder(["key", "rotate"]).refused(2, "age plugin age-plugin-toy is not on the PATH");
             owner(&["key", "rotate"]).done();
         }
     }
@@ -327,10 +327,8 @@ fn wrong_keys_are_refused_alike() {
     assert_eq!(model(&store), before, "nobody left anything in the store");
 }
 
-/// Somebody's key was removed: that it opens nothing any more is said before a passphrase is asked for that he never heard of.
-#[test]
-fn a_terminal_is_told_that_no_identity_fits_before_it_is_asked() {
-    const TYPE: &str = "import os, pty, sys
+/// A program that types these words at each question.
+const TYPE: &str = "import os, pty, sys
 pid, tty = pty.fork()
 if not pid:
     os.execv(sys.argv[1], sys.argv[1:])
@@ -348,14 +346,23 @@ while True:
 sys.stdout.buffer.write(told)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 ";
+
+fn on_a_terminal(client: &Client, store: &Path, words: &[&str]) -> std::process::Command {
+    let mut command = client.command(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
+    command.args(["-c", TYPE, env!("CARGO_BIN_EXE_larder"), "--store"]).arg(store).args(words);
+    command
+}
+
+/// Somebody's key was removed: that it opens nothing any more is said before a passphrase is asked for that he never heard of.
+#[test]
+fn a_terminal_is_told_that_no_identity_fits_before_it_is_asked() {
     let (sandbox, _) = one_snapshot();
     let store = sandbox.store();
     let quick = larder::codec::Recipient::passphrase(Passphrase::from("open sesame".to_owned()), Some(10));
     fs::write(store.join("keys/aaaaaaaaaaaaaaaa.age"), wrap(b"a key record", &quick).unwrap()).unwrap();
     let client = stranger(&sandbox, "client").0;
     for has_identity in [true, false] {
-        let mut command = client.command(std::env::var_os("LARDER_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
-        command.args(["-c", TYPE, env!("CARGO_BIN_EXE_larder"), "--store"]).arg(&store).arg("list");
+        let mut command = on_a_terminal(&client, &store, &["list"]);
         let told = String::from_utf8(Ran::of(&mut command).ended(12).stdout).unwrap();
         let (asked, fits) = (told.find("Passphrase of the store: ").unwrap(), told.find("none of the identities"));
         assert_eq!(fits.is_some_and(|at| at < asked), has_identity, "{told}");
@@ -441,7 +448,11 @@ fn a_new_passphrase_is_another_one() {
     let another = ["key", "add", "-p", "--new-passphrase-command", "echo second"];
     run(&another, "echo first").done();
     run(&another, "echo first").refused(2, "already");
+    // Who is there to be asked is asked, whatever the command prints.
+    let mut asked = on_a_terminal(sandbox.client(), &sandbox.store(), &["key", "add", "--passphrase"]);
+    Ran::of(asked.env("LARDER_PASSPHRASE_COMMAND", "echo first")).ended(0);
     fs::remove_file(sandbox.client().identity()).unwrap();
     run(&["list"], "echo second").done();
+    run(&["list"], "echo not this one").done();
     run(&["list"], "echo third").refused(12, "passphrase");
 }

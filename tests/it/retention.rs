@@ -121,7 +121,7 @@ fn an_immutable_snapshot_has_no_delete_path() {
     let fixed = capture_as(&store, &sandbox.path("source"), "home", now(), evidence);
     let newest = capture_at(&store, &sandbox.path("source"), "home", now());
     sandbox.larder(["forget", &fixed]).refused(2, "immutable");
-    sandbox.larder(["release", &fixed]).refused(2, "not held");
+    sandbox.larder(["release", &fixed]).refused(2, "is immutable");
     sandbox.larder(["release", "--strange", &fixed]).done();
     sandbox.larder(["policy", "set", "--all", "--keep-last", "1"]).done();
     assert_eq!(forget(&sandbox, &["--policy"]).codes(&fixed), ["immutable"]);

@@ -66,7 +66,7 @@ impl CaptureError {
     pub(super) fn source(path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
         let path = path.into();
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self::Missing(path),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::Missing(path),
             _ => Self::Source { path, why: error.to_string() },
         }
     }
@@ -75,7 +75,8 @@ impl CaptureError {
 impl Failure for CaptureError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Missing(_) | Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
+            Self::Missing(_) => Kind::NotFound,
+            Self::Source { .. } | Self::Stream(_) | Self::Died(_) => Kind::Failed,
             Self::Pattern { .. } | Self::InStore(_) | Self::Refused { .. } | Self::Records(_) => Kind::Usage,
             Self::Content(e) => {
                 let archive = e.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>());

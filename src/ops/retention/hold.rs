@@ -77,7 +77,11 @@ pub fn release(
     for row in rows(store, names, now)? {
         let holds: Vec<_> = register.holds.on(&row.id).cloned().collect();
         if holds.is_empty() {
-            return Err(RetentionError::NotHeld(row.id));
+            let asks = store.manifest(&row.id).is_ok_and(|manifest| manifest.evidence.immutable);
+            return Err(match register.holds.immutable(&row.id, asks) {
+                Immutable::Yes => RetentionError::Immutable(row.id),
+                _ => RetentionError::NotHeld(row.id),
+            });
         }
         lifted.push(Lifted { row, holds });
     }
