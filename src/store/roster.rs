@@ -285,15 +285,22 @@ impl Store {
         roster.keys.into_iter().map(|key| key.name).filter(lacks).collect()
     }
 
-    /// Rows that key objects lack among `rows`, from their files: of keys of the owners' newest list, where it has the file by hash (`with_init`: or where
-    /// init made it, of which there is no hash), and of the key in use, if it opened the store with its file. Behind a list that is not the newest for
-    /// sure only the latter: the others may have been removed.
+    /// Rows that key objects lack in `of`, for a repair; the log is that of `db`. None where this cannot be read.
+    pub(super) fn rows_to_give(&self, db: &Db, of: &Db) -> BTreeMap<KeyName, Vec<u8>> {
+        let given = self.roster(db).and_then(|roster| self.lacking_rows(db, &roster, &key_files::rows(of)?, true));
+        given.unwrap_or_default()
+    }
+
+    /// Rows that key objects lack among `rows`, from their files: of keys of the owners' newest list, where it has the file by hash, and of the key in
+    /// use, if it opened the store with its file. Behind a list that is not the newest for sure only the latter: the others may have been removed. In a
+    /// repair the files of keys count, too, that init made, of which there is no hash; and forged entries are in nobody's way, which else may be the
+    /// word of owners who have newer identities than this session.
     pub(super) fn lacking_rows(
         &self,
         db: &Db,
         roster: &Roster,
         rows: &BTreeMap<KeyName, Vec<u8>>,
-        with_init: bool,
+        in_repair: bool,
     ) -> Result<BTreeMap<KeyName, Vec<u8>>, StoreError> {
         let mut lacking = BTreeMap::new();
         let (lost, void) = self.lost_behind(db, roster)?;
@@ -303,9 +310,9 @@ impl Store {
             let Ok(file) = read_small(&key_files::path(self.dir(), name)).map(unarmoured) else { continue };
             let listed = roster.keys.iter().find(|key| key.name == name);
             let is_said = |key: &KeyInfo| {
-                key.object().map_or(with_init && key_files::is_age_file(&file), |said| said == digest(&file))
+                key.object().map_or(in_repair && key_files::is_age_file(&file), |said| said == digest(&file))
             };
-            let is_mine = opened == Some((name, digest(&file))) && roster.forged.is_empty();
+            let is_mine = opened == Some((name, digest(&file))) && (in_repair || roster.forged.is_empty());
             let is_known = listed.is_some_and(|key| is_whole && is_said(key));
             if roster.proved && (is_known || is_mine && (listed.is_some() || !is_whole)) {
                 lacking.insert(name, file);

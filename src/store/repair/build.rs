@@ -139,11 +139,8 @@ impl<'a> Fresh<'a> {
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());
         // Of keys that no list of owners has, or that were removed, there is no row for a reason.
-        if let Ok(roster) = self.store.roster(old) {
-            let lacking = self.store.lacking_rows(old, &roster, &key_files::rows(&self.db)?, true);
-            lacking.unwrap_or_default().iter().for_each(|(name, file)| {
-                rows.put(Family::Default, &key_files::row_key(*name), file);
-            });
+        for (name, file) in self.store.rows_to_give(old, &self.db) {
+            rows.put(Family::Default, &key_files::row_key(name), &file);
         }
         let generation = super::super::db_gc_generation(old).unwrap_or(0);
         rows.put(Family::Default, b"gc", &generation.wrapping_add(1).to_be_bytes());

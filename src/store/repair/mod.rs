@@ -449,6 +449,10 @@ fn wrong_records(store: &Store, db: &Db) -> Result<Vec<Finding>, StoreError> {
         }
         Ok(true)
     }))?;
+    let without_row = store.rows_to_give(db, db).into_keys();
+    found.extend(
+        without_row.map(|name| Finding::new(format!("the key object {name}"), "the database has no row of it")),
+    );
     Ok(found)
 }
 
