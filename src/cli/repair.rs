@@ -80,11 +80,18 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
     let store = match context::open_for_repair(mending, global) {
         Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) && !others.is_empty() => {
-            if args.apply {
+            let opened = args.apply.then(|| {
+                let before: Vec<_> = others.iter().filter_map(PlainFile::as_it_is).collect();
                 context::open_closed_for_repair(mending, global)?.put_in_place(&others, waiting, &|| true)?;
-            }
+                let opened = context::open_for_repair(mending, global);
+                if opened.is_err() {
+                    // The copies are no better, or the key at hand is of another store.
+                    context::open_closed_for_repair(mending, global)?.put_in_place(&before, waiting, &|| true)?;
+                }
+                opened
+            });
             files.extend(others);
-            args.apply.then(|| context::open_for_repair(mending, global)).transpose()?
+            opened.transpose()?
         }
         Err(_) if !args.apply && !files.is_empty() => None,
         store => Some(store?),

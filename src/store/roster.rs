@@ -125,6 +125,9 @@ impl Store {
         }
         let there = self.names_there(&objects)?;
         let files = key_files::names_of_files(self.dir())?;
+        let lies_ready = |name: KeyName| {
+            objects.get(&name).is_some_and(|row| key_files::is_waiting(&key_files::path(self.dir(), name), row))
+        };
         let (lost, void) = self.lost_behind(&db, &roster)?;
         let (outdated, Roster { mut keys, mut forged, proved, .. }) = (roster.is_outdated(&void), roster);
         if outdated {
@@ -137,7 +140,7 @@ impl Store {
             name,
             info,
             in_use: name == mine,
-            there: files.contains(&name),
+            there: files.contains(&name) || lies_ready(name),
             swapped: swapped.contains(&name),
         };
         let unknown: Vec<KeyName> = there.iter().filter(|n| !keys.iter().any(|k| k.name == **n)).copied().collect();

@@ -14,6 +14,9 @@ use crate::keys::{capture, listed, recipient_of, record_of};
 use crate::lost_entries::{newest, row, set};
 use crate::sandbox::{Client, noise};
 
+/// What somebody makes of a row.
+type Changed<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 /// Changes the rows of all keys but these.
 fn change_rows(store: &Path, but: &[KeyName], change: &dyn Fn(&[u8]) -> Option<Vec<u8>>) {
     let db = database(store);
@@ -54,7 +57,7 @@ fn marked(client: &Client, store: &Path, mark: &str, as_what: bool) -> Vec<Value
 #[test]
 fn a_row_that_somebody_changed_a_little_takes_no_files_place() {
     let half = |value: &[u8]| [&value[..value.len() * 55 / 100], &noise(7, value.len() * 45 / 100)].concat();
-    let changes: [(&dyn Fn(&[u8]) -> Vec<u8>, bool); 3] =
+    let changes: [(Changed, bool); 3] =
         [(&flipped, false), (&half, false), (&|value| [&value[..30], &noise(8, value.len())].concat(), true)];
     let stage = Stage::new();
     let (store, keys, [second, reader, writer]) = (stage.store(), stage.objects(), &stage.others);
@@ -81,6 +84,14 @@ fn a_row_that_somebody_changed_a_little_takes_no_files_place() {
             stage.all_work();
         }
     }
+    // Whose key opens nothing changes nothing.
+    change_rows(&store, &[], &|value| Some(flipped(value)));
+    let (stranger, _) = crate::keys::stranger(&stage.sandbox, "stranger");
+    stranger.run(&store, ["repair", "--apply"]).refused(12, "identit");
+    assert_eq!(stage.objects(), keys);
+    stage.sandbox.larder(["repair", "--apply"]).done();
+    assert_eq!(stage.objects(), keys);
+    stage.all_work();
     // One's own.
     let own = record_of(writer, &store).0.name;
     let others: Vec<_> =
