@@ -80,11 +80,18 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
     let store = match context::open_for_repair(mending, global) {
         Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) && !others.is_empty() => {
-            if args.apply {
+            let opened = args.apply.then(|| {
+                let before: Vec<_> = others.iter().filter_map(PlainFile::as_it_is).collect();
                 context::open_closed_for_repair(mending, global)?.put_in_place(&others, waiting, &|| true)?;
-            }
+                let opened = context::open_for_repair(mending, global);
+                if opened.is_err() {
+                    // The copies are no better, or the key at hand is of another store.
+                    context::open_closed_for_repair(mending, global)?.put_in_place(&before, waiting, &|| true)?;
+                }
+                opened
+            });
             files.extend(others);
-            args.apply.then(|| context::open_for_repair(mending, global)).transpose()?
+            opened.transpose()?
         }
         Err(_) if !args.apply && !files.is_empty() => None,
         store => Some(store?),
@@ -119,8 +126,8 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
 
 /// What it means that entries are void.
 const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \
-    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows the keys as they were before: add again what was added by an entry among \
-    them, and remove again what was removed";
+    is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows the keys as they were before: `larder key rotate --keep NAME…` names those \
+    that are to stay, and removes the others; then add again what was added by an entry among them";
 
 /// What to do about what no repair makes anew.
 const LOST: &str = "larder verify tells which snapshots and paths; capture their sources again, or give larder heal a folder, pack or store that has them; \
@@ -165,7 +172,7 @@ fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
 }
 
 /// What is told of key objects of which file and row are different ones.
-const ANOTHER: &str = "the database has another object of this key";
+const ANOTHER: &str = "the database has another object of this key, or none";
 
 fn print(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>, out: &Output) -> Result<(), CliError> {
     let would = |done: &str, plan: &str| if applied { done.to_owned() } else { format!("would {plan}") };
@@ -247,9 +254,9 @@ pub(super) struct RepairJson {
     void_entries: u64,
     /// What was given up now; nothing unless that was asked for and there was something.
     accepted: Option<AcceptedJson>,
-    /// Key objects of which file and row were different ones, and are the one that an owner wrote last.
+    /// Key objects of which file and row were different ones, or that had no row, and are the one that an owner wrote last.
     settled_keys: Vec<String>,
-    /// Those of which nobody has proved which one that is, or in a plan those that differ.
+    /// Those of which nobody has proved which one that is, or in a plan those that differ or have no row.
     unsettled_keys: Vec<String>,
     /// Why the tip is made anew, if it is.
     tip: Option<String>,

@@ -126,6 +126,9 @@ pub enum StoreError {
     /// Sealed to identities of the store that the key in use has not.
     #[error("epoch {0} is sealed to identities that the key in use has not: the store was given newer ones")]
     OtherIdentities(EpochId),
+    /// Entries of the log that may have removed keys, or added some, were given up.
+    #[error("entries of the log were given up that may have removed some of the keys, or added others; nothing was changed in {}", .0.display())]
+    KeysInDoubt(PathBuf),
     /// The keys were changed while somebody waited for the writer lock.
     #[error("the keys of the store at {} were changed meanwhile; nothing was written", .0.display())]
     KeysRenewed(PathBuf),
@@ -250,7 +253,7 @@ impl Failure for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing(_) | Self::NotAStore(_) => Kind::NotFound,
-            Self::Occupied { .. } | Self::Refused(_) => Kind::Usage,
+            Self::Occupied { .. } | Self::Refused(_) | Self::KeysInDoubt(_) => Kind::Usage,
             Self::Newer { .. } => Kind::Newer,
             Self::Locked(_) => Kind::Locked,
             Self::Interrupted => Kind::Interrupted,
@@ -338,6 +341,9 @@ impl Failure for StoreError {
             Self::Closed { .. } => {
                 "name the identity of such a key with --identity FILE or LARDER_IDENTITY; `larder key add` makes one"
                     .to_owned()
+            }
+            Self::KeysInDoubt(_) => {
+                "`larder key list` shows the keys; `larder key rotate --keep NAME…` takes those that you name for all that are to stay, and removes the others".to_owned()
             }
             Self::KeysRenewed(_) => "run the command again: it then works with the new keys".to_owned(),
             Self::KeyRemoved { .. } | Self::OtherIdentities(_) => {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use crate::model::KeyName;
+
 use super::error::StoreError;
 
 /// Syncs a folder, so that the names in it last.
@@ -30,13 +32,16 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
 const FILES: [&str; 3] = ["writer.lock", "db/LOCK", "leases/snapshots"];
 const FOLDERS: [&str; 2] = ["tmp", "leases"];
 
+/// What is said of what stands in the place of a file.
+pub(super) const NO_FILE: &str = "it is no file of the store's own; `larder repair --apply` sets it aside";
+
 /// Refuses a file or folder of those if it is none in the store itself.
 pub(super) fn check_own(dir: &Path, name: &str) -> Result<(), StoreError> {
     let path = dir.join(name);
     let (is_good, why): (fn(&fs::Metadata) -> bool, _) = if FOLDERS.contains(&name) {
         (fs::Metadata::is_dir, "it is no folder of the store's own; `larder repair --apply` sets it aside")
     } else {
-        (fs::Metadata::is_file, "it is no file of the store's own; `larder repair --apply` sets it aside")
+        (fs::Metadata::is_file, NO_FILE)
     };
     match fs::symlink_metadata(&path) {
         Ok(meta) if !is_good(&meta) => Err(StoreError::damage(path.display().to_string(), why)),
@@ -54,7 +59,22 @@ pub(super) fn of_wrong_sort(dir: &Path) -> Vec<(PathBuf, String)> {
     let folders: Vec<_> = FOLDERS.into_iter().filter_map(wrong).collect();
     let files =
         FILES.into_iter().filter_map(wrong).filter(|(path, _)| !folders.iter().any(|(dir, _)| path.starts_with(dir)));
-    files.chain(folders.iter().cloned()).collect()
+    // Where key objects are laid ready a folder is neither written over nor removed.
+    let keys = fs::read_dir(dir.join("keys")).into_iter().flatten().flatten();
+    let in_keys = keys.filter(|item| item.file_type().is_ok_and(|of| of.is_dir()) && is_for_a_moment(&item.path()));
+    let in_keys = in_keys.map(|item| (item.path(), NO_FILE.to_owned()));
+    files.chain(folders.iter().cloned()).chain(in_keys).collect()
+}
+
+/// The key whose object lies ready in such a file; nothing if it is another sort of file.
+pub(super) fn laid_ready_for(path: &Path) -> Option<KeyName> {
+    path.file_name()?.to_str()?.strip_suffix(".age.next")?.parse().ok()
+}
+
+/// True of what is in `keys` only while they change: what is laid ready, and what is being written.
+pub(super) fn is_for_a_moment(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    laid_ready_for(path).is_some() || (name.starts_with('.') && name.ends_with(".new"))
 }
 
 /// Refuses a `tmp` that is no folder in the store: what is written there, and removed again, would be elsewhere.
@@ -187,6 +207,22 @@ pub(super) fn set_aside_unless(
         }
         _ => Ok(()),
     }
+}
+
+/// Where what is damaged, or counts no more, is set aside.
+pub(super) const ASIDE: &str = "damaged";
+
+/// A folder of its own for what is set aside now.
+pub(super) fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+    let all = dir.join(ASIDE);
+    make_dir(&all)?;
+    sync_dir(dir)?;
+    let names = std::fs::read_dir(&all).map_err(|e| StoreError::io(format!("cannot read {}", all.display()), e))?;
+    let numbers = names.flatten().filter_map(|item| item.file_name().to_str()?.parse::<u64>().ok());
+    let aside = all.join((numbers.max().unwrap_or(0) + 1).to_string());
+    make_dir(&aside)?;
+    sync_dir(&all)?;
+    Ok(aside)
 }
 
 /// Reads a small regular file. Anything else in its place (a pipe, a device, something huge) is refused, not waited for.

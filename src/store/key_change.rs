@@ -66,6 +66,8 @@ pub struct KeyAdmin {
     db: Db,
     epoch: OwnEpoch,
     roster: Roster,
+    /// Entries that may have removed some of these keys were given up, and nobody has said yet which of them stay.
+    is_in_doubt: bool,
     _lock: WriterLock,
 }
 
@@ -88,8 +90,8 @@ impl Store {
         }
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
         let epoch = self.keyring().begin_epoch(Purpose::Add)?;
-        let roster = self.whole_roster(&db)?;
-        Ok(KeyAdmin { store: self.clone(), db, epoch, roster, _lock: lock })
+        let (roster, is_in_doubt) = self.whole_roster(&db)?;
+        Ok(KeyAdmin { store: self.clone(), db, epoch, roster, is_in_doubt, _lock: lock })
     }
 }
 
@@ -147,6 +149,20 @@ impl KeyAdmin {
         let what = || StoreError::damage(format!("the key object {name}"), "it is missing");
         let wrapped = rows.get(&name).ok_or_else(what)?;
         Ok(unwrap(wrapped, &[Identity::passphrase(passphrase.clone())]).is_ok())
+    }
+
+    /// Refuses to go by a list of keys of which some may have been removed, until [`Self::keep`] is told which of them stay.
+    ///
+    /// # Errors
+    /// [`StoreError::KeysInDoubt`] if so.
+    pub fn check_sure(&self) -> Result<(), StoreError> {
+        if self.is_in_doubt { Err(StoreError::KeysInDoubt(self.store.dir().to_owned())) } else { Ok(()) }
+    }
+
+    /// Takes an owner's word for which keys stay. Gives the others of the list, which are to be removed.
+    pub fn keep(&mut self, names: &[KeyName]) -> Vec<KeyName> {
+        self.is_in_doubt = false;
+        self.roster.keys.iter().map(|key| key.name).filter(|name| !names.contains(name)).collect()
     }
 
     /// Adds keys. When this returns, each of them opens the store.
@@ -268,6 +284,7 @@ impl KeyAdmin {
         put: &[(KeyName, Vec<u8>)],
         now: Timestamp,
     ) -> Result<(u64, Digest), StoreError> {
+        self.check_sure()?;
         for (name, wrapped) in put {
             let its = change.keys.iter_mut().filter(|key| key.name == *name);
             its.for_each(|key| key.set_object(&digest(wrapped)));

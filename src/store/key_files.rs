@@ -9,7 +9,7 @@ use crate::model::KeyName;
 
 use super::db::{Db, Rows};
 use super::error::StoreError;
-use super::files::{read_small, sync_dir, write_whole};
+use super::files::{NO_FILE, is_for_a_moment, laid_ready_for, read_small, sync_dir, write_whole};
 
 /// What a row's key begins with.
 const FRONT: &[u8] = b"key/";
@@ -72,20 +72,14 @@ fn waiting(path: &Path) -> PathBuf {
     path.with_extension("age.next")
 }
 
-/// The key whose object lies ready in such a file; nothing if it is another sort of file.
-pub(super) fn laid_ready_for(path: &Path) -> Option<KeyName> {
-    path.file_name()?.to_str()?.strip_suffix(".age.next")?.parse().ok()
-}
-
 pub(super) fn is_waiting(path: &Path, row: &[u8]) -> bool {
     read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
 }
 
-/// True if a file is no damaged copy of its row, but another object: those have little in common beyond how they begin.
+/// True if a file is an age file and another one than its row. Which of them is right, and whether one is damaged, only a proof tells.
 pub(super) fn is_another(path: &Path, row: &[u8]) -> bool {
     let Ok(file) = read_small(path).map(unarmoured) else { return false };
-    let same = file.iter().zip(row).filter(|(one, other)| one == other).count();
-    is_age_file(&file) && 2 * same < file.len().min(row.len())
+    is_age_file(&file) && file != row
 }
 
 /// True if a file that differs from its row is no damage: it is the same as text, or older because a change of keys was cut, and
@@ -134,20 +128,21 @@ pub fn lacks_key_files(dir: &Path) -> bool {
 
 /// The key objects whose file is another one than the row.
 pub(super) fn others(dir: &Path, db: &Db) -> Result<Vec<PathBuf>, StoreError> {
-    let is_other = |path: &PathBuf, row: &[u8]| is_another(path, row) && !is_waiting(path, row);
     let all = rows(db)?.into_iter().map(|(name, row)| (path(dir, name), row));
-    Ok(all.filter(|(path, row)| is_other(path, row)).map(|(path, _)| path).collect())
+    Ok(all.filter(|(path, row)| is_another(path, row)).map(|(path, _)| path).collect())
 }
 
-/// Removes files that were laid ready for a change that never came, and what was cut while it was written.
-pub(super) fn clear_waiting(dir: &Path) -> Result<(), StoreError> {
+/// Removes files that were laid ready for a change that never came, and what was cut while it was written; not those that `stay`.
+pub(super) fn clear_waiting(dir: &Path, stay: &[KeyName]) -> Result<(), StoreError> {
     let keys = dir.join("keys");
     let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
     let mut found = false;
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if laid_ready_for(&path).is_some() || (name.starts_with('.') && name.ends_with(".new")) {
+        if is_for_a_moment(&path) && !laid_ready_for(&path).is_some_and(|name| stay.contains(&name)) {
+            if path.is_dir() && !path.is_symlink() {
+                return Err(StoreError::damage(path.display().to_string(), NO_FILE));
+            }
             remove_file(&path)?;
             found = true;
         }

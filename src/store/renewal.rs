@@ -15,6 +15,10 @@ use super::error::StoreError;
 use super::keyring::Keyring;
 use super::{key_files, settling, unlock};
 
+/// What is said of a row that is neither the object that opened the store nor one that an owner made in its place.
+const NOT_BY_AN_OWNER: &str = "it is another one than the file that opened the store, and no owner made it for this key: somebody changed it, or it is damaged; an \
+    owner's `larder repair --apply` puts it right, or else `larder key rotate`";
+
 impl Store {
     /// An epoch's key of a class, nothing if this session may not have it; with new keys, if the epoch is sealed to those.
     pub(super) fn data_key(&self, db: &Db, id: EpochId, class: Class) -> Result<Option<Arc<DataKey>>, StoreError> {
@@ -28,6 +32,10 @@ impl Store {
     pub(super) fn settle_keys(&self, db: &Db) -> Result<(), StoreError> {
         match settling::settle(self, db) {
             Err(StoreError::KeysRenewed(_)) if self.renew_keys(db)? => settling::settle(self, db),
+            Err(StoreError::KeysRenewed(_)) => {
+                let what = format!("the key object {} in the database", self.keyring().name());
+                Err(StoreError::damage(what, NOT_BY_AN_OWNER))
+            }
             settled => settled,
         }
     }

@@ -1,14 +1,16 @@
 //! Which keys a store has, as its owners know: from the newest log entry that one of them has proved, or from init.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use crate::codec::{Authority, digest};
+use crate::codec::{Authority, digest, unarmoured};
 use crate::format::{DETAIL, Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
 use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
 
 use super::chain::{Details, Judged, LostEntry, without_detail};
 use super::db::Db;
 use super::error::StoreError;
+use super::files::read_small;
 use super::{Store, key_files};
 
 /// The keys of a store.
@@ -35,9 +37,9 @@ pub struct KeyRow {
     pub info: Option<KeyInfo>,
     /// It opened the store this time.
     pub in_use: bool,
-    /// Its object is there.
+    /// The file of its object is there.
     pub there: bool,
-    /// Its object is another one than owners wrote last: its holder's client does not take it.
+    /// Its object, in the file or in the database, is another one than owners wrote last; of one that init made, the two differ.
     pub swapped: bool,
 }
 
@@ -73,6 +75,24 @@ impl Roster {
         self.is_sure() && of.and_then(KeyInfo::object).is_some_and(|said| said == digest(object))
     }
 
+    /// The keys whose file is another one than owners wrote last, or of what init made another one than the row, as far as that is proved.
+    fn swapped_files(&self, dir: &Path, objects: &BTreeMap<KeyName, Vec<u8>>) -> Vec<KeyName> {
+        let is_other = |key: &KeyInfo| {
+            let (path, row) = (key_files::path(dir, key.name), objects.get(&key.name));
+            let Ok(file) = read_small(&path).map(unarmoured) else { return false };
+            match key.object() {
+                Some(said) => said != digest(&file) && !row.is_some_and(|row| key_files::is_waiting(&path, row)),
+                None => row.is_some_and(|row| *row != file),
+            }
+        };
+        self.keys.iter().filter(|key| self.is_sure() && is_other(key)).map(|key| key.name).collect()
+    }
+
+    /// True if it names keys, besides the one in use, that may have been removed by an entry that is lost.
+    fn is_in_doubt(&self, void: &[u64], mine: KeyName) -> bool {
+        self.is_outdated(void) && self.keys.iter().any(|key| key.name != mine)
+    }
+
     /// The keys whose object is another one than owners wrote last, as far as that is proved.
     fn swapped(&self, objects: &BTreeMap<KeyName, Vec<u8>>) -> Vec<KeyName> {
         let is_other = |key: &KeyInfo| {
@@ -96,8 +116,18 @@ impl Store {
         self.require(Role::Catalog, "listing keys")?;
         let db = self.fresh_db()?;
         let (roster, objects) = self.roster_and_objects(&db)?;
-        let swapped = roster.swapped(&objects);
+        let mut swapped = self.swapped_in(&roster, &objects);
+        if !swapped.is_empty() {
+            // Keys may have been changed while we looked.
+            let (roster, objects) = self.roster_and_objects(&*self.fresh_db()?)?;
+            let still = self.swapped_in(&roster, &objects);
+            swapped.retain(|name| still.contains(name));
+        }
         let there = self.names_there(&objects)?;
+        let files = key_files::names_of_files(self.dir())?;
+        let lies_ready = |name: KeyName| {
+            objects.get(&name).is_some_and(|row| key_files::is_waiting(&key_files::path(self.dir(), name), row))
+        };
         let (lost, void) = self.lost_behind(&db, &roster)?;
         let (outdated, Roster { mut keys, mut forged, proved, .. }) = (roster.is_outdated(&void), roster);
         if outdated {
@@ -110,13 +140,18 @@ impl Store {
             name,
             info,
             in_use: name == mine,
-            there: there.contains(&name),
+            there: files.contains(&name) || lies_ready(name),
             swapped: swapped.contains(&name),
         };
         let unknown: Vec<KeyName> = there.iter().filter(|n| !keys.iter().any(|k| k.name == **n)).copied().collect();
         let known = keys.into_iter().map(|info| row(info.name, Some(info)));
         let rows = known.chain(unknown.into_iter().map(|name| row(name, None))).collect();
         Ok(KeyList { keys: rows, forged, lost, proved, outdated })
+    }
+
+    /// The keys of which row or file is not what it should be.
+    fn swapped_in(&self, roster: &Roster, objects: &BTreeMap<KeyName, Vec<u8>>) -> Vec<KeyName> {
+        [roster.swapped(objects), roster.swapped_files(self.dir(), objects)].concat()
     }
 
     /// The entries behind the newest list of keys that are lost, oldest first, and the numbers of those that are void.
@@ -170,8 +205,9 @@ impl Store {
     /// The keys, for who changes them.
     ///
     /// # Errors
-    /// If entries behind the list are lost: whom it leaves out may have been added since, and whom it names may have been removed.
-    pub(super) fn whole_roster(&self, db: &Db) -> Result<Roster, StoreError> {
+    /// If entries behind the list are lost: whom it leaves out may have been added since, and whom it names may have been removed. True beside the list
+    /// if such entries were given up, so that the latter is in doubt.
+    pub(super) fn whole_roster(&self, db: &Db) -> Result<(Roster, bool), StoreError> {
         let mut roster = self.roster(db)?;
         let (lost, void) = self.lost_behind(db, &roster)?;
         if let Some(lost) = lost.first() {
@@ -181,7 +217,8 @@ impl Store {
             let there = self.names_there(&key_files::rows(db)?)?;
             roster.keys.retain(|key| there.contains(&key.name));
         }
-        Ok(roster)
+        let is_in_doubt = roster.is_in_doubt(&void, self.keyring().name());
+        Ok((roster, is_in_doubt))
     }
 
     /// The owners' newest word, if this session can check it.
@@ -251,6 +288,42 @@ impl Store {
         roster.keys.into_iter().map(|key| key.name).filter(lacks).collect()
     }
 
+    /// Rows that key objects lack in `of`, for a repair; the log is that of `db`. None where this cannot be read.
+    pub(super) fn rows_to_give(&self, db: &Db, of: &Db) -> BTreeMap<KeyName, Vec<u8>> {
+        let given = self.roster(db).and_then(|roster| self.lacking_rows(db, &roster, &key_files::rows(of)?, true));
+        given.unwrap_or_default()
+    }
+
+    /// Rows that key objects lack among `rows`, from their files: of keys of the owners' newest list, where it has the file by hash, and of the key in
+    /// use, if it opened the store with its file. Behind a list that is not the newest for sure only the latter: the others may have been removed. In a
+    /// repair the files of keys count, too, that init made, of which there is no hash; and forged entries are in nobody's way, which else may be the
+    /// word of owners who have newer identities than this session.
+    pub(super) fn lacking_rows(
+        &self,
+        db: &Db,
+        roster: &Roster,
+        rows: &BTreeMap<KeyName, Vec<u8>>,
+        in_repair: bool,
+    ) -> Result<BTreeMap<KeyName, Vec<u8>>, StoreError> {
+        let mut lacking = BTreeMap::new();
+        let (lost, void) = self.lost_behind(db, roster)?;
+        let is_whole = lost.is_empty() && !roster.is_outdated(&void);
+        let opened = self.keyring().key().map(|(mine, object)| (mine.name, *object));
+        for name in key_files::names_of_files(self.dir())?.into_iter().filter(|name| !rows.contains_key(name)) {
+            let Ok(file) = read_small(&key_files::path(self.dir(), name)).map(unarmoured) else { continue };
+            let listed = roster.keys.iter().find(|key| key.name == name);
+            let is_said = |key: &KeyInfo| {
+                key.object().map_or(in_repair && key_files::is_age_file(&file), |said| said == digest(&file))
+            };
+            let is_mine = opened == Some((name, digest(&file))) && (in_repair || roster.forged.is_empty());
+            let is_known = listed.is_some_and(|key| is_whole && is_said(key));
+            if roster.proved && (is_known || is_mine && (listed.is_some() || !is_whole)) {
+                lacking.insert(name, file);
+            }
+        }
+        Ok(lacking)
+    }
+
     /// The keys whose object is another one than owners wrote last, as they have proved. Without an owner's key none are known, nor where what it
     /// takes cannot be read, which is told by others.
     pub(super) fn swapped_keys(&self, db: &Db) -> Vec<KeyName> {
@@ -271,17 +344,27 @@ impl Store {
         }
     }
 
-    /// The keys that owners removed, as far as the log can be read.
-    pub(super) fn removed_keys(&self, db: &Db) -> Result<BTreeSet<KeyName>, StoreError> {
-        let authority = self.keyring().authorities().first();
-        let mut removed = BTreeSet::new();
-        db.scan(Family::Log, &[], |_, value| {
+    /// The keys that owners removed and did not add again, as they have proved. Without an owner's key none are known, nor while an entry behind the
+    /// newest list is lost, which may have added some again.
+    pub(super) fn removed_keys(&self, db: &Db, roster: &Roster) -> Result<BTreeSet<KeyName>, StoreError> {
+        let (mut removed, mut counting) = (BTreeSet::new(), self.keyring().authorities());
+        if counting.is_empty() || !self.lost_behind(db, roster)?.0.is_empty() {
+            return Ok(removed);
+        }
+        db.scan(Family::Log, &[], |key, value| {
             let entry = self.keyring().check_log_entry(value).ok().map(|(entry, _)| entry);
-            let change = entry.filter(|entry| entry.kind == LogKind::KeyChange);
-            let change = change.and_then(|entry| self.key_change(db, &entry, authority));
-            removed.extend(change.into_iter().flat_map(|change| change.removed));
+            let is_change = |entry: &LogEntry| entry.kind == LogKind::KeyChange && number_key(entry.sequence) == *key;
+            let Some(entry) = entry.filter(is_change) else { return Ok(true) };
+            let proved = |(at, of): (usize, &Authority)| Some((at, self.key_change(db, &entry, Some(of))?));
+            if let Some((at, change)) = counting.iter().enumerate().find_map(proved) {
+                // Whoever was an owner once knows the older ones, and proves nothing behind a newer one.
+                counting = &counting[..=at];
+                removed.extend(change.removed);
+                removed.retain(|name| !change.keys.iter().any(|key| key.name == *name));
+            }
             Ok(true)
         })?;
+        removed.retain(|name| !roster.keys.iter().any(|key| key.name == *name));
         Ok(removed)
     }
 

@@ -146,23 +146,24 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
                 Err(e) if e.is_damage() => ::log::warn!("{e}"),
                 Err(e) => return Err(e),
             }
-        } else if let Some(of) = key_files::laid_ready_for(&path) {
+        } else if let Some(of) = super::files::laid_ready_for(&path) {
             ready.push(of);
         }
     }
-    // A change of keys is under way, or was cut: what the database has counts.
+    let mut objects = Vec::new();
+    // A change of keys is under way, or was cut: what the database has comes first. But nobody is shut out by a row that opens nothing.
     if !ready.is_empty() {
         let rows = Db::open_read(&dir.join("db")).and_then(|db| key_files::rows(&db)).unwrap_or_default();
-        for name in ready {
-            if let Some(row) = rows.get(&name) {
-                found.insert(key_files::path(dir, name), row.clone());
-            }
-        }
+        let of = |name| Some((key_files::path(dir, name), rows.get(&name)?.clone()));
+        objects.extend(ready.into_iter().filter_map(of).filter(|(path, row)| found.get(path) != Some(row)));
     }
-    if found.is_empty() {
+    objects.extend(found);
+    // The rows of a key before its file.
+    objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if objects.is_empty() {
         return Err(StoreError::damage(keys.display().to_string(), "there is no key object in it"));
     }
-    Ok(found.into_iter().collect())
+    Ok(objects)
 }
 
 /// What came of trying identities on key objects, besides a keyring: why it was none, of the first of each sort.

@@ -136,6 +136,30 @@ fn forge_entry(store: &Path, record: &KeyRecord, detail: Vec<u8>) {
     db.flush_cf(db.cf_handle("log").unwrap()).unwrap();
 }
 
+/// The same with a detail that can be read, sealed by one who has these page identities; proved with the authority of the record, if it has one.
+pub(crate) fn forge_change(store: &Path, by: &KeyRecord, change: &KeyChange) {
+    let db = database(store);
+    let (key, value) = rows(&db, Family::Log).pop().unwrap();
+    let (sequence, previous) = (u64::from_be_bytes((*key).try_into().unwrap()) + 1, digest(&value));
+    let proof = by
+        .chunk_identities
+        .first()
+        .map_or([9; 32], |identity| Authority::new(identity).proof(sequence, &previous, &change.to_bytes()));
+    let plain = join_mac(change.to_bytes(), &proof);
+    // Sealed under an epoch that they open: one from before.
+    let epoch = rows(&db, Family::Epochs).into_iter().find_map(|(_, value)| {
+        let epoch = EpochRecord::from_bytes(&value[..value.len() - 32]).unwrap();
+        let text = by.page_identities[0].as_bytes();
+        let identity = parse_identities(text, "store", Arc::new(Nobody)).unwrap();
+        let plain = unwrap(&epoch.page_key, &identity).ok()?;
+        Some((epoch.epoch, <[u8; 32]>::try_from(&plain[17..]).unwrap()))
+    });
+    drop(db);
+    let (epoch, data_key) = epoch.unwrap();
+    let sealing = DataKey::new(&data_key);
+    forge_entry(store, by, seal_value(epoch, &sealing, "log", &number_key(sequence), &plain));
+}
+
 #[test]
 fn a_writer_cannot_have_others_seal_to_its_own_key() {
     let (sandbox, tree) = one_snapshot();
@@ -241,24 +265,7 @@ fn a_removed_owner_adds_nobody() {
     let before = names(&listed(sandbox.client(), &store));
     let change =
         KeyChange { added: vec![old.name], removed: Vec::new(), rotated: false, keys: Vec::new(), ext: Ext::new() };
-    let db = database(&store);
-    let (key, value) = rows(&db, Family::Log).pop().unwrap();
-    let (sequence, previous) = (u64::from_be_bytes((*key).try_into().unwrap()) + 1, digest(&value));
-    let proof = Authority::new(&old.chunk_identities[0]).proof(sequence, &previous, &change.to_bytes());
-    let plain = join_mac(change.to_bytes(), &proof);
-    // Sealed under an epoch that they open: one from before.
-    let epoch = rows(&db, Family::Epochs).into_iter().find_map(|(_, value)| {
-        let epoch = EpochRecord::from_bytes(&value[..value.len() - 32]).unwrap();
-        let text = old.page_identities[0].as_bytes();
-        let identity = parse_identities(text, "store", Arc::new(Nobody)).unwrap();
-        let plain = unwrap(&epoch.page_key, &identity).ok()?;
-        Some((epoch.epoch, <[u8; 32]>::try_from(&plain[17..]).unwrap()))
-    });
-    drop(db);
-    let (epoch, data_key) = epoch.unwrap();
-    let sealing = DataKey::new(&data_key);
-    let detail = seal_value(epoch, &sealing, "log", &number_key(sequence), &plain);
-    forge_entry(&store, &old, detail);
+    forge_change(&store, &old, &change);
     let list = listed(sandbox.client(), &store);
     assert_eq!(names(&list), before);
     assert_eq!(list["forged_entries"].as_array().unwrap().len(), 1);

@@ -14,14 +14,14 @@ use crate::lost_entries::{lose, newest, row, set, write_tip};
 use crate::sandbox::{Client, Sandbox, copy_tree, noise};
 
 /// A store with a snapshot, and the clients of an owner, a catalog holder and a writer beside the first owner.
-struct Stage {
-    sandbox: Sandbox,
-    tree: PathBuf,
-    others: [Client; 3],
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) tree: PathBuf,
+    pub(crate) others: [Client; 3],
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sandbox, tree) = one_snapshot();
         let others = [("owner", "second"), ("catalog", "reader"), ("writer", "writer")]
             .map(|(role, label)| named_member(&sandbox, role, label));
@@ -30,11 +30,11 @@ impl Stage {
         stage
     }
 
-    fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.sandbox.store()
     }
 
-    fn objects(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn objects(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let items = fs::read_dir(self.store().join("keys")).unwrap().map(|item| item.unwrap().path());
         let mut found: Vec<_> = items.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
         found.sort();
@@ -45,7 +45,7 @@ impl Stage {
         capture(client, &self.store(), &self.tree).done();
     }
 
-    fn all_work(&self) {
+    pub(crate) fn all_work(&self) {
         let [second, reader, writer] = &self.others;
         for client in [self.sandbox.client(), second, writer] {
             self.capture(client);
@@ -177,7 +177,14 @@ fn a_lost_list_of_keys_is_not_made_up_for() {
             stage.sandbox.larder(["repair", "--apply", "--accept-lost-entries"]).done();
             // Roles and labels are those of the list before.
             assert_eq!(list(), (before.0.iter().filter(|key| !key.contains("reader")).cloned().collect(), true));
-            stage.sandbox.larder(["key", "rotate"]).done();
+            // Who else was removed by what is lost nobody knows: an owner says who stays.
+            for words in [&["rotate"][..], &["remove", "writer"], &["remove", "writer", "--no-rotate"]] {
+                stage.sandbox.larder([&["key"], words].concat()).refused(2, "key rotate --keep");
+            }
+            let own = record_of(stage.sandbox.client(), &store).0.name.to_string();
+            stage.sandbox.larder(["key", "rotate", "--keep", "writer"]).refused(2, "--keep");
+            let words = ["key", "rotate", "--keep", &own, "--keep", "writer", "--keep", "second"];
+            stage.sandbox.larder(words).done();
             assert!(!list().1);
             reader.run(&store, ["list"]).refused(12, "identit");
         } else {

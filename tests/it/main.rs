@@ -41,6 +41,7 @@ mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
 mod importing; // packs, and archives of others, as snapshots: whole or not at all
 mod key_objects; // row and file of a key differ, or the newest list of keys is lost
+mod key_rows; // rows and files of keys that somebody changed, took away or put back
 mod keys; // keys come and go, rotation, kills meanwhile
 mod layouts;
 mod leaks; // what an encrypted store gives away

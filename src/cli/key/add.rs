@@ -14,7 +14,7 @@ use super::super::error::CliError;
 use super::super::init::{cut_recipient, new_passphrase, recipients_in, typed_twice};
 use super::super::output::Output;
 use super::super::{Global, Outcome, secrecy};
-use super::{Locking, change};
+use super::{Locking, change, described};
 
 /// Add a key: somebody or something that opens the store
 #[derive(Debug, Args)]
@@ -98,6 +98,7 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     let store = super::open(global)?;
     let passphrase = if args.passphrase { Some(passphrase(args, &terminal)?) } else { None };
     let admin = args.locking.lock(&store, out)?;
+    admin.check_sure()?;
     if let Some(passphrase) = passphrase {
         check_new(&passphrase, &admin)?;
         recipients.push(Recipient::passphrase(passphrase, None));
@@ -110,6 +111,13 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
                 .hint("a recipient has one key: remove the old one first if its role is to be another"));
         }
         known.push(text);
+    }
+    if let Some(same) = args.label.as_ref().and_then(|label| admin.keys().iter().find(|key| key.label == *label)) {
+        return Err(CliError::new(
+            Kind::Usage,
+            format!("{} has that label already; nothing was changed", described(same)),
+        )
+        .hint("a label names one key: choose another, or remove that key first"));
     }
     let (role, label) = (args.role.into(), args.label.clone().unwrap_or_default());
     let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();

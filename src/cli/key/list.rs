@@ -42,9 +42,9 @@ struct ListedKeyJson {
     key: KeyJson,
     /// It opened the store this time.
     in_use: bool,
-    /// Its object is in the store.
+    /// The file of its object is in the store.
     there: bool,
-    /// Its object is not the one that an owner wrote last, which only an owner can tell: somebody put it there.
+    /// Its object, in its file or in the database, is not the one that an owner wrote last, which only an owner can tell: somebody put it there, or it is damaged.
     swapped: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
     if list.outdated {
         out.tell(
             "larder: entries of the arrival log that are newer than this list are lost or were given up: it may lack keys that were added, and have some that were \
-             removed; `larder key add` and `larder key remove` put it right",
+             removed; `larder key rotate --keep NAME…` takes those that you name for all there are",
         );
     }
     if old.epochs > 0 {
@@ -107,7 +107,7 @@ fn as_text(row: &KeyRow, known: bool) -> String {
     };
     let whom = if info.kind() == info.recipient { "" } else { &info.recipient };
     let gone = match row {
-        KeyRow { there: false, .. } => "its object is missing",
+        KeyRow { there: false, .. } => "its file is missing",
         KeyRow { swapped: true, .. } => "its object is not the one that an owner wrote",
         _ => "",
     };

@@ -125,8 +125,15 @@ impl Locking {
         if self.no_wait { Waiting::NoWait } else { Waiting::Wait }
     }
 
-    /// Opens the store that the user named and takes its lock, for an owner.
+    /// Opens the store that the user named and takes its lock, for an owner who goes by the list of keys.
     fn admin(&self, global: &Global, out: &Output) -> Result<(Store, KeyAdmin), CliError> {
+        let (store, admin) = self.admin_in_doubt(global, out)?;
+        admin.check_sure()?;
+        Ok((store, admin))
+    }
+
+    /// The same for an owner who says which keys there are.
+    fn admin_in_doubt(&self, global: &Global, out: &Output) -> Result<(Store, KeyAdmin), CliError> {
         let store = open(global)?;
         let admin = self.lock(&store, out)?;
         Ok((store, admin))

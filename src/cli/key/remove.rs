@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::model::Kind;
+use crate::store::Store;
 
 use super::super::context;
 use super::super::error::CliError;
@@ -36,6 +37,13 @@ pub(super) struct RemoveArgs {
     resealing: Resealing,
 }
 
+/// The key in use is among those that are to be removed.
+pub(super) fn in_use(store: &Store) -> CliError {
+    let mine = store.keyring().name();
+    let message = format!("the key {mine} is the one in use: without it you could not open the store so again");
+    CliError::new(Kind::Usage, format!("{message}; nothing was changed"))
+}
+
 pub(super) fn run(args: &RemoveArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
     let (store, admin) = args.locking.admin(global, out)?;
     let strays = admin.strays()?;
@@ -46,11 +54,8 @@ pub(super) fn run(args: &RemoveArgs, global: &Global, out: &Output) -> Result<Ou
             names.push(found);
         }
     }
-    let mine = store.keyring().name();
-    if names.contains(&mine) && !args.force {
-        let message = format!("the key {mine} is the one in use: without it you could not open the store so again");
-        return Err(CliError::new(Kind::Usage, format!("{message}; nothing was changed"))
-            .hint("use another owner's key for it; or --force, if you have one"));
+    if names.contains(&store.keyring().name()) && !args.force {
+        return Err(in_use(&store).hint("use another owner's key for it; or --force, if you have one"));
     }
     // What no owner added was never given the store's identities by one.
     let rotate = !args.no_rotate && names.iter().any(|name| admin.keys().iter().any(|key| key.name == *name));

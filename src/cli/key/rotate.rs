@@ -6,17 +6,22 @@ use super::super::context;
 use super::super::error::CliError;
 use super::super::output::Output;
 use super::super::{Global, Outcome};
-use super::{Locking, Resealing, change};
+use super::remove::in_use;
+use super::{Locking, Resealing, change, name};
 
 /// Give the store new identities for what comes
 ///
 /// Every key object is wrapped anew. What is stored stays sealed under the old identities, which the keys keep, until it is sealed
-/// anew; it is told how much that is. Clients that know the store accept the change: only an owner can make it.
+/// anew; it is told how much that is. Where entries of the arrival log were given up that may have removed keys, --keep says which stay. Clients that know the store accept the change: only an owner can make it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   larder key rotate
-  larder key rotate --reseal                           and seal anew what is there (may take long)")]
+  larder key rotate --reseal                           and seal anew what is there (may take long)
+  larder key rotate --keep ann --keep web1             and remove all other keys")]
 pub(super) struct RotateArgs {
+    /// The keys that stay, yours among them, each by its name, four or more of its first digits, or its label; all others are removed (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    keep: Vec<String>,
     #[command(flatten)]
     locking: Locking,
     #[command(flatten)]
@@ -24,9 +29,21 @@ pub(super) struct RotateArgs {
 }
 
 pub(super) fn run(args: &RotateArgs, global: &Global, out: &Output) -> Result<Outcome, CliError> {
-    let (store, admin) = args.locking.admin(global, out)?;
-    let recipients = change::recipients(&admin, &[], store.dir(), global)?;
+    let (store, admin, removed) = if args.keep.is_empty() {
+        let (store, admin) = args.locking.admin(global, out)?;
+        (store, admin, Vec::new())
+    } else {
+        let (store, mut admin) = args.locking.admin_in_doubt(global, out)?;
+        let kept: Result<Vec<_>, _> = args.keep.iter().map(|text| name::find(text, admin.keys(), &[])).collect();
+        let removed = admin.keep(&kept?);
+        (store, admin, removed)
+    };
+    if removed.contains(&store.keyring().name()) {
+        return Err(in_use(&store).hint("name it with --keep too"));
+    }
+    admin.can_remove(&removed)?;
+    let recipients = change::recipients(&admin, &removed, store.dir(), global)?;
     let sealed = admin.sealed()?;
-    let changed = admin.rotate(&[], &recipients, context::now())?;
+    let changed = admin.rotate(&removed, &recipients, context::now())?;
     change::tell(&store, &changed, Some(sealed), args.resealing.waiting(&args.locking), out)
 }

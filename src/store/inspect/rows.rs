@@ -66,7 +66,8 @@ impl Store {
         for name in self.keys_without_row(&self.db()) {
             findings.push(Finding::new(
                 format!("the key object {name}"),
-                "the database has no row of it: its holder can read, not write",
+                "the database has no row of it: its holder can read, not write; `larder repair --apply` gives it one where the list of keys has its file, else \
+                 `larder key rotate` does",
             ));
         }
         let mut swapped = self.swapped_keys(&self.db());

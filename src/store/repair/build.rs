@@ -13,8 +13,8 @@ use crate::model::{EpochId, Progress};
 use super::super::Store;
 use super::super::db::{Db, Looked, RowBlocks, RowFile, Rows, Table};
 use super::super::error::StoreError;
-use super::super::files::{make_dir, read_small, sync_dir, write_whole};
-use super::super::key_files::names_of_files;
+use super::super::files::{make_dir, sync_dir, write_whole};
+use super::super::key_files;
 use super::super::numbers::{NEXT_BLOCK, has_good_next};
 use super::super::write::note_block;
 use super::log::Log;
@@ -128,10 +128,9 @@ impl<'a> Fresh<'a> {
         self.db.write(&rows, false)
     }
 
-    /// Header, canary, and those key objects that have no row, from the files beside the database; the gc generation, one higher: what caches believe to be
+    /// Header, canary, and rows that key objects lack, from the files beside the database; the gc generation, one higher: what caches believe to be
     /// stored may no longer be.
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
-        let dir = self.store.dir();
         let has_good_next = has_good_next(old).unwrap_or(true);
         self.copy(old, Family::Default, &[], &|key, value| {
             (has_good_next || key != NEXT_BLOCK) && super::is_known(key, value)
@@ -139,15 +138,9 @@ impl<'a> Fresh<'a> {
         let mut rows = Rows::default();
         rows.put(Family::Default, b"canary", self.store.id().as_bytes());
         rows.put(Family::Default, b"header", &self.store.header().to_bytes());
-        // A file may be older than its row, or of a key that was removed, where a change of keys was cut.
-        let removed = self.store.removed_keys(old).unwrap_or_default();
-        for name in names_of_files(dir)?.into_iter().filter(|name| !removed.contains(name)) {
-            let row = format!("key/{name}");
-            if self.db.get(Family::Default, row.as_bytes())?.is_none()
-                && let Ok(bytes) = read_small(&dir.join("keys").join(format!("{name}.age")))
-            {
-                rows.put(Family::Default, row.as_bytes(), &bytes);
-            }
+        // Of keys that no list of owners has, or that were removed, there is no row for a reason.
+        for (name, file) in self.store.rows_to_give(old, &self.db) {
+            rows.put(Family::Default, &key_files::row_key(name), &file);
         }
         let generation = super::super::db_gc_generation(old).unwrap_or(0);
         rows.put(Family::Default, b"gc", &generation.wrapping_add(1).to_be_bytes());

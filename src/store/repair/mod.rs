@@ -21,9 +21,9 @@ use crate::model::{ChunkId, EpochId, Progress};
 use super::chain::LostEntry;
 use super::db::Db;
 use super::error::StoreError;
-use super::files::{make_dir, set_aside_unless, sync_dir};
+use super::files::{ASIDE, make_dir, new_aside, set_aside_unless};
 use super::inspect::Finding;
-use super::key_files::is_age_file;
+use super::key_files::{self, is_age_file};
 use super::keyring::Keyring;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
@@ -40,9 +40,6 @@ use records::Records;
 use scan::{Scanned, Whole};
 
 pub use plain::{PlainFile, of_wrong_sort, open_closed_for_repair, set_wrong_sort_aside};
-
-/// Where what is damaged is set aside.
-const ASIDE: &str = "damaged";
 
 /// What snapshots need and the indexes do not tell. Blocks that a killed capture or gc has left are in no index either, and no damage.
 #[derive(Debug, Default)]
@@ -208,7 +205,7 @@ impl Store {
     /// # Errors
     /// If the store cannot be read for another reason than damage, or the key in use may not read content.
     pub fn plan_repair(&self, seek: Seek, progress: &dyn Progress) -> Result<Repaired, StoreError> {
-        let unsettled = super::key_files::others(self.dir(), &self.db())?;
+        let unsettled = self.unsettled(&self.db())?;
         let planned = survey(self, &self.db(), None, seek, Rebuild::IfNeeded, progress)?;
         Ok(Repaired { unsettled, ..planned })
     }
@@ -274,9 +271,15 @@ impl Store {
         Ok(repaired)
     }
 
+    /// The key objects of which row and file are not the same, or of which there is no row.
+    fn unsettled(&self, db: &Db) -> Result<Vec<PathBuf>, StoreError> {
+        let without_row = self.keys_without_row(db).into_iter().map(|name| key_files::path(self.dir(), name));
+        Ok(key_files::others(self.dir(), db)?.into_iter().chain(without_row).collect())
+    }
+
     /// Makes row and file of each key object the one that an owner wrote last, under the lock. Behind a lost end that may be another.
     fn settle_others(&self, repaired: &mut Repaired) -> Result<(), StoreError> {
-        repaired.unsettled = super::key_files::others(self.dir(), &self.db())?;
+        repaired.unsettled = self.unsettled(&self.db())?;
         if repaired.unsettled.is_empty() || self.lost_end().is_some() {
             return Ok(());
         }
@@ -284,7 +287,7 @@ impl Store {
         super::files::check_tmp(dir)?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         self.settle_keys(&db)?;
-        let left = super::key_files::others(dir, &db)?;
+        let left = self.unsettled(&db)?;
         let before = std::mem::take(&mut repaired.unsettled);
         (repaired.unsettled, repaired.settled) = before.into_iter().partition(|path| left.contains(path));
         drop(db);
@@ -306,6 +309,8 @@ impl Store {
         let lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
         let accepted = losses::accept(self, &db, tip.as_ref(), lost, asked)?;
         if accepted.is_some() {
+            // Now it can be told who was removed.
+            self.settle_keys(&db)?;
             let tip = tip::read(dir, self.keyring().ids())?;
             Log::look(self, &db, tip.as_ref())?.settle_datasets(self, &db)?;
         }
@@ -328,19 +333,6 @@ impl Store {
         self.check_tip(tip)?;
         Ok(self.db())
     }
-}
-
-/// A folder of its own for what is set aside now.
-fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
-    let all = dir.join(ASIDE);
-    make_dir(&all)?;
-    sync_dir(dir)?;
-    let names = std::fs::read_dir(&all).map_err(|e| StoreError::io(format!("cannot read {}", all.display()), e))?;
-    let numbers = names.flatten().filter_map(|item| item.file_name().to_str()?.parse::<u64>().ok());
-    let aside = all.join((numbers.max().unwrap_or(0) + 1).to_string());
-    make_dir(&aside)?;
-    sync_dir(&all)?;
-    Ok(aside)
 }
 
 /// When a fresh database takes the place of the old one.
@@ -457,7 +449,7 @@ fn wrong_records(store: &Store, db: &Db) -> Result<Vec<Finding>, StoreError> {
         }
         Ok(true)
     }))?;
-    let without_row = store.keys_without_row(db).into_iter();
+    let without_row = store.rows_to_give(db, db).into_keys();
     found.extend(
         without_row.map(|name| Finding::new(format!("the key object {name}"), "the database has no row of it")),
     );

@@ -34,10 +34,16 @@ impl PlainFile {
         self.bytes.is_some()
     }
 
-    /// True if it is whole, and another one than its copy: it gives way to that only where the store does not open with it.
+    /// True if it is whole, and another one than its copy: it gives way to that only where the store opens with that alone.
     #[must_use]
     pub fn is_another(&self) -> bool {
         self.is_another
+    }
+
+    /// What puts it back as it is now; nothing if it cannot be read.
+    #[must_use]
+    pub fn as_it_is(&self) -> Option<Self> {
+        Some(Self { bytes: Some(read_small(&self.path).ok()?), ..self.clone() })
     }
 }
 
