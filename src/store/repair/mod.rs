@@ -128,6 +128,7 @@ pub fn open_for_repair(
 ) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
     let (keyring, unlocking) = unlock::Unlocking::begin(dir, &header, unlock, dirs)?;
+    create::check_header(&header, &keyring)?;
     let tip = match tip::read(dir, keyring.ids()) {
         Err(e) if e.is_damage() => None,
         tip => tip?,
@@ -136,7 +137,13 @@ pub fn open_for_repair(
         Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string())?,
         opened => opened?,
     };
-    let unnamed = if tip.is_some() { unnamed::beyond_the_end(&db, tip)? } else { unnamed::without_a_tip(&db)? };
+    let unnamed = match tip {
+        None => unnamed::without_a_tip(&db)?,
+        Some(_) => match unnamed::beyond_the_end(&db, tip)? {
+            None => unnamed::beyond_the_log(&db, Some(&keyring))?,
+            some => some,
+        },
+    };
     let db = match unnamed {
         Some(finding) if mending == Mending::Yes => gathered_if_longer(dir, db, &finding.why)?,
         _ => db,
@@ -151,8 +158,11 @@ pub fn open_for_repair(
     let unlocked = unlocking.settle(keyring, &db);
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_tip(tip)?;
-    store.check_pin()?;
-    Ok(store)
+    match store.check_pin(tip) {
+        // It is all that tells what was acknowledged.
+        Err(StoreError::SetBack { has_tip: false, .. }) if store.takes_seen_end()? => Ok(store),
+        checked => checked.map(|()| store),
+    }
 }
 
 /// True if a database has an entry of the log, or a record of an epoch, that was made with these keys.
@@ -254,20 +264,21 @@ impl Store {
             let now = Db::open_read_locked(&self.dir().join("db"))?;
             // What a tip says was acknowledged stays so, be it lost.
             if repaired.tip.is_some() {
-                let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
+                let (sequence, log_hash) = self.newest_entry_in(&now)?;
+                let seen = self.inner.seen_end.get().filter(|seen| seen.sequence >= sequence);
                 set_aside_unless(&tip::path(self.dir()), std::fs::Metadata::is_file, || new_aside(self.dir()))?;
-                tip::write(self.dir(), &Tip { sequence, log_hash }, self.keyring().ids())?;
+                tip::write(self.dir(), seen.unwrap_or(&Tip { sequence, log_hash }), self.keyring().ids())?;
             }
             drop(db);
             self.inner.replace_db(Arc::new(now));
             let _ = std::fs::remove_dir_all(gathered(self.dir()));
         }
         if let Some(asked) = accept.filter(|_| !repaired.lost_entries.is_empty()) {
-            repaired.accepted = self.accept_losses(asked)?;
-            let given_up = repaired.accepted.iter().flat_map(|accepted| &accepted.entries);
-            let given_up: HashSet<_> = given_up.map(LostEntry::object).collect();
-            repaired.lost.retain(|finding| !given_up.contains(&finding.object));
-            repaired.lost_entries.retain(|lost| !given_up.contains(&lost.object()));
+            let told: HashSet<_> = repaired.lost_entries.iter().map(LostEntry::object).collect();
+            repaired.lost.retain(|finding| !told.contains(&finding.object));
+            (repaired.accepted, repaired.lost_entries) = self.accept_losses(asked)?;
+            let left = repaired.lost_entries.iter().map(|lost| Finding::from_error(&lost.to_error()));
+            repaired.lost.splice(0..0, left);
         }
         self.settle_others(&mut repaired)?;
         drop(lock);
@@ -292,8 +303,9 @@ impl Store {
         Ok(())
     }
 
-    /// Gives up what is lost of the log, under the lock and when all is made anew that can be.
-    fn accept_losses(&self, asked: &Acceptance) -> Result<Option<Accepted>, StoreError> {
+    /// Gives up what is lost of the log, under the lock and when all is made anew that can be; and what is lost still: a hold that cannot be read, and of
+    /// very many what was not told before.
+    fn accept_losses(&self, asked: &Acceptance) -> Result<(Option<Accepted>, Vec<LostEntry>), StoreError> {
         let dir = self.dir();
         super::files::check_tmp(dir)?;
         let tip = tip::read(dir, self.keyring().ids())?;
@@ -303,16 +315,18 @@ impl Store {
             super::settling::follow_files(self, &db)?;
         }
         self.settle_keys(&db)?;
-        let lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
-        let accepted = losses::accept(self, &db, tip.as_ref(), lost, asked)?;
+        let mut lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
+        let accepted = losses::accept(self, &db, tip.as_ref(), lost.clone(), asked)?;
         if accepted.is_some() {
             let tip = tip::read(dir, self.keyring().ids())?;
-            Log::look(self, &db, tip.as_ref())?.settle_datasets(self, &db)?;
+            let log = Log::look(self, &db, tip.as_ref())?;
+            log.settle_datasets(self, &db)?;
+            lost = log.lost_entries;
         }
         drop(db);
         self.inner.replace_db(Arc::new(Db::open_read_locked(&dir.join("db"))?));
         self.check_tip(tip::read(dir, self.keyring().ids())?)?;
-        Ok(accepted)
+        Ok((accepted, lost))
     }
 
     /// The database as it is now that nobody else can change it, as far as it opens.
@@ -394,18 +408,22 @@ fn survey(
             acknowledged = Some(tip);
             None
         }
-        Ok(None) => Some("it is missing".to_owned()),
-        Err(e) if e.is_damage() => Some(e.to_string()),
+        Ok(None) => Some("it was missing".to_owned()),
+        Err(StoreError::Damage { why, .. }) => Some(why),
         Err(e) => return Err(e),
     };
+    acknowledged = acknowledged.or_else(|| store.inner.seen_end.get().copied());
     let mut log = Log::look(store, db, acknowledged.as_ref())?;
     repaired.missing_rows += log.to_remake();
-    repaired.wrong_rows += log.unreadable() + log.headless();
+    repaired.wrong_rows += log.unreadable() + log.headless() + log.strays();
     if log.wrong_tip {
         repaired.tip =
             Some("it names another entry than the one that stands there and that somebody vouches for".to_owned());
     }
-    let unnamed = unnamed::beyond_the_end(db, acknowledged)?;
+    let unnamed = match unnamed::beyond_the_end(db, acknowledged)? {
+        None if fresh.is_none() => unnamed::beyond_the_log(db, Some(store.keyring()))?,
+        some => some,
+    };
     // What is lost is known when all files have been looked into.
     if unnamed.is_none() || fresh.is_some() {
         repaired.lost = std::mem::take(&mut log.lost);
