@@ -83,6 +83,9 @@ impl Store {
 impl Store {
     /// Where the log ends in a copy that is whole and goes on behind the end of this one, as none is known to be lost here: the tip may have been lost, or set
     /// back, together with what it named.
+    ///
+    /// # Errors
+    /// If it goes on with keys that are not known here: what they vouch for would count for nothing.
     fn end_in(&self, copies: &[&Self], db: &Db) -> Result<Option<Tip>, StoreError> {
         if self.lost_end().is_some() {
             return Ok(None);
@@ -95,11 +98,13 @@ impl Store {
             if there.ok().is_none_or(|there| there.unwrap_or(NOTHING) != ours) {
                 continue;
             }
-            let (mut newest, mut is_whole) = (None, true);
+            let (mut newest, mut is_whole, mut is_known) = (None, true, true);
             let walked = copy.walk_back(|judged, stands| {
                 let is_behind = judged.sequence() > last;
                 match judged {
                     Judged::Entry(entry) if is_behind => {
+                        let vouched = copy.keyring().vouches_for(&entry) == Some(true);
+                        is_known &= !vouched || self.keyring().vouches_for(&entry) == Some(true);
                         newest.get_or_insert(Tip { sequence: entry.sequence, log_hash: stands });
                     }
                     Judged::Lost(_) if is_behind => is_whole = false,
@@ -108,6 +113,10 @@ impl Store {
                 is_behind && is_whole
             });
             let is_whole = is_whole && walked.is_ok();
+            if is_whole && !is_known {
+                let why = "a copy goes on where it ends, with keys that this store does not know: put the copy in its place, or its folder `keys` first";
+                return Err(StoreError::damage("the arrival log", why));
+            }
             let further = newest.filter(|newest| is_whole && end.is_none_or(|end| end.sequence < newest.sequence));
             end = further.or(end);
         }
