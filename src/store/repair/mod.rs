@@ -6,6 +6,7 @@
 //! was or repaired.
 
 mod build;
+mod gathering;
 mod log;
 mod plain;
 mod records;
@@ -28,13 +29,13 @@ use super::keyring::Keyring;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
 use super::mend::{self, Mending};
-use super::numbers::last_sequence;
 use super::pins::ClientDirs;
 use super::read::{CacheSize, Sort, places};
 use super::unlock::Unlock;
 use super::{Store, create, numbers, tip, unlock, unnamed};
 
 use build::{Blocks, Fresh};
+use gathering::{gather, gathered, gathered_if_longer};
 use log::{Log, passed};
 use records::Records;
 use scan::{Scanned, Whole};
@@ -177,33 +178,6 @@ fn belongs(keyring: &Keyring, db: &Db) -> bool {
     };
     has(Family::Log, &|_, value| keyring.check_log_entry(value).is_ok())
         || has(Family::Epochs, &|key, value| is_epoch(keyring, key, value))
-}
-
-/// Where a database that does not open is put together to be read from. Nothing but links.
-fn gathered(dir: &Path) -> PathBuf {
-    dir.join(ASIDE).join("gathered")
-}
-
-/// The database of all table files, those too that its MANIFEST does not name, if its log goes on farther; else the database as it is.
-fn gathered_if_longer(dir: &Path, db: Db, why: &str) -> Result<Db, StoreError> {
-    let last = last_sequence(&db).unwrap_or(0);
-    match gather(dir, why) {
-        Ok(all) if last_sequence(&all)? > last => Ok(all),
-        Err(e) if !e.is_damage() => Err(e),
-        _ => Ok(db),
-    }
-}
-
-fn gather(dir: &Path, why: &str) -> Result<Db, StoreError> {
-    let _lock = WriterLock::take(dir, Waiting::NoWait, &|| false)?;
-    let to = gathered(dir);
-    // A repair that was killed may have left it.
-    let _ = std::fs::remove_dir_all(&to);
-    make_dir(&to)?;
-    // Where it is gone nothing is left but what `heal` takes from a copy.
-    make_dir(&dir.join("db"))?;
-    ::log::info!("the database does not open; it is put together from its table files");
-    Db::gather(&dir.join("db"), &to, why)
 }
 
 impl Store {

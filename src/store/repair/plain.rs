@@ -61,9 +61,8 @@ impl PlainFile {
 /// As [`super::super::open_closed`].
 pub fn open_closed_for_repair(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreError> {
     match open_closed(dir, dirs, Mending::Yes) {
-        Err(StoreError::Damage { what, why }) => {
-            open_closed_with(dir, dirs, || super::gather(dir, &why)).map_err(|_| StoreError::Damage { what, why })
-        }
+        Err(StoreError::Damage { what, why }) => open_closed_with(dir, dirs, || super::gathering::gather(dir, &why))
+            .map_err(|_| StoreError::Damage { what, why }),
         opened => opened,
     }
 }
