@@ -133,6 +133,7 @@ pub(super) fn open_or_closed(global: &Global, not_enough: bool) -> Result<Opened
     if e.is_damage() || keyless && !not_enough && global.identity.is_empty() {
         // What hinders that too has been told by the error before.
         if let Ok(closed) = store::open_closed(&path, &folders::client_dirs(), Mending::Yes) {
+            let closed = if e.is_of_the_tip() { closed.without_tip() } else { closed };
             return Ok(Opened::Closed(Box::new(closed), Some(e)));
         }
     }

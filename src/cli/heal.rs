@@ -100,7 +100,7 @@ fn print(healed: &Healed, out: &Output) -> Result<(), CliError> {
         out.line(&format!("lost: {}: {}", escaped(&lost.object()), escaped(&lost.why)))?;
     }
     if healed.missing == 0 {
-        return out.line("nothing is missing (what is in damaged blocks counts once `larder repair --apply` was run)");
+        return out.line("nothing is missing (where `larder verify` tells of damage `larder repair --apply` goes first: what is in damaged blocks counts as missing then)");
     }
     out.line(&format!(
         "of {} that were missing {} found, {}; {} still missing",

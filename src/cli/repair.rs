@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::model::{Kind, Progress, Role};
 use crate::ops::repair;
 use crate::store::{
-    Acceptance, ClosedStore, DAMAGED, Finding, LOST_ENTRIES, LostEntry, Mending, PlainFile, Repaired, StoreError,
-    Waiting, of_wrong_sort, set_wrong_sort_aside,
+    Acceptance, ClosedStore, DAMAGED, DATABASE, Finding, LOST_ENTRIES, LostEntry, Mending, PlainFile, Repaired, Store,
+    StoreError, THE_HEADER, Waiting, of_wrong_sort, set_wrong_sort_aside,
 };
 
 use super::context;
@@ -66,7 +66,9 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     let closed = match context::open_closed_for_repair(mending, global) {
         Err(e) if e.kind == Kind::Damage && args.apply => None,
         // What has a hint of its own is another matter: a store that was set back, say.
-        Err(e) if e.kind == Kind::Damage && e.hint.as_deref() == Some(DAMAGED) => return Err(e.hint(DOES_NOT_OPEN)),
+        Err(e) if e.kind == Kind::Damage && [DAMAGED, DATABASE].map(Some).contains(&e.hint.as_deref()) => {
+            return Err(e.hint(DOES_NOT_OPEN));
+        }
         closed => Some(closed?),
     };
     let damaged = closed.as_ref().map(ClosedStore::damaged_files).transpose()?.unwrap_or_default();
@@ -80,18 +82,12 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
     let store = match context::open_for_repair(mending, global) {
         Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) && !others.is_empty() => {
-            let opened = args.apply.then(|| {
-                let before: Vec<_> = others.iter().filter_map(PlainFile::as_it_is).collect();
-                context::open_closed_for_repair(mending, global)?.put_in_place(&others, waiting, &|| true)?;
-                let opened = context::open_for_repair(mending, global);
-                if opened.is_err() {
-                    // The copies are no better, or the key at hand is of another store.
-                    context::open_closed_for_repair(mending, global)?.put_in_place(&before, waiting, &|| true)?;
-                }
-                opened
-            });
-            files.extend(others);
-            opened.transpose()?
+            if args.apply {
+                Some(open_with_others(e, others, &mut files, waiting, global)?)
+            } else {
+                files.extend(others);
+                None
+            }
         }
         Err(_) if !args.apply && !files.is_empty() => None,
         store => Some(store?),
@@ -124,6 +120,37 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     end(&report, out)
 }
 
+/// Opens a store that does not open with files that are whole: they give way to their copies, the header only where it may be its fault. Where that
+/// does not help they come back.
+fn open_with_others(
+    mut why: CliError,
+    others: Vec<PlainFile>,
+    files: &mut Vec<PlainFile>,
+    waiting: Waiting,
+    global: &Global,
+) -> Result<Store, CliError> {
+    let put = |files: &[PlainFile]| -> Result<(), CliError> {
+        Ok(context::open_closed_for_repair(Mending::Yes, global)?.put_in_place(files, waiting, &|| true)?)
+    };
+    let before: Vec<_> = others.iter().filter_map(PlainFile::as_it_is).collect();
+    let (header, keys): (Vec<_>, Vec<_>) = others.into_iter().partition(PlainFile::is_header);
+    let is_headers = |e: &CliError| e.kind == Kind::WrongKey || e.message.contains(THE_HEADER);
+    let groups = if why.message.starts_with(THE_HEADER) { [header, keys] } else { [keys, header] };
+    for group in groups.into_iter().filter(|group| !group.is_empty()) {
+        if group.iter().any(PlainFile::is_header) && !is_headers(&why) {
+            continue;
+        }
+        put(&group)?;
+        files.extend(group);
+        match context::open_for_repair(Mending::Yes, global) {
+            Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) => why = e,
+            opened => return opened,
+        }
+    }
+    put(&before)?;
+    Err(why)
+}
+
 /// What it means that entries are void.
 const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \
     is listed again, unless gc has removed it: forget it again, or with --lost. `larder key list` shows the keys as they were before: `larder key rotate --keep NAME…` names those \
@@ -138,6 +165,9 @@ const UNSETTLED: &str = "`larder key rotate` writes the objects of all keys anew
 
 /// What to do about a database without a CURRENT or MANIFEST.
 const DOES_NOT_OPEN: &str = "`larder repair --apply` puts the database together anew from its table files";
+
+/// What to do about lost entries of the log of which the first ones were given up now: very many are told at a time, and no more.
+const ONCE_MORE: &str = "more of them came to light: run `larder repair --apply --accept-lost-entries` once more";
 
 /// What to do about lost entries of the log. A hold that cannot be read holds, until it is lifted.
 fn lost_entries_hint(report: &RepairJson) -> &'static str {
@@ -163,6 +193,7 @@ fn end(report: &RepairJson, out: &Output) -> Result<Outcome, CliError> {
         (false, true, true) if report.makes_nothing() => ("something is lost for good", LOST),
         (false, _, _) => ("the store is damaged", "larder repair --apply does what is told above"),
         (true, _, false) => return Ok(Outcome::Done),
+        (true, _, true) if report.has_more_to_accept() => ("entries of the arrival log are lost still", ONCE_MORE),
         (true, _, true) if !report.lost_entries.is_empty() => {
             ("repaired, but entries of the arrival log are lost", lost_entries_hint(report))
         }
@@ -308,6 +339,11 @@ impl RepairJson {
     /// True if there is nothing that can be made anew.
     fn makes_nothing(&self) -> bool {
         !self.rebuild && self.tip.is_none() && self.files.is_empty() && self.unsettled_keys.is_empty()
+    }
+
+    /// True if entries were given up, and others that could be are left.
+    fn has_more_to_accept(&self) -> bool {
+        self.accepted.is_some() && self.lost_entries.iter().any(|lost| lost.can_be_void)
     }
 
     fn new(applied: bool, files: &[PlainFile], repaired: Option<&Repaired>) -> Self {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::model::{Kind, Role, Timestamp};
+use crate::model::{Failure, Kind, Role, Timestamp};
 use crate::ops::verify::{LedgerKept, Touched, Verified, VerifyOptions, verify, verify_closed};
 use crate::store::{Finding, LOST_ENTRIES, Mending};
 
@@ -116,12 +116,17 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, out: &Output) -> Result<Ou
         all if all == count => LOST_ENTRIES.to_owned(),
         _ => format!("{next}; of entries of the log: {LOST_ENTRIES}"),
     };
+    // What hindered the keys comes first.
+    let hint = match &opened {
+        Opened::Closed(_, Some(why)) if why.is_damage() => why.hint().unwrap_or(hint),
+        _ => hint,
+    };
     Err(CliError::new(Kind::Damage, text).hint(hint).told(out.json()))
 }
 
 /// What to do about damage.
-const NEXT: &str = "what is not named above is whole and can be restored; `larder repair` tells what can be made anew, and `larder heal` \
-    takes what is lost from a folder, a mount or a copy of the store";
+const NEXT: &str = "what is not named above is whole and can be restored; `larder repair` tells what can be made anew, `larder repair --apply` does it and sets aside \
+    what is damaged, and `larder heal` then takes what is lost from a folder, a mount or a copy of the store";
 
 /// The same, where nobody could look what is needed for what.
 const WITH_A_KEY: &str = "which snapshots and paths that touches only a key tells: `larder verify` where there is one, and `larder repair` what can be made anew";

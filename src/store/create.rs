@@ -15,6 +15,7 @@ use crate::model::{Digest, Ext, KeyInfo, KeyName, Role, StoreId, Timestamp};
 use super::db::{Db, Rows};
 use super::error::{StoreError, THE_HEADER};
 use super::files::{make_dir, sync_dir, write_whole};
+use super::keyring::Keyring;
 
 /// What a new store shall be like.
 #[derive(Debug)]
@@ -52,6 +53,12 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, StoreError> {
         HeaderError::Newer(_) => StoreError::Newer { path: dir.to_owned(), why: e.to_string() },
         HeaderError::Damaged(_) => StoreError::damage(THE_HEADER, e),
     })
+}
+
+/// Refuses a header that was not made with these keys.
+pub(super) fn check_header(header: &Header, keyring: &Keyring) -> Result<(), StoreError> {
+    let holds = keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac);
+    if holds { Ok(()) } else { Err(StoreError::damage(THE_HEADER, "its MAC does not hold")) }
 }
 
 /// True if there is a database, or what is left of one.

@@ -93,6 +93,8 @@ pub enum StoreError {
         pin: PathBuf,
         /// The log entry that says that an owner accepted the loss, which the key in use cannot check.
         claimed: Option<u64>,
+        /// There is a tip, which fits the store as it is.
+        has_tip: bool,
     },
     /// The pin file cannot be understood.
     #[error("the pin file {}, by which this client knows the store, is damaged: {why}", path.display())]
@@ -197,6 +199,12 @@ impl StoreError {
 
     /// True if damage is what is wrong.
     #[must_use]
+    pub fn is_of_the_tip(&self) -> bool {
+        matches!(self, Self::Damage { what, .. } if what == THE_TIP)
+    }
+
+    /// True if something stored is not what was written.
+    #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damage { .. })
     }
@@ -221,11 +229,24 @@ pub(super) fn is_entry_label(what: &str) -> bool {
 }
 
 /// What messages call the header of a store.
-pub(super) const THE_HEADER: &str = "the header";
+pub const THE_HEADER: &str = "the header";
 
 /// What to do about a header that is damaged.
 const BAD_HEADER: &str = "`larder repair --apply` writes it anew from its copy in the database; where that is lost too, put the file `header` of any copy of \
     the store in its place: it is the same in all of them and never changes";
+
+/// What messages call the database.
+const THE_DATABASE: &str = "the database";
+
+/// What to do about a database that does not open, or not whole.
+pub const DATABASE: &str = "`larder repair` tells what can be made anew, and `larder repair --apply` does it; `larder heal` then takes what is lost from a folder, a pack, \
+    a mount or a copy of the store";
+
+/// What messages call the tip.
+pub(super) const THE_TIP: &str = "the tip";
+
+/// What to do about a tip that is damaged.
+const BAD_TIP: &str = "`larder repair --apply` makes it anew";
 
 /// What to do about damage.
 pub const DAMAGED: &str = "larder verify --read-data tells everything that is affected; `larder repair` tells what can be made anew, \
@@ -317,6 +338,11 @@ impl Failure for StoreError {
                  whether `larder verify` tells so too; if it does, remove {} and try again",
                 pin.display()
             ),
+            Self::SetBack { pin, has_tip: false, .. } => format!(
+                "its tip is lost too: `larder repair --apply` makes it anew by what this client has seen, and `larder heal COPY` then takes from a copy of the store \
+                 what is gone; if you put an older copy in place yourself, remove {} instead",
+                pin.display()
+            ),
             Self::SetBack { pin, .. } => format!(
                 "if you put an older copy of the store in place yourself, remove {} and try again; to look into an older copy beside the store, let \
                  XDG_STATE_HOME name an empty folder; else somebody took snapshots away",
@@ -358,6 +384,8 @@ impl Failure for StoreError {
             }
             Self::Damage { what, .. } if is_entry_label(what) => LOST_ENTRIES.to_owned(),
             Self::Damage { what, .. } if what.starts_with(THE_HEADER) => BAD_HEADER.to_owned(),
+            Self::Damage { what, .. } if what.starts_with(THE_DATABASE) => DATABASE.to_owned(),
+            Self::Damage { what, .. } if what == THE_TIP => BAD_TIP.to_owned(),
             Self::Damage { .. } => DAMAGED.to_owned(),
             _ => return None,
         })

@@ -83,7 +83,7 @@ impl Exclusive {
         let unnamed = match tip {
             None => super::unnamed::without_a_tip(&store.db())?,
             Some(_) if store.lost_end().is_some() => super::unnamed::beyond_the_end(&store.db(), tip)?,
-            Some(_) => None,
+            Some(_) => super::unnamed::beyond_the_log(&store.db(), Some(store.keyring()))?,
         };
         if let Some(Finding { object, why, .. }) = unnamed {
             return Err(StoreError::damage(object, why));

@@ -43,11 +43,13 @@ impl Store {
         keep_waiting: &dyn Fn() -> bool,
     ) -> Result<LogHealed, StoreError> {
         let (lost, void) = self.lost_entries()?;
-        if copies.is_empty() || lost.is_empty() && void.is_empty() {
+        let is_whole = lost.is_empty() && void.is_empty() && self.end_in(copies, &*self.fresh_db()?)?.is_none();
+        if copies.is_empty() || is_whole {
             return Ok(LogHealed { missing: lost.len() as u64, found: 0, left: lost });
         }
         let Exclusive { db, lock } = Exclusive::begin_healing(self, waiting, keep_waiting)?;
-        let tip = tip::read(self.dir(), self.keyring().ids())?.filter(|tip| tip.sequence > 0);
+        let further = self.end_in(copies, &db)?;
+        let tip = further.or(tip::read(self.dir(), self.keyring().ids())?).filter(|tip| tip.sequence > 0);
         let mut healer = Healer { store: self, db: &db, copies, rows: Rows::default(), entries: Vec::new() };
         let healed = healer.look(tip)?;
         healer.set_heads();
@@ -58,6 +60,9 @@ impl Store {
         if healed.found > 0 {
             db.write(&healer.rows, true)?;
             db.flush()?;
+            if let Some(end) = further.filter(|end| tip::check(Some(*end), &db).is_ok()) {
+                tip::write(self.dir(), &end, self.keyring().ids())?;
+            }
             if tip::check(tip, &db).is_ok() {
                 match settling::settle(self, &db) {
                     // Whoever comes next goes on with the keys of now.
@@ -72,6 +77,50 @@ impl Store {
         self.inner.stale.store(true, Ordering::SeqCst);
         self.refresh()?;
         Ok(healed)
+    }
+}
+
+impl Store {
+    /// Where the log ends in a copy that is whole and goes on behind the end of this one, as none is known to be lost here: the tip may have been lost, or set
+    /// back, together with what it named.
+    ///
+    /// # Errors
+    /// If it goes on with keys that are not known here: what they vouch for would count for nothing.
+    fn end_in(&self, copies: &[&Self], db: &Db) -> Result<Option<Tip>, StoreError> {
+        if self.lost_end().is_some() {
+            return Ok(None);
+        }
+        let (last, ours) = self.newest_entry_in(db)?;
+        let mut end = None::<Tip>;
+        for copy in copies.iter().filter(|copy| copy.lost_end().is_none()) {
+            let there = copy.fresh_db().and_then(|db| db.with(Family::Log, &number_key(last), digest));
+            // A log without any entry goes on with the first one.
+            if there.ok().is_none_or(|there| there.unwrap_or(NOTHING) != ours) {
+                continue;
+            }
+            let (mut newest, mut is_whole, mut is_known) = (None, true, true);
+            let walked = copy.walk_back(|judged, stands| {
+                let is_behind = judged.sequence() > last;
+                match judged {
+                    Judged::Entry(entry) if is_behind => {
+                        let vouched = copy.keyring().vouches_for(&entry) == Some(true);
+                        is_known &= !vouched || self.keyring().vouches_for(&entry) == Some(true);
+                        newest.get_or_insert(Tip { sequence: entry.sequence, log_hash: stands });
+                    }
+                    Judged::Lost(_) if is_behind => is_whole = false,
+                    _ => {}
+                }
+                is_behind && is_whole
+            });
+            let is_whole = is_whole && walked.is_ok();
+            if is_whole && !is_known {
+                let why = "a copy goes on where it ends, with keys that this store does not know: put the copy in its place, or its folder `keys` first";
+                return Err(StoreError::damage("the arrival log", why));
+            }
+            let further = newest.filter(|newest| is_whole && end.is_none_or(|end| end.sequence < newest.sequence));
+            end = further.or(end);
+        }
+        Ok(end)
     }
 }
 

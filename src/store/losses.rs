@@ -106,8 +106,8 @@ impl Store {
         let cannot_tell = self.keyring().knows_roles() && self.keyring().vouchers().is_empty();
         match set_back {
             _ if passage.is_free() && !cannot_tell => Ok(()),
-            StoreError::SetBack { path, what, pin, .. } if passage.is_free() => {
-                Err(StoreError::SetBack { path, what, pin, claimed: claim })
+            StoreError::SetBack { path, what, pin, has_tip, .. } if passage.is_free() => {
+                Err(StoreError::SetBack { path, what, pin, claimed: claim, has_tip })
             }
             set_back => Err(set_back),
         }

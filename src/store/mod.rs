@@ -53,9 +53,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use crate::codec::{Cutter, Identity, MacLabel};
+use crate::codec::{Cutter, Identity};
 use crate::format::{Cipher, Family, Header, Tip, number_key};
-use crate::model::{Purpose, Role, SnapshotId, StoreId};
+use crate::model::{Digest, Purpose, Role, SnapshotId, StoreId};
 
 pub use chain::LostEntry;
 pub use claims::{Claims, FalseEntry, SnapshotRow};
@@ -63,7 +63,7 @@ pub use create::{NewStore, create};
 pub use digests::KnownPack;
 pub use entries::{LogWriter, NewEntry};
 pub use epochs::{OldBlocks, OldEpochs, UnderOld};
-pub use error::{DAMAGED, LOST_ENTRIES, StoreError};
+pub use error::{DAMAGED, DATABASE, LOST_ENTRIES, StoreError, THE_HEADER};
 pub use files::lies_in;
 pub use heal::LogHealed;
 pub use inspect::{Ages, BlockLook, ClosedLook, ClosedStore, Depth, Finding, Inspected, open_closed};
@@ -90,6 +90,7 @@ pub use sweep::{BlockSweep, IndexSweep, Sweeper};
 pub use unlock::Unlock;
 pub use write::{CommitInfo, TINY_CHUNK, Writer};
 
+use chain::Judged;
 use db::Db;
 use keyrings::Keyrings;
 use pins::PinFile;
@@ -116,6 +117,8 @@ struct Inner {
     pin: Mutex<PinFile>,
     dirs: ClientDirs,
     lost_end: Mutex<Option<LostEnd>>,
+    /// What this client has seen last: it stands for a tip that is lost, where that is to be made anew.
+    seen_end: OnceLock<Tip>,
     /// This process has committed since `db` was opened.
     stale: AtomicBool,
     /// Why the pin could not be kept.
@@ -157,7 +160,7 @@ pub fn open(dir: &Path, unlock: &dyn Unlock, dirs: &ClientDirs, cache: CacheSize
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_canary()?;
     store.check_tip(tip)?;
-    store.check_pin()?;
+    store.check_pin(tip)?;
     ::log::info!("store {} is open: {} snapshots and other entries", store.id(), store.last_sequence()?);
     Ok(store)
 }
@@ -172,9 +175,7 @@ impl Store {
         cache: CacheSize,
     ) -> Result<Self, StoreError> {
         let Unlocked { keyring, pin, opener } = unlocked;
-        if !keyring.ids().mac_holds(MacLabel::Header, &[&header.signed_part()], &header.mac) {
-            return Err(StoreError::damage(error::THE_HEADER, "its MAC does not hold"));
-        }
+        create::check_header(&header, &keyring)?;
         let inner = Inner {
             dir: dir.to_owned(),
             header,
@@ -187,6 +188,7 @@ impl Store {
             pin: Mutex::new(pin),
             dirs: dirs.clone(),
             lost_end: Mutex::default(),
+            seen_end: OnceLock::new(),
             stale: AtomicBool::new(false),
             unpinned: OnceLock::new(),
         };
@@ -206,14 +208,14 @@ impl Store {
     /// Compares the log with the tip. What is left of a store that lost its end can still be read: the loss is kept in mind,
     /// told by [`Self::lost_end`] and [`Self::log`], and nothing is written on top of it.
     fn check_tip(&self, tip: Option<Tip>) -> Result<(), StoreError> {
-        let db = self.db();
+        let (db, tip) = (self.db(), tip.or_else(|| self.inner.seen_end.get().copied()));
         let lost = match tip::check(tip, &db) {
             Ok(()) => None,
             Err(StoreError::Damage { what, why }) => {
                 match tip.filter(|tip| !numbers::has_in_reach(&db, tip.sequence)) {
                     None => Some(LostEnd { what, why, tip }),
                     Some(_) => {
-                        Some(LostEnd { what: "the tip".to_owned(), why: tip::OUT_OF_REACH.to_owned(), tip: None })
+                        Some(LostEnd { what: error::THE_TIP.to_owned(), why: tip::OUT_OF_REACH.to_owned(), tip: None })
                     }
                 }
             }
@@ -243,11 +245,17 @@ impl Store {
 
     /// Compares the log with what this client saw last, and remembers what it sees now. A store whose own tip says that its end is
     /// lost is damaged, not set back, and that is told already: what is left can be read, and the pin stays as it is.
-    fn check_pin(&self) -> Result<(), StoreError> {
+    fn check_pin(&self, tip: Option<Tip>) -> Result<(), StoreError> {
         if self.lost_end().is_some() {
             return Ok(());
         }
         match self.compare_pin() {
+            Err(StoreError::SetBack { path, what, pin, claimed, .. }) => {
+                if let Some(unnamed) = unnamed::beyond_the_log(&self.db(), Some(self.keyring()))? {
+                    return Err(StoreError::damage(unnamed.object, unnamed.why));
+                }
+                Err(StoreError::SetBack { path, what, pin, claimed, has_tip: tip.is_some() })
+            }
             // A log that cannot be read is damage, and no reason to keep what can be read from its user.
             Err(StoreError::Damage { what, why }) => {
                 let lost = Some(LostEnd { what, why, tip: None });
@@ -267,15 +275,38 @@ impl Store {
         if pin.sequence() > 0 {
             pin.check_log(hash_at(pin.sequence())?).or_else(|set_back| self.goes_on_behind(&pin, set_back))?;
         }
-        let last = self.last_sequence()?;
-        let hash = if last == 0 { None } else { hash_at(last)? };
-        let zeros = crate::model::Digest::from_bytes([0; 32]);
         // A client whose state folder cannot be written to still works; it only cannot notice a store set back.
-        let kept = pin.remember(self.keyring(), last, &hash.unwrap_or(zeros));
+        let (sequence, hash) = self.newest_entry_in(&db)?;
+        let kept = pin.remember(self.keyring(), sequence, &hash);
         if let Err(e) = kept {
             self.inner.unpinned.get_or_init(|| e.to_string());
         }
         Ok(())
+    }
+
+    /// Sequence and hash of the newest entry; zeros if there is none. Rows behind it that are none were put there, and may be gone tomorrow.
+    fn newest_entry_in(&self, db: &Db) -> Result<(u64, Digest), StoreError> {
+        let mut newest = None;
+        self.walk_back_in(db, &mut |judged, stands| {
+            if let Judged::Entry(entry) = judged {
+                newest = Some((entry.sequence, stands));
+            }
+            newest.is_none()
+        })?;
+        Ok(newest.unwrap_or((0, chain::NOTHING)))
+    }
+
+    /// Takes what this client has seen last for what a tip said that is lost, and tells what of it is gone. False if the log goes on
+    /// farther than that, or cannot have come so far.
+    fn takes_seen_end(&self) -> Result<bool, StoreError> {
+        let seen = self.inner.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).seen();
+        let (db, last) = (self.db(), self.newest_entry_in(&self.db())?.0);
+        let Some(seen) = seen.filter(|seen| seen.sequence >= last && numbers::has_in_reach(&db, seen.sequence)) else {
+            return Ok(false);
+        };
+        let _ = self.inner.seen_end.set(seen);
+        self.check_tip(None)?;
+        Ok(true)
     }
 
     /// Why this client cannot remember what it saw, if it cannot: then it will not notice that the store was set back.
@@ -323,7 +354,7 @@ impl Store {
         let tip = tip::read(&self.inner.dir, self.keyring().ids())?;
         self.inner.replace_db(Arc::new(open(&self.inner.dir, tip.as_ref())?));
         self.check_tip(tip)?;
-        self.check_pin()
+        self.check_pin(tip)
     }
 
     /// True if a writer was at work since the store was looked at.

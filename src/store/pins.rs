@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::codec::digest;
-use crate::format::{KeyRecord, tokens_of};
+use crate::format::{KeyRecord, Tip, tokens_of};
 use crate::model::{Digest, KeyName, StoreId};
 
 use super::error::StoreError;
@@ -138,6 +138,12 @@ impl PinFile {
         self.pin.as_ref().map_or(0, |p| p.sequence)
     }
 
+    /// The entry that was seen last, as a tip would name it.
+    pub(super) fn seen(&self) -> Option<Tip> {
+        let pin = self.pin.as_ref().filter(|pin| pin.sequence > 0)?;
+        Some(Tip { sequence: pin.sequence, log_hash: pin.log_hash.parse().ok()? })
+    }
+
     /// True if this is the hash of the entry that was seen last.
     pub(super) fn has_seen(&self, hash: &Digest) -> bool {
         self.pin.as_ref().is_some_and(|pin| pin.log_hash == hash.to_string())
@@ -151,7 +157,8 @@ impl PinFile {
             Some(_) => format!("entry {} of its arrival log is another one", pin.sequence),
             None => format!("its arrival log ends before entry {}", pin.sequence),
         };
-        Err(StoreError::SetBack { path: self.store_dir.clone(), what, pin: self.path.clone(), claimed: None })
+        let (path, pin) = (self.store_dir.clone(), self.path.clone());
+        Err(StoreError::SetBack { path, what, pin, claimed: None, has_tip: true })
     }
 
     /// Remembers the newest state, seen with these keys. Never goes back.

@@ -9,7 +9,7 @@ use crate::codec::{IdKeys, MacLabel, digest};
 use crate::format::{Family, Tip, number_key};
 
 use super::db::Db;
-use super::error::StoreError;
+use super::error::{StoreError, THE_TIP};
 use super::files::write_whole;
 
 /// What is wrong with one that names an entry which no such log can have.
@@ -43,10 +43,7 @@ pub(super) fn read(dir: &Path, ids: &IdKeys) -> Result<Option<Tip>, StoreError> 
         Err(e) => return Err(super::files::unreadable(&path, e)),
     };
     let good = Tip::parse(&bytes).filter(|(tip, mac)| ids.mac_holds(MacLabel::Tip, &[&tip.signed_part()], mac));
-    good.map(|(tip, _)| Some(tip)).ok_or_else(|| {
-        let why = "it is not what was written; if verify finds nothing else once it is removed, the next snapshot makes it anew";
-        StoreError::damage(path.display().to_string(), why)
-    })
+    good.map(|(tip, _)| Some(tip)).ok_or_else(|| StoreError::damage(THE_TIP, "it is not what was written"))
 }
 
 /// Refuses a database whose log lacks what the tip says was acknowledged.

@@ -3,11 +3,14 @@
 
 use std::collections::HashSet;
 
-use crate::format::Tip;
+use crate::format::{Family, Tip, split_mac};
+use crate::model::LogEntry;
 
 use super::db::Db;
 use super::error::StoreError;
 use super::inspect::Finding;
+use super::keyring::Keyring;
+use super::numbers::last_sequence;
 use super::tip;
 
 /// What is to be told of such files where the log lacks what a tip says was acknowledged.
@@ -32,8 +35,37 @@ pub(super) fn without_a_tip(db: &Db) -> Result<Option<Finding>, StoreError> {
     Ok((count > 0).then(|| Finding::new("the database", why)))
 }
 
+/// What is to be told of such files where entries of the log are in them that come behind all that the database has. Of what a kill has left there are none:
+/// what was being written is in the write-ahead log still.
+/// Without keys every entry is believed that has the right form.
+pub(super) fn beyond_the_log(db: &Db, keyring: Option<&Keyring>) -> Result<Option<Finding>, StoreError> {
+    let (names, mut further) = (names(db)?, 0);
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let last = last_sequence(db)?;
+    db.rows_of_unnamed(&names, Family::Log, |key, value| {
+        let sequence = key.try_into().map_or(0, u64::from_be_bytes);
+        let entry = || match keyring {
+            Some(keyring) => keyring.check_log_entry(value).ok().map(|(entry, _)| entry),
+            None => split_mac(value, "log entry").ok().and_then(|(body, _)| LogEntry::from_bytes(body).ok()),
+        };
+        further += usize::from(sequence > last && entry().is_some_and(|entry| entry.sequence == sequence));
+    });
+    let why = format!(
+        "its MANIFEST does not name {} of the files beside it, in which the log goes on: `larder repair --apply` puts it together anew from all of them",
+        names.len()
+    );
+    Ok((further > 0).then(|| Finding::new("the database", why)))
+}
+
 /// How many there are.
 fn count(db: &Db) -> Result<usize, StoreError> {
+    Ok(names(db)?.len())
+}
+
+/// Their names.
+fn names(db: &Db) -> Result<Vec<String>, StoreError> {
     // Of a list that cannot be read nothing is known.
     let named = match db.tables() {
         Err(e) if !e.is_damage() => return Err(e),
@@ -41,11 +73,13 @@ fn count(db: &Db) -> Result<usize, StoreError> {
     };
     let named: HashSet<_> = named.into_iter().map(|table| table.name).collect();
     let fail = |e| StoreError::io(format!("cannot read {}", db.dir().display()), e);
-    let mut count = 0;
+    let mut found = Vec::new();
     for item in std::fs::read_dir(db.dir()).map_err(fail)? {
         let name = item.map_err(fail)?.file_name();
         let name = name.to_string_lossy();
-        count += usize::from(name.ends_with(".sst") && !named.contains(name.as_ref()));
+        if name.ends_with(".sst") && !named.contains(name.as_ref()) {
+            found.push(name.into_owned());
+        }
     }
-    Ok(count)
+    Ok(found)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::behind::tables;
 use crate::keys::stranger;
 use crate::mounting::Mount;
 use crate::sandbox::{Model, Ran, Sandbox, compare, model, noise};
@@ -146,5 +147,34 @@ fn a_repair_that_finds_the_disk_full_leaves_the_store_as_it_was() {
         let _ = fs::remove_file(disk.root.join(format!("fill{n}")));
     }
     disk.run(&["repair", "--apply"]).done();
+    disk.is_whole();
+}
+
+/// Room for what is written anew is enough, whether or not there seems to be some for what a database may want besides.
+#[test]
+fn a_repair_needs_no_more_room_than_what_it_writes() {
+    let disk = Disk::new("size=128m");
+    let big = disk.source.join("big");
+    fs::write(&big, noise(77, 25_000_000)).unwrap();
+    disk.capture().done();
+    let files = tables(&disk.root.join("store")).into_iter();
+    let file = files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    assert!(bytes.len() > 25_000_000);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let free = || {
+        let fs = rustix::fs::statvfs(&disk.root).unwrap();
+        fs.f_bavail * fs.f_frsize >> 20
+    };
+    // So that a log of 35 MB beside the copy would not fit, though it fits alone.
+    let fill = disk.root.join("fill");
+    fs::write(&fill, vec![0; ((free() - 46) << 20) as usize]).unwrap();
+    let ran = disk.run(&["repair", "--apply"]);
+    assert_eq!(ran.status, 13, "{} MB free: {}", free(), ran.stderr);
+    fs::remove_file(fill).unwrap();
+    assert!(disk.run(&["verify"]).status == 13);
+    disk.run(&["heal", disk.source.to_str().unwrap()]).done();
     disk.is_whole();
 }

@@ -82,6 +82,7 @@ mod record_tables; // what records export writes for programs: fields, reports, 
 mod record_trouble; // imports killed, beside each other, on a full disk, with questions
 mod refusals; // what the command line refuses or bounds: outputs over the store, special files, secrets as names
 mod removal; // what a restore must not take away
+mod repair_lies; // rows, tips and lists of files that somebody put there who has no key
 mod repairing; // repair makes anew what can be, sets damage aside; heal takes what is lost from elsewhere
 mod resealing; // what is under older identities of the store is sealed anew; nobody who left opens any of it
 mod restore; // restores into folders that hold something: patterns, deletion, rehearsals, kills

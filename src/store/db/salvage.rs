@@ -9,7 +9,7 @@ use rocksdb::{DB, Options};
 use crate::format::{Family, number_key};
 
 use super::super::error::StoreError;
-use super::tables::Version;
+use super::tables::{Table, Version, family_of};
 use super::{Db, fail};
 
 /// Numbers behind a damaged place that are tried one by one, before the steps grow.
@@ -109,6 +109,37 @@ impl Db {
             if readable(middle) { good = middle } else { bad = middle }
         }
         Some(good)
+    }
+
+    /// True if all rows of a table file are as the database has them, and none was written anew or removed since in another file.
+    pub(in crate::store) fn is_newest(&self, family: Family, table: &Table) -> bool {
+        let mut is_newest = true;
+        let is_all = table.whole_rows(|key, version| {
+            let now = self.with(family, key, |value| version.value.as_deref() == Some(value));
+            is_newest &= matches!(now, Ok(Some(true)));
+        });
+        is_all && is_newest
+    }
+
+    /// Gives the rows of a family that are in whole blocks of files which the database does not name.
+    pub(in crate::store) fn rows_of_unnamed(
+        &self,
+        names: &[String],
+        family: Family,
+        mut row: impl FnMut(&[u8], &[u8]),
+    ) {
+        for name in names {
+            let path = self.dir.join(name);
+            if !path.is_file() || family_of(&path).as_deref() != Some(family.name()) {
+                continue;
+            }
+            let table = Table { name: name.clone(), path, family: family.name().to_owned(), keys: None };
+            table.whole_rows(|key, version| {
+                if let Some(value) = &version.value {
+                    row(key, value);
+                }
+            });
+        }
     }
 
     /// The names of families that this version does not know.

@@ -287,8 +287,8 @@ pub(super) struct Version {
 }
 
 impl Table {
-    /// Gives every row that stands in a block that is whole; nothing of a file without an index.
-    pub(super) fn whole_rows(&self, mut each: impl FnMut(&[u8], Version)) {
+    /// Gives every row that stands in a block that is whole; nothing of a file without an index. True if those are all.
+    pub(super) fn whole_rows(&self, mut each: impl FnMut(&[u8], Version)) -> bool {
         let blocks = || {
             let (mut checking, metaindex) = Checking::begin(File::open(&self.path)?)?;
             let named = named_handles(checking.block(metaindex, "its list of parts")?).unwrap_or_default();
@@ -297,13 +297,15 @@ impl Table {
             let handles = index_handles(checking.block(handle, &name)?).unwrap_or_default();
             Ok::<_, Trouble>((checking, handles))
         };
-        let Ok((mut checking, handles)) = blocks() else { return };
+        let Ok((mut checking, handles)) = blocks() else { return false };
+        let mut all = true;
         for handle in handles {
-            if checking.block(handle, "rows").is_ok() && checking.packed == 0 {
-                // What a block that is whole would not hold is passed over.
-                let _ = rows(&checking.buffer, &mut each);
-            }
+            // What a block that is whole would not hold is passed over.
+            all &= checking.block(handle, "rows").is_ok()
+                && checking.packed == 0
+                && rows(&checking.buffer, &mut each).is_some();
         }
+        all
     }
 }
 

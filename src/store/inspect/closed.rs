@@ -11,7 +11,7 @@ use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, Snapshot
 use super::super::chain::{Judge, Judged, Passage};
 use super::super::claims::{Claims, FalseEntry};
 use super::super::db::Db;
-use super::super::error::StoreError;
+use super::super::error::{StoreError, THE_TIP};
 use super::super::mend::{self, Mending};
 use super::super::pins::{ClientDirs, PinFile};
 use super::super::{create, files, snapshot_label, tip, unnamed};
@@ -67,7 +67,7 @@ pub(in crate::store) fn open_closed_with(
     let mut findings = Vec::new();
     let header = or_found(create::read_header(dir), &mut findings)?;
     // What these say was there when they were read: before the database is opened.
-    let tip = or_found(read_tip(dir), &mut findings)?;
+    let mut tip = or_found(read_tip(dir), &mut findings)?;
     let pin = header.as_ref().map(|header| PinFile::read(dirs, header.store, dir)).transpose()?;
     let db = open()?;
     if let Some((header, pin)) = header.zip(pin) {
@@ -83,6 +83,8 @@ pub(in crate::store) fn open_closed_with(
             if let Some(hash) = or_found(hash, &mut findings)? {
                 match pin.check_log(hash) {
                     Err(_) if is_void(&db, &pin)? => {}
+                    // Then it is the end of the log that is lost, and what this client has seen tells it.
+                    Err(_) if tip.is_none() || unnamed::beyond_the_log(&db, None)?.is_some() => tip = pin.seen(),
                     checked => checked?,
                 }
             }
@@ -101,6 +103,13 @@ impl ClosedStore {
 
     pub(in crate::store) fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// The same, where it is known that the tip is damaged: what it says is nothing to compare with.
+    #[must_use]
+    pub fn without_tip(self) -> Self {
+        let findings = self.findings.into_iter().filter(|finding| finding.object != THE_TIP).collect();
+        Self { tip: None, findings, ..self }
     }
 
     /// True if the log lacks what the tip says was acknowledged: what else the database says may be older than what lies beside it.
@@ -266,15 +275,14 @@ fn is_void(db: &Db, pin: &PinFile) -> Result<bool, StoreError> {
 /// The tip; its MAC cannot be checked.
 fn read_tip(dir: &Path) -> Result<Tip, StoreError> {
     let path = tip::path(dir);
-    let what = || path.display().to_string();
     let bytes = match files::read_small(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(StoreError::damage(what(), "it is missing"));
+            return Err(StoreError::damage(THE_TIP, "it is missing"));
         }
         Err(e) => return Err(files::unreadable(&path, e)),
     };
-    let (tip, _) = Tip::parse(&bytes).ok_or_else(|| StoreError::damage(what(), "it is not what was written"))?;
+    let (tip, _) = Tip::parse(&bytes).ok_or_else(|| StoreError::damage(THE_TIP, "it is not what was written"))?;
     Ok(tip)
 }
 

@@ -51,7 +51,7 @@ pub(super) struct Fresh<'a> {
 impl<'a> Fresh<'a> {
     pub(super) fn begin(store: &'a Store, aside: &Path) -> Result<Self, StoreError> {
         make_dir(&aside.join("tmp"))?;
-        Ok(Self { store, db: Db::create(&aside.join("db"))?, aside: aside.to_owned() })
+        Ok(Self { store, db: Db::create_unlogged(&aside.join("db"))?, aside: aside.to_owned() })
     }
 
     /// Nothing is to be repaired: what was built goes. It never was the store's.
@@ -91,7 +91,7 @@ impl<'a> Fresh<'a> {
         let manifests: Vec<_> = log.manifests().map(|id| id.as_bytes().to_vec()).collect();
         self.copy(old, Family::Manifests, &manifests, &|key, _| !log.is_unreadable(key))?;
         let datasets: Vec<_> = log.whole_datasets().map(|key| key.as_bytes().to_vec()).collect();
-        self.copy(old, Family::Datasets, &datasets, &|_, _| true)?;
+        self.copy(old, Family::Datasets, &datasets, &|key, _| !log.is_stray(key))?;
         let keyring = self.store.keyring();
         self.copy(old, Family::Epochs, &[], &|key, value| super::is_epoch(keyring, key, value))?;
         let mut rows = Rows::default();
@@ -166,12 +166,20 @@ impl<'a> Fresh<'a> {
         blocks: &Blocks,
         progress: &dyn Progress,
     ) -> Result<(), StoreError> {
-        for table in tables.iter().filter(|table| table.family == family.name()) {
+        let range = |table: &Table| table.keys.as_ref().and_then(|(from, to)| Some((number(from)?, number(to)?)));
+        let tables = || tables.iter().filter(|table| table.family == family.name());
+        for (at, table) in tables().enumerate() {
             if progress.cancelled() {
                 return Err(StoreError::Interrupted);
             }
-            let range = table.keys.as_ref().and_then(|(from, to)| Some((number(from)?, number(to)?)));
-            let is_fit = range.is_some_and(|(from, to)| to <= last && blocks.unfit.range(from..=to).next().is_none());
+            // What is older in one of two files would come back over what is newer in the other, whichever is taken in last.
+            let others = tables().enumerate().filter(|(other, _)| *other != at).filter_map(|(_, table)| range(table));
+            let is_fit = range(table).is_some_and(|(from, to)| {
+                to <= last
+                    && blocks.unfit.range(from..=to).next().is_none()
+                    && (!others.clone().any(|(first, last)| first <= to && last >= from)
+                        || old.is_newest(family, table))
+            });
             if !is_fit || !self.link(family, table)? {
                 self.copy_table(old, family, table, last, blocks)?;
             }

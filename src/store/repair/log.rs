@@ -49,6 +49,8 @@ pub(super) struct Log {
     datasets: BTreeSet<DatasetKey>,
     /// Datasets that have a record and no snapshot any more, since that is void.
     headless: BTreeSet<DatasetKey>,
+    /// Keys of records that are no dataset's: nobody made them, and the log has no snapshot of such a one.
+    strays: BTreeSet<Vec<u8>>,
     /// Snapshots that were given up.
     forgotten: HashSet<SnapshotId>,
     /// Manifests that are there and cannot be opened: they are set aside.
@@ -265,21 +267,36 @@ impl Log {
                 _ => drop(self.datasets.insert(key)),
             }
         }
-        if self.void.is_empty() {
-            return Ok(());
-        }
+        let known: BTreeSet<_> = self.entries.values().map(|about| about.dataset).collect();
         let mut keys = Vec::new();
         passed(db.scan(Family::Datasets, &[], |key, _| {
-            keys.extend(DatasetKey::from_slice(key));
+            keys.push(key.to_vec());
             Ok(true)
         }))?;
-        for key in keys.into_iter().filter(|key| !self.datasets.contains(key)) {
-            let record = dataset_record(db, store.keyring().ids(), key).ok().flatten();
-            if record.is_some_and(|record| self.void.binary_search(&record.head).is_ok()) {
-                self.headless.insert(key);
+        for bytes in keys {
+            let key = DatasetKey::from_slice(&bytes);
+            let record = key.and_then(|key| dataset_record(db, store.keyring().ids(), key).ok().flatten());
+            match key.filter(|key| record.is_some() || known.contains(key)) {
+                None => drop(self.strays.insert(bytes)),
+                Some(key) if self.datasets.contains(&key) => {}
+                Some(key) => {
+                    if record.is_some_and(|record| self.void.binary_search(&record.head).is_ok()) {
+                        self.headless.insert(key);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// How many records are no dataset's.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays.len() as u64
+    }
+
+    /// True for the key of one of them.
+    pub(super) fn is_stray(&self, key: &[u8]) -> bool {
+        self.strays.contains(key)
     }
 
     /// How many datasets have a record whose snapshot is void, and no other one.

@@ -6,6 +6,7 @@
 //! was or repaired.
 
 mod build;
+mod gathering;
 mod log;
 mod plain;
 mod records;
@@ -28,13 +29,13 @@ use super::keyring::Keyring;
 use super::lock::{Waiting, WriterLock};
 use super::losses::{self, Acceptance, Accepted};
 use super::mend::{self, Mending};
-use super::numbers::last_sequence;
 use super::pins::ClientDirs;
 use super::read::{CacheSize, Sort, places};
 use super::unlock::Unlock;
 use super::{Store, create, numbers, tip, unlock, unnamed};
 
 use build::{Blocks, Fresh};
+use gathering::{gather, gathered, gathered_if_longer};
 use log::{Log, passed};
 use records::Records;
 use scan::{Scanned, Whole};
@@ -125,6 +126,7 @@ pub fn open_for_repair(
 ) -> Result<Store, StoreError> {
     let header = create::read_header(dir)?;
     let (keyring, unlocking) = unlock::Unlocking::begin(dir, &header, unlock, dirs)?;
+    create::check_header(&header, &keyring)?;
     let tip = match tip::read(dir, keyring.ids()) {
         Err(e) if e.is_damage() => None,
         tip => tip?,
@@ -133,7 +135,13 @@ pub fn open_for_repair(
         Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string())?,
         opened => opened?,
     };
-    let unnamed = if tip.is_some() { unnamed::beyond_the_end(&db, tip)? } else { unnamed::without_a_tip(&db)? };
+    let unnamed = match tip {
+        None => unnamed::without_a_tip(&db)?,
+        Some(_) => match unnamed::beyond_the_end(&db, tip)? {
+            None => unnamed::beyond_the_log(&db, Some(&keyring))?,
+            some => some,
+        },
+    };
     let db = match unnamed {
         Some(finding) if mending == Mending::Yes => gathered_if_longer(dir, db, &finding.why)?,
         _ => db,
@@ -148,8 +156,11 @@ pub fn open_for_repair(
     let unlocked = unlocking.settle(keyring, &db);
     let store = Store::assemble(dir, header, unlocked, dirs, db, cache)?;
     store.check_tip(tip)?;
-    store.check_pin()?;
-    Ok(store)
+    match store.check_pin(tip) {
+        // It is all that tells what was acknowledged.
+        Err(StoreError::SetBack { has_tip: false, .. }) if store.takes_seen_end()? => Ok(store),
+        checked => checked.map(|()| store),
+    }
 }
 
 /// True if a database has an entry of the log, or a record of an epoch, that was made with these keys.
@@ -164,33 +175,6 @@ fn belongs(keyring: &Keyring, db: &Db) -> bool {
     };
     has(Family::Log, &|_, value| keyring.check_log_entry(value).is_ok())
         || has(Family::Epochs, &|key, value| is_epoch(keyring, key, value))
-}
-
-/// Where a database that does not open is put together to be read from. Nothing but links.
-fn gathered(dir: &Path) -> PathBuf {
-    dir.join(ASIDE).join("gathered")
-}
-
-/// The database of all table files, those too that its MANIFEST does not name, if its log goes on farther; else the database as it is.
-fn gathered_if_longer(dir: &Path, db: Db, why: &str) -> Result<Db, StoreError> {
-    let last = last_sequence(&db).unwrap_or(0);
-    match gather(dir, why) {
-        Ok(all) if last_sequence(&all)? > last => Ok(all),
-        Err(e) if !e.is_damage() => Err(e),
-        _ => Ok(db),
-    }
-}
-
-fn gather(dir: &Path, why: &str) -> Result<Db, StoreError> {
-    let _lock = WriterLock::take(dir, Waiting::NoWait, &|| false)?;
-    let to = gathered(dir);
-    // A repair that was killed may have left it.
-    let _ = std::fs::remove_dir_all(&to);
-    make_dir(&to)?;
-    // Where it is gone nothing is left but what `heal` takes from a copy.
-    make_dir(&dir.join("db"))?;
-    ::log::info!("the database does not open; it is put together from its table files");
-    Db::gather(&dir.join("db"), &to, why)
 }
 
 impl Store {
@@ -251,20 +235,21 @@ impl Store {
             let now = Db::open_read_locked(&self.dir().join("db"))?;
             // What a tip says was acknowledged stays so, be it lost.
             if repaired.tip.is_some() {
-                let (sequence, log_hash) = super::exclusive::newest_entry(&now)?;
+                let (sequence, log_hash) = self.newest_entry_in(&now)?;
+                let seen = self.inner.seen_end.get().filter(|seen| seen.sequence >= sequence);
                 set_aside_unless(&tip::path(self.dir()), std::fs::Metadata::is_file, || new_aside(self.dir()))?;
-                tip::write(self.dir(), &Tip { sequence, log_hash }, self.keyring().ids())?;
+                tip::write(self.dir(), seen.unwrap_or(&Tip { sequence, log_hash }), self.keyring().ids())?;
             }
             drop(db);
             self.inner.replace_db(Arc::new(now));
             let _ = std::fs::remove_dir_all(gathered(self.dir()));
         }
         if let Some(asked) = accept.filter(|_| !repaired.lost_entries.is_empty()) {
-            repaired.accepted = self.accept_losses(asked)?;
-            let given_up = repaired.accepted.iter().flat_map(|accepted| &accepted.entries);
-            let given_up: HashSet<_> = given_up.map(LostEntry::object).collect();
-            repaired.lost.retain(|finding| !given_up.contains(&finding.object));
-            repaired.lost_entries.retain(|lost| !given_up.contains(&lost.object()));
+            let told: HashSet<_> = repaired.lost_entries.iter().map(LostEntry::object).collect();
+            repaired.lost.retain(|finding| !told.contains(&finding.object));
+            (repaired.accepted, repaired.lost_entries) = self.accept_losses(asked)?;
+            let left = repaired.lost_entries.iter().map(|lost| Finding::from_error(&lost.to_error()));
+            repaired.lost.splice(0..0, left);
         }
         self.settle_others(&mut repaired)?;
         drop(lock);
@@ -295,8 +280,9 @@ impl Store {
         Ok(())
     }
 
-    /// Gives up what is lost of the log, under the lock and when all is made anew that can be.
-    fn accept_losses(&self, asked: &Acceptance) -> Result<Option<Accepted>, StoreError> {
+    /// Gives up what is lost of the log, under the lock and when all is made anew that can be; and what is lost still: a hold that cannot be read, and of
+    /// very many what was not told before.
+    fn accept_losses(&self, asked: &Acceptance) -> Result<(Option<Accepted>, Vec<LostEntry>), StoreError> {
         let dir = self.dir();
         super::files::check_tmp(dir)?;
         let tip = tip::read(dir, self.keyring().ids())?;
@@ -306,18 +292,20 @@ impl Store {
             super::settling::follow_files(self, &db)?;
         }
         self.settle_keys(&db)?;
-        let lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
-        let accepted = losses::accept(self, &db, tip.as_ref(), lost, asked)?;
+        let mut lost = Log::look(self, &db, tip.as_ref())?.lost_entries;
+        let accepted = losses::accept(self, &db, tip.as_ref(), lost.clone(), asked)?;
         if accepted.is_some() {
             // Now it can be told who was removed.
             self.settle_keys(&db)?;
             let tip = tip::read(dir, self.keyring().ids())?;
-            Log::look(self, &db, tip.as_ref())?.settle_datasets(self, &db)?;
+            let log = Log::look(self, &db, tip.as_ref())?;
+            log.settle_datasets(self, &db)?;
+            lost = log.lost_entries;
         }
         drop(db);
         self.inner.replace_db(Arc::new(Db::open_read_locked(&dir.join("db"))?));
         self.check_tip(tip::read(dir, self.keyring().ids())?)?;
-        Ok(accepted)
+        Ok((accepted, lost))
     }
 
     /// The database as it is now that nobody else can change it, as far as it opens.
@@ -386,18 +374,22 @@ fn survey(
             acknowledged = Some(tip);
             None
         }
-        Ok(None) => Some("it is missing".to_owned()),
-        Err(e) if e.is_damage() => Some(e.to_string()),
+        Ok(None) => Some("it was missing".to_owned()),
+        Err(StoreError::Damage { why, .. }) => Some(why),
         Err(e) => return Err(e),
     };
+    acknowledged = acknowledged.or_else(|| store.inner.seen_end.get().copied());
     let mut log = Log::look(store, db, acknowledged.as_ref())?;
     repaired.missing_rows += log.to_remake();
-    repaired.wrong_rows += log.unreadable() + log.headless();
+    repaired.wrong_rows += log.unreadable() + log.headless() + log.strays();
     if log.wrong_tip {
         repaired.tip =
             Some("it names another entry than the one that stands there and that somebody vouches for".to_owned());
     }
-    let unnamed = unnamed::beyond_the_end(db, acknowledged)?;
+    let unnamed = match unnamed::beyond_the_end(db, acknowledged)? {
+        None if fresh.is_none() => unnamed::beyond_the_log(db, Some(store.keyring()))?,
+        some => some,
+    };
     // What is lost is known when all files have been looked into.
     if unnamed.is_none() || fresh.is_some() {
         repaired.lost = std::mem::take(&mut log.lost);

@@ -1,6 +1,7 @@
 //! The files beside the database: header and key objects, of which each has a copy in the other place.
 
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::format::{Family, Header};
@@ -34,16 +35,23 @@ impl PlainFile {
         self.bytes.is_some()
     }
 
-    /// True if it is whole, and another one than its copy: it gives way to that only where the store opens with that alone.
+    /// True of the header.
+    #[must_use]
+    pub fn is_header(&self) -> bool {
+        self.path.ends_with("header")
+    }
+
+    /// The same file with the bytes that it has now, so that these can be put back.
+    #[must_use]
+    pub fn as_it_is(&self) -> Option<Self> {
+        let bytes = read_small(&self.path).ok()?;
+        Some(Self { bytes: Some(bytes), ..self.clone() })
+    }
+
+    /// True if it is whole, and another one than its copy: it gives way to that only where the store does not open with it.
     #[must_use]
     pub fn is_another(&self) -> bool {
         self.is_another
-    }
-
-    /// What puts it back as it is now; nothing if it cannot be read.
-    #[must_use]
-    pub fn as_it_is(&self) -> Option<Self> {
-        Some(Self { bytes: Some(read_small(&self.path).ok()?), ..self.clone() })
     }
 }
 
@@ -53,9 +61,8 @@ impl PlainFile {
 /// As [`super::super::open_closed`].
 pub fn open_closed_for_repair(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreError> {
     match open_closed(dir, dirs, Mending::Yes) {
-        Err(StoreError::Damage { what, why }) => {
-            open_closed_with(dir, dirs, || super::gather(dir, &why)).map_err(|_| StoreError::Damage { what, why })
-        }
+        Err(StoreError::Damage { what, why }) => open_closed_with(dir, dirs, || super::gathering::gather(dir, &why))
+            .map_err(|_| StoreError::Damage { what, why }),
         opened => opened,
     }
 }
@@ -104,19 +111,22 @@ impl ClosedStore {
             let why = match read_small(&path) {
                 Ok(bytes) if bytes == copy => continue,
                 Ok(_) => "it differs from its copy in the database".to_owned(),
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    "it was missing".to_owned()
+                }
                 Err(e) => e.to_string(),
             };
             let is_another = if is_header(&path) {
                 // A copy that is none is worse than none.
                 let Ok(copy) = Header::parse(&copy) else { continue };
                 let there = read_small(&path).ok().and_then(|bytes| Header::parse(&bytes).ok());
-                there.is_some_and(|there| there.store != copy.store)
+                if there.as_ref().is_some_and(|there| there.store != copy.store) && !keys_agree {
+                    continue;
+                }
+                there.is_some()
             } else {
                 key_files::is_another(&path, &copy)
             };
-            if is_header(&path) && is_another && !keys_agree {
-                continue;
-            }
             found.push(PlainFile { path, why, bytes: Some(copy), is_another });
         }
         Ok(found)

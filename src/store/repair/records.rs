@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::codec::digest;
-use crate::format::Family;
+use crate::format::{EpochRecord, Family, split_mac};
 use crate::model::EpochId;
 
 use super::super::Store;
@@ -12,6 +12,7 @@ use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::inspect::Finding;
 use super::is_epoch;
+use super::log::passed;
 use super::scan::Scanned;
 
 /// The records of those epochs of which there are notes.
@@ -60,6 +61,22 @@ impl Records {
             }
             records.right.insert(epoch, right.clone());
         }
+        // Rows under the id of another epoch: each record says whose it is.
+        passed(db.scan(Family::Epochs, &[], |key, value| {
+            let own = split_mac(value, "epoch record").ok().and_then(|(body, _)| EpochRecord::from_bytes(body).ok());
+            if let Some(epoch) = own.map(|record| record.epoch).filter(|epoch| epoch.as_bytes()[..] != *key)
+                && makes_sense(epoch, value)
+                && !records.right.contains_key(&epoch)
+                && !db
+                    .get(Family::Epochs, epoch.as_bytes())
+                    .is_ok_and(|row| row.is_some_and(|row| makes_sense(epoch, &row)))
+            {
+                keyring.learn(epoch, value);
+                records.without_row.insert(epoch);
+                records.right.insert(epoch, value.to_vec());
+            }
+            Ok(true)
+        }))?;
         for note in &scanned.noted {
             if records.right.get(&note.epoch).is_none_or(|right| digest(right) != note.record) {
                 let what = format!("row {} of {}", note.number, note.sort.blocks().name());
