@@ -71,6 +71,8 @@ struct Runs {
     notes: Notes,
     /// Those of which no owner has proved that they are not, and the roles of the keys that wrote them, as their records say.
     unproved: HashMap<EpochId, Role>,
+    /// Those that sealed manifests of snapshots since the newest identities are in use, by the log.
+    since: HashSet<EpochId>,
 }
 
 /// The runs that sealed manifests of snapshots, by what the log tells of their time.
@@ -92,7 +94,7 @@ impl Store {
     pub fn old_epochs(&self, waiting: Waiting, keep_waiting: &dyn Fn() -> bool) -> Result<OldEpochs, StoreError> {
         self.require(Role::Owner, "sealing the store anew")?;
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
-        let Runs { mut old, notes, unproved } = self.runs(&db)?;
+        let Runs { mut old, notes, unproved, .. } = self.runs(&db)?;
         if !unproved.is_empty() {
             let mut used = HashSet::new();
             // Of what cannot be told the last step says that it stays.
@@ -111,12 +113,9 @@ impl Store {
     pub fn under_old(&self) -> Result<UnderOld, StoreError> {
         self.require(Role::Catalog, "reading the store's epochs")?;
         let db = self.fresh_db()?;
-        let Runs { mut old, notes, unproved } = self.runs(&db)?;
-        if !unproved.is_empty() {
-            let since = passed(self.epochs_of_manifests(&db))?.since;
-            let owners = unproved.into_iter().filter(|(_, role)| *role == Role::Owner).map(|(id, _)| id);
-            old.ids.extend(owners.filter(|id| !since.contains(id) && !notes.of(*id).is_empty()));
-        }
+        let Runs { mut old, notes, unproved, since } = self.runs(&db)?;
+        let owners = unproved.into_iter().filter(|(_, role)| *role == Role::Owner).map(|(id, _)| id);
+        old.ids.extend(owners.filter(|id| !since.contains(id) && !notes.of(*id).is_empty()));
         Ok(UnderOld { epochs: old.ids.len() as u64, of: old.of })
     }
 
@@ -126,7 +125,7 @@ impl Store {
         let mut runs =
             Runs { notes: if rotated { passed(Notes::of_files(db))? } else { Notes::default() }, ..Runs::default() };
         let can_prove = rotated && !keyring.authorities().is_empty();
-        let Runs { old, notes, unproved } = &mut runs;
+        let Runs { old, notes, unproved, .. } = &mut runs;
         db.scan(Family::Epochs, &[], |key, value| {
             old.of += 1;
             // One that cannot be read is verify's to tell.
@@ -144,8 +143,9 @@ impl Store {
             Ok(true)
         })?;
         if rotated {
-            let sealed = passed(self.epochs_of_manifests(db))?.before;
-            old.ids.extend(sealed.into_iter().filter(|id| !notes.of(*id).is_empty()));
+            let Sealed { before, since } = passed(self.epochs_of_manifests(db))?;
+            old.ids.extend(before.into_iter().filter(|id| !notes.of(*id).is_empty()));
+            runs.since = since;
         }
         Ok(runs)
     }
