@@ -433,26 +433,3 @@ pub(super) fn places(db: &Db, sort: Sort, id: &[u8; 32]) -> Result<Vec<Place>, S
 pub(super) fn hex(id: &[u8; 32]) -> String {
     crate::model::Digest::from_bytes(*id).to_string()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Waiting;
-    use crate::tree::samples::new_store;
-
-    #[test]
-    fn a_block_for_which_the_cache_has_no_room_is_not_decoded_for_each_item() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = new_store(dir.path());
-        let contents: Vec<Vec<u8>> = (0..15).map(|n| vec![n; 1 << 20]).collect();
-        let writer = store.writer(Waiting::NoWait, &|| true).unwrap();
-        let items: Vec<_> = contents.iter().map(|content| (store.keyring().ids().chunk(content), 1 << 20)).collect();
-        assert!(items.iter().all(|(id, _)| writer.claim_chunk(id).unwrap()));
-        writer.put_chunks(&contents.concat(), &items).unwrap();
-        writer.keep().unwrap();
-        store.refresh().unwrap();
-        let block = store.chunk_block(&items[0].0).unwrap().unwrap();
-        let decoded = || store.decoded(&store.db(), Sort::Chunk, block).unwrap();
-        assert!(Arc::ptr_eq(&decoded(), &decoded()));
-    }
-}
