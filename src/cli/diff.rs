@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::model::{Kind, Role};
 use crate::ops::capture::LeaveOut;
-use crate::ops::diff::{Aspects, Change, DiffOptions, Rewritten, Side, Sort, Sums, Tally, What, between, with_folder};
+use crate::ops::diff::{
+    Aspects, Change, DiffOptions, Rewritten, Side, Sort, Sums, Tally, What, between, sum_between, with_folder,
+};
 
 use super::context;
 use super::entry::PathJson;
@@ -157,7 +159,13 @@ pub(super) fn run(args: &DiffArgs, global: &Global, out: &Output) -> Result<Outc
     let (sums, unreadable) = match new {
         Newer::Place(new) => {
             let new = new.find(&store).map_err(|e| missing_folder(e, &args.new))?;
-            (between(&old.pages, &old.entry, &new.entry, options, &bar, &mut tell)?, 0)
+            let (pages, old, new) = (&old.pages, &old.entry, &new.entry);
+            let sums = if args.summary {
+                sum_between(pages, old, new, options, &bar)?
+            } else {
+                between(pages, old, new, options, &bar, &mut tell)?
+            };
+            (sums, 0)
         }
         Newer::Folder(path) => {
             if old.entry.folder().is_none() {

@@ -1,5 +1,6 @@
 //! `larder verify`
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -132,9 +133,7 @@ const NEXT: &str = "what is not named above is whole and can be restored; `larde
 const WITH_A_KEY: &str = "which snapshots and paths that touches only a key tells: `larder verify` where there is one, and `larder repair` what can be made anew";
 
 fn print(verified: &Verified, read_data: u8, out: &Output) -> Result<(), CliError> {
-    for finding in &verified.findings {
-        out.line(&format!("damaged: {}: {}", escaped(&finding.object), escaped(&finding.why)))?;
-    }
+    told(&verified.findings).iter().try_for_each(|line| out.line(line))?;
     print_touched(&verified.touched, out)?;
     for id in &verified.unlisted {
         out.line(&format!("listed nowhere, to be had by its id: snapshot {id}"))?;
@@ -177,6 +176,24 @@ fn print(verified: &Verified, read_data: u8, out: &Output) -> Result<(), CliErro
         ))?;
     }
     Ok(())
+}
+
+/// A line for each finding; for what a file of the database takes along, one.
+fn told(findings: &[Finding]) -> Vec<String> {
+    let of_a_file = |finding: &&Finding| finding.why.contains(".sst");
+    let mut others = HashMap::<&str, u64>::new();
+    findings.iter().filter(of_a_file).for_each(|finding| *others.entry(&finding.why).or_default() += 1);
+    let line = |finding: &Finding| {
+        let others = match others.get_mut(finding.why.as_str()) {
+            None => 0,
+            // It was told.
+            Some(0) => return None,
+            Some(all) => std::mem::take(all) - 1,
+        };
+        let more = if others > 0 { format!(" and {}", counted(others, "other", "others")) } else { String::new() };
+        Some(format!("damaged: {}{more}: {}", escaped(&finding.object), escaped(&finding.why)))
+    };
+    findings.iter().filter_map(line).collect()
 }
 
 /// Tells the snapshots and paths that damage touches.
@@ -247,6 +264,25 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn what_a_file_takes_along_is_one_line() {
+        let of = |(object, why): &(String, &str)| Finding::from_error(&StoreError::damage(object.clone(), *why));
+        let lost = "IO error: /store/db/000012.sst: No such file or directory";
+        let blocks = (1..=3).map(|n| (format!("block {n}"), lost));
+        let others = (1..=2).map(|n| (format!("chunk {n}"), "it is not in the index"));
+        let findings: Vec<_> = blocks.chain(others).map(|finding| of(&finding)).collect();
+        assert_eq!(
+            told(&findings),
+            [
+                &format!("damaged: block 1 and 2 others: {lost}"),
+                "damaged: chunk 1: it is not in the index",
+                "damaged: chunk 2: it is not in the index"
+            ]
+        );
+        assert_eq!(told(&findings[2..3]), [format!("damaged: block 3: {lost}")]);
+    }
 
     #[test]
     fn parts_and_times() {

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::model::{ChunkId, DatasetKey, DatasetName, Digest, KeyName, LinkGroup, PageId, SnapshotId};
+use crate::model::{ChunkId, DatasetKey, DatasetName, Digest, EpochId, KeyName, LinkGroup, PageId, SnapshotId};
 
 /// What a MAC is made over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,6 +283,18 @@ impl Authority {
         blake3::Hash::from_bytes(self.loss_proof(sequence, previous, list)) == blake3::Hash::from_bytes(*proof)
     }
 
+    /// The proof that an owner made the keys of an epoch.
+    #[must_use]
+    pub fn epoch_proof(&self, epoch: &EpochId) -> [u8; 32] {
+        self.make(b"epoch", &[epoch.as_bytes()])
+    }
+
+    /// Compares such a proof in constant time.
+    #[must_use]
+    pub fn epoch_proof_holds(&self, epoch: &EpochId, proof: &[u8; 32]) -> bool {
+        blake3::Hash::from_bytes(self.epoch_proof(epoch)) == blake3::Hash::from_bytes(*proof)
+    }
+
     fn make(&self, label: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(label).update(&[0]);
@@ -420,6 +432,10 @@ mod tests {
         assert!(!one.proof_holds(8, &zero, b"detail", &proof));
         assert!(!one.proof_holds(7, &digest(b"x"), b"detail", &proof));
         assert!(!one.proof_holds(7, &zero, b"other", &proof));
+        let epoch = EpochId::from_bytes([1; 16]);
+        let proof = one.epoch_proof(&epoch);
+        assert!(one.epoch_proof_holds(&epoch, &proof) && !Authority::new("b").epoch_proof_holds(&epoch, &proof));
+        assert!(!one.epoch_proof_holds(&EpochId::from_bytes([2; 16]), &proof));
     }
 
     #[test]

@@ -22,6 +22,8 @@ const FORMER_KEYS: u32 = 1;
 const WRITER_ROLE: u32 = 1;
 /// Tag in an epoch record: empty, if the run moved what was there.
 const MOVES: u32 = 2;
+/// Tag in an epoch record: an owner's proof that its keys were made under the identities of then.
+const PROOF: u32 = 3;
 
 impl Encode for KeyInfo {
     fn encode<E: Encoder>(&self, e: &mut E) -> Result<(), EncodeError> {
@@ -153,11 +155,18 @@ pub fn former_keys(ext: &Ext) -> Result<Vec<KeyInfo>, DecodeError> {
     tagged(ext, FORMER_KEYS).map_or(Ok(Vec::new()), |bytes| from_bytes(bytes, "list of keys"))
 }
 
-/// The extension of an epoch record that the holder of such a key writes.
+/// The extension of an epoch record that the holder of such a key writes, with an owner's proof.
 #[must_use]
-pub fn epoch_ext(role: Role, purpose: Purpose) -> Ext {
+pub fn epoch_ext(role: Role, purpose: Purpose, proof: Option<&[u8; 32]>) -> Ext {
     let role = (role != Role::Owner).then(|| (WRITER_ROLE, to_bytes(&role)));
-    role.into_iter().chain((purpose == Purpose::Move).then(|| (MOVES, Vec::new()))).collect()
+    let moves = (purpose == Purpose::Move).then(|| (MOVES, Vec::new()));
+    role.into_iter().chain(moves).chain(proof.map(|proof| (PROOF, proof.to_vec()))).collect()
+}
+
+/// An owner's proof that an epoch record has (section 7.5).
+#[must_use]
+pub fn epoch_proof(ext: &Ext) -> Option<[u8; 32]> {
+    tagged(ext, PROOF)?.try_into().ok()
 }
 
 /// What the run of an epoch record was for.
@@ -214,9 +223,10 @@ mod tests {
         assert!(initial_keys(&ext).unwrap().is_none() && signing_key_of(&ext).is_none());
         assert_eq!(tokens_of(&Ext::new()), [[0; 32]; 0]);
         for role in [Role::Writer, Role::Catalog, Role::Owner] {
-            for purpose in [Purpose::Add, Purpose::Move] {
-                let ext = epoch_ext(role, purpose);
+            for (purpose, proof) in [(Purpose::Add, None), (Purpose::Move, Some([4; 32]))] {
+                let ext = epoch_ext(role, purpose, proof.as_ref());
                 assert_eq!((epoch_role(&ext).unwrap(), epoch_purpose(&ext)), (role, purpose));
+                assert_eq!(epoch_proof(&ext), proof);
             }
         }
         assert!(epoch_role(&vec![(WRITER_ROLE, vec![9])]).is_err());

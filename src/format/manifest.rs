@@ -114,6 +114,21 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, DecodeError> {
     from_bytes(bytes, "manifest")
 }
 
+/// True if the sums of a manifest are those of its tree, as far as its root tells: views, which only record datasets have, count in that alone.
+#[must_use]
+pub fn sums_fit(manifest: &Manifest) -> bool {
+    let Some(tree) = manifest.root.folder() else { return false };
+    let sums = &manifest.statistics;
+    let entries = [sums.folders, sums.others].into_iter().try_fold(sums.files, u64::checked_add);
+    let has_views = manifest.ext.iter().any(|(tag, _)| *tag == Manifest::RECORDS);
+    // Of entries whose sum is beyond all numbers nothing can be said.
+    let bytes_fit = tree.counts.bytes == u64::MAX || sums.bytes == tree.counts.bytes;
+    entries.is_some_and(|entries| {
+        let is_less = has_views && entries <= tree.counts.total && sums.bytes <= tree.counts.bytes;
+        is_less || entries == tree.counts.total && bytes_fit
+    })
+}
+
 /// What a snapshot of a record dataset keeps beside its tree; nothing if it is of something else.
 ///
 /// # Errors

@@ -21,11 +21,11 @@ pub use encoding::{DecodeError, from_bytes, join_mac, split_mac, to_bytes};
 pub use entry::{chunk_list_fits, decode_xattrs, encode_xattrs, encoded_entry_len, hole_list_fits, xattrs_fit};
 pub use header::{Header, HeaderError, Tip};
 pub use keys::{
-    epoch_ext, epoch_purpose, epoch_role, former_keys, initial_keys, key_change_ext, key_record_ext, signing_key_of,
-    tokens_of,
+    epoch_ext, epoch_proof, epoch_purpose, epoch_role, former_keys, initial_keys, key_change_ext, key_record_ext,
+    signing_key_of, tokens_of,
 };
 pub use keyspace::{Family, index_key, number_key, sum_key_value, sum_parts};
-pub use manifest::{decode_manifest, records_of};
+pub use manifest::{decode_manifest, records_of, sums_fit};
 pub use page::{Child, Page, PageItem, PageItems, PageKind};
 pub use records::{EpochRecord, KeyRecord, LEDGER_BLOCKS, LedgerRow, Looks, PackRow};
 

@@ -1,8 +1,11 @@
 //! What goes into a pack: of one or more snapshots the whole tree or some of its paths.
 
+use crate::format::sums_fit;
 use crate::model::{Entry, Manifest, Reference, SnapshotId};
+use crate::store::StoreError;
 use crate::tree::{Flow, Links, Pages, covers};
 
+use super::error::PackError;
 use super::manifest::{SnapshotInfo, Text};
 use super::name::pack_name;
 
@@ -29,6 +32,18 @@ impl Subject {
     #[must_use]
     pub fn with_views(self) -> Self {
         Self { views: true, ..self }
+    }
+
+    /// Looks whether the snapshot's sums are those of its tree: a pack with them would not be what it says.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn check(&self) -> Result<(), PackError> {
+        if self.views || !self.is_whole() || sums_fit(&self.manifest) {
+            return Ok(());
+        }
+        let source = StoreError::damage("the manifest", "its sums are not those of its tree");
+        Err(PackError::Content { path: self.name(), source })
     }
 
     /// Which snapshot it is.

@@ -7,7 +7,7 @@ use crate::codec::{
     Authority, Class, DataKey, IdKeys, MacLabel, SigningKey, StoreIdentity, VoucherKey, WrapError, digest,
     public_id_key, public_seed, random_bytes, wrap_to_store,
 };
-use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, join_mac, signing_key_of, split_mac};
+use crate::format::{EpochRecord, Family, KeyRecord, epoch_ext, epoch_proof, join_mac, signing_key_of, split_mac};
 use crate::model::{Digest, EpochId, KeyName, Purpose, Role};
 
 use super::Inner;
@@ -177,6 +177,12 @@ impl Keyring {
         is_older(&self.page, &record.page_key) || is_older(&self.chunk, &record.chunk_key)
     }
 
+    /// True if an owner made an epoch's keys under the newest identities.
+    pub(super) fn is_proved_new(&self, record: &EpochRecord) -> bool {
+        let proof = epoch_proof(&record.ext).zip(self.authorities.first());
+        proof.is_some_and(|(proof, newest)| newest.epoch_proof_holds(&record.epoch, &proof))
+    }
+
     /// True if both of an epoch's keys open with the newest identities.
     pub(super) fn is_newly_wrapped(&self, record: &EpochRecord) -> bool {
         let opens = |identities: &[StoreIdentity], wrapped: &[u8]| {
@@ -229,7 +235,8 @@ impl Keyring {
                 (chunk, chunk_key) = make(2, &mine.chunk_recipient)?;
             }
         }
-        let (writer, ext) = (self.name(), epoch_ext(self.role(), purpose));
+        let proof = self.authorities.first().map(|newest| newest.epoch_proof(&id));
+        let (writer, ext) = (self.name(), epoch_ext(self.role(), purpose, proof.as_ref()));
         let record = EpochRecord { epoch: id, writer, page_key, chunk_key, ext }.to_bytes();
         let mac = self.ids.mac(MacLabel::Epoch, &[&record]);
         Ok(OwnEpoch { id, page, chunk, record: join_mac(record, &mac) })

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -111,7 +111,13 @@ enum Family8 {
 #[derive(Debug)]
 pub(super) struct Blocks {
     cache: Cache<(Family8, u64), Arc<Decoded>, ByBytes>,
+    /// The last one of each sort that is larger than any that a capture makes, and for which the cache may have no room: what is read next of it must not
+    /// have it decoded again.
+    large: Mutex<[Option<Arc<Decoded>>; 2]>,
 }
+
+/// Bytes of such a block.
+const LARGE: usize = 4 << 20;
 
 impl Blocks {
     pub(super) fn new(size: CacheSize) -> Self {
@@ -126,7 +132,28 @@ impl Blocks {
             .build()
             .expect("all that is needed is given");
         let hasher = DefaultHashBuilder::default();
-        Self { cache: Cache::with_options(options, ByBytes, hasher, DefaultLifecycle::default()) }
+        let cache = Cache::with_options(options, ByBytes, hasher, DefaultLifecycle::default());
+        Self { cache, large: Mutex::default() }
+    }
+
+    /// A block, decoded by `decode` if it is not here.
+    fn get(
+        &self,
+        (sort, number): (Sort, u64),
+        decode: impl FnOnce() -> Result<Decoded, StoreError>,
+    ) -> Result<Arc<Decoded>, StoreError> {
+        let large = || self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cache.get_or_insert_with(&(sort.cache(), number), || {
+            let slot = usize::from(sort == Sort::Page);
+            if let Some(decoded) = large()[slot].as_ref().filter(|decoded| decoded.number == number) {
+                return Ok(decoded.clone());
+            }
+            let decoded = Arc::new(decode()?);
+            if decoded.block.content.len() >= LARGE {
+                large()[slot] = Some(decoded.clone());
+            }
+            Ok(decoded)
+        })
     }
 }
 
@@ -350,8 +377,7 @@ impl Store {
 
     /// A decoded block, from the cache if it is there.
     pub(super) fn decoded(&self, db: &Db, sort: Sort, block: u64) -> Result<Arc<Decoded>, StoreError> {
-        let cache = &self.inner.blocks.cache;
-        cache.get_or_insert_with(&(sort.cache(), block), || self.decode(db, sort, block).map(Arc::new))
+        self.inner.blocks.get((sort, block), || self.decode(db, sort, block))
     }
 
     /// That the key in use may not open what is of this class.

@@ -6,13 +6,13 @@
 use std::collections::HashSet;
 
 use crate::codec::{MacLabel, seal_value};
-use crate::format::{DETAIL, EpochRecord, Family, SealedHeader, join_mac, split_mac};
+use crate::format::{DETAIL, EpochRecord, Family, join_mac};
 use crate::model::{DatasetKey, DatasetRecord, EpochId, Purpose, Role};
 
 use super::Store;
 use super::chain::Judged;
 use super::db::{Db, Rows};
-use super::epochs::OldEpochs;
+use super::epochs::{OldEpochs, epoch_of, epochs_of_rows};
 use super::error::StoreError;
 use super::exclusive::Exclusive;
 use super::keyring::OwnEpoch;
@@ -215,18 +215,8 @@ impl Sweeper {
 
     /// The runs that sealed blocks, manifests or names of datasets; nothing if that cannot be told.
     fn epochs_in_use(&self, survey: &Survey) -> Result<Option<HashSet<EpochId>>, StoreError> {
-        let (db, mut in_doubt) = (self.db(), false);
-        let Some(mut used) = survey.epochs_in_files(db)? else { return Ok(None) };
-        db.scan(Family::Manifests, &[], |_, value| {
-            in_doubt |= epoch_of(value).map(|epoch| used.insert(epoch)).is_none();
-            Ok(true)
-        })?;
-        db.scan(Family::Datasets, &[], |_, value| {
-            let record = split_mac(value, "dataset record").and_then(|(body, _)| DatasetRecord::from_bytes(body));
-            in_doubt |= record.ok().and_then(|record| epoch_of(&record.name)).map(|epoch| used.insert(epoch)).is_none();
-            Ok(true)
-        })?;
-        Ok((!in_doubt).then_some(used))
+        let Some(mut used) = survey.epochs_in_files(self.db())? else { return Ok(None) };
+        Ok(epochs_of_rows(self.db(), &mut used)?.then_some(used))
     }
 }
 
@@ -267,8 +257,4 @@ fn epochs_of_log(store: &Store, db: &Db) -> Result<HashSet<EpochId>, StoreError>
         damage.is_none()
     })?;
     damage.map_or(Ok(found), Err)
-}
-
-fn epoch_of(value: &[u8]) -> Option<EpochId> {
-    SealedHeader::parse(value).ok().map(|(header, _)| header.epoch)
 }

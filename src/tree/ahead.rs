@@ -188,4 +188,24 @@ mod tests {
         let _ = (store.chunk(&ids[0]).unwrap(), store.chunk(&ids[1]).unwrap());
         assert!(store.chunk(&unknown).is_err_and(|e| e.is_damage()));
     }
+
+    #[test]
+    fn a_block_for_which_the_cache_has_no_room_is_not_decoded_for_each_chunk() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = new_store(dir.path());
+        let contents: Vec<Vec<u8>> = (0..15).map(|n| vec![n; 1 << 20]).chain([b"other".to_vec()]).collect();
+        let ids: Vec<_> = contents.iter().map(|content| store.keyring().ids().chunk(content)).collect();
+        let writer = store.writer(Waiting::NoWait, &|| true).unwrap();
+        for block in [0..15, 15..16] {
+            assert!(ids[block.clone()].iter().all(|id| writer.claim_chunk(id).unwrap()));
+            let items: Vec<_> = block.clone().map(|n| (ids[n], u32::try_from(contents[n].len()).unwrap())).collect();
+            writer.put_chunks(&contents[block].concat(), &items).unwrap();
+        }
+        writer.keep().unwrap();
+        store.refresh().unwrap();
+        let mut first = store.chunk(&ids[0]).unwrap();
+        assert_eq!(*store.chunk(&ids[15]).unwrap(), *b"other");
+        // One behind the other in what is in memory once.
+        assert!(first.join(&store.chunk(&ids[1]).unwrap()));
+    }
 }

@@ -31,7 +31,7 @@ impl<T: PageItem> MapEditor<T> {
     /// Takes over all that `before` holds for, told by its last key.
     fn keep(&mut self, pages: &mut PageWriter, before: impl Fn(&T::Key) -> bool) -> Result<(), StoreError> {
         let Some(old) = &mut self.old else { return Ok(()) };
-        while let Some(next) = old.upcoming() {
+        while let Some(next) = old.upcoming()? {
             match next {
                 Upcoming::Item(item) if before(&item.key()) => {
                     old.pass();
@@ -60,7 +60,7 @@ impl<T: PageItem> MapEditor<T> {
     /// If the store fails.
     pub fn get(&mut self, pages: &mut PageWriter, key: &T::Key) -> Result<Option<T>, StoreError> {
         self.keep(pages, |last| last < key)?;
-        match self.old.as_mut().and_then(Items::upcoming) {
+        match self.old.as_mut().map_or(Ok(None), Items::upcoming)? {
             Some(Upcoming::Item(item)) if item.key() == *key => Ok(Some(item)),
             _ => Ok(None),
         }

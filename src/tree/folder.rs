@@ -3,7 +3,7 @@
 use crate::model::{Entry, Name, TreeRef};
 use crate::store::StoreError;
 
-use super::pages::{Items, Pages};
+use super::pages::{Items, Pages, let_go};
 
 /// An entry with its preorder number in the snapshot.
 #[derive(Debug, Clone)]
@@ -158,7 +158,10 @@ impl Walk {
     pub fn next(&mut self) -> Result<Option<Step>, StoreError> {
         if let Some((folder, number)) = self.descend.take() {
             match self.pages.list(&folder, number, 0) {
-                Ok(listing) => self.stack.push(listing),
+                Ok(listing) => {
+                    let_go(&mut self.stack, |above| above.items.sleep());
+                    self.stack.push(listing);
+                }
                 Err(e) => {
                     return Err(e);
                 }
@@ -184,6 +187,14 @@ impl Walk {
     /// Leaves out what is below the folder that was entered last; its [`Step::Leave`] is left out too.
     pub fn skip(&mut self) {
         self.descend = None;
+    }
+}
+
+#[cfg(test)]
+impl Walk {
+    /// How many folders have pages in memory.
+    pub(super) fn awake(&self) -> usize {
+        self.stack.iter().filter(|listing| listing.items.is_awake()).count()
     }
 }
 

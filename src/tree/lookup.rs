@@ -26,7 +26,7 @@ impl<T: PageItem> Lookup<T> {
     /// # Errors
     /// If a page cannot be loaded.
     pub fn from(&mut self, key: &T::Key) -> Result<Option<T>, StoreError> {
-        while let Some(next) = self.items.upcoming() {
+        while let Some(next) = self.items.upcoming()? {
             match next {
                 Upcoming::Item(item) if item.key() < *key => self.items.pass(),
                 Upcoming::Item(item) => return Ok(Some(item)),

@@ -88,7 +88,7 @@ impl Pages {
     /// If the root cannot be loaded.
     pub fn items<T: PageItem>(&self, root: &PageId, counts: &T::Counts) -> Result<Items<T>, StoreError> {
         let page = self.load::<T>(root, counts)?;
-        Ok(Items { pages: self.clone(), stack: vec![(page, 0)] })
+        Ok(Items { pages: self.clone(), stack: vec![Level { id: *root, counts: *counts, page: Some(page), at: 0 }] })
     }
 }
 
@@ -103,21 +103,62 @@ fn weight<T: PageItem>(page: &Page<T>, bytes: usize) -> u64 {
     (each + bytes + 256) as u64
 }
 
+/// Streams of the folders above one another that keep their pages in memory: trees may be deep, and few bytes be many pages.
+const AWAKE: usize = 32;
+
+/// Lets go of pages that are not needed before what is below is done: of a stack of streams all but the innermost ones keep their places alone.
+pub(super) fn let_go<S>(stack: &mut [S], sleep: impl Fn(&mut S)) {
+    if let Some(innermost) = stack.len().checked_sub(AWAKE).and_then(|at| stack.get_mut(at)) {
+        sleep(innermost);
+    }
+}
+
+/// A page of a stream, and where in it the stream stands.
+#[derive(Debug)]
+struct Level<T: PageItem> {
+    id: PageId,
+    counts: T::Counts,
+    /// Nothing while the stream sleeps.
+    page: Option<Arc<Page<T>>>,
+    at: usize,
+}
+
 /// A stream of items. Memory: a page a level.
 #[derive(Debug)]
 pub struct Items<T: PageItem> {
     pages: Pages,
-    stack: Vec<(Arc<Page<T>>, usize)>,
+    stack: Vec<Level<T>>,
 }
 
 impl<T: PageItem> Items<T> {
+    /// Lets go of all pages: they are loaded again when the stream goes on.
+    pub(super) fn sleep(&mut self) {
+        self.stack.iter_mut().for_each(|level| level.page = None);
+    }
+
+    /// True if one of its pages is in memory.
+    #[cfg(test)]
+    pub(super) fn is_awake(&self) -> bool {
+        self.stack.iter().any(|level| level.page.is_some())
+    }
+
+    /// The page at hand, and where in it the stream stands.
+    fn top(&mut self) -> Result<Option<(&Page<T>, &mut usize)>, StoreError> {
+        let Some(Level { id, counts, page, at }) = self.stack.last_mut() else { return Ok(None) };
+        let page = match page {
+            Some(page) => page,
+            None => page.insert(self.pages.load(id, counts)?),
+        };
+        Ok(Some((page, at)))
+    }
+
     /// The next item, or nothing at the end.
     ///
     /// # Errors
     /// If a page cannot be loaded.
     pub fn next(&mut self) -> Result<Option<T>, StoreError> {
         loop {
-            let Some((page, at)) = self.stack.last_mut() else { return Ok(None) };
+            let Some((page, at)) = self.top()? else { return Ok(None) };
             match &page.items {
                 PageItems::Leaf(items) => {
                     if let Some(item) = items.get(*at) {
@@ -141,7 +182,7 @@ impl<T: PageItem> Items<T> {
     /// If a page cannot be loaded.
     pub(super) fn seek(&mut self, mut before: impl FnMut(&T::Key, &T::Counts) -> bool) -> Result<(), StoreError> {
         loop {
-            let Some((page, at)) = self.stack.last_mut() else { return Ok(()) };
+            let Some((page, at)) = self.top()? else { return Ok(()) };
             match &page.items {
                 PageItems::Leaf(items) => {
                     while items.get(*at).is_some_and(|i| before(&i.key(), &i.counts())) {
@@ -178,10 +219,13 @@ pub(super) enum Head<T: PageItem> {
 }
 
 impl<T: PageItem> Items<T> {
-    /// What stands next, without a move. Memory and work: no page is loaded.
-    pub(super) fn head(&mut self) -> Option<Head<T>> {
+    /// What stands next, without a move. No page is loaded but that which the stream stands in, if it has slept.
+    ///
+    /// # Errors
+    /// If that cannot be loaded.
+    pub(super) fn head(&mut self) -> Result<Option<Head<T>>, StoreError> {
         loop {
-            let (page, at) = self.stack.last()?;
+            let Some((page, at)) = self.top()? else { return Ok(None) };
             let head = match &page.items {
                 PageItems::Leaf(items) => items.get(*at).cloned().map(Head::Item),
                 PageItems::Inner(children) => {
@@ -189,16 +233,19 @@ impl<T: PageItem> Items<T> {
                 }
             };
             if head.is_some() {
-                return head;
+                return Ok(head);
             }
             self.stack.pop();
         }
     }
 
     /// The same, with all that is known of the page.
-    pub(super) fn upcoming(&mut self) -> Option<Upcoming<T>> {
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn upcoming(&mut self) -> Result<Option<Upcoming<T>>, StoreError> {
         loop {
-            let (page, at) = self.stack.last()?;
+            let Some((page, at)) = self.top()? else { return Ok(None) };
             let next = match &page.items {
                 PageItems::Leaf(items) => items.get(*at).cloned().map(Upcoming::Item),
                 PageItems::Inner(children) => {
@@ -206,7 +253,7 @@ impl<T: PageItem> Items<T> {
                 }
             };
             if next.is_some() {
-                return next;
+                return Ok(next);
             }
             self.stack.pop();
         }
@@ -214,8 +261,8 @@ impl<T: PageItem> Items<T> {
 
     /// Passes over what [`Self::head`] told.
     pub(super) fn pass(&mut self) {
-        if let Some((_, at)) = self.stack.last_mut() {
-            *at += 1;
+        if let Some(level) = self.stack.last_mut() {
+            level.at += 1;
         }
     }
 
@@ -224,13 +271,13 @@ impl<T: PageItem> Items<T> {
     /// # Errors
     /// If it cannot be loaded; then it is passed over.
     pub(super) fn enter(&mut self) -> Result<(), StoreError> {
-        let Some((page, at)) = self.stack.last_mut() else { return Ok(()) };
+        let Some((page, at)) = self.top()? else { return Ok(()) };
         let PageItems::Inner(children) = &page.items else { return Ok(()) };
         let Some(child) = children.get(*at).cloned() else { return Ok(()) };
         *at += 1;
         let level = page.level;
         let below = self.pages.load_below(level, &child)?;
-        self.stack.push((below, 0));
+        self.stack.push(Level { id: child.page, counts: child.counts, page: Some(below), at: 0 });
         Ok(())
     }
 }

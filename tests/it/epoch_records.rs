@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::codec::{IdKeys, MacLabel, parse_identities, unwrap, wrap_to_store};
 use larder::format::{
-    BlockHeader, BlockKind, EpochRecord, Family, KeyRecord, Place, from_bytes, join_mac, split_mac, to_bytes,
+    BlockHeader, BlockKind, EpochRecord, Family, KeyRecord, Place, epoch_ext, epoch_purpose, from_bytes, join_mac,
+    split_mac, to_bytes,
 };
-use larder::model::{EpochId, Progress};
+use larder::model::{EpochId, Progress, Purpose, Role};
 use larder::ops::gc::{GcOptions, collect};
 use larder::store::Waiting;
 use larder::tree::Pages;
@@ -234,7 +235,10 @@ enum Where {
 
 impl Former {
     fn new() -> Self {
-        let mut scene = Scene::new();
+        Self::of(Scene::new())
+    }
+
+    fn of(mut scene: Scene) -> Self {
         let former = named_member(&scene.sandbox, "owner", "former");
         let (old, _) = record_of(&former, &scene.store());
         scene.sandbox.larder(["key", "remove", "former"]).done();
@@ -295,6 +299,75 @@ fn runs_whose_keys_somebody_wrapped_anew_are_sealed_anew_all_the_same() {
         let again = scene.sandbox.larder(["key", "reseal"]).ended(0);
         assert!(again.stderr.contains("nothing is under older identities"), "{case}: {}", again.stderr);
     }
+}
+
+/// Makes a snapshot of which most is given up.
+fn make_sparse(scene: &Scene) {
+    let tree = scene.sandbox.path("sparse");
+    fs::create_dir(&tree).unwrap();
+    (0..60).for_each(|n| fs::write(tree.join(format!("f{n}")), noise(n, 20_000)).unwrap());
+    let words = ["snapshot", tree.to_str().unwrap(), "-d", "sparse", "-q"];
+    let all = scene.sandbox.larder(words).ended(0).stdout;
+    (10..60).for_each(|n| fs::remove_file(tree.join(format!("f{n}"))).unwrap());
+    scene.sandbox.larder(words).done();
+    scene.sandbox.larder(["forget", String::from_utf8(all).unwrap().trim()]).done();
+}
+
+/// The same, and moves the rest: the run that does so seals no manifest.
+fn moved(scene: &Scene) {
+    make_sparse(scene);
+    scene.sandbox.larder(["gc"]).done();
+}
+
+/// Nothing in the log tells of what time such a run is.
+#[test]
+fn runs_that_sealed_no_manifest_are_sealed_anew_whomever_their_keys_are_wrapped_to() {
+    for role in [Role::Owner, Role::Writer] {
+        let scene = Scene::new();
+        let before = scene.sealers();
+        moved(&scene);
+        let moving = scene
+            .sealers()
+            .into_iter()
+            .find(|run| !before.contains(run) && epoch_purpose(&scene.record(*run).ext) == Purpose::Move);
+        let former = Former::of(scene);
+        let scene = &former.scene;
+        assert!(former.runs.contains(&moving.unwrap()));
+        former.rewrap(&[1, 2], Where::Both);
+        for run in former.runs.iter().filter(|_| role == Role::Writer) {
+            // As if the holder of the writer key had made it.
+            let mut record = scene.record(*run);
+            (record.writer, record.ext) = (scene.known.name, epoch_ext(role, Purpose::Add, None));
+            scene.put_record(&record);
+            scene.put_notes(&record);
+        }
+        let under_old = || listed(scene.sandbox.client(), &scene.store())["epochs_under_older_identities"].as_u64();
+        assert!(role != Role::Owner || under_old() >= Some(former.runs.len() as u64), "{:?}", under_old());
+        scene.sandbox.larder(["key", "reseal"]).done();
+        assert!(scene.sealers().is_disjoint(&former.runs), "{role:?}");
+        scene.is_whole();
+    }
+}
+
+/// What an owner's runs seal proves itself; what a writer's do is sealed anew once more, and then proves itself too.
+#[test]
+fn sealing_anew_comes_to_an_end() {
+    let former = Former::new();
+    let scene = &former.scene;
+    let reseals = |nothing: bool| {
+        let told = scene.sandbox.larder(["key", "reseal"]).ended(0).stderr;
+        assert_eq!(told.contains("nothing is under older identities"), nothing, "{told}");
+        assert_eq!(listed(scene.sandbox.client(), &scene.store())["epochs_under_older_identities"], 0);
+    };
+    reseals(false);
+    moved(scene);
+    reseals(true);
+    fs::write(scene.tree.join("later"), noise(3, 200_000)).unwrap();
+    scene.writer.run(&scene.store(), ["snapshot", scene.tree.to_str().unwrap(), "-d", "w"]).done();
+    assert_eq!(listed(scene.sandbox.client(), &scene.store())["epochs_under_older_identities"], 0);
+    reseals(false);
+    reseals(true);
+    scene.sandbox.larder(["verify", "--read-data"]).done();
 }
 
 /// Of two records with the same keys a repair keeps the one that tells who opens them.
@@ -409,15 +482,8 @@ impl Progress for StopWhenMoved<'_> {
 #[test]
 fn what_another_collection_has_moved_meanwhile_is_no_hindrance() {
     let scene = Scene::new();
-    let (larder, tree) = (|words: &[&str]| scene.sandbox.larder(words), scene.sandbox.path("sparse"));
-    fs::create_dir(&tree).unwrap();
-    (0..60).for_each(|n| fs::write(tree.join(format!("f{n}")), noise(n, 20_000)).unwrap());
-    let words = ["snapshot", tree.to_str().unwrap(), "-d", "sparse", "-q"];
-    let all = larder(&words).ended(0).stdout;
-    (10..60).for_each(|n| fs::remove_file(tree.join(format!("f{n}"))).unwrap());
-    larder(&words).done();
-    larder(&["forget", String::from_utf8(all).unwrap().trim()]).done();
-    larder(&["key", "rotate"]).done();
+    make_sparse(&scene);
+    scene.sandbox.larder(["key", "rotate"]).done();
     let session = opened(&scene.sandbox, scene.sandbox.client());
     let progress = MovesMeanwhile { scene: &scene, moved: AtomicBool::new(false) };
     let options = GcOptions { dry_run: false, reseal: true, waiting: Waiting::Wait, now: now() };

@@ -70,6 +70,16 @@ fn commit(
     dataset: &str,
     make: impl FnOnce(&Writer, &mut PageWriter) -> (Entry, Option<LinksRef>),
 ) -> String {
+    commit_with(store, dataset, 0, make)
+}
+
+/// The same with so many files more than there are.
+fn commit_with(
+    store: &Store,
+    dataset: &str,
+    more: u64,
+    make: impl FnOnce(&Writer, &mut PageWriter) -> (Entry, Option<LinksRef>),
+) -> String {
     let writer = store.writer(Waiting::Wait, &|| true).unwrap();
     let mut pages = PageWriter::new(&writer);
     let (root, links) = make(&writer, &mut pages);
@@ -81,7 +91,7 @@ fn commit(
         dataset: dataset.parse().unwrap(),
         root,
         links,
-        statistics: Statistics { files: counts.total, bytes: counts.bytes, ..Statistics::default() },
+        statistics: Statistics { files: counts.total + more, bytes: counts.bytes, ..Statistics::default() },
         client_time: now(),
         host: "h".to_owned(),
         user: "u".to_owned(),
@@ -228,4 +238,110 @@ fn a_size_that_is_not_that_of_the_content_is_told() {
         assert!(said.contains("\"a\"") && !said.contains("\"b\""), "{said}");
         sandbox.larder(["restore", &id, sandbox.path("out").to_str().unwrap()]).refused(13, "a");
     }
+}
+
+/// Whoever searches or compares looks at each folder once, and what is found is told.
+#[test]
+fn such_a_tree_is_searched_and_compared() {
+    let (sandbox, writer) = stage();
+    let source = folder(&sandbox, "source", 3);
+    let thief = opened(&sandbox, &writer);
+    capture_at(&thief, &source, "home", days_ago(2));
+    let file = |time: i64| {
+        let mtime = Timestamp { seconds: time, nanos: 0 };
+        vec![Entry { mtime, ..entry("leaf", Body::File(FileBody::empty())) }]
+    };
+    for dataset in ["home", "alone"] {
+        commit(&thief, dataset, |_, pages| (bomb(pages, file(1)), None));
+    }
+    commit(&thief, "home", |_, pages| {
+        let below = bomb(pages, file(2));
+        let found = tree(pages, "other", vec![entry("found", Body::Fifo)]);
+        (tree(pages, "", vec![Entry { name: Name::new(b"bomb").unwrap(), ..below }, found]), None)
+    });
+    for pattern in ["found", "other/f*", "/other/**", "**/found", "{other/f,x}ound"] {
+        let told = String::from_utf8(sandbox.larder(["find", pattern]).ended(0).stdout).unwrap();
+        assert!(told.contains("other/found") && told.lines().count() == 1, "{pattern}: {told}");
+    }
+    for words in [&["nothing"][..], &["no/**"], &["**/n03/*/nothing"], &["leaf", "--type", "d"]] {
+        let told = sandbox.larder(["find"].iter().chain(words)).ended(0).stdout;
+        assert_eq!(String::from_utf8_lossy(&told), "", "{words:?}");
+    }
+    for dataset in ["home", "home~1", "alone"] {
+        sandbox.larder(["why-new", dataset]).done();
+    }
+    let [before, after] = [1, 2].map(|time| commit(&thief, "pair", |_, pages| (bomb(pages, file(time)), None)));
+    sandbox.larder(["diff", "--content", &before, &after]).done();
+    let sums = sandbox.larder(["diff", "--summary", "--json", &before, &after]).json();
+    assert!(sums.to_string().contains(&16_u64.pow(11).to_string()), "{sums}");
+}
+
+#[test]
+fn a_map_of_hard_links_that_is_not_that_of_the_names_is_told() {
+    for (case, map) in [
+        ("whole", Some(("a", "a"))),
+        ("out", Some(("a", "../../outside"))),
+        ("behind", Some(("a", "b"))),
+        ("other", Some(("z", "a"))),
+        ("none", None),
+    ] {
+        let (sandbox, writer) = stage();
+        let id = commit(&opened(&sandbox, &writer), "home", |writer, pages| {
+            let group = |path: &str| writer.store().keyring().ids().link_group(path.as_bytes());
+            let link = Some(group("a"));
+            let [a, b] = ["a", "b"].map(|name| Entry { link, ..stored(writer, name, b"AAAA", 4) });
+            let map = map.map(|(of, first)| links(pages, group(of), 2, first));
+            (tree(pages, "", vec![a, b, stored(writer, "c", b"CCCC", 4)]), map)
+        });
+        let read = sandbox.larder(["export", &id, "-o", sandbox.path("x.tar").to_str().unwrap()]).status;
+        if case == "whole" {
+            sandbox.larder(["verify", "--read-data"]).done();
+            assert_eq!(read, 0);
+            continue;
+        }
+        let said = String::from_utf8(sandbox.larder(["verify", "--read-data", "--json"]).ended(13).stdout).unwrap();
+        assert!(said.contains("\"a\"") && said.contains("\"b\"") && !said.contains("\"c\""), "{case}: {said}");
+    }
+}
+
+/// Groups of hard links and snapshots may be many: of each snapshot some are told, and how many there are.
+#[test]
+fn many_groups_of_many_snapshots_are_told_in_few_words() {
+    let (sandbox, writer) = stage();
+    let thief = opened(&sandbox, &writer);
+    for turn in 0..5 {
+        commit(&thief, "home", |writer, pages| {
+            let name = |path: String, target: String| {
+                let link = Some(writer.store().keyring().ids().link_group(path.as_bytes()));
+                [0, 1].map(|n| {
+                    let body = Body::Symlink(format!("{target}{n}").into_bytes().into());
+                    Entry { link, ..entry(&format!("{path}{n}"), body) }
+                })
+            };
+            let inner = |pages: &mut PageWriter, at: usize, groups: usize| {
+                let items = (0..groups).flat_map(|n| name(format!("{n:03}"), format!("to {n} of {at}"))).collect();
+                tree(pages, &format!("{at:03}"), items)
+            };
+            // One thing that every name of a group is, and two.
+            let folders = vec![inner(pages, 0, 200), inner(pages, 1 + turn, if turn < 3 { 30 } else { 40 })];
+            (tree(pages, "", folders), None)
+        });
+    }
+    let told = sandbox.larder(["verify", "--json"]).ended(13).stdout;
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let (findings, touched) = (told["findings"].as_array().unwrap(), told["touched"].as_array().unwrap());
+    assert_eq!((findings.len(), touched.len()), (55, 5), "{told}");
+    assert!(touched[0]["count"].as_u64() == Some(460) && touched[4]["count"].as_u64() == Some(480), "{told}");
+}
+
+#[test]
+fn sums_of_a_manifest_that_are_not_those_of_its_tree_are_told() {
+    let (sandbox, writer) = stage();
+    let id = commit_with(&opened(&sandbox, &writer), "home", 1, |writer, pages| {
+        (tree(pages, "", vec![stored(writer, "a", b"AAAA", 4)]), None)
+    });
+    let said = String::from_utf8(sandbox.larder(["verify"]).ended(13).stdout).unwrap();
+    assert!(said.contains("its sums are not those of its tree"), "{said}");
+    sandbox.larder(["export", &id, "-o", sandbox.path("x.tar").to_str().unwrap()]).refused(13, "its sums");
+    sandbox.larder(["restore", &id, sandbox.path("out").to_str().unwrap()]).done();
 }

@@ -179,6 +179,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global, out: &Output) -> Result<Ou
         return Err(CliError::new(Kind::Usage, message).hint("name recipients with -r or -R, or ask for --passphrase"));
     }
     let subjects = subjects(&found, args.with_views);
+    subjects.iter().try_for_each(Subject::check)?;
     if args.bare && subjects.len() > 1 {
         return Err(CliError::new(Kind::Usage, "a bare pack holds parts of one snapshot")
             .hint("without --bare each snapshot has a folder of its own"));

@@ -1,7 +1,7 @@
 //! A change, and sums over changes.
 
 use crate::model::{Bits, Body, Entry, FileBody};
-use crate::tree::Difference;
+use crate::tree::{Difference, Sum};
 
 use super::DiffOptions;
 
@@ -179,7 +179,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, side: Side) {
+    fn count(&mut self, side: Side) {
         match side.sort {
             Sort::File => {
                 self.files += 1;
@@ -217,8 +217,27 @@ pub struct Sums {
     pub types: u64,
 }
 
+impl Sum for Sums {
+    fn add(&mut self, other: &Self) {
+        let Self { added, removed, content, metadata, types } = other;
+        for (mine, other) in [(&mut self.added, added), (&mut self.removed, removed)] {
+            let Tally { files, folders, others, bytes } = mine;
+            for (mine, other) in
+                [(files, other.files), (folders, other.folders), (others, other.others), (bytes, other.bytes)]
+            {
+                *mine = mine.saturating_add(other);
+            }
+        }
+        let Rewritten { items, old_bytes, new_bytes } = &mut self.content;
+        let content = [(items, content.items), (old_bytes, content.old_bytes), (new_bytes, content.new_bytes)];
+        for (mine, other) in content.into_iter().chain([(&mut self.metadata, *metadata), (&mut self.types, *types)]) {
+            *mine = mine.saturating_add(other);
+        }
+    }
+}
+
 impl Sums {
-    pub(super) fn add(&mut self, change: &Change) {
+    pub(super) fn count(&mut self, change: &Change) {
         let size = |side: Option<Side>| side.map_or(0, |s| s.size);
         match change.what {
             What::Content(_) => {
@@ -229,8 +248,8 @@ impl Sums {
             What::Metadata(_) => self.metadata += 1,
             What::Added | What::Removed | What::Type => {
                 self.types += u64::from(change.what == What::Type);
-                change.old.into_iter().for_each(|side| self.removed.add(side));
-                change.new.into_iter().for_each(|side| self.added.add(side));
+                change.old.into_iter().for_each(|side| self.removed.count(side));
+                change.new.into_iter().for_each(|side| self.added.count(side));
             }
         }
     }

@@ -54,7 +54,7 @@ pub fn with_folder<E: From<DiffError>>(
     if !top.is_empty() && !options.content {
         let side = Some(Side { sort: Sort::Folder, size: 0 });
         let change = Change { path: Box::default(), old: side, new: side, what: What::Metadata(top) };
-        sums.add(&change);
+        sums.count(&change);
         tell(change)?;
     }
     let top = Pair::open(pages, Box::default(), Some(folder), Some(top_names)).map_err(DiffError::from)?;
@@ -68,7 +68,7 @@ pub fn with_folder<E: From<DiffError>>(
             match judged? {
                 Judged::Same => {}
                 Judged::Change(change) => {
-                    sums.add(&change);
+                    sums.count(&change);
                     tell(change)?;
                 }
                 Judged::Unreadable { path, why } => {

@@ -7,7 +7,7 @@ use crate::model::{Entry, Failure, Kind, Progress};
 use crate::ops::capture::CaptureError;
 use crate::ops::query::{QueryError, advance};
 use crate::store::StoreError;
-use crate::tree::Pages;
+use crate::tree::{Difference, Pages, Sum, same_but_for_below};
 
 pub use change::{Aspects, Change, Rewritten, Side, Sort, Sums, Tally, What};
 pub use folder::with_folder;
@@ -81,11 +81,45 @@ pub fn between<E: From<QueryError>>(
 ) -> Result<Sums, E> {
     let mut sums = Sums::default();
     let mut differences = pages.diff(&[], old, new).map_err(QueryError::from)?;
-    while let Some(found) = differences.next().map_err(QueryError::from)? {
+    let everywhere = |_: &[u8]| Some(Vec::new());
+    let mut pick = |found| {
         advance(progress)?;
-        let Some(change) = Change::between(found, options) else { continue };
-        sums.add(&change);
+        Ok::<_, QueryError>(Change::between(found, options))
+    };
+    while let Some(change) = differences.next_picked(&everywhere, &mut pick)? {
+        sums.count(&change);
         tell(change)?;
     }
     Ok(sums)
+}
+
+/// Sums up every change that [`between`] would tell, in steps that grow with the folders that differ and not with the paths that lead to them.
+///
+/// # Errors
+/// If the store fails, or the user stops it.
+pub fn sum_between(
+    pages: &Pages,
+    old: &Entry,
+    new: &Entry,
+    options: DiffOptions,
+    progress: &dyn Progress,
+) -> Result<Sums, QueryError> {
+    let mut stopped = false;
+    let mut count = |old: Option<&Entry>, new: Option<&Entry>| {
+        if advance(progress).is_err() {
+            stopped = true;
+            return Err(StoreError::Interrupted);
+        }
+        let mut sums = Sums::default();
+        if !old.zip(new).is_some_and(|(old, new)| same_but_for_below(old, new)) {
+            let found = Difference { path: Box::default(), old: old.cloned(), new: new.cloned() };
+            Change::between(found, options).iter().for_each(|change| sums.count(change));
+        }
+        Ok(sums)
+    };
+    let sums = count(Some(old), Some(new)).and_then(|mut sums| {
+        sums.add(&pages.sum_differences(old, new, usize::MAX, &mut count)?.unwrap_or_default());
+        Ok(sums)
+    });
+    if stopped { Err(QueryError::Interrupted) } else { Ok(sums?) }
 }

@@ -187,7 +187,11 @@ impl Collector<'_> {
     fn turn(&mut self, options: GcOptions) -> Result<(), StoreError> {
         let roots = self.roots(options.now)?;
         // Before the survey: then it has all that is sealed by these runs.
-        let old = if options.reseal { self.store.old_epochs()? } else { OldEpochs::default() };
+        let old = if options.reseal {
+            self.store.old_epochs(options.waiting, &|| !self.progress.cancelled())?
+        } else {
+            OldEpochs::default()
+        };
         let (mut survey, mut going) = (self.store.survey()?, Vec::new());
         self.done.all = survey.all()?;
         for row in &roots.given_up {

@@ -98,9 +98,10 @@ pub fn brought(
     let mut sums = Sums::new(limits, true);
     let mut counted = HashSet::new();
     let mut differences = pages.diff(&[], &before, &manifest.root)?;
-    while let Some(found) = differences.next()? {
+    // Nothing is picked: two folders that were compared have nothing more to tell where they meet again.
+    let nothing = differences.next_picked(&|_| Some(Vec::new()), &mut |found| {
         advance(progress)?;
-        let Some(entry) = found.new else { continue };
+        let Some(entry) = found.new else { return Ok::<_, QueryError>(None::<()>) };
         // What the path had before did not come now, wherever it was moved to since.
         let mut known = HashSet::new();
         if let Some(old) = &found.old {
@@ -122,7 +123,9 @@ pub fn brought(
             sums.enter_path(&found.path, entry.folder().is_some());
             sums.add(1, bytes);
         }
-    }
+        Ok(None)
+    })?;
+    debug_assert!(nothing.is_none());
     let mut shares = sums.finish();
     let content = shares.told.first().map_or(0, |root| root.bytes);
     shares.told.retain(|share| share.bytes > 0);

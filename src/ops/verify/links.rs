@@ -3,15 +3,82 @@
 //! From one snapshot to the next of a dataset only the pages that come and go are looked at: of each it is counted how many lead to it, and of each group
 //! what its names hold. A page counts once, however many paths lead to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::codec::digest;
 use crate::format::{PageItems, to_bytes};
 use crate::model::{Counts, Entry, LinkGroup, Manifest, PageId, Progress, SnapshotId, TreeRef};
-use crate::tree::{Holding, Pages};
+use crate::store::StoreError;
+use crate::tree::{Holding, Links, Pages};
 
-/// Groups whose names do not hold the same.
-pub(super) type OddGroups = HashMap<SnapshotId, HashSet<LinkGroup>>;
+/// Groups of one snapshot that are told one by one.
+const GROUPS_TOLD: usize = 10;
+
+/// Groups whose names do not hold the same, or that the map of hard links does not tell as they are: of one snapshot after the other what changes, since
+/// snapshots may be many that have the same ones.
+#[derive(Debug, Default)]
+pub(super) struct OddGroups(Vec<OddOne>);
+
+/// What one snapshot has.
+#[derive(Debug)]
+struct OddOne {
+    snapshot: SnapshotId,
+    /// Groups whose names do not hold the same in it and do in the one before, or the other way round.
+    changed: Vec<LinkGroup>,
+    /// Some of those that are not in the map as they are, why, and how many more there are.
+    unmapped: Vec<(LinkGroup, String)>,
+    more: u64,
+}
+
+impl OddGroups {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Gives each snapshot that has such groups to `each`, with those whose names differ, those of the map, and whether they are others than those of the one given
+    /// before. Ends when `each` says no.
+    fn each(&self, mut each: impl FnMut(&OddOne, &BTreeSet<LinkGroup>, bool) -> bool) {
+        let (mut odd, mut is_new) = (BTreeSet::new(), false);
+        for one in &self.0 {
+            for group in &one.changed {
+                if !odd.remove(group) {
+                    odd.insert(*group);
+                }
+                is_new = true;
+            }
+            if odd.is_empty() && one.unmapped.is_empty() {
+                continue;
+            }
+            if !each(one, &odd, is_new || !one.unmapped.is_empty()) {
+                return;
+            }
+            is_new = !one.unmapped.is_empty();
+        }
+    }
+
+    /// The same with all groups of a snapshot together.
+    pub(super) fn each_snapshot(&self, mut each: impl FnMut(SnapshotId, &dyn Fn(&LinkGroup) -> bool, bool)) {
+        self.each(|one, odd, is_new| {
+            let has = |group: &LinkGroup| odd.contains(group) || one.unmapped.iter().any(|(known, _)| known == group);
+            each(one.snapshot, &has, is_new);
+            true
+        });
+    }
+
+    /// Tells of the groups of each snapshot; of many some, and how many more there are. Ends when `tell` says no.
+    pub(super) fn tell(&self, mut tell: impl FnMut(SnapshotId, Option<LinkGroup>, String) -> bool) {
+        self.each(|one, odd, _| {
+            let differ = odd.iter().take(GROUPS_TOLD).map(|group| (Some(*group), DIFFER.to_owned()));
+            let unmapped = one.unmapped.iter().map(|(group, why)| (Some(*group), why.clone()));
+            let more = odd.len().saturating_sub(GROUPS_TOLD) as u64 + one.more;
+            let rest = (more > 0).then(|| (None, format!("{more} more are no better")));
+            differ.chain(unmapped).chain(rest).all(|(group, why)| tell(one.snapshot, group, why))
+        });
+    }
+}
+
+/// What is wrong with most such groups.
+const DIFFER: &str = "its names do not hold the same";
 
 /// A page and what its parent says that it sums up to.
 type PageKey = [u8; 16];
@@ -23,9 +90,11 @@ struct Names<'a> {
     /// How many pages, or roots, lead to each page.
     held: HashMap<PageKey, u64>,
     /// What the names of a group hold, and how many of them that.
-    groups: HashMap<LinkGroup, Vec<(Holding, u64)>>,
-    /// Those that hold several things.
-    odd: HashSet<LinkGroup>,
+    holdings: HashMap<(LinkGroup, Holding), u64>,
+    /// How many things the names of a group hold.
+    groups: HashMap<LinkGroup, u64>,
+    /// Groups that hold several things now and did not before, or the other way round.
+    changed: HashSet<LinkGroup>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,13 +103,20 @@ enum Step {
     Go,
 }
 
-/// Finds groups whose names differ. Pages that cannot be loaded are somebody else's to tell.
-pub(super) fn odd_groups(pages: &Pages, manifests: &[(SnapshotId, Manifest)], progress: &dyn Progress) -> OddGroups {
+/// Finds groups whose names differ, and with `mapped` those that the map of hard links does not tell as they are. Pages that cannot be loaded are somebody else's to tell.
+pub(super) fn odd_groups(
+    pages: &Pages,
+    manifests: &[(SnapshotId, Manifest)],
+    mapped: bool,
+    progress: &dyn Progress,
+) -> OddGroups {
     let mut order: Vec<_> = manifests.iter().collect();
     // Of one dataset most is the same from one to the next.
     order.sort_by(|(_, a), (_, b)| (&a.dataset, a.sequence).cmp(&(&b.dataset, b.sequence)));
-    let mut names = Names { pages, progress, held: HashMap::new(), groups: HashMap::new(), odd: HashSet::new() };
-    let (mut found, mut before) = (OddGroups::new(), None);
+    let (holdings, groups, changed) = (HashMap::new(), HashMap::new(), HashSet::new());
+    let mut names = Names { pages, progress, held: HashMap::new(), holdings, groups, changed };
+    let (mut found, mut before) = (OddGroups::default(), None);
+    let mut maps = HashMap::new();
     for (id, manifest) in order {
         let Some(tree) = manifest.root.folder() else { continue };
         // First what comes: of what stays nothing is looked at.
@@ -51,9 +127,14 @@ pub(super) fn odd_groups(pages: &Pages, manifests: &[(SnapshotId, Manifest)], pr
         if progress.cancelled() {
             break;
         }
-        if !names.odd.is_empty() {
-            found.insert(*id, names.odd.clone());
-        }
+        let changed = names.changed.drain().collect();
+        let map = (tree.page, manifest.links.map(|links| links.page));
+        let (unmapped, more) =
+            if mapped { maps.entry(map).or_insert_with(|| names.unmapped(manifest)).clone() } else { (Vec::new(), 0) };
+        found.0.push(OddOne { snapshot: *id, changed, unmapped, more });
+    }
+    if found.0.iter().all(|one| one.changed.is_empty() && one.unmapped.is_empty()) {
+        found.0.clear();
     }
     found
 }
@@ -105,24 +186,59 @@ impl Names<'_> {
     }
 
     fn name(&mut self, step: Step, group: LinkGroup, holding: Holding) {
-        let all = self.groups.entry(group).or_default();
-        match (step, all.iter().position(|(known, _)| *known == holding)) {
-            (Step::Come, None) => all.push((holding, 1)),
-            (Step::Come, Some(at)) => all[at].1 += 1,
-            (Step::Go, Some(at)) => {
-                all[at].1 -= 1;
-                all.retain(|(_, count)| *count > 0);
+        let count = self.holdings.entry((group, holding)).or_default();
+        let kinds = self.groups.entry(group).or_default();
+        let was_odd = *kinds > 1;
+        match step {
+            Step::Come => {
+                *kinds += u64::from(*count == 0);
+                *count += 1;
             }
-            (Step::Go, None) => {}
+            Step::Go => {
+                *kinds -= u64::from(*count == 1).min(*kinds);
+                *count = count.saturating_sub(1);
+            }
         }
-        let (several, none) = (all.len() > 1, all.is_empty());
-        if several {
-            self.odd.insert(group);
-        } else {
-            self.odd.remove(&group);
+        let (is_odd, kinds) = (*kinds > 1, *kinds);
+        if *count == 0 {
+            self.holdings.remove(&(group, holding));
         }
-        if none {
+        if kinds == 0 {
             self.groups.remove(&group);
         }
+        if was_odd != is_odd && !self.changed.remove(&group) {
+            self.changed.insert(group);
+        }
+    }
+
+    /// The groups of the snapshot at hand that its map does not tell as section 12.4 says: some of them, and how many more there are.
+    fn unmapped(&self, manifest: &Manifest) -> (Vec<(LinkGroup, String)>, u64) {
+        let links = Links::new(self.pages, manifest.links);
+        let (mut found, mut more) = (Vec::new(), 0);
+        for group in self.groups.keys() {
+            if self.progress.cancelled() {
+                break;
+            }
+            match self.fault(&links, manifest, *group) {
+                Some(why) if found.len() < GROUPS_TOLD => found.push((*group, why)),
+                Some(_) => more += 1,
+                None => {}
+            }
+        }
+        found.sort_unstable();
+        (found, more)
+    }
+
+    /// What is wrong with what the map says of a group; what cannot be loaded is somebody else's to tell.
+    fn fault(&self, links: &Links, manifest: &Manifest, group: LinkGroup) -> Option<String> {
+        let first = match links.group(group) {
+            Ok((_, first)) => first,
+            Err(StoreError::Damage { what, why }) if what.contains(&group.to_string()) => return Some(why),
+            Err(_) => return None,
+        };
+        let is_first = self.pages.store().keyring().ids().link_group(&first) == group;
+        let found = self.pages.resolve(&manifest.root, &first).ok()?;
+        let is_name = found.is_some_and(|found| found.entry.link == Some(group));
+        (!is_first || !is_name).then(|| "the map of hard links names another path as its first".to_owned())
     }
 }

@@ -195,6 +195,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     verified.findings.extend(damaged_tables);
     let mut structure = Structure::begin(store, pages, &until)?;
     let manifests = std::mem::take(&mut structure.manifests);
+    let reads_all = options.read_data >= 100 && options.time_is_up.is_none();
     let depth = if options.read_data == 0 { Depth::Compare } else { Depth::Open(options.read_data) };
     let mut blocks = BlockLook::new(store, depth, &ledger, &until)?;
     if options.time_is_up.is_some() {
@@ -204,9 +205,9 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     let (contents, inspected) = std::thread::scope(|scope| {
         scope.spawn(|| {
             structure.look(&manifests);
-            structure.look_at_names(&manifests);
+            structure.look_at_names(&manifests, reads_all);
         });
-        let contents = if options.read_data >= 100 && options.time_is_up.is_none() {
+        let contents = if reads_all {
             content::read_whole(pages, &manifests, &blocks, &until)
         } else {
             content::Contents::default()
@@ -233,7 +234,7 @@ fn look(store: &Store, pages: &Pages, options: VerifyOptions, progress: &dyn Pro
     bad.contents.extend(contents.bad);
     verified.findings.extend(structure.findings);
     verified.findings.extend(contents.findings);
-    if options.read_data >= 100 && options.time_is_up.is_none() {
+    if reads_all {
         let (compared, findings) = records::compare(pages, &manifests, &until);
         verified.records = compared;
         verified.findings.extend(findings);

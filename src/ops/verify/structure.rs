@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::codec::digest;
-use crate::format::{Child, MAX_CHUNK, PageItem, PageItems, records_of, to_bytes};
+use crate::format::{Child, MAX_CHUNK, PageItem, PageItems, records_of, sums_fit, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError, snapshot_label};
@@ -14,6 +14,9 @@ use super::links::{self, OddGroups};
 
 /// Findings of one look at most: a store in ruins need not be told page by page.
 const FINDINGS_MAX: usize = 10_000;
+
+/// What is wrong with a manifest whose tree can be read all the same.
+const UNFIT_SUMS: &str = "its sums are not those of its tree";
 
 /// What is damaged, for tracing it to paths.
 #[derive(Debug, Default)]
@@ -136,7 +139,11 @@ impl<'a> Structure<'a> {
 
     /// Looks at all that these manifests hold.
     pub(super) fn look(&mut self, manifests: &[(SnapshotId, Manifest)]) {
-        for (_, manifest) in manifests {
+        for (id, manifest) in manifests {
+            if !sums_fit(manifest) {
+                let what = format!("the manifest of {}", snapshot_label(*id));
+                self.found(&StoreError::damage(what, UNFIT_SUMS));
+            }
             self.entry(&manifest.root);
             if let Some(tree) = manifest.root.folder() {
                 self.folders(*tree);
@@ -152,19 +159,22 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// Looks whether the names of each file hold the same. To be called after [`Self::look`].
-    pub(super) fn look_at_names(&mut self, manifests: &[(SnapshotId, Manifest)]) {
+    /// Looks whether the names of each file hold the same, and with `mapped` whether the maps of hard links tell them as they are. To be called after [`Self::look`].
+    pub(super) fn look_at_names(&mut self, manifests: &[(SnapshotId, Manifest)], mapped: bool) {
         if !self.has_links {
             return;
         }
-        self.bad.names = links::odd_groups(self.tree, manifests, self.progress);
-        let mut odd: Vec<_> = self.bad.names.iter().flat_map(|(id, groups)| groups.iter().map(|g| (*id, *g))).collect();
-        odd.sort_unstable();
-        for (id, group) in odd {
-            let (what, why) =
-                (format!("the hard-link group {group} of {}", snapshot_label(id)), "its names do not hold the same");
+        let odd = links::odd_groups(self.tree, manifests, mapped, self.progress);
+        odd.tell(|id, group, why| {
+            let snapshot = snapshot_label(id);
+            let what = match group {
+                Some(group) => format!("the hard-link group {group} of {snapshot}"),
+                None => format!("hard-link groups of {snapshot}"),
+            };
             self.found(&StoreError::damage(what, why));
-        }
+            self.findings.len() < FINDINGS_MAX
+        });
+        self.bad.names = odd;
     }
 
     /// Takes all manifests that there are.

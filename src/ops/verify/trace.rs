@@ -1,6 +1,6 @@
 //! From damaged objects to the snapshots and paths they touch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::model::{ChunkId, Entry, LinkGroup, Manifest, PageId, SnapshotId, TreeRef};
 use crate::store::{Store, StoreError};
@@ -12,27 +12,57 @@ use super::{PATHS_TOLD, Touched};
 /// How many bad paths lie below a folder, for those that were walked to their ends.
 type Known = HashMap<PageId, u64>;
 
+/// Whether a name is of a group of hard links that is not as it should be.
+type IsOdd<'a> = &'a dyn Fn(&LinkGroup) -> bool;
+
+/// Entries that are looked at for groups of hard links that are not as they should be, in all snapshots together: what one snapshot has in a folder another may have
+/// in the same one as it should be, so each is walked for itself. Behind that a snapshot that has such groups is touched as a whole.
+const LOOKED_AT: u64 = 1 << 23;
+
 /// Finds what each snapshot has lost.
 pub(super) fn trace(pages: &Pages, manifests: &[(SnapshotId, Manifest)], bad: &Bad) -> Vec<Touched> {
     let mut known = Known::new();
-    let mut touched = Vec::new();
-    for (id, manifest) in manifests {
-        let mut one =
-            Touched { snapshot: *id, dataset: Some(manifest.dataset.to_string()), paths: Vec::new(), count: 0 };
-        if entry_is_bad(pages, &manifest.root, bad) || links_are_bad(manifest, bad) {
+    let mut touched = HashMap::new();
+    let all: HashMap<_, _> = manifests.iter().map(|(id, manifest)| (*id, manifest)).collect();
+    let (mut own, mut left) = (Known::new(), LOOKED_AT);
+    bad.names.each_snapshot(|id, is_odd, is_new| {
+        if is_new {
+            own.clear();
+        }
+        let Some(manifest) = all.get(&id) else { return };
+        let mut one = trace_one(pages, (id, manifest), (bad, Some(is_odd)), &mut own, &mut left);
+        if one.count == 0 && left == 0 {
             tell(&mut one, &[]);
         }
-        // What another snapshot has in the same folder may be as it should be.
-        let (names, mut own) = (bad.names.get(id), Known::new());
-        let known = if names.is_some() { &mut own } else { &mut known };
-        if let Some(tree) = manifest.root.folder() {
-            walk(pages, *tree, (bad, names), known, &mut one);
-        }
-        if one.count > 0 {
-            touched.push(one);
-        }
+        touched.insert(id, one);
+    });
+    let (mut traced, mut boundless) = (Vec::new(), u64::MAX);
+    for (id, manifest) in manifests {
+        let one = match touched.remove(id) {
+            Some(one) => one,
+            None => trace_one(pages, (*id, manifest), (bad, None), &mut known, &mut boundless),
+        };
+        traced.extend(Some(one).filter(|one| one.count > 0));
     }
-    touched
+    traced
+}
+
+fn trace_one(
+    pages: &Pages,
+    (snapshot, manifest): (SnapshotId, &Manifest),
+    (bad, is_odd): (&Bad, Option<IsOdd>),
+    known: &mut Known,
+    left: &mut u64,
+) -> Touched {
+    let dataset = Some(manifest.dataset.to_string());
+    let mut one = Touched { snapshot, dataset, paths: Vec::new(), count: 0 };
+    if entry_is_bad(pages, &manifest.root, bad) || links_are_bad(manifest, bad) {
+        tell(&mut one, &[]);
+    }
+    if let Some(tree) = manifest.root.folder() {
+        walk(pages, *tree, (bad, is_odd), (known, left), &mut one);
+    }
+    one
 }
 
 fn tell(one: &mut Touched, path: &[u8]) {
@@ -57,8 +87,8 @@ struct Open {
 fn walk(
     pages: &Pages,
     root: TreeRef,
-    (bad, names): (&Bad, Option<&HashSet<LinkGroup>>),
-    known: &mut Known,
+    (bad, is_odd): (&Bad, Option<IsOdd>),
+    (known, left): (&mut Known, &mut u64),
     one: &mut Touched,
 ) {
     let mut path = Vec::new();
@@ -76,8 +106,13 @@ fn walk(
                     path.push(b'/');
                 }
                 path.extend_from_slice(found.entry.name.as_bytes());
-                let is_odd = found.entry.link.zip(names).is_some_and(|(group, names)| names.contains(&group));
-                if is_odd || entry_is_bad(pages, &found.entry, bad) {
+                if *left == 0 {
+                    return;
+                }
+                *left -= 1;
+                if found.entry.link.zip(is_odd).is_some_and(|(group, is_odd)| is_odd(&group))
+                    || entry_is_bad(pages, &found.entry, bad)
+                {
                     tell(one, &path);
                 }
                 let Some(tree) = found.entry.folder() else {
