@@ -450,7 +450,7 @@ fn a_new_passphrase_is_another_one() {
     run(&another, "echo first").refused(2, "already");
     // Who is there to be asked is asked, whatever the command prints.
     let mut asked = on_a_terminal(sandbox.client(), &sandbox.store(), &["key", "add", "--passphrase"]);
-    Ran::of(asked.env("LARDER_PASSPHRASE_COMMAND", "echo first")).ended(0);
+    Ran::of(asked.env("LARDER_PASSPHRASE_COMMAND", "echo first")).done();
     fs::remove_file(sandbox.client().identity()).unwrap();
     run(&["list"], "echo second").done();
     run(&["list"], "echo not this one").done();

@@ -22,7 +22,7 @@ use crate::model::{ChunkId, EpochId, Progress};
 use super::chain::LostEntry;
 use super::db::Db;
 use super::error::StoreError;
-use super::files::{ASIDE, make_dir, new_aside, set_aside_unless};
+use super::files::{ASIDE, new_aside, set_aside_unless};
 use super::inspect::Finding;
 use super::key_files::{self, is_age_file};
 use super::keyring::Keyring;
