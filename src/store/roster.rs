@@ -327,7 +327,15 @@ impl Store {
     /// The keys whose object is another one than owners wrote last, as they have proved. Without an owner's key none are known, nor where what it
     /// takes cannot be read, which is told by others.
     pub(super) fn swapped_keys(&self, db: &Db) -> Vec<KeyName> {
-        self.roster_and_objects(db).map_or_else(|_| Vec::new(), |(roster, objects)| roster.swapped(&objects))
+        let Ok((roster, objects)) = self.roster_and_objects(db) else { return Vec::new() };
+        let mut swapped = roster.swapped(&objects);
+        // What init made is never laid ready: whatever an owner writes anew has a hash in the list.
+        let lies_ready =
+            |name| objects.get(&name).is_some_and(|row| key_files::is_waiting(&key_files::path(self.dir(), name), row));
+        let init: Vec<_> = roster.keys.iter().filter(|key| key.object().is_none()).map(|key| key.name).collect();
+        let others = roster.swapped_files(self.dir(), &objects).into_iter();
+        swapped.extend(others.filter(|name| init.contains(name) && lies_ready(*name)));
+        swapped
     }
 
     /// The list of keys, and the rows of their objects as they were at the same time: a view of the database goes on by itself where a writer has removed

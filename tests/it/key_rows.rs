@@ -72,6 +72,11 @@ fn a_row_that_somebody_changed_a_little_takes_no_files_place() {
                     fs::write(path.with_extension("age.next"), row_of(&store, name).unwrap()).unwrap();
                 }
             }
+            if is_laid_ready {
+                let of_init = record_of(stage.sandbox.client(), &store).0.name;
+                let verified = String::from_utf8(second.run(&store, ["verify"]).ended(13).stdout).unwrap();
+                assert!(verified.contains(&format!("the key object {of_init}:")), "{verified}");
+            }
             capture(client, &store, &stage.tree).done();
             let now: Vec<_> = stage.objects().into_iter().filter(is_object).collect();
             assert_eq!(now, keys);
