@@ -166,7 +166,7 @@ fn a_repair_needs_no_more_room_than_what_it_writes() {
     fs::write(&file, bytes).unwrap();
     let free = || {
         let fs = rustix::fs::statvfs(&disk.root).unwrap();
-        fs.f_bavail * fs.f_frsize >> 20
+        (fs.f_bavail * fs.f_frsize) >> 20
     };
     // So that a log of 35 MB beside the copy would not fit, though it fits alone.
     let fill = disk.root.join("fill");
