@@ -210,7 +210,7 @@ fn what_came_since_comes_from_a_copy_of_a_store_that_was_set_back() {
         }
         fs::write(tree.join("new"), noise(90, 60_000)).unwrap();
         sandbox.snapshot(&tree, "d").done();
-        sandbox.larder(["hold", "d"]).done();
+        sandbox.larder(["hold", "d", "--reason", "a case"]).done();
         fs::rename(&store, &copy).unwrap();
         copy_tree(&old, &store);
         let client = sandbox.another_client("new");
