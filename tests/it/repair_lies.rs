@@ -198,6 +198,54 @@ fn a_lost_end_comes_back_though_the_tip_is_lost_too() {
     }
 }
 
+/// A store that was set back with its tip and its keys: a copy gives back what came since, but for what only keys vouch for that are not there.
+#[test]
+fn what_came_since_comes_from_a_copy_of_a_store_that_was_set_back() {
+    for rotates in [false, true] {
+        let (sandbox, tree) = one_snapshot();
+        let (store, old, copy) = (sandbox.store(), sandbox.path("old"), sandbox.path("copy"));
+        copy_tree(&store, &old);
+        if rotates {
+            sandbox.larder(["key", "rotate"]).done();
+        }
+        fs::write(tree.join("new"), noise(90, 60_000)).unwrap();
+        sandbox.snapshot(&tree, "d").done();
+        sandbox.larder(["hold", "d", "--reason", "a case"]).done();
+        fs::rename(&store, &copy).unwrap();
+        copy_tree(&old, &store);
+        let client = sandbox.another_client("new");
+        let heal = || client.run(&store, ["heal", copy.to_str().unwrap()]);
+        if rotates {
+            heal().refused(13, "keys that this store does not know");
+            client.run(&store, ["verify"]).done();
+            continue;
+        }
+        heal().done();
+        client.run(&store, ["verify", "--read-data"]).done();
+        client.run(&store, ["forget", "d"]).refused(2, "held");
+        sandbox.snapshot(&tree, "d").done();
+    }
+}
+
+/// What is in a damaged block is to be set aside before it can be healed, and that is said.
+#[test]
+fn it_is_said_what_goes_before_heal() {
+    let (sandbox, tree) = one_snapshot();
+    let file = tables(&sandbox.store()).into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let said = said(&sandbox.larder(["verify"]).ended(13));
+    let places = ["`larder repair --apply`", "`larder heal`"].map(|word| said.find(word).unwrap());
+    assert!(places[0] < places[1], "{said}");
+    let heal = || sandbox.larder(["heal", tree.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&heal().stdout).contains("`larder repair --apply` goes first"));
+    let _ran = sandbox.larder(["repair", "--apply"]).ended(13);
+    heal().done();
+    sandbox.larder(["verify", "--read-data"]).done();
+}
+
 /// Without a copy it can be given up.
 #[test]
 fn a_lost_end_that_only_a_client_has_seen_can_be_given_up() {
