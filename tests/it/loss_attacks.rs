@@ -9,7 +9,7 @@ use larder::model::{DatasetKey, Digest, KeyName, LogEntry, LogKind, SnapshotId, 
 use larder::store::Store;
 
 use crate::clocked::{now, opened};
-use crate::keys::{member, named_member, record_of};
+use crate::keys::{listed, member, named_member, record_of};
 use crate::lost_entries::{LAST, Stage, lose, newest, parsed, row, set, with_mac, write_tip};
 use crate::sandbox::{Client, Sandbox};
 
@@ -186,7 +186,10 @@ fn what_is_put_where_a_loss_was_accepted_counts_for_nothing() {
     let keys = opened(&stage.sandbox, &writer);
     write_tip(&stage.sandbox, &keys, newest(&stage.sandbox).0 + 6, &Digest::from_bytes([9; 32]));
     stage.accept().done();
-    stage.run(&["key", "remove", "reader"]).done();
+    stage.run(&["key", "remove", "reader"]).refused(2, "key rotate --keep");
+    let in_store = listed(stage.sandbox.client(), &stage.sandbox.store());
+    let owner = in_store["keys"][0]["name"].as_str().unwrap();
+    stage.run(&["key", "rotate", "--keep", owner, "--keep", "writer"]).done();
     stage.sandbox.snapshot(&stage.source, "d").done();
     let listed = stage.run(&["list", "--json"]).json();
     let (last, _) = newest(&stage.sandbox);
