@@ -76,6 +76,11 @@ pub(super) fn is_waiting(path: &Path, row: &[u8]) -> bool {
     read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
 }
 
+/// True if what the row of a key has lies ready beside its file.
+pub(super) fn lies_ready(dir: &Path, name: KeyName, rows: &BTreeMap<KeyName, Vec<u8>>) -> bool {
+    rows.get(&name).is_some_and(|row| is_waiting(&path(dir, name), row))
+}
+
 /// True if a file is an age file and another one than its row. Which of them is right, and whether one is damaged, only a proof tells.
 pub(super) fn is_another(path: &Path, row: &[u8]) -> bool {
     let Ok(file) = read_small(path).map(unarmoured) else { return false };

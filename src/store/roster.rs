@@ -125,9 +125,6 @@ impl Store {
         }
         let there = self.names_there(&objects)?;
         let files = key_files::names_of_files(self.dir())?;
-        let lies_ready = |name: KeyName| {
-            objects.get(&name).is_some_and(|row| key_files::is_waiting(&key_files::path(self.dir(), name), row))
-        };
         let (lost, void) = self.lost_behind(&db, &roster)?;
         let (outdated, Roster { mut keys, mut forged, proved, .. }) = (roster.is_outdated(&void), roster);
         if outdated {
@@ -140,7 +137,7 @@ impl Store {
             name,
             info,
             in_use: name == mine,
-            there: files.contains(&name) || lies_ready(name),
+            there: files.contains(&name) || key_files::lies_ready(self.dir(), name, &objects),
             swapped: swapped.contains(&name),
         };
         let unknown: Vec<KeyName> = there.iter().filter(|n| !keys.iter().any(|k| k.name == **n)).copied().collect();
@@ -330,11 +327,9 @@ impl Store {
         let Ok((roster, objects)) = self.roster_and_objects(db) else { return Vec::new() };
         let mut swapped = roster.swapped(&objects);
         // What init made is never laid ready: whatever an owner writes anew has a hash in the list.
-        let lies_ready =
-            |name| objects.get(&name).is_some_and(|row| key_files::is_waiting(&key_files::path(self.dir(), name), row));
         let init: Vec<_> = roster.keys.iter().filter(|key| key.object().is_none()).map(|key| key.name).collect();
         let others = roster.swapped_files(self.dir(), &objects).into_iter();
-        swapped.extend(others.filter(|name| init.contains(name) && lies_ready(*name)));
+        swapped.extend(others.filter(|name| init.contains(name) && key_files::lies_ready(self.dir(), *name, &objects)));
         swapped
     }
 
