@@ -1604,8 +1604,12 @@ def command_vectors(page):
     void = read("void entries", lambda r: r.list(lambda: (r.u64(), r.id())))
     stands = hash_(vectors["log entry"])
     need(void == [(3, bytes(32)), (300, stands)], f"void entries {void}")
-    said = b"loss\0" + (301).to_bytes(8, "little") + stands + vectors["void entries"]
-    same("loss proof", keyed(authority("AGE-SECRET-KEY-1EXAMPLE"), said))
+    owners = authority("AGE-SECRET-KEY-1EXAMPLE")
+    place = (301).to_bytes(8, "little") + stands
+    same("key token", keyed(owners, b"token\0" + b"\x06" * 8))
+    same("key change proof", keyed(owners, b"key change\0" + place + b"hello"))
+    same("epoch proof", keyed(owners, b"epoch\0" + b"\x03" * 16))
+    same("loss proof", keyed(owners, b"loss\0" + place + vectors["void entries"]))
     table = read("block table", lambda r: (r.u8(), r.u32(), r.u32(), r.u32(), r.list(r.u32), r.ext()))
     need(table == (0, 0, 0, 11, [5, 6], []), "block table")
     for name, cipher in (("open block", 0), ("sealed block", 1)):

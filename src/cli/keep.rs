@@ -30,7 +30,7 @@ pub(super) struct KeepArgs {
     /// Of each of N years
     #[arg(long, value_name = "N", value_parser = count)]
     keep_yearly: Option<u32>,
-    /// All that arrived so long before the newest, or later: 36h, 7d, 2w
+    /// All that arrived so long before the newest, or later: 36h, 7d, 2w, 1y6m. Months count as 31 days, years as 366
     #[arg(long, value_name = "AGE", value_parser = age)]
     keep_within: Option<u64>,
 }
@@ -63,7 +63,53 @@ fn count(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| "a number, or `all`, is wanted".to_owned())
 }
 
+/// Seconds of an age, which may be a sum and have months and years in it: never less than those of the calendar.
 fn age(text: &str) -> Result<u64, String> {
-    let seconds = age_seconds(text).and_then(|seconds| u64::try_from(seconds).ok());
-    seconds.ok_or_else(|| "an age like 36h, 7d or 2w is wanted; units are s, min, h, d and w".to_owned())
+    let (mut rest, mut sum) = (text, Some(0u64));
+    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
+        let unit_end = rest[end..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |len| end + len);
+        let seconds = match &rest[end..unit_end] {
+            "m" => rest[..end].parse().ok().and_then(|months: u64| months.checked_mul(31 * 86_400)),
+            "y" => rest[..end].parse().ok().and_then(|years: u64| years.checked_mul(366 * 86_400)),
+            _ => age_seconds(&rest[..unit_end]).and_then(|seconds| seconds.try_into().ok()),
+        };
+        sum = sum.zip(seconds).and_then(|(sum, more)| sum.checked_add(more));
+        rest = &rest[unit_end..];
+    }
+    // An age ends with a unit.
+    sum.filter(|_| rest.is_empty() && !text.is_empty()).ok_or_else(|| {
+        "an age like 36h, 7d, 2w or 1y6m is wanted; units are s, min, h, d, w, m (months) and y".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let day = 86_400;
+        for (text, seconds) in [("0s", 0), ("36h", 36 * 3600), ("30min", 1800), ("2w", 14 * day), ("30m", 930 * day)] {
+            assert_eq!(age(text), Ok(seconds), "{text}");
+        }
+        assert_eq!(age("1y6m7d2h"), Ok((366 + 6 * 31 + 7) * day + 7200));
+        for bad in [
+            "",
+            "7",
+            "d",
+            "1y6",
+            "y1",
+            "1 y",
+            "-1d",
+            "+1d",
+            "1.5d",
+            "1x",
+            "1Y",
+            "99999999999999999999d",
+            "999999999999999999y",
+        ] {
+            assert!(age(bad).is_err(), "{bad}");
+        }
+        assert!(age("9000000000000000000s9000000000000000000s9000000000000000000s").is_err());
+    }
 }

@@ -241,7 +241,6 @@ fn part_entry(ids: &IdKeys) -> Entry {
     }
 }
 
-/// Every vector of section 21 by the name it has there, made by the library.
 /// What section 15.3 describes.
 fn details() -> (ForgetDetail, HoldDetail, PolicyDetail) {
     let rules = Rules { counts: [3, 0, 7, 0, 0, 0, Rules::EVERY], within: 1_209_600 };
@@ -276,6 +275,7 @@ fn log_entry() -> LogEntry {
     }
 }
 
+/// Every vector of section 21 by the name it has there, made by the library.
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ids = IdKeys::new(&public_id_key());
     let epoch = EpochId::from_bytes([3; 16]);
@@ -363,6 +363,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("policy detail", details().2.to_bytes()),
         ("loss detail", loss.to_bytes()),
         ("void entries", void.clone()),
+        ("key token", authority.token(&log_entry().writer).to_vec()),
+        ("key change proof", authority.proof(301, &stands, b"hello").to_vec()),
+        ("epoch proof", authority.epoch_proof(&epoch).to_vec()),
         ("loss proof", authority.loss_proof(301, &stands, &void).to_vec()),
         ("block table", table.to_bytes()),
         ("open block", block((DataKey::none(), DataKey::none()))),

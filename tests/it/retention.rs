@@ -75,7 +75,7 @@ fn asking_for_nothing_is_refused() {
     sandbox.larder(["forget", "latest", "--keep-last", "1"]).refused(2, "--keep-last");
     sandbox.larder(["forget", "latest", "--policy"]).refused(2, "--policy");
     sandbox.larder(["forget", "--keep-last", "some"]).refused(2, "all");
-    sandbox.larder(["forget", "--keep-within", "1y"]).refused(2, "36h");
+    sandbox.larder(["forget", "--keep-within", "1x"]).refused(2, "36h");
     sandbox.larder(["forget", "--keep-last", "1", "-d", "hmoe"]).refused(10, "hmoe");
     assert_eq!(listed(&sandbox), ids);
     assert_eq!(forget(&sandbox, &["--keep-none", "-d", "home"]).forgotten, ids);
