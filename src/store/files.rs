@@ -219,7 +219,9 @@ pub(super) fn new_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     sync_dir(dir)?;
     let names = std::fs::read_dir(&all).map_err(|e| StoreError::io(format!("cannot read {}", all.display()), e))?;
     let numbers = names.flatten().filter_map(|item| item.file_name().to_str()?.parse::<u64>().ok());
-    let aside = all.join((numbers.max().unwrap_or(0) + 1).to_string());
+    // One that nobody can have come to by counting is no number.
+    let last = numbers.filter(|number| *number < 1 << 48).max().unwrap_or(0);
+    let aside = all.join((last + 1).to_string());
     make_dir(&aside)?;
     sync_dir(&all)?;
     Ok(aside)

@@ -114,7 +114,8 @@ impl Store {
             });
             let is_whole = is_whole && walked.is_ok();
             if is_whole && !is_known {
-                let why = "a copy goes on where it ends, with keys that this store does not know: put the copy in its place, or its folder `keys` first";
+                let why =
+                    "a copy goes on where it ends, with keys that this store does not know: put the copy in its place";
                 return Err(StoreError::damage("the arrival log", why));
             }
             let further = newest.filter(|newest| is_whole && end.is_none_or(|end| end.sequence < newest.sequence));

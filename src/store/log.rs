@@ -313,7 +313,13 @@ impl Store {
             other => other,
         })?;
         let value = value.ok_or_else(|| StoreError::damage(what(), "it is missing"))?;
-        let plain = self.open_page_value(db, Family::Manifests, id.as_bytes(), &value).map_err(|e| match e {
+        self.manifest_of(db, id, &value)
+    }
+
+    /// The manifest that a row of it holds.
+    pub(super) fn manifest_of(&self, db: &Db, id: &SnapshotId, value: &[u8]) -> Result<Manifest, StoreError> {
+        let what = || format!("the manifest of {}", super::snapshot_label(*id));
+        let plain = self.open_page_value(db, Family::Manifests, id.as_bytes(), value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(what(), why),
             other => other,
         })?;

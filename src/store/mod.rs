@@ -300,8 +300,11 @@ impl Store {
     /// farther than that, or cannot have come so far.
     fn takes_seen_end(&self) -> Result<bool, StoreError> {
         let seen = self.inner.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).seen();
-        let (db, last) = (self.db(), self.newest_entry_in(&self.db())?.0);
-        let Some(seen) = seen.filter(|seen| seen.sequence >= last && numbers::has_in_reach(&db, seen.sequence)) else {
+        let db = self.db();
+        let (last, hash) = self.newest_entry_in(&db)?;
+        // Another entry of that number is of another log, which goes on where this client has not been.
+        let is_end = |seen: &Tip| seen.sequence > last || seen.sequence == last && seen.log_hash == hash;
+        let Some(seen) = seen.filter(|seen| is_end(seen) && numbers::has_in_reach(&db, seen.sequence)) else {
             return Ok(false);
         };
         let _ = self.inner.seen_end.set(seen);

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use crate::format::{Family, Tip, split_mac};
+use crate::codec::digest;
+use crate::format::{Family, Tip, number_key, split_mac};
 use crate::model::LogEntry;
 
 use super::db::Db;
@@ -37,20 +38,26 @@ pub(super) fn without_a_tip(db: &Db) -> Result<Option<Finding>, StoreError> {
 
 /// What is to be told of such files where entries of the log are in them that come behind all that the database has. Of what a kill has left there are none:
 /// what was being written is in the write-ahead log still.
-/// Without keys every entry is believed that has the right form.
+/// Without keys every entry is believed that has the right form. One that does not follow on the newest of the database is of another log: a former
+/// one of this store, say.
 pub(super) fn beyond_the_log(db: &Db, keyring: Option<&Keyring>) -> Result<Option<Finding>, StoreError> {
     let (names, mut further) = (names(db)?, 0);
     if names.is_empty() {
         return Ok(None);
     }
     let last = last_sequence(db)?;
+    let entry_in = |value: &[u8]| match keyring {
+        Some(keyring) => keyring.check_log_entry(value).ok().map(|(entry, _)| entry),
+        None => split_mac(value, "log entry").ok().and_then(|(body, _)| LogEntry::from_bytes(body).ok()),
+    };
+    let end = db.with(Family::Log, &number_key(last), |value| entry_in(value).map(|_| digest(value))).ok();
+    let end = end.flatten().flatten();
     db.rows_of_unnamed(&names, Family::Log, |key, value| {
         let sequence = key.try_into().map_or(0, u64::from_be_bytes);
-        let entry = || match keyring {
-            Some(keyring) => keyring.check_log_entry(value).ok().map(|(entry, _)| entry),
-            None => split_mac(value, "log entry").ok().and_then(|(body, _)| LogEntry::from_bytes(body).ok()),
+        let goes_on = |entry: LogEntry| {
+            entry.sequence == sequence && end.is_none_or(|end| sequence - 1 == last && entry.previous == end)
         };
-        further += usize::from(sequence > last && entry().is_some_and(|entry| entry.sequence == sequence));
+        further += usize::from(sequence > last && entry_in(value).is_some_and(goes_on));
     });
     let why = format!(
         "its MANIFEST does not name {} of the files beside it, in which the log goes on: `larder repair --apply` puts it together anew from all of them",

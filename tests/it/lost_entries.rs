@@ -138,6 +138,8 @@ pub(crate) fn set(sandbox: &Sandbox, rows: &[(u64, Option<Vec<u8>>)]) {
         }
     }
     db.flush_cf(log).unwrap();
+    // Nor has another file what was there before.
+    db.compact_range_cf(log, None::<&[u8]>, None::<&[u8]>);
 }
 
 pub(crate) fn lose(sandbox: &Sandbox, sequences: &[u64]) {

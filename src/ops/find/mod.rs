@@ -136,7 +136,8 @@ impl Search<'_> {
             Ok(())
         })?;
         for (at, pair) in list.windows(2).enumerate() {
-            let mut differences = self.pages.diff(&[], &pair[0].root, &pair[1].root).map_err(QueryError::from)?;
+            let differences = self.pages.diff(&[], &pair[0].root, &pair[1].root).map_err(QueryError::from)?;
+            let mut differences = differences.with_views();
             while let Some(found) = self.next_in(&mut differences)? {
                 if let Some(before) = alive.remove(&found.path) {
                     // What is in a folder is no part of its version.

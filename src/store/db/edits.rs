@@ -46,6 +46,11 @@ fn number_in(name: &str) -> Option<u64> {
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
+/// True of the name of a table file that RocksDB can have come to by counting, written as it does.
+pub(super) fn is_counted(name: &str) -> bool {
+    number_in(name).is_some_and(|number| (1..=FILES_MAX).contains(&number) && name == format!("{number:06}.sst"))
+}
+
 /// What is left of a record.
 struct Fields<'a>(&'a [u8]);
 

@@ -10,6 +10,7 @@ use rocksdb::{DB, Options};
 use crate::format::Family;
 
 use super::super::error::StoreError;
+use super::edits::is_counted;
 use super::options::database_options;
 use super::tables::family_of;
 use super::{Db, fail};
@@ -27,6 +28,10 @@ impl Db {
             let item = item.map_err(unreadable)?;
             let path = item.path();
             if path.extension().is_none_or(|e| e != "sst") || !path.is_file() {
+                continue;
+            }
+            if !is_counted(&item.file_name().to_string_lossy()) {
+                trouble = format!("{trouble}; {} has no name of a database's file", path.display());
                 continue;
             }
             match family_of(&path) {

@@ -121,6 +121,19 @@ impl Db {
         is_all && is_newest
     }
 
+    /// Gives what each file of the database has of rows of a family, in whole blocks of it, be it the newest or not.
+    pub(in crate::store) fn versions(&self, family: Family, mut row: impl FnMut(&[u8], &[u8])) {
+        let mut tables = self.tables().unwrap_or_default();
+        tables.retain(|table| table.family == family.name());
+        for table in tables {
+            table.whole_rows(|key, version| {
+                if let Some(value) = &version.value {
+                    row(key, value);
+                }
+            });
+        }
+    }
+
     /// Gives the rows of a family that are in whole blocks of files which the database does not name.
     pub(in crate::store) fn rows_of_unnamed(
         &self,

@@ -24,6 +24,8 @@ const TRAILER: u64 = TRAILER_LEN as u64;
 const TRAILER_LEN: u8 = 5;
 /// Bytes that the name of a part may have: RocksDB's have fewer than 64.
 const MAX_NAME: usize = 255;
+/// Bytes of a block: of the longest rows there are, and of the index of a file far greater than any that is written.
+const BLOCK_MAX: u64 = 256 << 20;
 /// Rows of `data` and `tree` that are longer have a digest in `sums`, by which they are looked at.
 const LONG_ROW: u64 = 16 << 10;
 
@@ -165,6 +167,9 @@ impl Checking {
         let behind = offset.checked_add(size).and_then(|end| end.checked_add(TRAILER)).filter(|end| *end <= self.end);
         let len = behind.and_then(|_| usize::try_from(size + TRAILER).ok());
         let Some(len) = len else { return damaged(format!("{what} would lie outside it")) };
+        if size > BLOCK_MAX {
+            return damaged(format!("{what} would be longer than anybody writes it"));
+        }
         self.buffer.resize(len, 0);
         self.file.read_exact_at(&mut self.buffer, offset)?;
         let (bytes, stored) = self.buffer.split_at(len - 4);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::codec::digest;
-use crate::format::{EpochRecord, Family, SealedHeader, Tip, number_key, split_mac};
+use crate::format::{EpochRecord, Family, Header, SealedHeader, Tip, number_key, split_mac};
 use crate::model::{DatasetRecord, EpochId, LogEntry, LogKind, Progress, SnapshotId};
 
 use super::super::chain::{Judge, Judged, Passage};
@@ -71,7 +71,14 @@ pub(in crate::store) fn open_closed_with(
     let pin = header.as_ref().map(|header| PinFile::read(dirs, header.store, dir)).transpose()?;
     let db = open()?;
     if let Some((header, pin)) = header.zip(pin) {
-        pin.check_commitment(&header.commitment)?;
+        if let Err(e) = pin.check_commitment(&header.commitment) {
+            // It is the file that is damaged if its copy is what this client has seen.
+            let copy = or_found(db.get(Family::Default, b"header"), &mut findings)?.flatten();
+            let copy = copy.and_then(|copy| Header::parse(&copy).ok()).filter(|copy| copy.store == header.store);
+            if !copy.is_some_and(|copy| pin.check_commitment(&copy.commitment).is_ok()) {
+                return Err(e);
+            }
+        }
         let canary = or_found(db.get(Family::Default, b"canary"), &mut findings)?.flatten();
         if canary.as_deref() != Some(header.store.as_bytes()) {
             findings.push(Finding::new("the database", "it is not the one that belongs to the header"));

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::codec::{MacLabel, digest, seal_value};
 use crate::format::{EpochRecord, Family, SealedHeader, Tip, join_mac, number_key, split_mac};
-use crate::model::{DatasetKey, DatasetName, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Purpose, SnapshotId};
+use crate::model::{
+    DatasetKey, DatasetName, DatasetRecord, Digest, KeyName, LogEntry, LogKind, Manifest, Purpose, SnapshotId,
+};
 
 use super::super::Store;
 use super::super::chain::{Details, Judge, Judged, LostEntry, without_detail};
@@ -37,9 +39,11 @@ type Standing = BTreeMap<u64, (Digest, Result<LogEntry, String>)>;
 #[derive(Default)]
 pub(super) struct Log {
     entries: BTreeMap<u64, About>,
+    /// Where a row is, be it one that is lost.
+    standing: BTreeSet<u64>,
     /// Entries that name a snapshot which an earlier one brought.
     false_entries: HashSet<u64>,
-    /// Entries that are lost and follow from a manifest: their rows.
+    /// Entries that are lost where they stand, and that another file has still or that follow from a manifest: their rows.
     remade: BTreeMap<u64, Vec<u8>>,
     /// Entries whose loss was accepted.
     void: Vec<u64>,
@@ -51,6 +55,8 @@ pub(super) struct Log {
     headless: BTreeSet<DatasetKey>,
     /// Keys of records that are no dataset's: nobody made them, and the log has no snapshot of such a one.
     strays: BTreeSet<Vec<u8>>,
+    /// Manifests that cannot be opened where they stand, and that another file has still.
+    manifests: BTreeMap<SnapshotId, Vec<u8>>,
     /// Snapshots that were given up.
     forgotten: HashSet<SnapshotId>,
     /// Manifests that are there and cannot be opened: they are set aside.
@@ -75,8 +81,12 @@ impl Log {
                 true
             })?;
         }
+        log.standing = rows.keys().copied().collect();
         let tip = tip.filter(|tip| tip.sequence > 0);
         log.judge(store, db, &rows, tip);
+        if log.take_older_rows(store, db, &mut rows) {
+            log.judge(store, db, &rows, tip);
+        }
         log.remake(store, db, &mut rows, tip)?;
         if !log.remade.is_empty() {
             log.judge(store, db, &rows, tip);
@@ -163,7 +173,7 @@ impl Log {
 
     /// How many rows can be made anew.
     pub(super) fn to_remake(&self) -> u64 {
-        (self.remade.len() + self.datasets.len()) as u64
+        (self.remade.len() + self.manifests.len() + self.datasets.len()) as u64
     }
 
     /// How many manifests are there that cannot be opened.
@@ -181,6 +191,54 @@ impl Log {
         self.void.len() as u64
     }
 
+    /// Takes rows that are whole in another file than the one that has the newest. True if there are any.
+    ///
+    /// An entry is never written anew: somebody put that there.
+    fn take_older_rows(&mut self, store: &Store, db: &Db, rows: &mut Standing) -> bool {
+        let lost = self.lost_entries.iter().filter(|lost| lost.entry.is_none());
+        let lost: BTreeMap<_, _> = lost.map(|lost| (lost.sequence, lost.said)).collect();
+        if !lost.keys().any(|sequence| rows.contains_key(sequence)) {
+            return false;
+        }
+        db.versions(Family::Log, |key, value| {
+            let Some(sequence) = key.try_into().ok().map(u64::from_be_bytes) else { return };
+            let Some(said) = lost.get(&sequence).filter(|_| rows.contains_key(&sequence)) else { return };
+            let hash = digest(value);
+            if said.is_none_or(|said| said == hash)
+                && rows.get(&sequence).is_none_or(|(stands, _)| *stands != hash)
+                && let Ok(entry) = store.log_entry(sequence, value)
+            {
+                rows.insert(sequence, (hash, Ok(entry)));
+                self.remade.insert(sequence, value.to_vec());
+            }
+        });
+        !self.remade.is_empty()
+    }
+
+    /// The same with manifests that could not be opened where they stand: they are told by their ids.
+    fn take_older_manifests(
+        &mut self,
+        store: &Store,
+        db: &Db,
+        failed: &mut BTreeMap<SnapshotId, StoreError>,
+    ) -> Vec<(SnapshotId, Manifest)> {
+        let mut found = Vec::new();
+        let mut wanted: HashSet<_> = failed.keys().filter(|id| !self.forgotten.contains(id)).copied().collect();
+        if wanted.is_empty() {
+            return found;
+        }
+        db.versions(Family::Manifests, |key, value| {
+            let Some(id) = SnapshotId::from_slice(key).filter(|id| wanted.contains(id)) else { return };
+            if let Ok(manifest) = store.manifest_of(db, &id, value) {
+                wanted.remove(&id);
+                failed.remove(&id);
+                self.manifests.insert(id, value.to_vec());
+                found.push((id, manifest));
+            }
+        });
+        found
+    }
+
     /// Makes entries anew from manifests.
     fn remake(&mut self, store: &Store, db: &Db, rows: &mut Standing, tip: Option<&Tip>) -> Result<(), StoreError> {
         let mut remade = Vec::new();
@@ -190,20 +248,24 @@ impl Log {
             Ok(true)
         });
         passed(scanned)?;
+        let (mut manifests, mut failed) = (Vec::new(), BTreeMap::new());
         for id in ids {
-            let manifest = match store.manifest_in(db, &id) {
-                Err(e) if e.is_damage() => {
-                    // That of a snapshot that was given up may be gone.
-                    if !self.forgotten.contains(&id) {
-                        self.lost.push(Finding::from_error(&e));
-                    }
-                    if db.get(Family::Manifests, id.as_bytes()).is_ok_and(|row| row.is_some()) {
-                        self.unreadable.insert(id);
-                    }
-                    continue;
-                }
-                manifest => manifest?,
-            };
+            match store.manifest_in(db, &id) {
+                Err(e) if e.is_damage() => drop(failed.insert(id, e)),
+                manifest => manifests.push((id, manifest?)),
+            }
+        }
+        manifests.extend(self.take_older_manifests(store, db, &mut failed));
+        for (id, e) in failed {
+            // That of a snapshot that was given up may be gone.
+            if !self.forgotten.contains(&id) {
+                self.lost.push(Finding::from_error(&e));
+            }
+            if has_row(db, id) {
+                self.unreadable.insert(id);
+            }
+        }
+        for (id, manifest) in manifests {
             if self.entries.contains_key(&manifest.sequence) || self.void.contains(&manifest.sequence) {
                 continue;
             }
@@ -249,7 +311,12 @@ impl Log {
     /// The newest snapshot of a dataset whose manifest bears its entry out: its sequence, and the dataset's name.
     fn newest_of(&self, store: &Store, db: &Db, key: DatasetKey) -> Option<(u64, SnapshotId, DatasetName)> {
         self.living().filter(|(_, about)| about.dataset == key).rev().find_map(|(head, about)| {
-            let manifest = store.manifest_in(db, &about.snapshot).ok()?;
+            let older = self.manifests.get(&about.snapshot);
+            let manifest = older.map_or_else(
+                || store.manifest_in(db, &about.snapshot),
+                |older| store.manifest_of(db, &about.snapshot, older),
+            );
+            let manifest = manifest.ok()?;
             let is_own = manifest.sequence == head && store.keyring().ids().dataset(&manifest.dataset) == key;
             is_own.then_some((head, about.snapshot, manifest.dataset))
         })
@@ -331,16 +398,19 @@ impl Log {
         all.into_iter().filter(|key| !self.datasets.contains(key))
     }
 
-    /// Copies the whole rows of the log, and adds those that are made anew.
+    /// Copies the rows of the log, and adds those that are made anew. What is lost stays as it stands: that there was something is not forgotten.
     pub(super) fn write(&self, store: &Store, old: &Db, fresh: &Db) -> Result<(), StoreError> {
         let mut rows = Rows::default();
-        for sequence in self.entries.keys().chain(&self.void).filter(|sequence| !self.remade.contains_key(sequence)) {
+        for sequence in self.standing.iter().filter(|sequence| !self.remade.contains_key(sequence)) {
             if let Ok(Some(value)) = old.get(Family::Log, &number_key(*sequence)) {
                 rows.put(Family::Log, &number_key(*sequence), &value);
             }
         }
         for (sequence, bytes) in &self.remade {
             rows.put(Family::Log, &number_key(*sequence), bytes);
+        }
+        for (id, value) in &self.manifests {
+            rows.put(Family::Manifests, id.as_bytes(), value);
         }
         self.write_records(store, old, &mut rows)?;
         fresh.write(&rows, false)
@@ -358,6 +428,10 @@ impl Log {
         rows.put(Family::Datasets, key.as_bytes(), &join_mac(record, &mac));
         Ok(())
     }
+}
+
+fn has_row(db: &Db, id: SnapshotId) -> bool {
+    db.get(Family::Manifests, id.as_bytes()).is_ok_and(|row| row.is_some())
 }
 
 /// Damage ends a scan and no more.

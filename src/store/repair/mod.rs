@@ -35,7 +35,7 @@ use super::unlock::Unlock;
 use super::{Store, create, numbers, tip, unlock, unnamed};
 
 use build::{Blocks, Fresh};
-use gathering::{gather, gathered, gathered_if_longer};
+use gathering::{Locking, gather, gathered, gathered_if_longer};
 use log::{Log, passed};
 use records::Records;
 use scan::{Scanned, Whole};
@@ -132,20 +132,10 @@ pub fn open_for_repair(
         tip => tip?,
     };
     let db = match mend::open_database(dir, tip.as_ref(), mending) {
-        Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string())?,
+        Err(e) if e.is_damage() && mending == Mending::Yes => gather(dir, &e.to_string(), Locking::Needed)?,
         opened => opened?,
     };
-    let unnamed = match tip {
-        None => unnamed::without_a_tip(&db)?,
-        Some(_) => match unnamed::beyond_the_end(&db, tip)? {
-            None => unnamed::beyond_the_log(&db, Some(&keyring))?,
-            some => some,
-        },
-    };
-    let db = match unnamed {
-        Some(finding) if mending == Mending::Yes => gathered_if_longer(dir, db, &finding.why)?,
-        _ => db,
-    };
+    let db = if mending == Mending::Yes { with_unnamed(dir, db, tip, &keyring, Locking::Needed)? } else { db };
     // Another database must not take this one's place; where its row cannot be read, the MACs of the log tell.
     let canary = db.get(Family::Default, b"canary").ok().flatten();
     if canary.is_some_and(|id| id != *header.store.as_bytes()) && !belongs(&keyring, &db) {
@@ -160,6 +150,21 @@ pub fn open_for_repair(
         // It is all that tells what was acknowledged.
         Err(StoreError::SetBack { has_tip: false, .. }) if store.takes_seen_end()? => Ok(store),
         checked => checked.map(|()| store),
+    }
+}
+
+/// A database, or one of all files beside it, if its MANIFEST lacks some with which the log goes on farther.
+fn with_unnamed(dir: &Path, db: Db, tip: Option<Tip>, keyring: &Keyring, locking: Locking) -> Result<Db, StoreError> {
+    let unnamed = match tip {
+        None => unnamed::without_a_tip(&db)?,
+        Some(_) => match unnamed::beyond_the_end(&db, tip)? {
+            None => unnamed::beyond_the_log(&db, Some(keyring))?,
+            some => some,
+        },
+    };
+    match unnamed {
+        Some(finding) => gathered_if_longer(dir, db, keyring, &finding.why, locking),
+        None => Ok(db),
     }
 }
 
@@ -236,7 +241,7 @@ impl Store {
             // What a tip says was acknowledged stays so, be it lost.
             if repaired.tip.is_some() {
                 let (sequence, log_hash) = self.newest_entry_in(&now)?;
-                let seen = self.inner.seen_end.get().filter(|seen| seen.sequence >= sequence);
+                let seen = self.inner.seen_end.get().filter(|seen| seen.sequence > sequence);
                 set_aside_unless(&tip::path(self.dir()), std::fs::Metadata::is_file, || new_aside(self.dir()))?;
                 tip::write(self.dir(), seen.unwrap_or(&Tip { sequence, log_hash }), self.keyring().ids())?;
             }
@@ -271,7 +276,11 @@ impl Store {
         let dir = self.dir();
         super::files::check_tmp(dir)?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
-        self.settle_keys(&db)?;
+        match self.settle_keys(&db) {
+            // What this session knows is not for it to settle: the store is repaired all the same.
+            Err(StoreError::KeyRemoved { .. } | StoreError::KeysRenewed(_)) => {}
+            settled => settled?,
+        }
         let left = self.unsettled(&db)?;
         let before = std::mem::take(&mut repaired.unsettled);
         (repaired.unsettled, repaired.settled) = before.into_iter().partition(|path| left.contains(path));
@@ -308,16 +317,17 @@ impl Store {
         Ok((accepted, lost))
     }
 
-    /// The database as it is now that nobody else can change it, as far as it opens.
+    /// The database as it is now that nobody else can change it, as far as it opens. One that was put together from its files is so again: somebody
+    /// else may have repaired it and written to it since.
     fn view_of_lock_holder(&self) -> Result<Arc<Db>, StoreError> {
         let dir = self.dir();
         let tip = tip::read(dir, self.keyring().ids()).ok().flatten();
         let opened = mend::open_locked(dir, tip.as_ref()).or_else(|_| mend::open_database(dir, None, Mending::Yes));
-        match opened {
-            // It was put together from its files.
-            _ if self.db().dir() == gathered(dir) => {}
-            opened => self.inner.replace_db(Arc::new(opened?)),
-        }
+        let db = match opened {
+            Err(e) if e.is_damage() => gather(dir, &e.to_string(), Locking::Held)?,
+            opened => opened?,
+        };
+        self.inner.replace_db(Arc::new(with_unnamed(dir, db, tip, self.keyring(), Locking::Held)?));
         self.check_tip(tip)?;
         Ok(self.db())
     }

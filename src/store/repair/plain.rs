@@ -14,6 +14,7 @@ use super::super::key_files::{self, is_age_file};
 use super::super::lock::{Waiting, WriterLock};
 use super::super::mend::Mending;
 use super::super::pins::ClientDirs;
+use super::gathering::{Locking, gather};
 
 /// A file that is to be written anew from its copy in the database, or set aside.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ impl PlainFile {
 /// As [`super::super::open_closed`].
 pub fn open_closed_for_repair(dir: &Path, dirs: &ClientDirs) -> Result<ClosedStore, StoreError> {
     match open_closed(dir, dirs, Mending::Yes) {
-        Err(StoreError::Damage { what, why }) => open_closed_with(dir, dirs, || super::gathering::gather(dir, &why))
+        Err(StoreError::Damage { what, why }) => open_closed_with(dir, dirs, || gather(dir, &why, Locking::Needed))
             .map_err(|_| StoreError::Damage { what, why }),
         opened => opened,
     }
@@ -104,10 +105,6 @@ impl ClosedStore {
         let keys_agree = copies.iter().any(|(path, copy)| !is_header(path) && is_there(path, copy));
         let is_behind = self.lacks_end() && has_key_object(self.dir());
         for (path, copy) in copies {
-            // Where the end of the log is lost the files may be newer, and of keys that were removed since there is none for a reason.
-            if is_behind && !is_header(&path) {
-                continue;
-            }
             let why = match read_small(&path) {
                 Ok(bytes) if bytes == copy => continue,
                 Ok(_) => "it differs from its copy in the database".to_owned(),
@@ -125,7 +122,8 @@ impl ClosedStore {
                 }
                 there.is_some()
             } else {
-                key_files::is_another(&path, &copy)
+                // Where the end of the log is lost the files may be newer, and of keys that were removed since there is none for a reason.
+                is_behind || key_files::is_another(&path, &copy)
             };
             found.push(PlainFile { path, why, bytes: Some(copy), is_another });
         }
