@@ -13,7 +13,7 @@ use larder::codec::{
 use larder::format::{Family, KeyRecord, key_record_ext};
 use larder::model::{Evidence, KeyName, Quiet, Role, Timestamp};
 use larder::ops::capture::{CaptureOptions, Source, capture};
-use larder::store::{CacheSize, ClientDirs, Store, StoreError, Unlock, open};
+use larder::store::{CacheSize, ClientDirs, Mending, Store, StoreError, Unlock, open, open_for_repair};
 
 use crate::behind::database;
 use crate::sandbox::{Client, Ran, Sandbox};
@@ -66,6 +66,12 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn opened(sandbox: &Sandbox, client: &Client) -> Store {
     let dirs = ClientDirs { state: client.state().join("larder"), cache: client.cache().join("larder") };
     open(&sandbox.store(), &File(client.identity()), &dirs, CacheSize::default()).unwrap()
+}
+
+/// The same for a repair.
+pub(crate) fn opened_for_repair(sandbox: &Sandbox, client: &Client, mending: Mending) -> Store {
+    let dirs = ClientDirs { state: client.state().join("larder"), cache: client.cache().join("larder") };
+    open_for_repair(&sandbox.store(), &File(client.identity()), &dirs, CacheSize::default(), mending).unwrap()
 }
 
 /// Captures a folder by a clock that stands still; gives the snapshot's id.

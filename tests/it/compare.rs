@@ -328,6 +328,21 @@ fn searches_keep_to_the_snapshots_that_are_meant() {
     }
 }
 
+/// Views are looked at in each snapshot, not in the first alone.
+#[test]
+fn what_views_show_is_found_in_all_snapshots() {
+    let sandbox = Sandbox::with_open_store();
+    let one = |key: &str, response: &str, day: u64| {
+        crate::record_sets::record(key, response, &format!("2024-01-0{day}T00:00:00+00:00"))
+    };
+    let import = |text: &str| crate::record_sets::import(&sandbox, text, &[]).done();
+    import(&[one("a", "1", 1), one("b", "1", 1)].concat());
+    import(&[one("a", "\"two and more\"", 2), one("c", "1", 2)].concat());
+    let found = |name: &str| sandbox.larder(["find", name, "--json"]).lines();
+    assert_eq!((found("a.json").len(), found("b.json").len(), found("c.json").len()), (2, 1, 1));
+    assert_eq!((&found("b.json")[0]["snapshots"], &found("c.json")[0]["snapshots"]), (&2.into(), &1.into()));
+}
+
 /// A restore leaves views out, so a folder without one has lost nothing; one that is there is compared.
 #[test]
 fn a_view_that_a_folder_has_not_is_not_missed() {

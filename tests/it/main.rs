@@ -31,6 +31,7 @@ mod false_entries; // entries of the log that name snapshots which did not come 
 mod fixtures; // frozen stores of each format version, read by Larder and by tests/reader.py
 mod folding; // a target that takes names for one that differ in letter case
 mod foreign; // archives as other programs make them, read as they are
+mod foreign_files; // files beside the database that are none of its own
 mod format_page; // store-format.md against the code: tables, families, offsets, test vectors
 mod former_keys; // who had a key, or one that may less, and writes what only others may
 mod frame; // what all commands share: help, completions, manual, log, colours, signals, pipes, hints

@@ -474,6 +474,24 @@ mod tests {
         [low >> 1 | 0x80, high]
     }
 
+    /// A file that is nearly all hole takes no memory because it says so.
+    #[test]
+    fn what_is_far_too_long_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, len) = (dir.path().join("000009.sst"), 3u64 << 30);
+        let mut footer = with_index(&[]).split_off(with_index(&[]).len() - FOOTER);
+        footer[5..9].fill(0);
+        footer[13..17].copy_from_slice(&(2u32 << 30).to_le_bytes());
+        let sum = checksum(&footer);
+        footer[5..9].copy_from_slice(&sum.to_le_bytes());
+        let file = File::create(&path).unwrap();
+        file.set_len(len).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &footer, len - FOOTER as u64).unwrap();
+        let table = Table { name: "000009.sst".to_owned(), path, family: String::new(), keys: None };
+        let Looked::Damaged(why) = table.look(RowBlocks::All).unwrap() else { panic!("it is whole") };
+        assert!(why.contains("longer than"), "{why}");
+    }
+
     #[test]
     fn lists_that_lie_are_refused() {
         for bytes in [&[][..], &[1, 0, 0, 0], &[0xff; 8], &[9, 9, 9, 0, 0, 0, 0], &[0x80, 0, 0, 0, 0]] {

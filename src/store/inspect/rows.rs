@@ -170,20 +170,25 @@ pub(super) fn notes(
 ) -> Result<(), StoreError> {
     for sort in [Sort::Chunk, Sort::Page] {
         each_row(db, sort.blocks(), known, &mut |number, row| {
-            let Row::Note(epoch) = row else { return Ok(()) };
-            let same = db.with(sort.blocks(), &number_key(number), |value| {
+            if !matches!(row, Row::Note(_) | Row::Unreadable) {
+                return Ok(());
+            }
+            let object = || format!("row {number} of {}", sort.blocks().name());
+            let found = db.with(sort.blocks(), &number_key(number), |value| {
+                let Some((epoch, record)) = noted(value) else {
+                    return Ok(Some(Finding::new(object(), "it is neither a block nor the record of a run")));
+                };
                 let row = db.get(Family::Epochs, epoch.as_bytes())?;
-                Ok::<_, StoreError>(row.is_none_or(|row| noted(value).is_none_or(|(_, record)| record == row)))
+                let why = || {
+                    let place = object();
+                    format!("its record is not the one that stands before its blocks ({place}); `larder repair` finds out which of them opens these")
+                };
+                Ok::<_, StoreError>(
+                    row.filter(|row| record != row).map(|_| Finding::new(format!("epoch {epoch}"), why())),
+                )
             });
             // What cannot be read is told by who looks at the files.
-            if let Ok(Some(Ok(false))) = same {
-                let what = format!("epoch {epoch}");
-                let why = format!(
-                    "its record is not the one that stands before its blocks (row {number} of {}); `larder repair` finds out which of them opens these",
-                    sort.blocks().name()
-                );
-                findings.push(Finding::new(what, why));
-            }
+            findings.extend(found.ok().flatten().and_then(Result::ok).flatten());
             Ok(())
         })?;
     }
