@@ -71,7 +71,16 @@ pub(crate) fn opened(sandbox: &Sandbox, client: &Client) -> Store {
 /// The same for a repair.
 pub(crate) fn opened_for_repair(sandbox: &Sandbox, client: &Client, mending: Mending) -> Store {
     let dirs = ClientDirs { state: client.state().join("larder"), cache: client.cache().join("larder") };
-    open_for_repair(&sandbox.store(), &File(client.identity()), &dirs, CacheSize::default(), mending).unwrap()
+    let open = || open_for_repair(&sandbox.store(), &File(client.identity()), &dirs, CacheSize::default(), mending);
+    // A process that another test is about to begin may hold the lock for a moment.
+    let opened = (0..50).find_map(|_| {
+        let opened = open();
+        if opened.is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        opened.ok()
+    });
+    opened.expect("it opens")
 }
 
 /// Captures a folder by a clock that stands still; gives the snapshot's id.

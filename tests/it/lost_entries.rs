@@ -139,7 +139,9 @@ pub(crate) fn set(sandbox: &Sandbox, rows: &[(u64, Option<Vec<u8>>)]) {
     }
     db.flush_cf(log).unwrap();
     // Nor has another file what was there before.
-    db.compact_range_cf(log, None::<&[u8]>, None::<&[u8]>);
+    let mut all = rocksdb::CompactOptions::default();
+    all.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+    db.compact_range_cf_opt(log, None::<&[u8]>, None::<&[u8]>, &all);
 }
 
 pub(crate) fn lose(sandbox: &Sandbox, sequences: &[u64]) {
