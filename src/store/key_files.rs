@@ -51,6 +51,15 @@ pub(super) fn name_of(path: &Path) -> Option<KeyName> {
 
 /// The names of the key objects that lie as files.
 pub(super) fn names_of_files(dir: &Path) -> Result<Vec<KeyName>, StoreError> {
+    names(dir, name_of)
+}
+
+/// The names of the keys beside whose files something lies ready.
+pub(super) fn names_laid_ready(dir: &Path) -> Result<Vec<KeyName>, StoreError> {
+    names(dir, laid_ready_for)
+}
+
+fn names(dir: &Path, name_of: fn(&Path) -> Option<KeyName>) -> Result<Vec<KeyName>, StoreError> {
     let keys = dir.join("keys");
     let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
     let mut found = Vec::new();
@@ -68,12 +77,26 @@ pub(super) fn add_to(rows: &mut Rows, put: &[(KeyName, Vec<u8>)], gone: &[KeyNam
 }
 
 /// Where the file of a key object waits for its row.
-fn waiting(path: &Path) -> PathBuf {
+pub(super) fn waiting(path: &Path) -> PathBuf {
     path.with_extension("age.next")
 }
 
 pub(super) fn is_waiting(path: &Path, row: &[u8]) -> bool {
     read_small(&waiting(path)).is_ok_and(|bytes| bytes == row)
+}
+
+fn object_in(path: &Path) -> Option<Vec<u8>> {
+    read_small(path).map(unarmoured).ok().filter(|bytes| is_age_file(bytes))
+}
+
+/// The key objects in a key's file and in what lies ready beside it, in this order.
+pub(super) fn in_files(path: &Path) -> impl Iterator<Item = Vec<u8>> {
+    [object_in(path), object_in(&waiting(path))].into_iter().flatten()
+}
+
+/// The key object that lies ready, if it is neither the row nor the file: it may be the only one that is right.
+pub(super) fn third(path: &Path, row: Option<&Vec<u8>>) -> Option<Vec<u8>> {
+    object_in(&waiting(path)).filter(|object| row != Some(object) && object_in(path).as_ref() != Some(object))
 }
 
 /// True if what the row of a key has lies ready beside its file.
@@ -137,14 +160,15 @@ pub(super) fn others(dir: &Path, db: &Db) -> Result<Vec<PathBuf>, StoreError> {
     Ok(all.filter(|(path, row)| is_another(path, row)).map(|(path, _)| path).collect())
 }
 
-/// Removes files that were laid ready for a change that never came, and what was cut while it was written; not those that `stay`.
-pub(super) fn clear_waiting(dir: &Path, stay: &[KeyName]) -> Result<(), StoreError> {
+/// Removes what lies ready of which row or file is the same, or that is no key object, and what was cut while it was written; not those that `stay`.
+pub(super) fn clear_waiting(dir: &Path, rows: &BTreeMap<KeyName, Vec<u8>>, stay: &[KeyName]) -> Result<(), StoreError> {
     let keys = dir.join("keys");
     let fail = |e| StoreError::io(format!("cannot read {}", keys.display()), e);
     let mut found = false;
+    let stays = |name: KeyName| stay.contains(&name) || third(&path(dir, name), rows.get(&name)).is_some();
     for item in std::fs::read_dir(&keys).map_err(fail)? {
         let path = item.map_err(fail)?.path();
-        if is_for_a_moment(&path) && !laid_ready_for(&path).is_some_and(|name| stay.contains(&name)) {
+        if is_for_a_moment(&path) && !laid_ready_for(&path).is_some_and(stays) {
             if path.is_dir() && !path.is_symlink() {
                 return Err(StoreError::damage(path.display().to_string(), NO_FILE));
             }

@@ -17,6 +17,18 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
+    /// Of this and what another process has written, the farther one, with the tokens of keys that only the other one knows.
+    pub(super) fn or_farther(self, other: Self) -> Self {
+        if other.commitment != self.commitment {
+            return self;
+        }
+        let (mut farther, nearer) = if other.sequence > self.sequence { (other, self) } else { (self, other) };
+        for (name, token) in nearer.tokens {
+            farther.tokens.entry(name).or_insert(token);
+        }
+        farther
+    }
+
     pub(crate) fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(bytes)
     }

@@ -1,7 +1,9 @@
 //! Section 17: what this client last saw of a store, and where, kept outside it, so that a swapped or set-back store is noticed.
 
+use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::codec::digest;
 use crate::format::{KeyRecord, Tip, tokens_of};
@@ -192,13 +194,74 @@ impl PinFile {
         self.write(pin)
     }
 
+    /// What another process of this client has written since, and is farther, stays; but this one goes by what it has seen itself.
     fn write(&mut self, pin: Pin) -> Result<(), StoreError> {
+        let mut lock = None;
         if let Some(dir) = self.path.parent() {
             make_dir(dir)?;
+            lock = lock_for_a_moment(dir);
         }
-        let json = pin.to_json().map_err(|e| StoreError::Refused(e.to_string()))?;
+        let there = super::files::read_small(&self.path).ok().and_then(|bytes| Pin::from_json(&bytes).ok());
+        let kept = there.map_or_else(|| pin.clone(), |there| pin.clone().or_farther(there));
+        let json = kept.to_json().map_err(|e| StoreError::Refused(e.to_string()))?;
         write_whole(&self.path, &json)?;
+        drop(lock);
         self.pin = Some(pin);
         Ok(())
+    }
+}
+
+/// Locks the folder of the pins, so that no other process writes one between reading and writing. Without the lock after some seconds, or where
+/// there are no locks: whoever hangs keeps nobody from working.
+fn lock_for_a_moment(dir: &Path) -> Option<File> {
+    const TRIES: u32 = 150;
+    let folder = File::open(dir).ok()?;
+    for _ in 0..TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    log::warn!("{} is locked by another process for long; it is written to all the same", dir.display());
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pin_file(state: &Path) -> PinFile {
+        let dirs = ClientDirs { state: state.to_owned(), cache: PathBuf::new() };
+        PinFile::read(&dirs, StoreId::from_bytes([7; 16]), state).unwrap()
+    }
+
+    #[test]
+    fn what_another_process_has_seen_since_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (keyring, hash) = (Keyring::public(), |n| Digest::from_bytes([n; 32]));
+        pin_file(dir.path()).remember(&keyring, 7, &hash(7)).unwrap();
+        let (mut slow, mut fast) = (pin_file(dir.path()), pin_file(dir.path()));
+        fast.remember(&keyring, 9, &hash(9)).unwrap();
+        fast.know([(KeyName::from_bytes([1; 8]), [1; 32])].into_iter()).unwrap();
+        slow.remember(&keyring, 8, &hash(8)).unwrap();
+        slow.know([(KeyName::from_bytes([2; 8]), [2; 32])].into_iter()).unwrap();
+        let now = pin_file(dir.path());
+        assert!(now.sequence() == 9 && now.has_seen(&hash(9)));
+        assert_eq!(now.pin.unwrap().tokens.len(), 2, "whatever either of them knows");
+        assert_eq!((slow.sequence(), fast.sequence()), (8, 9), "each goes by what it has seen");
+        fast.remember(&keyring, 10, &hash(10)).unwrap();
+        assert_eq!(pin_file(dir.path()).sequence(), 10);
+    }
+
+    #[test]
+    fn a_lock_that_is_kept_for_long_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pin = pin_file(dir.path());
+        make_dir(&dir.path().join("pins")).unwrap();
+        let kept = File::open(dir.path().join("pins")).unwrap();
+        kept.lock().unwrap();
+        pin.remember(&Keyring::public(), 1, &Digest::from_bytes([1; 32])).unwrap();
+        assert_eq!(pin_file(dir.path()).sequence(), 1);
     }
 }

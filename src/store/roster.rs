@@ -60,7 +60,12 @@ pub(super) struct Roster {
 impl Roster {
     /// True if it is the owners' newest word: a session that was opened before others changed the keys cannot check what these said.
     fn is_sure(&self) -> bool {
-        self.proved && self.is_newest && self.forged.is_empty()
+        self.is_proved() && self.forged.is_empty()
+    }
+
+    /// True if owners of the newest identities of this session wrote it, whatever entries behind it claim: enough to tell what is another than it says.
+    fn is_proved(&self) -> bool {
+        self.proved && self.is_newest
     }
 
     /// True if entries behind this list were given up, or the list of the newest identities was: keys of which there is no object may have been
@@ -85,7 +90,7 @@ impl Roster {
                 None => row.is_some_and(|row| *row != file),
             }
         };
-        self.keys.iter().filter(|key| self.is_sure() && is_other(key)).map(|key| key.name).collect()
+        self.keys.iter().filter(|key| self.is_proved() && is_other(key)).map(|key| key.name).collect()
     }
 
     /// True if it names keys, besides the one in use, that may have been removed by an entry that is lost.
@@ -98,7 +103,7 @@ impl Roster {
         let is_other = |key: &KeyInfo| {
             key.object().zip(objects.get(&key.name)).is_some_and(|(said, stands)| said != digest(stands))
         };
-        self.keys.iter().filter(|key| self.is_sure() && is_other(key)).map(|key| key.name).collect()
+        self.keys.iter().filter(|key| self.is_proved() && is_other(key)).map(|key| key.name).collect()
     }
 }
 
@@ -172,6 +177,20 @@ impl Store {
         Ok((lost, void))
     }
 
+    /// True if entries behind the newest list of keys are lost.
+    pub(super) fn has_lost_behind(&self, db: &Db, roster: &Roster) -> Result<bool, StoreError> {
+        Ok(!self.lost_behind(db, roster)?.0.is_empty())
+    }
+
+    /// The entries behind the newest list of keys that claim a change of keys, can be read, and were made by no owner: somebody who knows the id key
+    /// forged them. Without an owner's key none are known, nor where what it takes cannot be read, which is told by others.
+    pub(super) fn forged_changes(&self, db: &Db) -> Vec<u64> {
+        let looked = self.roster_and_objects(db).and_then(|(roster, _)| Ok((self.lost_behind(db, &roster)?, roster)));
+        let Some(((lost, void), roster)) = looked.ok().filter(|(_, roster)| roster.proved) else { return Vec::new() };
+        let is_told = |sequence: &u64| void.contains(sequence) || lost.iter().any(|entry| entry.sequence == *sequence);
+        roster.forged.into_iter().filter(|sequence| *sequence > roster.since && !is_told(sequence)).collect()
+    }
+
     /// What owners know of each key that they listed or whose object is there, without a look for what is wrong with their list.
     ///
     /// # Errors
@@ -190,13 +209,23 @@ impl Store {
         Ok(objects.keys().copied().chain(files).collect())
     }
 
-    /// A key object, as it lies in the store.
+    /// A key object, as it lies in the store: of row, file and what lies ready the one that opened the store, else that of which the list of keys has
+    /// the hash, else the first.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if there is none of that name.
     pub fn key_object(&self, name: KeyName) -> Result<Vec<u8>, StoreError> {
-        let found = key_files::rows(&*self.fresh_db()?)?.remove(&name);
-        found.ok_or_else(|| StoreError::Refused(format!("the store has no key object {name}")))
+        let db = self.fresh_db()?;
+        let row = key_files::rows(&db)?.remove(&name).into_iter();
+        let mut there: Vec<_> = row.chain(key_files::in_files(&key_files::path(self.dir(), name))).collect();
+        let opened = self.opened().filter(|(mine, _)| *mine == name).map(|(_, object)| object);
+        let listed = || self.roster(&db).ok()?.keys.iter().find(|key| key.name == name)?.object();
+        let at = |said: Digest| there.iter().position(|object| digest(object) == said);
+        let at = opened.and_then(at).or_else(|| listed().and_then(at)).unwrap_or(0);
+        if at < there.len() {
+            return Ok(there.swap_remove(at));
+        }
+        Err(StoreError::Refused(format!("the store has no key object {name}")))
     }
 
     /// The keys, for who changes them.
@@ -221,6 +250,11 @@ impl Store {
     /// The owners' newest word, if this session can check it.
     pub(super) fn sure_roster(&self, db: &Db) -> Option<Roster> {
         self.roster(db).ok().filter(Roster::is_sure)
+    }
+
+    /// True if the owners' newest list of keys is there and this session can check it, whatever entries behind it claim.
+    pub(super) fn has_newest_list(&self, db: &Db) -> bool {
+        self.roster(db).is_ok_and(|roster| roster.is_proved())
     }
 
     pub(super) fn roster(&self, db: &Db) -> Result<Roster, StoreError> {
@@ -275,14 +309,25 @@ impl Store {
         Ok(Roster { keys, former, since, forged, proved: authority.is_some(), is_newest })
     }
 
-    /// The keys that an owner has proved there to be, whose object is there as a file and has no row. Without an owner's key none are known, nor where
-    /// what it takes cannot be read, which is told by others.
+    /// The keys that an owner has proved there to be, whose object is there as a file and has no row, or lies ready and is another than the row. Without
+    /// an owner's key none are known, nor where what it takes cannot be read, which is told by others.
     pub(super) fn keys_without_row(&self, db: &Db) -> Vec<KeyName> {
         let roster = self.roster(db).ok().filter(|roster| roster.proved);
         let (Some(roster), Ok(rows)) = (roster, key_files::rows(db)) else { return Vec::new() };
-        let files = key_files::names_of_files(self.dir()).unwrap_or_default();
-        let lacks = |name: &KeyName| !rows.contains_key(name) && files.contains(name);
-        roster.keys.into_iter().map(|key| key.name).filter(lacks).collect()
+        let (is_proved, opened) = (roster.is_proved(), self.opened());
+        let lacks = |key: &KeyInfo| {
+            let (path, row) = (key_files::path(self.dir(), key.name), rows.get(&key.name));
+            let said = key.object().or_else(|| opened.filter(|(name, _)| *name == key.name).map(|(_, object)| object));
+            let is_right = |object: &Vec<u8>| is_proved && said == Some(digest(object));
+            row.is_none() && (path.exists() || key_files::third(&path, None).is_some())
+                || key_files::third(&path, row).as_ref().is_some_and(is_right)
+        };
+        roster.keys.into_iter().filter(lacks).map(|key| key.name).collect()
+    }
+
+    /// The key in use, and the hash of the object that opened the store.
+    fn opened(&self) -> Option<(KeyName, Digest)> {
+        self.keyring().key().map(|(mine, object)| (mine.name, *object))
     }
 
     /// Rows that key objects lack in `of`, for a repair; the log is that of `db`. None where this cannot be read.
@@ -305,18 +350,22 @@ impl Store {
         let mut lacking = BTreeMap::new();
         let (lost, void) = self.lost_behind(db, roster)?;
         let is_whole = lost.is_empty() && !roster.is_outdated(&void);
-        let opened = self.keyring().key().map(|(mine, object)| (mine.name, *object));
-        for name in key_files::names_of_files(self.dir())?.into_iter().filter(|name| !rows.contains_key(name)) {
-            let Ok(file) = read_small(&key_files::path(self.dir(), name)).map(unarmoured) else { continue };
+        let opened = self.opened();
+        let mut names = key_files::names_of_files(self.dir())?;
+        names.extend(key_files::names_laid_ready(self.dir())?);
+        for name in names.into_iter().filter(|name| roster.proved && !rows.contains_key(name)) {
             let listed = roster.keys.iter().find(|key| key.name == name);
-            let is_said = |key: &KeyInfo| {
-                key.object().map_or(in_repair && key_files::is_age_file(&file), |said| said == digest(&file))
+            let is_mine = |object: &Vec<u8>| {
+                let counts = (in_repair || roster.forged.is_empty()) && (listed.is_some() || !is_whole);
+                counts && opened == Some((name, digest(object)))
             };
-            let is_mine = opened == Some((name, digest(&file))) && (in_repair || roster.forged.is_empty());
-            let is_known = listed.is_some_and(|key| is_whole && is_said(key));
-            if roster.proved && (is_known || is_mine && (listed.is_some() || !is_whole)) {
-                lacking.insert(name, file);
-            }
+            let is_said =
+                |key: &KeyInfo, object: &Vec<u8>| key.object().map_or(in_repair, |said| said == digest(object));
+            let is_known = |object: &Vec<u8>| is_whole && listed.is_some_and(|key| is_said(key, object));
+            let there: Vec<_> = key_files::in_files(&key_files::path(self.dir(), name)).collect();
+            let right =
+                there.iter().find(|object| is_mine(object)).or_else(|| there.iter().find(|object| is_known(object)));
+            lacking.extend(right.map(|object| (name, object.clone())));
         }
         Ok(lacking)
     }
@@ -334,13 +383,16 @@ impl Store {
     }
 
     /// The list of keys, and the rows of their objects as they were at the same time: a view of the database goes on by itself where a writer has removed
-    /// what it needs, and keys may change in between.
+    /// what it needs, and keys may change in between. What seems forged may be the word of owners who have given the store new identities meanwhile.
     fn roster_and_objects(&self, db: &Db) -> Result<(Roster, BTreeMap<KeyName, Vec<u8>>), StoreError> {
         let mut roster = self.roster(db)?;
         loop {
+            if !roster.forged.is_empty() && self.renew_keys(db).unwrap_or(false) {
+                roster = self.roster(db)?;
+            }
             let objects = key_files::rows(db)?;
             let again = self.roster(db)?;
-            if again.since == roster.since {
+            if (again.since, &again.forged) == (roster.since, &roster.forged) {
                 return Ok((roster, objects));
             }
             roster = again;

@@ -11,7 +11,8 @@ use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::files::{new_aside, read_small, set_aside_unless, sync_dir, write_whole};
 use super::key_files::{
-    clear_waiting, is_age_file, is_another, is_waiting, names_of_files, path, put_in_place, row_key, rows,
+    clear_waiting, in_files, is_age_file, is_another, is_waiting, names_laid_ready, names_of_files, path, put_in_place,
+    row_key, rows, third, waiting,
 };
 use super::roster::Roster;
 
@@ -23,9 +24,10 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
     let Some((mine, object)) = store.keyring().key() else { return Ok(()) };
     let (mut rows, mut moved) = (rows(db)?, false);
     let stands = |name: &KeyName, wrapped: &Vec<u8>| read_small(&path(store.dir(), *name)).is_ok_and(|b| b == *wrapped);
-    let files = names_of_files(store.dir())?;
-    let is_settled =
-        rows.iter().all(|(name, wrapped)| stands(name, wrapped)) && files.iter().all(|name| rows.contains_key(name));
+    let (files, ready) = (names_of_files(store.dir())?, names_laid_ready(store.dir())?);
+    let is_settled = ready.is_empty()
+        && rows.iter().all(|(name, wrapped)| stands(name, wrapped))
+        && files.iter().all(|name| rows.contains_key(name));
     let roster = if is_settled { None } else { store.sure_roster(db) };
     if let Some(roster) = &roster {
         follow_owners(store, db, roster, &mut rows)?;
@@ -36,10 +38,16 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
         Some(_) => return Err(StoreError::KeysRenewed(store.dir().to_owned())),
         None => return Err(StoreError::KeyRemoved { path: store.dir().to_owned(), name: mine.name }),
     }
+    if let Some(roster) = &roster {
+        moved |= set_thirds_aside(store, db, roster, &rows, &ready)?;
+    }
     let mut stay = Vec::new();
     for (name, wrapped) in rows.iter().filter(|(name, wrapped)| !stands(name, wrapped)) {
         let path = path(store.dir(), *name);
-        if is_another(&path, wrapped) && !roster.as_ref().is_some_and(|known| known.has_proved(*name, wrapped)) {
+        // The row of the key in use has opened the store.
+        let is_mine = *name == mine.name && is_waiting(&path, wrapped);
+        let is_proved = roster.as_ref().is_some_and(|known| is_mine || known.has_proved(*name, wrapped));
+        if is_another(&path, wrapped) && !is_proved {
             log::warn!("the key object {} is another one than the database has: it stays", path.display());
             // An owner may find that the one laid ready is right.
             stay.extend(Some(*name).filter(|_| roster.is_none() && is_waiting(&path, wrapped)));
@@ -65,11 +73,45 @@ pub(super) fn settle(store: &Store, db: &Db) -> Result<(), StoreError> {
     if moved {
         sync_dir(&store.dir().join("keys"))?;
     }
-    clear_waiting(store.dir(), &stay)
+    clear_waiting(store.dir(), &rows, &stay)
 }
 
-/// Puts rows right that are not what owners have proved since, as they are where the end of the log was lost and is there again: of a key whose file
-/// is what an owner wrote last, be there no row, and of one that was removed. Of an object that init made there is no proof: the file counts that has opened the store.
+/// Sets aside what lies ready, is neither row nor file, and counts no more, as far as owners have proved it: it was laid ready for a change of keys
+/// that never came, or somebody put it there. Of an object that init made there is no proof: there row and file must be the same.
+fn set_thirds_aside(
+    store: &Store,
+    db: &Db,
+    roster: &Roster,
+    rows: &BTreeMap<KeyName, Vec<u8>>,
+    ready: &[KeyName],
+) -> Result<bool, StoreError> {
+    let mine = store.keyring().name();
+    let is_file_as_row = |name: KeyName| {
+        let file = read_small(&path(store.dir(), name)).map(unarmoured).ok();
+        file.is_some() && file.as_ref() == rows.get(&name)
+    };
+    let counts_no_more = |name: KeyName, object: &[u8]| {
+        let Some(key) = roster.keys.iter().find(|key| key.name == name) else { return true };
+        key.object().map_or_else(|| name == mine || is_file_as_row(name), |said| said != digest(object))
+    };
+    let thirds = ready.iter().map(|name| (path(store.dir(), *name), *name));
+    let thirds = thirds.filter(|(path, name)| third(path, rows.get(name)).is_some_and(|o| counts_no_more(*name, &o)));
+    let thirds: Vec<_> = thirds.map(|(path, _)| waiting(&path)).collect();
+    // One of the entries that are lost may have brought it.
+    if thirds.is_empty() || store.has_lost_behind(db, roster)? {
+        return Ok(false);
+    }
+    let aside = new_aside(store.dir())?;
+    for path in thirds {
+        log::warn!("{} is set aside: it is not of the owners' newest list of keys", path.display());
+        set_aside_unless(&path, |_| false, || Ok(aside.clone()))?;
+    }
+    Ok(true)
+}
+
+/// Puts rows right that are not what owners have proved since, as they are where the end of the log was lost and is there again: of a key whose file,
+/// or what lies ready beside it, is what an owner wrote last, be there no row, and of one that was removed. Of an object that init made there is no
+/// proof: that counts which has opened the store.
 fn follow_owners(
     store: &Store,
     db: &Db,
@@ -80,8 +122,8 @@ fn follow_owners(
     let opened = store.keyring().key().map(|(mine, object)| (mine.name, *object));
     for key in &roster.keys {
         let said = key.object().or_else(|| opened.filter(|(name, _)| *name == key.name).map(|(_, object)| object));
-        let file = read_small(&path(store.dir(), key.name)).map(unarmoured).ok();
-        let newer = file.filter(|file| said.is_some_and(|said| said == digest(file)));
+        let newer =
+            in_files(&path(store.dir(), key.name)).find(|object| said.is_some_and(|said| said == digest(object)));
         if let (Some(newer), Some(row)) = (newer, rows.get_mut(&key.name))
             && newer != *row
         {

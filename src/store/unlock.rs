@@ -151,14 +151,18 @@ fn key_objects(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
         }
     }
     let mut objects = Vec::new();
-    // A change of keys is under way, or was cut: what the database has comes first. But nobody is shut out by a row that opens nothing.
+    // A change of keys is under way, or was cut: what the database has comes first. But nobody is shut out by a row that opens nothing,
+    // nor where what lies ready is all that does.
     if !ready.is_empty() {
         let rows = Db::open_read(&dir.join("db")).and_then(|db| key_files::rows(&db)).unwrap_or_default();
-        let of = |name| Some((key_files::path(dir, name), rows.get(&name)?.clone()));
-        objects.extend(ready.into_iter().filter_map(of).filter(|(path, row)| found.get(path) != Some(row)));
+        for name in ready {
+            let (path, row) = (key_files::path(dir, name), rows.get(&name));
+            objects.extend(key_files::third(&path, row).map(|object| (key_files::waiting(&path), object)));
+            objects.extend(row.filter(|row| found.get(&path) != Some(row)).map(|row| (path, row.clone())));
+        }
     }
     objects.extend(found);
-    // The rows of a key before its file.
+    // The row of a key before its file, and that before what lies ready beside it.
     objects.sort_by(|(one, _), (other, _)| one.cmp(other));
     if objects.is_empty() {
         return Err(StoreError::damage(keys.display().to_string(), "there is no key object in it"));

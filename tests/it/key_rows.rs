@@ -18,7 +18,7 @@ use crate::sandbox::{Client, noise};
 type Changed<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
 /// Changes the rows of all keys but these.
-fn change_rows(store: &Path, but: &[KeyName], change: &dyn Fn(&[u8]) -> Option<Vec<u8>>) {
+pub(crate) fn change_rows(store: &Path, but: &[KeyName], change: &dyn Fn(&[u8]) -> Option<Vec<u8>>) {
     let db = database(store);
     for (key, value) in rows(&db, Family::Default) {
         let is_other = |name: &str| !but.iter().any(|but| but.to_string() == name);
@@ -33,13 +33,13 @@ fn change_rows(store: &Path, but: &[KeyName], change: &dyn Fn(&[u8]) -> Option<V
     }
 }
 
-fn flipped(value: &[u8]) -> Vec<u8> {
+pub(crate) fn flipped(value: &[u8]) -> Vec<u8> {
     let mut value = value.to_vec();
     *value.last_mut().unwrap() ^= 1;
     value
 }
 
-fn row_of(store: &Path, name: KeyName) -> Option<Vec<u8>> {
+pub(crate) fn row_of(store: &Path, name: KeyName) -> Option<Vec<u8>> {
     let key = format!("key/{name}");
     rows(&database(store), Family::Default)
         .into_iter()
@@ -48,7 +48,7 @@ fn row_of(store: &Path, name: KeyName) -> Option<Vec<u8>> {
 }
 
 /// The label of keys that are marked so.
-fn marked(client: &Client, store: &Path, mark: &str, as_what: bool) -> Vec<Value> {
+pub(crate) fn marked(client: &Client, store: &Path, mark: &str, as_what: bool) -> Vec<Value> {
     let list = listed(client, store);
     let keys = list["keys"].as_array().unwrap().iter();
     keys.filter(|key| key[mark] == as_what).map(|key| key["label"].clone()).collect()
@@ -145,6 +145,11 @@ fn no_file_is_taken_away_by_a_word_that_counts_no_more() {
     assert_eq!(stage.objects(), keys);
     stage.sandbox.larder(["repair", "--apply"]).done();
     assert_eq!(stage.objects(), keys);
+    // An owner is told of it, and of nothing else, until there is a newer list.
+    let verified = String::from_utf8(second.run(&store, ["verify"]).ended(13).stdout).unwrap();
+    assert!(verified.contains("the change of keys in entry ") && !verified.contains(": the key object "), "{verified}");
+    reader.run(&store, ["verify"]).done();
+    second.run(&store, ["key", "rotate"]).done();
     stage.all_work();
 }
 

@@ -44,6 +44,7 @@ mod importing; // packs, and archives of others, as snapshots: whole or not at a
 mod key_objects; // row and file of a key differ, or the newest list of keys is lost
 mod key_rows; // rows and files of keys that somebody changed, took away or put back
 mod keys; // keys come and go, rotation, kills meanwhile
+mod laid_ready; // what lies ready beside a key's file; forged changes of keys; key export
 mod layouts;
 mod leaks; // what an encrypted store gives away
 mod leave_out; // what a capture leaves out

@@ -209,7 +209,10 @@ impl<'a> Structure<'a> {
 
     fn found(&mut self, error: &StoreError) {
         if !error.is_damage() {
-            self.failed.get_or_insert_with(|| StoreError::Database(error.to_string()));
+            self.failed.get_or_insert_with(|| match error {
+                StoreError::OtherIdentities(epoch) => StoreError::OtherIdentities(*epoch),
+                error => StoreError::Database(error.to_string()),
+            });
             return;
         }
         if self.findings.len() < FINDINGS_MAX {

@@ -63,7 +63,9 @@ impl Store {
         // By the tip as it was before the database was opened: a writer may have gone on since.
         findings.extend(super::super::unnamed::beyond_the_end(&self.db(), self.lost_tip())?);
         findings.extend(copies(&self.db(), &self.inner.dir)?);
-        for name in self.keys_without_row(&self.db()) {
+        // What lies ready and is another than the row is told below, by the row.
+        let has_row = super::super::key_files::rows(&self.db())?;
+        for name in self.keys_without_row(&self.db()).into_iter().filter(|name| !has_row.contains_key(name)) {
             findings.push(Finding::new(
                 format!("the key object {name}"),
                 "the database has no row of it: its holder can read, not write; `larder repair --apply` gives it one where the list of keys has its file, else \
@@ -80,6 +82,18 @@ impl Store {
             findings.push(Finding::new(
                 format!("the key object {name}"),
                 "it is not the one that an owner wrote last, and its holder's client refuses it; `larder key rotate` writes all of them anew",
+            ));
+        }
+        let mut forged = self.forged_changes(&self.db());
+        if !forged.is_empty() {
+            let still = self.forged_changes(&*self.fresh_db()?);
+            forged.retain(|sequence| still.contains(sequence));
+        }
+        for sequence in forged {
+            findings.push(Finding::new(
+                format!("the change of keys in entry {sequence}"),
+                "no owner with the identities of the key in use made it: somebody forged it, and `larder key rotate` writes a list of keys behind it; \
+                 but if another owner is not told of it, the key object in use was set back, and it is for that owner to rotate",
             ));
         }
         Ok(findings)

@@ -297,7 +297,7 @@ impl Store {
         let tip = tip::read(dir, self.keyring().ids())?;
         let db = Db::open_write(&dir.join("db"), &dir.join("tmp"))?;
         // What is lost may be a rotation: then the files are newer than the rows.
-        if self.lost_end().is_some() && self.sure_roster(&db).is_none() {
+        if self.lost_end().is_some() && !self.has_newest_list(&db) {
             super::settling::follow_files(self, &db)?;
         }
         self.settle_keys(&db)?;
