@@ -68,7 +68,7 @@ pub(super) fn add_to(rows: &mut Rows, put: &[(KeyName, Vec<u8>)], gone: &[KeyNam
 }
 
 /// Where the file of a key object waits for its row.
-fn waiting(path: &Path) -> PathBuf {
+pub(super) fn waiting(path: &Path) -> PathBuf {
     path.with_extension("age.next")
 }
 
