@@ -246,9 +246,8 @@ impl Store {
             let is_other = |bytes: &[u8]| said.map_or(!roster.unproved.is_empty(), |said| said != digest(bytes));
             let path = key_files::path(self.dir(), name);
             let row = rows.get(&name).cloned().map(|row| (format!("{name}.row.age"), row));
-            let file = |path: &Path| {
-                Some((path.file_name()?.to_str()?.to_owned(), read_small(path).map(unarmoured).ok()?))
-            };
+            let file =
+                |path: &Path| Some((path.file_name()?.to_str()?.to_owned(), read_small(path).map(unarmoured).ok()?));
             let objects = [file(&path), row, file(&key_files::waiting(&path))].into_iter().flatten();
             for (file, bytes) in objects.filter(|(_, bytes)| key_files::is_age_file(bytes) && is_other(bytes)) {
                 if !found.iter().any(|(of, _, known): &Unaccounted| *of == name && *known == bytes) {

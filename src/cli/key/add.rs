@@ -89,8 +89,11 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     }
     let several = texts.len() + usize::from(args.passphrase) > 1;
     if let Some(label) = args.label.as_ref().filter(|_| several) {
-        return Err(CliError::new(Kind::Usage, format!("several keys cannot have the label {label:?}; nothing was changed"))
-            .hint("a label names one key: add each with a label of its own, or leave it out"));
+        return Err(CliError::new(
+            Kind::Usage,
+            format!("several keys cannot have the label {label:?}; nothing was changed"),
+        )
+        .hint("a label names one key: add each with a label of its own, or leave it out"));
     }
     let mut recipients = Vec::new();
     for text in &texts {
@@ -132,7 +135,10 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();
     let changed = admin.add(new, context::now())?;
     for key in &apart {
-        out.remark(&format!("{} counts as one that no owner added: add a key for its holder, or remove it", described(key)));
+        out.remark(&format!(
+            "{} counts as one that no owner added: add a key for its holder, or remove it",
+            described(key)
+        ));
     }
     change::tell(&store, &changed, None, None, out)
 }
