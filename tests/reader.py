@@ -1210,6 +1210,7 @@ class Checker:
             said = b"key change\0" + sequence.to_bytes(8, "little") + previous + detail
             made = [keyed(authority(i), said) for i in store.chunk_identities]
             need(proof in made, f"{what}: no owner proves it")
+            need(store.was_newest(made.index(proof), sequence), f"{what}: proved by identities that were given up before")
             r = Reader(detail, what)
             r.version()
             r.list(lambda: r.raw(8)), r.list(lambda: r.raw(8)), r.bool()

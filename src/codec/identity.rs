@@ -5,13 +5,17 @@ use std::sync::{Arc, OnceLock};
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::wrap::{Asking, Passphrase, Prompt, WrapError, decrypt, is_age_file, readable};
+use super::wrap::{Asking, Passphrase, Prompt, Recipient, WrapError, decrypt, is_age_file, readable};
 
 /// The most work that an age file may ask of scrypt (log2 of N): about 20 seconds.
 const MAX_WORK: u8 = 22;
 
 /// Something that opens what was wrapped.
-pub struct Identity(Sort);
+pub struct Identity {
+    sort: Sort,
+    /// Whom that is wrapped to which it opens, where it tells.
+    recipient: Option<String>,
+}
 
 enum Sort {
     Ready(Box<dyn age::Identity + Send + Sync>),
@@ -28,12 +32,19 @@ impl Identity {
     /// A passphrase as an identity.
     #[must_use]
     pub fn passphrase(passphrase: Passphrase) -> Self {
-        Self(Sort::Ready(Box::new(scrypt(passphrase))))
+        let recipient = Some(Recipient::PASSPHRASE.to_owned());
+        Self { sort: Sort::Ready(Box::new(scrypt(passphrase))), recipient }
+    }
+
+    /// Whom that is wrapped to which it opens, as text; nothing for a plugin's, which does not tell.
+    #[must_use]
+    pub fn recipient(&self) -> Option<&str> {
+        self.recipient.as_deref()
     }
 
     /// What opens a file; nothing if that is of no sort that this one can open.
     fn for_file(&self, wrapped: &[u8]) -> Result<Option<&dyn age::Identity>, WrapError> {
-        match &self.0 {
+        match &self.sort {
             Sort::Ready(identity) => Ok(Some(identity.as_ref())),
             Sort::Locked(key) if is_for_ssh(wrapped) => key.open().map(Some),
             Sort::Locked(_) => Ok(None),
@@ -88,14 +99,17 @@ pub fn parse_identities(bytes: &[u8], file: &str, prompt: Arc<dyn Prompt>) -> Re
     let not = |why: String| WrapError::NotAnIdentity { file: file.to_owned(), why };
     if bytes.starts_with(b"-----BEGIN") && !bytes.starts_with(b"-----BEGIN AGE") {
         let key = age::ssh::Identity::from_buffer(bytes, None).map_err(|e| not(e.to_string()))?;
-        return match key {
-            age::ssh::Identity::Unencrypted(_) => Ok(vec![Identity(Sort::Ready(Box::new(key)))]),
+        let recipient = age::ssh::Recipient::try_from(key.clone()).ok().map(|recipient| recipient.to_string());
+        let sort = match key {
+            age::ssh::Identity::Unencrypted(_) => Sort::Ready(Box::new(key)),
             age::ssh::Identity::Encrypted(key) => {
-                let locked = LockedKey { key, file: file.to_owned(), prompt, opened: OnceLock::new() };
-                Ok(vec![Identity(Sort::Locked(Box::new(locked)))])
+                Sort::Locked(Box::new(LockedKey { key, file: file.to_owned(), prompt, opened: OnceLock::new() }))
             }
-            age::ssh::Identity::Unsupported(_) => Err(not("an SSH key of a kind that age does not support".to_owned())),
+            age::ssh::Identity::Unsupported(_) => {
+                return Err(not("an SSH key of a kind that age does not support".to_owned()));
+            }
         };
+        return Ok(vec![Identity { sort, recipient }]);
     }
     if is_public(bytes) {
         return Err(WrapError::PublicKey(file.to_owned()));
@@ -124,7 +138,13 @@ fn parse_lines(bytes: &[u8], file: &str, prompt: Arc<dyn Prompt>) -> Result<Vec<
     if list.is_empty() {
         return Err(not("it is empty".to_owned()));
     }
-    Ok(list.into_iter().map(|identity| Identity(Sort::Ready(identity))).collect())
+    let lines = std::str::from_utf8(bytes).unwrap_or_default().lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let recipients: Vec<_> = lines.map(recipient_of).collect();
+    let is_of_each = recipients.len() == list.len();
+    let recipients = recipients.into_iter().filter(|_| is_of_each).chain(std::iter::repeat(None));
+    let made = list.into_iter().zip(recipients);
+    Ok(made.map(|(identity, recipient)| Identity { sort: Sort::Ready(identity), recipient }).collect())
 }
 
 /// True if a file begins with a recipient where an identity should be.

@@ -94,6 +94,9 @@ impl std::fmt::Display for Recipient {
 }
 
 impl Recipient {
+    /// What a passphrase is called.
+    pub(super) const PASSPHRASE: &str = "passphrase";
+
     /// A passphrase as a recipient. `work` is scrypt's log2 of N; by default what takes about a second here.
     #[must_use]
     pub fn passphrase(passphrase: Passphrase, work: Option<u8>) -> Self {
@@ -101,7 +104,7 @@ impl Recipient {
         if let Some(work) = work {
             inner.set_work_factor(work);
         }
-        Self { text: "passphrase".to_owned(), inner: Box::new(inner) }
+        Self { text: Self::PASSPHRASE.to_owned(), inner: Box::new(inner) }
     }
 
     pub(super) fn inner(&self) -> &dyn age::Recipient {

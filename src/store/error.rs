@@ -131,6 +131,17 @@ pub enum StoreError {
     /// Entries of the log that may have removed keys, or added some, were given up.
     #[error("entries of the log were given up that may have removed some of the keys, or added others; nothing was changed in {}", .0.display())]
     KeysInDoubt(PathBuf),
+    /// An entry of the log may be a change of keys by an owner who has newer identities than the key in use.
+    #[error("entry {entry} of the log may be a change of keys that the key in use cannot check, for identities of the store that it has not, and the object of the key {name} \
+        is not the one that it knows: that may have them; nothing was changed in {}", path.display())]
+    KeysNewer {
+        /// Where.
+        path: PathBuf,
+        /// The entry.
+        entry: u64,
+        /// A key whose object may have them.
+        name: KeyName,
+    },
     /// The keys were changed while somebody waited for the writer lock.
     #[error("the keys of the store at {} were changed meanwhile; nothing was written", .0.display())]
     KeysRenewed(PathBuf),
@@ -285,6 +296,7 @@ impl Failure for StoreError {
             | Self::OtherStore { .. }
             | Self::KeyRemoved { .. }
             | Self::OtherIdentities(_)
+            | Self::KeysNewer { .. }
             | Self::Closed { .. } => Kind::WrongKey,
             Self::SetBack { .. } | Self::BadPin { .. } | Self::Damage { .. } => Kind::Damage,
             Self::Keys(
@@ -369,7 +381,14 @@ impl Failure for StoreError {
                     .to_owned()
             }
             Self::KeysInDoubt(_) => {
-                "`larder key list` shows the keys; `larder key rotate --keep NAME…` takes those that you name for all that are to stay, and removes the others".to_owned()
+                "`larder key list` shows the keys: compare their recipients with those of the holders; `larder key rotate --keep NAME…` takes those that you name for all that \
+                are to stay, and removes the others"
+                    .to_owned()
+            }
+            Self::KeysNewer { .. } => {
+                "an owner whose key has the newer identities writes yours anew with `larder key rotate`; if there is none, since somebody forged that entry, `larder key rotate --keep \
+                NAME…` takes the keys that you name for all that are to stay, removes the others, and sets such objects aside"
+                    .to_owned()
             }
             Self::KeysRenewed(_) => "run the command again: it then works with the new keys".to_owned(),
             Self::KeyRemoved { .. } | Self::OtherIdentities(_) => {

@@ -20,10 +20,11 @@ use super::Store;
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::exclusive::{Exclusive, add_entry_by, newest_entry, publish};
+use super::files::{new_aside, write_whole};
 use super::key_files;
 use super::keyring::{Keyring, OwnEpoch};
 use super::lock::{Waiting, WriterLock};
-use super::roster::{Roster, authorities, proved};
+use super::roster::{Doubt, Roster, authorities, proved};
 
 /// A key to be added.
 #[derive(Debug)]
@@ -66,8 +67,10 @@ pub struct KeyAdmin {
     db: Db,
     epoch: OwnEpoch,
     roster: Roster,
-    /// Entries that may have removed some of these keys were given up, and nobody has said yet which of them stay.
-    is_in_doubt: bool,
+    /// Why nobody goes by these keys before an owner has said which of them stay.
+    doubt: Option<Doubt>,
+    /// An owner has.
+    is_sure: bool,
     _lock: WriterLock,
 }
 
@@ -90,8 +93,8 @@ impl Store {
         }
         let Exclusive { db, lock } = Exclusive::begin(self, waiting, keep_waiting)?;
         let epoch = self.keyring().begin_epoch(Purpose::Add)?;
-        let (roster, is_in_doubt) = self.whole_roster(&db)?;
-        Ok(KeyAdmin { store: self.clone(), db, epoch, roster, is_in_doubt, _lock: lock })
+        let (roster, doubt) = self.whole_roster(&db)?;
+        Ok(KeyAdmin { store: self.clone(), db, epoch, roster, doubt, is_sure: doubt.is_none(), _lock: lock })
     }
 }
 
@@ -151,18 +154,56 @@ impl KeyAdmin {
         Ok(unwrap(wrapped, &[Identity::passphrase(passphrase.clone())]).is_ok())
     }
 
-    /// Refuses to go by a list of keys of which some may have been removed, until [`Self::keep`] is told which of them stay.
+    /// Refuses to go by a list of keys that may not be the owners' newest, until [`Self::keep`] is told which of them stay.
     ///
     /// # Errors
-    /// [`StoreError::KeysInDoubt`] if so.
+    /// [`StoreError::KeysInDoubt`] or [`StoreError::KeysNewer`] if so.
     pub fn check_sure(&self) -> Result<(), StoreError> {
-        if self.is_in_doubt { Err(StoreError::KeysInDoubt(self.store.dir().to_owned())) } else { Ok(()) }
+        let path = self.store.dir().to_owned();
+        match self.doubt.filter(|_| !self.is_sure) {
+            None => Ok(()),
+            Some(Doubt::GivenUp) => Err(StoreError::KeysInDoubt(path)),
+            Some(Doubt::Newer { entry, name }) => Err(StoreError::KeysNewer { path, entry, name }),
+        }
     }
 
-    /// Takes an owner's word for which keys stay. Gives the others of the list, which are to be removed.
-    pub fn keep(&mut self, names: &[KeyName]) -> Vec<KeyName> {
-        self.is_in_doubt = false;
-        self.roster.keys.iter().map(|key| key.name).filter(|name| !names.contains(name)).collect()
+    /// True of the key in use.
+    #[must_use]
+    pub fn is_in_use(&self, name: KeyName) -> bool {
+        self.store.keyring().name() == name
+    }
+
+    /// True if the list of keys was in doubt when it was read.
+    #[must_use]
+    pub fn was_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Takes an owner's word for which keys stay. Gives all others, which are to be removed: those of the list, and those that no owner added.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn keep(&mut self, names: &[KeyName]) -> Result<Vec<KeyName>, StoreError> {
+        let all = self.roster.keys.iter().map(|key| key.name).chain(self.strays()?);
+        let others = all.filter(|name| !names.contains(name)).collect();
+        self.is_sure = true;
+        Ok(others)
+    }
+
+    /// Takes the key in use for all there are, where the list is in doubt since entries were given up, and this key could not be given new identities, since
+    /// it is not known whom it is wrapped to: so another one can be added. The rest open the store as before, and count as keys that no owner added.
+    /// Gives those that were in the list.
+    pub fn set_others_apart(&mut self) -> Vec<KeyInfo> {
+        let mine = self.store.keyring().name();
+        let is_closed = |key: &KeyInfo| key.name == mine && key.recipient.is_empty();
+        if self.is_sure || !matches!(self.doubt, Some(Doubt::GivenUp)) || !self.roster.keys.iter().any(is_closed) {
+            return Vec::new();
+        }
+        let (keys, others): (Vec<_>, _) = self.roster.keys.drain(..).partition(|key| key.name == mine);
+        self.roster.former = self.former_with(&others);
+        self.roster.keys = keys;
+        self.is_sure = true;
+        others
     }
 
     /// Adds keys. When this returns, each of them opens the store.
@@ -203,7 +244,7 @@ impl KeyAdmin {
     /// [`StoreError::Refused`] if no owner would be left; if writing fails.
     pub fn remove(self, names: &[KeyName], now: Timestamp) -> Result<Changed, StoreError> {
         let (keys, removed) = self.without(names)?;
-        let ext = self.former_with(&removed);
+        let ext = key_change_ext(&self.former_with(&removed));
         let change = KeyChange { added: Vec::new(), removed: names.to_vec(), rotated: false, keys, ext };
         let (sequence, _) = self.publish(self.mine()?, change, &[], now)?;
         Ok(Changed { added: Vec::new(), removed, rotated: None, sequence })
@@ -215,7 +256,7 @@ impl KeyAdmin {
     /// `recipients` must name one for every key that is not removed.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if no owner would be left or a recipient is not named; if writing fails.
+    /// [`StoreError::Refused`] if no owner would be left, a recipient is not named, or the key in use is neither in the list nor removed; if writing fails.
     pub fn rotate(
         self,
         removed: &[KeyName],
@@ -224,6 +265,10 @@ impl KeyAdmin {
     ) -> Result<Changed, StoreError> {
         let (keys, gone) = self.without(removed)?;
         let mut next = self.mine()?.clone();
+        if !has(&keys, next.name) && !removed.contains(&next.name) {
+            let (name, why) = (next.name, "is not in the owners' list of keys, and would not have the new identities");
+            return Err(StoreError::Refused(format!("the key {name}, which is in use, {why}; nothing was changed")));
+        }
         let (page, page_recipient) = generate_identity();
         let (chunk, chunk_recipient) = generate_identity();
         next.page_identities.insert(0, page.as_str().to_owned());
@@ -237,7 +282,7 @@ impl KeyAdmin {
             })?;
             put.push((key.name, wrap_record(&next, key, recipient)?));
         }
-        let ext = self.former_with(&gone);
+        let ext = key_change_ext(&self.former_with(&gone));
         let change = KeyChange { added: Vec::new(), removed: removed.to_vec(), rotated: true, keys, ext };
         let (sequence, hash) = self.publish(&next, change, &put, now)?;
         if let Some((mine, (_, wrapped))) = mine.zip(put.iter().find(|(name, _)| *name == next.name)) {
@@ -269,11 +314,25 @@ impl KeyAdmin {
     }
 
     /// The keys that were removed before, and these: of each recipient the newest.
-    fn former_with(&self, gone: &[KeyInfo]) -> Ext {
+    fn former_with(&self, gone: &[KeyInfo]) -> Vec<KeyInfo> {
         let again = |key: &KeyInfo| gone.iter().any(|gone| same_recipient(&gone.recipient, &key.recipient));
         let before = self.roster.former.iter().filter(|key| !again(key));
         let known = gone.iter().filter(|key| same_recipient(&key.recipient, &key.recipient));
-        key_change_ext(&before.chain(known).cloned().collect::<Vec<_>>())
+        before.chain(known).cloned().collect()
+    }
+
+    /// Sets key objects aside that are about to be replaced or removed, and are other ones than the list of keys has: one may be the only copy of what an
+    /// owner made whose word this session does not know.
+    fn set_unaccounted_aside(&self, names: impl Iterator<Item = KeyName>) -> Result<(), StoreError> {
+        let others = self.store.unaccounted(&self.roster, &key_files::rows(&self.db)?, names);
+        if others.is_empty() {
+            return Ok(());
+        }
+        let aside = new_aside(self.store.dir())?;
+        others.iter().try_for_each(|(name, file, bytes)| {
+            log::warn!("the key object {name} is set aside: it is not the one that the list of keys has");
+            write_whole(&aside.join(file), bytes)
+        })
     }
 
     /// Writes the change: one batch, then the files. `by` has the identities whose owners prove it.
@@ -313,6 +372,7 @@ impl KeyAdmin {
         // By the newest identity: from here on no older one vouches.
         let voucher = by.page_identities.first().map(|newest| VoucherKey::new(newest));
         let hash = add_entry_by(voucher.as_ref(), &self.store, &mut rows, entry);
+        self.set_unaccounted_aside(put.iter().map(|(name, _)| *name).chain(change.removed.iter().copied()))?;
         key_files::lay_ready(self.store.dir(), put)?;
         publish(&self.store, &self.db, &rows, sequence, hash)?;
         {

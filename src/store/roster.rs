@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::PoisonError;
 
-use crate::codec::{Authority, digest, unarmoured};
+use crate::codec::{Authority, Identity, digest, unarmoured};
 use crate::format::{DETAIL, Family, KeyRecord, former_keys, initial_keys, number_key, split_mac};
 use crate::model::{Digest, Ext, KeyChange, KeyInfo, KeyName, LogEntry, LogKind, Role, Timestamp};
 
@@ -52,6 +53,8 @@ pub(super) struct Roster {
     /// The entry that says so; 0 for init.
     since: u64,
     pub(super) forged: Vec<u64>,
+    /// Those of them that nobody proved who was an owner as far as this session can tell: forged, or of identities that are newer than its own.
+    pub(super) unproved: Vec<u64>,
     pub(super) proved: bool,
     /// Owners have the identities of now since; false where what brought these is lost, and only an older list is there.
     is_newest: bool,
@@ -93,11 +96,6 @@ impl Roster {
         self.keys.iter().filter(|key| self.is_proved() && is_other(key)).map(|key| key.name).collect()
     }
 
-    /// True if it names keys, besides the one in use, that may have been removed by an entry that is lost.
-    fn is_in_doubt(&self, void: &[u64], mine: KeyName) -> bool {
-        self.is_outdated(void) && self.keys.iter().any(|key| key.name != mine)
-    }
-
     /// The keys whose object is another one than owners wrote last, as far as that is proved.
     fn swapped(&self, objects: &BTreeMap<KeyName, Vec<u8>>) -> Vec<KeyName> {
         let is_other = |key: &KeyInfo| {
@@ -106,6 +104,18 @@ impl Roster {
         self.keys.iter().filter(|key| self.is_proved() && is_other(key)).map(|key| key.name).collect()
     }
 }
+
+/// Why nobody goes by the list of keys before an owner has said which of them stay.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Doubt {
+    /// Entries were given up that may have removed some of them, or added others.
+    GivenUp,
+    /// An entry may be the word of an owner who has newer identities than this session, and the object of a key may have these.
+    Newer { entry: u64, name: KeyName },
+}
+
+/// A key object that is another one than the list of keys has: the name of its file, and its bytes.
+pub(super) type Unaccounted = (KeyName, String, Vec<u8>);
 
 /// The authorities of all generations of the store's identities, newest first. None without an owner's key.
 pub(super) fn authorities(record: &KeyRecord) -> Vec<Authority> {
@@ -132,9 +142,7 @@ impl Store {
         let files = key_files::names_of_files(self.dir())?;
         let (lost, void) = self.lost_behind(&db, &roster)?;
         let (outdated, Roster { mut keys, mut forged, proved, .. }) = (roster.is_outdated(&void), roster);
-        if outdated {
-            keys.retain(|key| there.contains(&key.name));
-        }
+        self.complete(&mut keys, outdated, &there);
         // What cannot be read any more, and was given up or not, nobody forged.
         forged.retain(|sequence| !void.contains(sequence) && !lost.iter().any(|entry| entry.sequence == *sequence));
         let mine = self.keyring().name();
@@ -231,20 +239,69 @@ impl Store {
     /// The keys, for who changes them.
     ///
     /// # Errors
-    /// If entries behind the list are lost: whom it leaves out may have been added since, and whom it names may have been removed. True beside the list
-    /// if such entries were given up, so that the latter is in doubt.
-    pub(super) fn whole_roster(&self, db: &Db) -> Result<(Roster, bool), StoreError> {
+    /// If entries behind the list are lost: whom it leaves out may have been added since, and whom it names may have been removed. Beside the list
+    /// why it is in doubt, if it is.
+    pub(super) fn whole_roster(&self, db: &Db) -> Result<(Roster, Option<Doubt>), StoreError> {
         let mut roster = self.roster(db)?;
         let (lost, void) = self.lost_behind(db, &roster)?;
         if let Some(lost) = lost.first() {
             return Err(lost.to_error());
         }
-        if roster.is_outdated(&void) {
-            let there = self.names_there(&key_files::rows(db)?)?;
-            roster.keys.retain(|key| there.contains(&key.name));
+        roster.unproved.retain(|sequence| !void.contains(sequence));
+        let (rows, mine) = (key_files::rows(db)?, self.keyring().name());
+        let there = self.names_there(&rows)?;
+        let (newest, listed) = (roster.unproved.first(), roster.keys.iter().map(|key| key.name));
+        let other = self.unaccounted(&roster, &rows, listed).into_iter().next();
+        let newer = newest.zip(other).map(|(entry, (name, ..))| Doubt::Newer { entry: *entry, name });
+        let is_outdated = roster.is_outdated(&void);
+        self.complete(&mut roster.keys, is_outdated, &there);
+        let given_up = (is_outdated && there.iter().any(|name| *name != mine)).then_some(Doubt::GivenUp);
+        Ok((roster, newer.or(given_up)))
+    }
+
+    /// The objects of these keys, as rows, files and files laid ready, that are other ones than the list has. Of one that init made it has no hash: what
+    /// opened the store counts, and of others nothing is said against them but where an entry may be of newer identities.
+    pub(super) fn unaccounted(
+        &self,
+        roster: &Roster,
+        rows: &BTreeMap<KeyName, Vec<u8>>,
+        names: impl Iterator<Item = KeyName>,
+    ) -> Vec<Unaccounted> {
+        let opened = self.keyring().key().map(|(mine, object)| (mine.name, *object));
+        let mut found = Vec::new();
+        for name in names {
+            let listed = roster.keys.iter().find(|key| key.name == name).and_then(KeyInfo::object);
+            let said = listed.or_else(|| opened.filter(|(mine, _)| *mine == name).map(|(_, object)| object));
+            let is_other = |bytes: &[u8]| said.map_or(!roster.unproved.is_empty(), |said| said != digest(bytes));
+            let path = key_files::path(self.dir(), name);
+            let row = rows.get(&name).cloned().map(|row| (format!("{name}.row.age"), row));
+            let file =
+                |path: &Path| Some((path.file_name()?.to_str()?.to_owned(), read_small(path).map(unarmoured).ok()?));
+            let objects = [file(&path), row, file(&key_files::waiting(&path))].into_iter().flatten();
+            for (file, bytes) in objects.filter(|(_, bytes)| key_files::is_age_file(bytes) && is_other(bytes)) {
+                if !found.iter().any(|(of, _, known): &Unaccounted| *of == name && *known == bytes) {
+                    found.push((name, file, bytes));
+                }
+            }
         }
-        let is_in_doubt = roster.is_in_doubt(&void, self.keyring().name());
-        Ok((roster, is_in_doubt))
+        found
+    }
+
+    /// Leaves the keys of which there is an object, behind a list that may not be the newest; the key in use is one of them, whatever that says. Whom it is
+    /// wrapped to tells what opened it, where nobody else does.
+    fn complete(&self, keys: &mut Vec<KeyInfo>, is_outdated: bool, there: &BTreeSet<KeyName>) {
+        let Some((mine, _)) = self.keyring().key() else { return };
+        let opener = self.inner.opener.lock().unwrap_or_else(PoisonError::into_inner);
+        let recipient = opener.as_ref().and_then(Identity::recipient).unwrap_or_default();
+        if let Some(known) = keys.iter_mut().find(|key| key.name == mine.name && key.recipient.is_empty()) {
+            (known.role, known.recipient) = (mine.role, recipient.to_owned());
+        }
+        if is_outdated {
+            keys.retain(|key| there.contains(&key.name));
+            if !keys.iter().any(|key| key.name == mine.name) {
+                keys.push(self.unlisted_key(mine.name, mine.role, recipient));
+            }
+        }
     }
 
     /// The owners' newest word, if this session can check it.
@@ -262,12 +319,7 @@ impl Store {
             return Err(StoreError::Refused("the store is not encrypted: it has no keys".to_owned()));
         };
         let authority = self.keyring().authorities().first();
-        let (mut found, mut since, mut forged, mut older) = (None, 0, Vec::new(), Vec::new());
-        let of_before = |entry: &LogEntry| {
-            let mut before = self.keyring().authorities().iter().skip(1);
-            before.find_map(|authority| self.key_change(db, entry, Some(authority)))
-        };
-        let mut newest_older = None;
+        let (mut found, mut since, mut unproved, mut older) = (None, 0, Vec::new(), Vec::new());
         db.scan_back(Family::Log, |key, value| {
             // Entries that cannot be read are verify's to tell.
             let Ok((entry, _)) = self.keyring().check_log_entry(value) else { return Ok(true) };
@@ -279,26 +331,22 @@ impl Store {
                     found = Some(change);
                     since = entry.sequence;
                 }
-                None => match of_before(&entry) {
-                    Some(change) => {
-                        older.push(entry.sequence);
-                        newest_older.get_or_insert(change);
-                    }
-                    None => forged.push(entry.sequence),
-                },
+                None if self.older_change(db, &entry).is_some() => older.push(entry.sequence),
+                None => unproved.push(entry.sequence),
             }
             Ok(found.is_none())
         })?;
         let was_rotated = self.keyring().authorities().len() > 1;
         let is_newest = found.is_some() || !was_rotated;
-        if found.is_some() {
-            // Whoever was an owner once may have made those behind the newest list.
-            forged.append(&mut older);
-            forged.sort_unstable_by_key(|sequence| std::cmp::Reverse(*sequence));
-        } else if let Some(newest) = older.first() {
+        if !is_newest && let Some((sequence, change)) = self.newest_older_list(db)? {
             // No list of the newest identities is there: it was lost, and the one before is the best there is.
-            (found, since) = (newest_older, *newest);
+            (found, since) = (Some(change), sequence);
         }
+        // Whoever was an owner once may have made those behind the list.
+        unproved.retain(|sequence| *sequence > since);
+        let mut forged: Vec<u64> = older.into_iter().filter(|sequence| *sequence > since).collect();
+        forged.extend(&unproved);
+        forged.sort_unstable_by_key(|sequence| std::cmp::Reverse(*sequence));
         let (keys, former) = match (found, initial_keys(&record.ext)?) {
             (Some(change), _) => (change.keys, former_keys(&change.ext)?),
             (None, Some(keys)) => (keys, Vec::new()),
@@ -306,7 +354,30 @@ impl Store {
             (None, None) if was_rotated => (Vec::new(), Vec::new()),
             (None, None) => (self.unlisted(db)?, Vec::new()),
         };
-        Ok(Roster { keys, former, since, forged, proved: authority.is_some(), is_newest })
+        Ok(Roster { keys, former, since, forged, unproved, proved: authority.is_some(), is_newest })
+    }
+
+    /// The newest list with a proof of older identities, and its entry: it stands in the log as it was written, and before the newest identities came into
+    /// use. Whoever was an owner once can prove another one, behind these or in the place of an entry that is lost.
+    fn newest_older_list(&self, db: &Db) -> Result<Option<(u64, KeyChange)>, StoreError> {
+        let mut found = None;
+        self.walk_back_in(db, &mut |judged, _| {
+            if let Judged::Entry(entry) = judged
+                && entry.kind == LogKind::KeyChange
+                && let Some((by, change)) = self.older_change(db, &entry)
+                && self.keyring().was_newest(by, entry.sequence)
+            {
+                found = Some((entry.sequence, change));
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// What an entry says about the keys by the proof of older identities, and of which.
+    fn older_change(&self, db: &Db, entry: &LogEntry) -> Option<(usize, KeyChange)> {
+        let mut before = self.keyring().authorities().iter().enumerate().skip(1);
+        before.find_map(|(by, authority)| Some((by, self.key_change(db, entry, Some(authority))?)))
     }
 
     /// The keys that an owner has proved there to be, whose object is there as a file and has no row, or lies ready and is another than the row. Without
@@ -414,8 +485,10 @@ impl Store {
             if let Some((at, change)) = counting.iter().enumerate().find_map(proved) {
                 // Whoever was an owner once knows the older ones, and proves nothing behind a newer one.
                 counting = &counting[..=at];
-                removed.extend(change.removed);
-                removed.retain(|name| !change.keys.iter().any(|key| key.name == *name));
+                if self.keyring().was_newest(at, entry.sequence) {
+                    removed.extend(change.removed);
+                    removed.retain(|name| !change.keys.iter().any(|key| key.name == *name));
+                }
             }
             Ok(true)
         })?;
@@ -434,16 +507,13 @@ impl Store {
 
     /// The keys of a store whose init did not write down what it made: all are owners, and their recipients are not known.
     fn unlisted(&self, db: &Db) -> Result<Vec<KeyInfo>, StoreError> {
+        Ok(key_files::rows(db)?.into_keys().map(|name| self.unlisted_key(name, Role::Owner, "")).collect())
+    }
+
+    /// A key of which no list says more.
+    fn unlisted_key(&self, name: KeyName, role: Role, recipient: &str) -> KeyInfo {
         let added = Timestamp { seconds: self.header().created, nanos: 0 };
-        let info = |name| KeyInfo {
-            name,
-            role: Role::Owner,
-            recipient: String::new(),
-            label: String::new(),
-            added,
-            ext: Ext::new(),
-        };
-        Ok(key_files::rows(db)?.into_keys().map(info).collect())
+        KeyInfo { name, role, recipient: recipient.to_owned(), label: String::new(), added, ext: Ext::new() }
     }
 }
 

@@ -109,7 +109,7 @@ impl Keyring {
     }
 
     /// True if no newer identity was in use before this entry.
-    fn was_newest(&self, which: usize, sequence: u64) -> bool {
+    pub(super) fn was_newest(&self, which: usize, sequence: u64) -> bool {
         self.since().iter().take(which).all(|since| *since >= sequence)
     }
 

@@ -116,17 +116,27 @@ fn forged_record(writer: &Client, victim: KeyName, store: &Path) -> KeyRecord {
 
 /// Adds an entry to the log that claims a change of keys, as one can who knows the id key.
 fn forge_entry(store: &Path, record: &KeyRecord, detail: Vec<u8>) {
+    let (sequence, previous) = end(store);
+    forge_entry_at(store, record, (sequence, previous), detail);
+}
+
+/// Number of the next entry of the log, and hash of the last.
+fn end(store: &Path) -> (u64, Digest) {
+    let last = rows(&database(store), Family::Log).pop();
+    let sequence = last.as_ref().map_or(0, |(key, _)| u64::from_be_bytes((**key).try_into().unwrap())) + 1;
+    (sequence, last.map_or(Digest::from_bytes([0; 32]), |(_, value)| digest(&value)))
+}
+
+fn forge_entry_at(store: &Path, record: &KeyRecord, (sequence, previous): (u64, Digest), detail: Vec<u8>) {
     let ids = IdKeys::new(&record.id_key);
     let db = database(store);
-    let last = rows(&db, Family::Log).pop();
-    let sequence = last.as_ref().map_or(0, |(key, _)| u64::from_be_bytes((**key).try_into().unwrap())) + 1;
     let body = LogEntry {
         kind: LogKind::KeyChange,
         sequence,
         arrival: Timestamp::EPOCH,
         dataset: DatasetKey::from_bytes([0; 16]),
         manifest: SnapshotId::from_bytes([0; 32]),
-        previous: last.map_or(Digest::from_bytes([0; 32]), |(_, value)| digest(&value)),
+        previous,
         writer: record.name,
         ext: vec![(1, detail)],
     }
@@ -138,9 +148,13 @@ fn forge_entry(store: &Path, record: &KeyRecord, detail: Vec<u8>) {
 
 /// The same with a detail that can be read, sealed by one who has these page identities; proved with the authority of the record, if it has one.
 pub(crate) fn forge_change(store: &Path, by: &KeyRecord, change: &KeyChange) {
+    forge_change_at(store, by, end(store), change);
+}
+
+/// The same in another place, behind an entry with this hash.
+pub(crate) fn forge_change_at(store: &Path, by: &KeyRecord, place: (u64, Digest), change: &KeyChange) {
     let db = database(store);
-    let (key, value) = rows(&db, Family::Log).pop().unwrap();
-    let (sequence, previous) = (u64::from_be_bytes((*key).try_into().unwrap()) + 1, digest(&value));
+    let (sequence, previous) = place;
     let proof = by
         .chunk_identities
         .first()
@@ -157,7 +171,7 @@ pub(crate) fn forge_change(store: &Path, by: &KeyRecord, change: &KeyChange) {
     drop(db);
     let (epoch, data_key) = epoch.unwrap();
     let sealing = DataKey::new(&data_key);
-    forge_entry(store, by, seal_value(epoch, &sealing, "log", &number_key(sequence), &plain));
+    forge_entry_at(store, by, place, seal_value(epoch, &sealing, "log", &number_key(sequence), &plain));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn an_ssh_key_under_a_passphrase_opens_a_store_and_is_asked_for_once() {
 }
 
 /// A folder with the age plugin `toy` in it, and a recipient and an identity of its making.
-fn toy(sandbox: &Sandbox) -> (PathBuf, String, String) {
+pub(crate) fn toy(sandbox: &Sandbox) -> (PathBuf, String, String) {
     let bin = sandbox.path("bin");
     fs::create_dir(&bin).unwrap();
     let plugin = script("toy_plugin.py");

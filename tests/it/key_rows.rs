@@ -253,6 +253,13 @@ fn a_label_names_one_key() {
     let stage = Stage::new();
     let other = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     stage.sandbox.larder(["key", "add", "-r", other, "--label", "writer"]).refused(2, "has that label already");
+    let third = recipient_of(&crate::keys::stranger(&stage.sandbox, "third").0);
+    let words = ["key", "add", "-r", other, "-r", &third, "--label", "team"];
+    stage.sandbox.larder(words).refused(2, "several keys cannot have the label");
+    let name = record_of(stage.sandbox.client(), &stage.store()).0.name.to_string();
+    for label in [&name, &name.to_uppercase(), "0123456789abcdef"] {
+        stage.sandbox.larder(["key", "add", "-r", other, "--label", label]).refused(2, "are a key's name");
+    }
     stage.sandbox.larder(["key", "remove", "writer"]).done();
     stage.sandbox.larder(["key", "add", "-r", other, "--label", "writer"]).done();
 }

@@ -41,6 +41,7 @@ mod heal_packs; // what is whole in a damaged pack heals a store
 mod herd; // processes beside each other, and who kills them
 mod identities; // what opens a store, and that nothing of it is told
 mod importing; // packs, and archives of others, as snapshots: whole or not at all
+mod key_doubts; // lists of keys that may not be the newest: nobody is let in, left out or shut out by one
 mod key_objects; // row and file of a key differ, or the newest list of keys is lost
 mod key_rows; // rows and files of keys that somebody changed, took away or put back
 mod keys; // keys come and go, rotation, kills meanwhile

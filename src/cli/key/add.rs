@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::codec::{Passphrase, Prompt, Recipient, parse_recipient};
-use crate::model::{KeyInfo, Kind, Role, same_recipient};
+use crate::model::{KeyInfo, KeyName, Kind, Role, same_recipient};
 use crate::store::{KeyAdmin, NewKey, StoreError};
 
 use super::super::context::{self, Terminal};
@@ -68,6 +68,9 @@ fn label(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > KeyInfo::MAX_LABEL || text.chars().any(char::is_control) {
         return Err(format!("a label has 1 to {} bytes and no control characters", KeyInfo::MAX_LABEL));
     }
+    if text.to_ascii_lowercase().parse::<KeyName>().is_ok() {
+        return Err("16 hexadecimal digits are a key's name, and no label".to_owned());
+    }
     Ok(text.to_owned())
 }
 
@@ -84,6 +87,14 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
         return Err(CliError::new(Kind::Usage, "for whom the key is to be was not named")
             .hint("name a recipient with -r, a file of them with -R, or ask for a passphrase with --passphrase"));
     }
+    let several = texts.len() + usize::from(args.passphrase) > 1;
+    if let Some(label) = args.label.as_ref().filter(|_| several) {
+        return Err(CliError::new(
+            Kind::Usage,
+            format!("several keys cannot have the label {label:?}; nothing was changed"),
+        )
+        .hint("a label names one key: add each with a label of its own, or leave it out"));
+    }
     let mut recipients = Vec::new();
     for text in &texts {
         recipients.push(parse_recipient(text, prompt.clone()).map_err(|e| {
@@ -97,7 +108,8 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     // Before anybody is asked: who may not do this is told so, and nobody waits for somebody who types.
     let store = super::open(global)?;
     let passphrase = if args.passphrase { Some(passphrase(args, &terminal)?) } else { None };
-    let admin = args.locking.lock(&store, out)?;
+    let mut admin = args.locking.lock(&store, out)?;
+    let apart = admin.set_others_apart();
     admin.check_sure()?;
     if let Some(passphrase) = passphrase {
         check_new(&passphrase, &admin)?;
@@ -122,6 +134,12 @@ pub(super) fn run(args: &AddArgs, global: &Global, out: &Output) -> Result<Outco
     let (role, label) = (args.role.into(), args.label.clone().unwrap_or_default());
     let new = recipients.into_iter().map(|recipient| NewKey { recipient, role, label: label.clone() }).collect();
     let changed = admin.add(new, context::now())?;
+    for key in &apart {
+        out.remark(&format!(
+            "{} counts as one that no owner added: add a key for its holder, or remove it",
+            described(key)
+        ));
+    }
     change::tell(&store, &changed, None, None, out)
 }
 

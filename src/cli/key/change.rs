@@ -163,7 +163,7 @@ pub(super) fn recipients(
     let mut found = BTreeMap::new();
     for key in admin.keys().iter().filter(|key| !removed.contains(&key.name)) {
         let recipient = match key.recipient.as_str() {
-            "" => return Err(not_kept(key)),
+            "" => return Err(not_kept(key, admin)),
             KeyInfo::PASSPHRASE => Recipient::passphrase(passphrase_of(key, admin, &terminal)?, None),
             text => parse_recipient(text, prompt.clone()).map_err(StoreError::from)?,
         };
@@ -172,8 +172,12 @@ pub(super) fn recipients(
     Ok(found)
 }
 
-fn not_kept(key: &KeyInfo) -> CliError {
+fn not_kept(key: &KeyInfo, admin: &KeyAdmin) -> CliError {
     let message = format!("whom {} is wrapped to is not known; nothing was changed", described(key));
+    if admin.was_in_doubt() && !admin.is_in_use(key.name) {
+        return CliError::new(Kind::Usage, message)
+            .hint("leave it out, which removes it; then `larder key add` gives its holder another");
+    }
     CliError::new(Kind::Usage, message).hint(format!(
         "add a key for its holder with `larder key add`, open the store with that one, and take the old one away: \
          `larder key remove {} --no-rotate`",

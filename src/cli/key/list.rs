@@ -77,7 +77,7 @@ pub(super) fn run(global: &Global, out: &Output) -> Result<Outcome, CliError> {
     if list.outdated {
         out.tell(
             "larder: entries of the arrival log that are newer than this list are lost or were given up: it may lack keys that were added, and have some that were \
-             removed; `larder key rotate --keep NAME…` takes those that you name for all there are",
+             removed; compare its recipients with those of the holders: `larder key rotate --keep NAME…` takes those that you name for all there are",
         );
     }
     if old.epochs > 0 {

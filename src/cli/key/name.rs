@@ -11,6 +11,11 @@ const DIGITS_MIN: usize = 4;
 pub(super) fn find(text: &str, keys: &[KeyInfo], others: &[KeyName]) -> Result<KeyName, CliError> {
     let digits = text.len() >= DIGITS_MIN && text.bytes().all(|b| b.is_ascii_hexdigit());
     let begins = |name: &KeyName| digits && name.to_string().starts_with(&text.to_ascii_lowercase());
+    // A whole name means that key, whatever labels others have.
+    let is_whole = |name: &&KeyName| text.parse() == Ok(**name);
+    if let Some(whole) = keys.iter().map(|key| &key.name).chain(others).find(is_whole) {
+        return Ok(*whole);
+    }
     let mut found: Vec<KeyName> = keys
         .iter()
         .filter(|key| (key.label == text && !text.is_empty()) || begins(&key.name))
@@ -43,11 +48,12 @@ mod tests {
             added: Timestamp::EPOCH,
             ext: Ext::new(),
         };
-        let keys = [key(1, "web"), key(2, "db"), key(3, "db"), key(4, "")];
+        let keys = [key(1, "web"), key(2, "db"), key(3, "db"), key(4, "abcd010000000000")];
         let other = KeyName::from_bytes([0xef; 8]);
         assert_eq!(find("web", &keys, &[other]).unwrap(), keys[0].name);
         assert_eq!(find("ABCD02", &keys, &[other]).unwrap(), keys[1].name);
         assert_eq!(find("efef", &keys, &[other]).unwrap(), other);
+        assert_eq!(find("abcd010000000000", &keys, &[other]).unwrap(), keys[0].name);
         for refused in ["db", "abcd", "abc", "", "none"] {
             assert!(find(refused, &keys, &[other]).is_err(), "{refused}");
         }

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::model::Kind;
+
 use super::super::context;
 use super::super::error::CliError;
 use super::super::output::Output;
@@ -34,8 +36,18 @@ pub(super) fn run(args: &RotateArgs, global: &Global, out: &Output) -> Result<Ou
         (store, admin, Vec::new())
     } else {
         let (store, mut admin) = args.locking.admin_in_doubt(global, out)?;
-        let kept: Result<Vec<_>, _> = args.keep.iter().map(|text| name::find(text, admin.keys(), &[])).collect();
-        let removed = admin.keep(&kept?);
+        let strays = admin.strays()?;
+        let mut kept = Vec::new();
+        for text in &args.keep {
+            let found = name::find(text, admin.keys(), &strays)?;
+            if strays.contains(&found) {
+                let message = format!("whom the key {found} is wrapped to is not known, since no list of keys has it");
+                return Err(CliError::new(Kind::Usage, format!("{message}; nothing was changed"))
+                    .hint("leave it out, which removes it; then `larder key add` gives its holder another"));
+            }
+            kept.push(found);
+        }
+        let removed = admin.keep(&kept)?;
         (store, admin, removed)
     };
     if removed.contains(&store.keyring().name()) {
@@ -45,5 +57,8 @@ pub(super) fn run(args: &RotateArgs, global: &Global, out: &Output) -> Result<Ou
     let recipients = change::recipients(&admin, &removed, store.dir(), global)?;
     let sealed = admin.sealed()?;
     let changed = admin.rotate(&removed, &recipients, context::now())?;
+    for name in removed.iter().filter(|name| !changed.removed.iter().any(|key| key.name == **name)) {
+        out.remark(&format!("removed the key {name}, which no list of keys has"));
+    }
     change::tell(&store, &changed, Some(sealed), args.resealing.waiting(&args.locking), out)
 }
