@@ -199,7 +199,7 @@ impl Walk {
 }
 
 /// Makes a path one name longer.
-pub(super) fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+pub fn push_name(path: &mut Vec<u8>, name: &[u8]) {
     if !path.is_empty() {
         path.push(b'/');
     }

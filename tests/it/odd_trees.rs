@@ -15,7 +15,7 @@ use larder::tree::{MapBuilder, PageWriter};
 use larder::view::View;
 
 use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};
-use crate::sandbox::{Client, Sandbox};
+use crate::sandbox::{Client, Ran, Sandbox};
 
 /// An entry with nothing special about it; without a name, a root.
 fn entry(name: &str, body: Body) -> Entry {
@@ -425,6 +425,32 @@ fn put(pages: &mut PageWriter, level: u8, items: PageItems<Entry>) -> Child<Entr
     Child { last: page.last_key().unwrap(), page: pages.put(&page.to_bytes()).unwrap(), counts }
 }
 
+/// Folders in folders, so that the paths of those above one are many times longer together than its own: none of them is held but once.
+#[test]
+fn the_memory_for_a_deep_tree_grows_with_its_depth() {
+    let (sandbox, writer) = stage();
+    let name = "n".repeat(255);
+    commit(&opened(&sandbox, &writer), "home", |writer, pages| {
+        let leaf = vec![stored(writer, "f", b"AAAA", 4)];
+        let deep = (0..2500).fold(leaf, |below, _| vec![tree(pages, &name, below)]);
+        (tree(pages, "", deep), None)
+    });
+    let empty = folder(&sandbox, "empty", 0);
+    let (empty, out) = (empty.to_str().unwrap(), sandbox.path("out"));
+    for words in [
+        &["verify", "--read-data"][..],
+        &["find", "f"],
+        &["diff", "--summary", "home", empty],
+        &["why-big", "home"],
+        &["why-new", "home"],
+        &["restore", "-n", "-q", "home", out.to_str().unwrap()],
+    ] {
+        let mut little = sandbox.client().command("sh");
+        little.args(["-c", "ulimit -d 600000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_larder"), "--store"]);
+        Ran::of(little.arg(sandbox.store()).args(words)).done();
+    }
+}
+
 /// What no reader of archives takes is told before any of it is written.
 #[test]
 fn a_path_that_no_archive_can_hold_is_refused_at_once() {
@@ -445,7 +471,7 @@ fn a_path_that_no_archive_can_hold_is_refused_at_once() {
         assert!(!tar.exists());
     }
     assert_eq!(export(&[&id, "-o", "-"]).ended(1).stdout.len(), 0);
-    export(&[&format!("{id}:short"), "-o", tar.to_str().unwrap()]).done();
+    export(&[&format!("{id}:short/g"), "-o", tar.to_str().unwrap()]).done();
     export(&[&id, "--format", "dir", "-o", sandbox.path("folder").to_str().unwrap()]).done();
     sandbox.larder(["restore", &id, sandbox.path("out").to_str().unwrap()]).done();
 }
