@@ -336,14 +336,14 @@ fn names_that_come_and_go_are_as_the_maps_of_hard_links_tell_them() {
     let snapshots = [(1, false, 0), (2, false, 0), (2, false, 1), (3, true, 1), (4, false, 0), (4, true, 0)];
     let ids = snapshots.map(|(time, early, more)| {
         commit(&thief, "home", |writer, pages| {
-            let link = Some(writer.store().keyring().ids().link_group(first.as_bytes()));
-            let name = |name| Entry { link, ..entry(name, Body::Symlink(b"to".as_slice().into())) };
+            let group = writer.store().keyring().ids().link_group(first.as_bytes());
+            let name = |name| Entry { link: Some(group), ..entry(name, Body::Symlink(b"to".as_slice().into())) };
             let mut beside = entry("b", Body::Fifo);
             beside.mtime.seconds = time;
             let below = bomb(pages, vec![name("a"), beside]);
             let front = tree(pages, "a", early.then(|| name("z")).into_iter().collect());
             let root = tree(pages, "", vec![front, Entry { name: Name::new(b"x").unwrap(), ..below }]);
-            (root, Some(links(pages, link.unwrap(), all + more, &first)))
+            (root, Some(links(pages, group, all + more, &first)))
         })
     });
     let said = sandbox.larder(["verify", "--read-data", "--json"]).ended(13).stdout;
