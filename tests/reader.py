@@ -753,9 +753,13 @@ class Store:
             for item, _ in page.items:
                 yield item
             return
+        before = None
         for (last, child, below), _ in page.items:
             final = None
             for item in self.leaves(kind, child, below, page.level - 1):
+                key = page_key(kind, item)
+                need(kind == CHUNK_LIST or before is None or before < key, f"page {child.hex()}: out of order in its map")
+                before = key
                 final = item
                 yield item
             need(final is not None and page_key(kind, final) == last, f"page {id_.hex()}: another last key below")

@@ -35,6 +35,7 @@ pub use keys::{Keys, NoKeys};
 pub use limits::{Alike, Declared, Length, Limits, Lost, room};
 pub use member::{Member, MemberKind, Members};
 pub use open::{Archive, Input, Layer, Opened, OpenedOrText, ReadSeek, is_wrapped, open, open_or_text};
+pub use path::PATH_MAX;
 pub use read::{HOLE_MAX, Receiver, Tally, read, read_on};
 pub use remarks::Remarks;
 pub use sorter::{Merge, Pair, Sorted, Sorter};

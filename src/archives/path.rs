@@ -3,7 +3,7 @@
 /// Bytes of a single name, as Linux has it.
 const NAME_MAX: usize = 255;
 /// Bytes of a whole path: 16 times what one system call takes.
-const PATH_MAX: usize = 16 * 4096;
+pub const PATH_MAX: usize = 16 * 4096;
 
 /// Names from the root, joined by `/`, none empty, `.` or `..`; and whether a slash stood behind, which says that it is a folder.
 ///

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Kind, Role};
-use crate::ops::growth::{Limits, Share, Shares, biggest, brought};
+use crate::ops::growth::{Limits, Shares, biggest, brought};
 
 use super::context;
 use super::entry::PathJson;
@@ -126,7 +126,7 @@ fn show(id: &str, shares: &Shares, structure: Option<u64>, out: &Output) -> Resu
     if out.json() {
         out.print_json(&WhyJson {
             id: id.to_owned(),
-            paths: shares.told.iter().map(as_json).collect(),
+            paths: as_json(shares),
             rest: RestJson { paths: shares.rest.paths, bytes: shares.rest.bytes },
             structure_bytes: structure,
         })?;
@@ -135,10 +135,9 @@ fn show(id: &str, shares: &Shares, structure: Option<u64>, out: &Output) -> Resu
     let whole = shares.told.first().map_or(0, |s| s.bytes).max(1);
     let columns = |bytes: u64| format!("{:>10} {:>5.1} %  ", human_bytes(bytes), bytes as f64 * 100.0 / whole as f64);
     for share in &shares.told {
-        let name = share.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
         let mut text = columns(share.bytes).into_bytes();
         text.extend_from_slice("  ".repeat(share.depth).as_bytes());
-        text.extend_from_slice(&out.name(if name.is_empty() { b"." } else { name }));
+        text.extend_from_slice(&out.name(if share.name.is_empty() { b"." } else { &share.name }));
         text.extend_from_slice(if share.folder { b"/\n" } else { b"\n" });
         out.raw(&text)?;
     }
@@ -155,6 +154,10 @@ fn show(id: &str, shares: &Shares, structure: Option<u64>, out: &Output) -> Resu
     Ok(Outcome::Done)
 }
 
-fn as_json(share: &Share) -> ShareJson {
-    ShareJson { path: (&*share.path).into(), folder: share.folder, bytes: share.bytes, items: share.items }
+fn as_json(shares: &Shares) -> Vec<ShareJson> {
+    let mut all = Vec::new();
+    shares.each(|path, share| {
+        all.push(ShareJson { path: path.into(), folder: share.folder, bytes: share.bytes, items: share.items });
+    });
+    all
 }

@@ -344,6 +344,15 @@ impl<T: PageItem> Page<T> {
         }
     }
 
+    /// The least key that is known without a look at what is below: of a leaf the first one, of another page the last one below its first child.
+    #[must_use]
+    pub fn first_key(&self) -> Option<T::Key> {
+        match &self.items {
+            PageItems::Leaf(items) => items.first().map(PageItem::key),
+            PageItems::Inner(children) => children.first().map(|child| child.last.clone()),
+        }
+    }
+
     /// Decodes a page; checks items, order and sums.
     ///
     /// # Errors

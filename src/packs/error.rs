@@ -1,6 +1,6 @@
 //! What can go wrong with a pack.
 
-use crate::archives::ArchiveError;
+use crate::archives::{ArchiveError, PATH_MAX};
 use crate::model::{Failure, Kind};
 use crate::ops::restore::RestoreError;
 use crate::store::StoreError;
@@ -19,6 +19,16 @@ pub enum PackError {
         /// Why.
         #[source]
         source: StoreError,
+    },
+    /// A name in a tar would be longer than readers take.
+    #[error(
+        "{path} cannot be packed in a tar: its name there would have {len} bytes, and none of more than {PATH_MAX} can be read back"
+    )]
+    LongName {
+        /// Of which entry, or how its path begins.
+        path: String,
+        /// Bytes of the name.
+        len: usize,
     },
     /// The pack cannot be written.
     #[error("the pack cannot be written: {0}")]
@@ -66,6 +76,18 @@ impl PackError {
         |source| Self::Content { path: node.display(), source }
     }
 
+    /// Refuses an entry whose name in a tar is longer than can be read back; `len`: the bytes that stand in front of its path.
+    pub(super) fn check_name(node: &Node, len: usize) -> Result<(), Self> {
+        /// Bytes of a path that are shown.
+        const SHOWN: usize = 200;
+        let len = len + node.path.len() + usize::from(node.entry.folder().is_some());
+        if len <= PATH_MAX {
+            return Ok(());
+        }
+        let path = String::from_utf8_lossy(&node.path[..node.path.len().min(SHOWN)]);
+        Err(Self::LongName { path: format!("{path}…"), len })
+    }
+
     pub(super) fn length(name: &str, told: u64, written: u64) -> Self {
         Self::Length { name: name.to_owned(), told, written }
     }
@@ -95,9 +117,12 @@ impl Failure for PackError {
             Self::Restore(source) => source.kind(),
             Self::Incomplete { damaged: true, .. } => Kind::Damage,
             Self::Audit(AuditError::Archive(ArchiveError::Interrupted)) => Kind::Interrupted,
-            Self::Write(_) | Self::Length { .. } | Self::Incomplete { .. } | Self::Unproved { .. } | Self::Audit(_) => {
-                Kind::Failed
-            }
+            Self::LongName { .. }
+            | Self::Write(_)
+            | Self::Length { .. }
+            | Self::Incomplete { .. }
+            | Self::Unproved { .. }
+            | Self::Audit(_) => Kind::Failed,
             Self::Interrupted => Kind::Interrupted,
         }
     }
@@ -106,6 +131,10 @@ impl Failure for PackError {
         match self {
             Self::Content { source, .. } => source.hint(),
             Self::Restore(source) => source.hint(),
+            Self::LongName { .. } => Some(
+                "restore it, or export it with --format dir; or pack the parts without such paths (SNAPSHOT:PATH)"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -58,6 +58,7 @@ fn manifest(
 ) -> Result<u64, PackError> {
     let paths = subject.paths();
     give(&write_start(form.as_str(), &subject.name(), &subject.info(), paths.as_deref()).map_err(PackError::Write)?)?;
+    let name_len = subject.name().len() + "/content/".len();
     let mut flow = subject.flow().without_content();
     let mut counter = LossCounter::new(form);
     let (mut totals, mut lines_len, mut is_first) = (Totals::default(), 0, true);
@@ -68,7 +69,7 @@ fn manifest(
             // Only the batch with the first entry knows that nothing stands in front of it.
             (!visits.is_empty()).then(|| (std::mem::replace(&mut is_first, false), visits))
         },
-        |(is_first, visits)| Lines::of(&subject.pages, form, is_first, visits),
+        |(is_first, visits)| Lines::of(&subject.pages, (form, name_len), is_first, visits),
         |lines| {
             let lines = lines?;
             totals.append(&lines.totals);
@@ -135,11 +136,20 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(pages: &Pages, form: Form, mut is_first: bool, visits: Vec<Visit>) -> Result<Self, PackError> {
+    /// `name_len`: the bytes that stand in front of a path in the archive.
+    fn of(
+        pages: &Pages,
+        (form, name_len): (Form, usize),
+        mut is_first: bool,
+        visits: Vec<Visit>,
+    ) -> Result<Self, PackError> {
         let mut lines = Self::default();
         for visit in visits {
             match visit {
                 Visit::Enter { node, first, .. } => {
+                    if form == Form::Tar {
+                        PackError::check_name(&node, name_len)?;
+                    }
                     let item = item(pages, form, &node, first.as_deref()).map_err(PackError::of(&node))?;
                     write_item(&mut lines.bytes, &item, is_first).map_err(PackError::Write)?;
                     is_first = false;

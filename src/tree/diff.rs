@@ -9,7 +9,7 @@ use crate::codec::digest;
 use crate::model::{Bits, Entry, PageId};
 use crate::store::StoreError;
 
-use super::folder::join;
+use super::folder::push_name;
 use super::pages::{Head, Items, Pages, let_go};
 
 /// A path where the trees differ: what stands there in the one and in the other, at least one of them.
@@ -30,6 +30,8 @@ pub struct TreeDiff {
     pages: Pages,
     first: Option<Difference>,
     folders: Vec<Open>,
+    /// The path of what was compared last: those of the folders it is in begin it.
+    path: Vec<u8>,
     views: bool,
     /// How many differences were picked.
     picked: u64,
@@ -41,6 +43,8 @@ pub struct TreeDiff {
 #[derive(Debug)]
 struct Open {
     pair: Pair,
+    /// How long their path is.
+    path: usize,
     /// What they are remembered by.
     key: Option<Key>,
     /// How many differences were picked before.
@@ -56,7 +60,6 @@ const WORTH: u64 = 64;
 /// Two folders under one path, either of which may be missing.
 #[derive(Debug)]
 pub(super) struct Pair {
-    path: Box<[u8]>,
     old: Option<Items<Entry>>,
     new: Option<Items<Entry>>,
 }
@@ -74,8 +77,9 @@ impl Pages {
     /// If a page cannot be loaded.
     pub fn diff(&self, path: &[u8], old: &Entry, new: &Entry) -> Result<TreeDiff, StoreError> {
         let (first, folders, barren) = (None, Vec::new(), HashSet::new());
-        let mut diff = TreeDiff { pages: self.clone(), first, folders, views: false, picked: 0, barren };
-        diff.first = diff.compare(path.into(), Some(old.clone()), Some(new.clone()), &|_| Some(Vec::new()))?;
+        let mut diff =
+            TreeDiff { pages: self.clone(), first, folders, path: path.to_vec(), views: false, picked: 0, barren };
+        diff.first = diff.compare(Some(old.clone()), Some(new.clone()), &|_| Some(Vec::new()))?;
         Ok(diff)
     }
 }
@@ -119,8 +123,9 @@ impl TreeDiff {
                 continue;
             };
             let Some(name) = old.as_ref().or(new.as_ref()).map(|e| &e.name) else { continue };
-            let path = join(&top.pair.path, name.as_bytes());
-            if let Some(found) = self.compare(path, old, new, place)?
+            self.path.truncate(top.path);
+            push_name(&mut self.path, name.as_bytes());
+            if let Some(found) = self.compare(old, new, place)?
                 && let Some(picked) = pick(found)?
             {
                 self.picked += 1;
@@ -135,10 +140,9 @@ impl TreeDiff {
         self.folders.pop();
     }
 
-    /// What is to be told of two entries; folders below which something may differ are put on the stack.
+    /// What is to be told of two entries whose path is at hand; folders below which something may differ are put on the stack.
     fn compare(
         &mut self,
-        path: Box<[u8]>,
         old: Option<Entry>,
         new: Option<Entry>,
         place: Place<'_>,
@@ -146,26 +150,26 @@ impl TreeDiff {
         let seen = |e: &Entry| self.views || seen(e);
         let (old, new) = (old.filter(seen), new.filter(seen));
         let trees = (old.as_ref().and_then(Entry::folder), new.as_ref().and_then(Entry::folder));
-        let (mut pair, mut key) = (Pair { path: path.clone(), old: None, new: None }, None);
+        let (mut pair, mut key) = (Pair { old: None, new: None }, None);
         if trees.0.map(|t| t.page) != trees.1.map(|t| t.page)
-            && let Some(said) = place(&path)
+            && let Some(said) = place(&self.path)
         {
             key = key_of(old.as_ref(), new.as_ref(), &said).filter(|_| is_worth_it(old.as_ref(), new.as_ref()));
             if key.is_none_or(|key| !self.barren.contains(&key)) {
-                pair = Pair::open(&self.pages, path.clone(), old.as_ref(), new.as_ref())?;
+                pair = Pair::open(&self.pages, old.as_ref(), new.as_ref())?;
             }
         }
         // An empty pair too, so that a caller's skip() finds what it expects.
         if trees.0.or(trees.1).is_some() {
             let_go(&mut self.folders, |above| above.pair.sleep());
-            self.folders.push(Open { pair, key, picked: self.picked });
+            self.folders.push(Open { pair, path: self.path.len(), key, picked: self.picked });
         }
         let same = match (&old, &new) {
             (Some(old), Some(new)) => same_but_for_below(old, new),
             (None, None) => true,
             _ => false,
         };
-        Ok((!same).then_some(Difference { path, old, new }))
+        Ok((!same).then(|| Difference { path: self.path.as_slice().into(), old, new }))
     }
 }
 
@@ -215,16 +219,11 @@ impl Pair {
     ///
     /// # Errors
     /// If a root page cannot be loaded.
-    pub(super) fn open(
-        pages: &Pages,
-        path: Box<[u8]>,
-        old: Option<&Entry>,
-        new: Option<&Entry>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(pages: &Pages, old: Option<&Entry>, new: Option<&Entry>) -> Result<Self, StoreError> {
         let open = |entry: Option<&Entry>| {
             entry.and_then(Entry::folder).map(|tree| pages.items(&tree.page, &tree.counts)).transpose()
         };
-        Ok(Self { path, old: open(old)?, new: open(new)? })
+        Ok(Self { old: open(old)?, new: open(new)? })
     }
 
     /// The next two entries of one name that are not known to be equal; one of them may be missing.

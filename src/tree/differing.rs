@@ -81,7 +81,7 @@ impl Pages {
     fn meeting<S: Sum>(&self, old: Option<&Entry>, new: Option<&Entry>) -> Result<Option<Open<S>>, StoreError> {
         let Some(key) = key_of(old, new, &[]) else { return Ok(None) };
         let key = Some(key).filter(|_| is_worth_it(old, new));
-        Ok(Some(Open { key, pair: Pair::open(self, Box::default(), old, new)?, sum: S::default() }))
+        Ok(Some(Open { key, pair: Pair::open(self, old, new)?, sum: S::default() }))
     }
 }
 

@@ -94,7 +94,7 @@ impl Visit {
             }
             Self::Part(_, part) => ENTRY_WEIGHT + part.weight(),
             Self::Odd(node, _) => ENTRY_WEIGHT + node.path.len() as u64,
-            Self::Leave(_) | Self::Lost(..) => FOLDER_WEIGHT,
+            Self::Leave(node) | Self::Lost(node, _) => FOLDER_WEIGHT + node.path.len() as u64,
         }
     }
 }
@@ -151,7 +151,8 @@ impl Firsts {
 }
 
 /// True if a path comes before another in preorder.
-fn comes_before(a: &[u8], b: &[u8]) -> bool {
+#[must_use]
+pub fn comes_before(a: &[u8], b: &[u8]) -> bool {
     a.split(|byte| *byte == b'/').lt(b.split(|byte| *byte == b'/'))
 }
 
@@ -161,13 +162,23 @@ pub fn covers(above: &[u8], path: &[u8]) -> bool {
     above.is_empty() || path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
+/// A folder that the walk is in.
+#[derive(Debug)]
+struct Open {
+    entry: Entry,
+    /// How long the path is of the one above.
+    above: usize,
+}
+
 /// Visits trees in preorder, their starts included. Memory: a few pages a level, and the first name of each hard-link group, unless the snapshot's map tells it.
 #[derive(Debug)]
 pub struct Flow {
     pages: Pages,
     starts: std::vec::IntoIter<(Box<[u8]>, Entry)>,
     walk: Option<Walk>,
-    open: Vec<Arc<Node>>,
+    open: Vec<Open>,
+    /// The path of the innermost folder: those of the folders it is in begin it.
+    path: Vec<u8>,
     firsts: Firsts,
     file: Option<(Arc<Node>, ContentPieces, u64)>,
     lost: Option<StoreError>,
@@ -184,6 +195,7 @@ impl Flow {
             starts: starts.into_iter(),
             walk: None,
             open: Vec::new(),
+            path: Vec::new(),
             firsts: Firsts::Met(HashMap::new()),
             file: None,
             lost: None,
@@ -241,7 +253,7 @@ impl Flow {
 
     /// Leaves out what is below the folder entered last, its [`Visit::Leave`] too.
     pub fn skip(&mut self) {
-        self.open.pop();
+        self.leave();
         match &mut self.walk {
             Some(walk) if !self.open.is_empty() => walk.skip(),
             _ => (self.walk, self.lost) = (None, None),
@@ -256,7 +268,7 @@ impl Flow {
         }
         loop {
             if let Some(error) = self.lost.take() {
-                return self.open.pop().map(|node| Visit::Lost(node, error));
+                return self.leave().map(|node| Visit::Lost(node, error));
             }
             let Some(walk) = &mut self.walk else {
                 let (path, entry) = self.starts.next()?;
@@ -274,13 +286,13 @@ impl Flow {
                         walk.skip();
                         continue;
                     }
-                    let path = join(self.open.last().map_or(&[], |n| &n.path), found.entry.name.as_bytes());
+                    let path = join(&self.path, found.entry.name.as_bytes());
                     return Some(self.enter(Node { path, entry: found.entry }));
                 }
-                Ok(Some(Step::Leave)) => return self.open.pop().map(Visit::Leave),
+                Ok(Some(Step::Leave)) => return self.leave().map(Visit::Leave),
                 Ok(None) => {
                     self.walk = None;
-                    if let Some(node) = self.open.pop() {
+                    if let Some(node) = self.leave() {
                         return Some(Visit::Leave(node));
                     }
                 }
@@ -295,10 +307,21 @@ impl Flow {
         }
     }
 
+    /// Leaves the innermost folder.
+    fn leave(&mut self) -> Option<Arc<Node>> {
+        let Open { entry, above } = self.open.pop()?;
+        let path = self.path.as_slice().into();
+        self.path.truncate(above);
+        Some(Arc::new(Node { path, entry }))
+    }
+
     fn enter(&mut self, node: Node) -> Visit {
         let node = Arc::new(node);
         if node.entry.folder().is_some() {
-            self.open.push(node.clone());
+            let above = if self.open.is_empty() { 0 } else { self.path.len() };
+            self.open.push(Open { entry: node.entry.clone(), above });
+            self.path.clear();
+            self.path.extend_from_slice(&node.path);
             return Visit::Enter { node, part: None, first: None };
         }
         let first = node.entry.link.map_or(Ok(None), |group| self.firsts.of(&self.pages, group, &node));

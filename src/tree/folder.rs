@@ -198,6 +198,14 @@ impl Walk {
     }
 }
 
+/// Makes a path one name longer.
+pub fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
 /// A path one name longer.
 #[must_use]
 pub fn join(path: &[u8], name: &[u8]) -> Box<[u8]> {

@@ -23,8 +23,8 @@ pub use content::{ContentPiece, ContentPieces, content_pieces, hole_at, pieces_a
 pub use diff::{Difference, Pick, Place, TreeDiff, same_but_for_below};
 pub use differing::{Count, Sum};
 pub use edit::MapEditor;
-pub use flow::{Flow, Node, Part, Visit, covers};
-pub use folder::{Listing, Numbered, Step, Walk, join};
+pub use flow::{Flow, Node, Part, Visit, comes_before, covers};
+pub use folder::{Listing, Numbered, Step, Walk, join, push_name};
 pub use folders::FolderEditor;
 pub use links::{Holding, Links, odd_name};
 pub use lookup::Lookup;

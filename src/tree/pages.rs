@@ -72,13 +72,19 @@ impl Pages {
         Ok(page)
     }
 
-    /// A page below another, which stands at the level `above`; checked as it is by [`Self::load`], and that it is the one meant.
+    /// A page below another, which stands at the level `above`; checked as it is by [`Self::load`], and that it is the one meant. `after` is the last
+    /// key of the map before it, if there is one.
     ///
     /// # Errors
     /// The same, and if it is another.
-    pub fn load_below<T: PageItem>(&self, above: u8, child: &Child<T>) -> Result<Arc<Page<T>>, StoreError> {
+    pub fn load_below<T: PageItem>(
+        &self,
+        above: u8,
+        child: &Child<T>,
+        after: Option<&T::Key>,
+    ) -> Result<Arc<Page<T>>, StoreError> {
         let page = self.load::<T>(&child.page, &child.counts)?;
-        check_below(&page, above, child)?;
+        check_below(&page, above, child, after)?;
         Ok(page)
     }
 
@@ -88,7 +94,10 @@ impl Pages {
     /// If the root cannot be loaded.
     pub fn items<T: PageItem>(&self, root: &PageId, counts: &T::Counts) -> Result<Items<T>, StoreError> {
         let page = self.load::<T>(root, counts)?;
-        Ok(Items { pages: self.clone(), stack: vec![Level { id: *root, counts: *counts, page: Some(page), at: 0 }] })
+        Ok(Items {
+            pages: self.clone(),
+            stack: vec![Level { id: *root, counts: *counts, after: None, page: Some(page), at: 0 }],
+        })
     }
 }
 
@@ -118,6 +127,8 @@ pub(super) fn let_go<S>(stack: &mut [S], sleep: impl Fn(&mut S)) {
 struct Level<T: PageItem> {
     id: PageId,
     counts: T::Counts,
+    /// The last key before it; nothing of a leaf, whose items are behind it.
+    after: Option<T::Key>,
     /// Nothing while the stream sleeps.
     page: Option<Arc<Page<T>>>,
     at: usize,
@@ -144,7 +155,7 @@ impl<T: PageItem> Items<T> {
 
     /// The page at hand, and where in it the stream stands.
     fn top(&mut self) -> Result<Option<(&Page<T>, &mut usize)>, StoreError> {
-        let Some(Level { id, counts, page, at }) = self.stack.last_mut() else { return Ok(None) };
+        let Some(Level { id, counts, page, at, .. }) = self.stack.last_mut() else { return Ok(None) };
         let page = match page {
             Some(page) => page,
             None => page.insert(self.pages.load(id, counts)?),
@@ -271,24 +282,34 @@ impl<T: PageItem> Items<T> {
     /// # Errors
     /// If it cannot be loaded; then it is passed over.
     pub(super) fn enter(&mut self) -> Result<(), StoreError> {
-        let Some((page, at)) = self.top()? else { return Ok(()) };
+        self.top()?;
+        let Some(Level { page: Some(page), at, after, .. }) = self.stack.last_mut() else { return Ok(()) };
         let PageItems::Inner(children) = &page.items else { return Ok(()) };
-        let Some(child) = children.get(*at).cloned() else { return Ok(()) };
+        let Some(child) = children.get(*at) else { return Ok(()) };
+        let after = children[..*at].last().map(|before| &before.last).or(after.as_ref());
         *at += 1;
-        let level = page.level;
-        let below = self.pages.load_below(level, &child)?;
-        self.stack.push(Level { id: child.page, counts: child.counts, page: Some(below), at: 0 });
+        let below = self.pages.load_below(page.level, child, after)?;
+        let after = after.filter(|_| below.level > 0).cloned();
+        let level = Level { id: child.page, counts: child.counts, after, page: Some(below), at: 0 };
+        self.stack.push(level);
         Ok(())
     }
 }
 
-/// Refuses a page that is not the one that its parent means: with another last key it would stand in several places of one map, and few pages could
-/// be a map without an end.
-fn check_below<T: PageItem>(page: &Page<T>, above: u8, child: &Child<T>) -> Result<(), StoreError> {
+/// Refuses a page that is not the one that its parent means: with another last key, or one that begins before the page in front of it ends, keys would stand in
+/// several places of one map, and few pages could be a map without an end.
+fn check_below<T: PageItem>(
+    page: &Page<T>,
+    above: u8,
+    child: &Child<T>,
+    after: Option<&T::Key>,
+) -> Result<(), StoreError> {
     let why = if page.level + 1 != above {
         "it stands at the wrong level"
     } else if page.last_key().as_ref() != Some(&child.last) {
         "it ends with another key than its parent says"
+    } else if after.zip(page.first_key()).is_some_and(|(after, first)| !T::ordered(after, &first)) {
+        "it begins with a key that does not come after those of the page before it"
     } else {
         return Ok(());
     };

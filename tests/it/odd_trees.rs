@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use larder::format::{Child, Page, PageItem, PageItems};
 use larder::model::{
-    Bits, Body, Chunks, Digest, Entry, FileBody, LinkGroup, LinkItem, LinksRef, LongValue, Name, Quiet, Role,
+    Bits, Body, Chunks, Counts, Digest, Entry, FileBody, LinkGroup, LinkItem, LinksRef, LongValue, Name, Quiet, Role,
     SnapshotKind, Statistics, Timestamp, TreeRef, Xattrs,
 };
 use larder::store::{NewSnapshot, Store, Waiting, Writer};
@@ -14,7 +15,7 @@ use larder::tree::{MapBuilder, PageWriter};
 use larder::view::View;
 
 use crate::clocked::{Told, capture_at, client_with_role, days_ago, folder, now, opened};
-use crate::sandbox::{Client, Sandbox};
+use crate::sandbox::{Client, Ran, Sandbox};
 
 /// An entry with nothing special about it; without a name, a root.
 fn entry(name: &str, body: Body) -> Entry {
@@ -278,19 +279,22 @@ fn such_a_tree_is_searched_and_compared() {
 
 #[test]
 fn a_map_of_hard_links_that_is_not_that_of_the_names_is_told() {
-    for (case, map) in [
-        ("whole", Some(("a", "a"))),
-        ("out", Some(("a", "../../outside"))),
-        ("behind", Some(("a", "b"))),
-        ("other", Some(("z", "a"))),
-        ("none", None),
+    for (case, own, map) in [
+        ("whole", "a", Some(("a", 2, "a"))),
+        ("out", "a", Some(("a", 2, "../../outside"))),
+        ("behind", "a", Some(("a", 2, "b"))),
+        ("late", "b", Some(("b", 2, "b"))),
+        ("other", "a", Some(("z", 2, "a"))),
+        ("few", "a", Some(("a", 1, "a"))),
+        ("many", "a", Some(("a", 1 << 62, "a"))),
+        ("none", "a", None),
     ] {
         let (sandbox, writer) = stage();
         let id = commit(&opened(&sandbox, &writer), "home", |writer, pages| {
             let group = |path: &str| writer.store().keyring().ids().link_group(path.as_bytes());
-            let link = Some(group("a"));
+            let link = Some(group(own));
             let [a, b] = ["a", "b"].map(|name| Entry { link, ..stored(writer, name, b"AAAA", 4) });
-            let map = map.map(|(of, first)| links(pages, group(of), 2, first));
+            let map = map.map(|(of, names, first)| links(pages, group(of), names, first));
             (tree(pages, "", vec![a, b, stored(writer, "c", b"CCCC", 4)]), map)
         });
         let read = sandbox.larder(["export", &id, "-o", sandbox.path("x.tar").to_str().unwrap()]).status;
@@ -301,7 +305,175 @@ fn a_map_of_hard_links_that_is_not_that_of_the_names_is_told() {
         }
         let said = String::from_utf8(sandbox.larder(["verify", "--read-data", "--json"]).ended(13).stdout).unwrap();
         assert!(said.contains("\"a\"") && said.contains("\"b\"") && !said.contains("\"c\""), "{case}: {said}");
+        let why = match case {
+            "late" => "a name of it comes before the path",
+            "few" | "many" => "tells other numbers of names than there are",
+            _ => "",
+        };
+        assert!(said.contains(why), "{case}: {said}");
     }
+}
+
+/// A map that tells of a group of which there is no name.
+#[test]
+fn a_group_without_names_is_told() {
+    let (sandbox, writer) = stage();
+    commit(&opened(&sandbox, &writer), "home", |writer, pages| {
+        let group = writer.store().keyring().ids().link_group(b"a");
+        (tree(pages, "", vec![stored(writer, "a", b"AAAA", 4)]), Some(links(pages, group, 1, "a")))
+    });
+    let said = String::from_utf8(sandbox.larder(["verify", "--read-data"]).ended(13).stdout).unwrap();
+    assert!(said.contains("tells other numbers of names than there are"), "{said}");
+}
+
+/// Of each snapshot only what differs from the one before is looked at, and of each folder all its names at once.
+#[test]
+fn names_that_come_and_go_are_as_the_maps_of_hard_links_tell_them() {
+    let (sandbox, writer) = stage();
+    let thief = opened(&sandbox, &writer);
+    let (all, first) = (16_u64.pow(11), format!("x/{}a", "n00/".repeat(11)));
+    // The time of what stands beside them, whether there is a name in front of all others, and by how much the map miscounts the names.
+    let snapshots = [(1, false, 0), (2, false, 0), (2, false, 1), (3, true, 1), (4, false, 0), (4, true, 0)];
+    let ids = snapshots.map(|(time, early, more)| {
+        commit(&thief, "home", |writer, pages| {
+            let group = writer.store().keyring().ids().link_group(first.as_bytes());
+            let name = |name| Entry { link: Some(group), ..entry(name, Body::Symlink(b"to".as_slice().into())) };
+            let mut beside = entry("b", Body::Fifo);
+            beside.mtime.seconds = time;
+            let below = bomb(pages, vec![name("a"), beside]);
+            let front = tree(pages, "a", early.then(|| name("z")).into_iter().collect());
+            let root = tree(pages, "", vec![front, Entry { name: Name::new(b"x").unwrap(), ..below }]);
+            (root, Some(links(pages, group, all + more, &first)))
+        })
+    });
+    let said = sandbox.larder(["verify", "--read-data", "--json"]).ended(13).stdout;
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    let findings = said["findings"].to_string();
+    let (early, miscounted) = ("comes before the path", "tells other numbers");
+    for ((_, is_early, more), id) in snapshots.into_iter().zip(&ids) {
+        let of = |why: &str| {
+            let mut all = said["findings"].as_array().unwrap().iter().map(ToString::to_string);
+            all.any(|told| told.contains(&id[..8]) && told.contains(why))
+        };
+        assert_eq!((of(early), of(miscounted)), (is_early, (more == 1) != is_early), "{id}: {findings}");
+    }
+}
+
+/// Of a folder of several pages each is in order, and so is what stands above them: but names of one stand in another too, or before those of the one in front.
+#[test]
+fn names_that_are_in_order_in_each_page_and_not_in_their_folder_are_told() {
+    type Leaves = &'static [&'static [&'static str]];
+    let cases: [(bool, Leaves); 6] = [
+        (true, &[&["a", "m"], &["n", "z"]]),
+        (false, &[&["a", "m"], &["b", "z"]]),
+        (false, &[&["a", "m"], &["a", "z"]]),
+        (false, &[&["a", "m"], &["m", "z"]]),
+        // A level more: the page before is in another branch.
+        (false, &[&["a", "g"], &["h", "m"], &["b", "z"], &["zz"]]),
+        // The page is right behind another one, where it was looked at first.
+        (false, &[&["a", "n"], &["n", "z"]]),
+    ];
+    let (sandbox, writer) = stage();
+    let thief = opened(&sandbox, &writer);
+    for (at, (is_right, leaves)) in cases.into_iter().enumerate() {
+        let dataset = format!("d{at}");
+        let id = commit(&thief, &dataset, |writer, pages| {
+            let file = |name: &&str| stored(writer, name, name.as_bytes(), name.len() as u64);
+            let mut level: Vec<_> =
+                leaves.iter().map(|leaf| put(pages, 0, PageItems::Leaf(leaf.iter().map(file).collect()))).collect();
+            for above in 1.. {
+                level = level.chunks(2).map(|below| put(pages, above, PageItems::Inner(below.to_vec()))).collect();
+                if level.len() == 1 {
+                    break;
+                }
+            }
+            let Child { page, counts, .. } = level.remove(0);
+            (entry("", Body::Folder(TreeRef { page, counts })), None)
+        });
+        let out = sandbox.path(&dataset);
+        for name in leaves.iter().copied().flatten() {
+            fs::create_dir_all(&out).unwrap();
+            fs::write(out.join(name), *name).unwrap();
+        }
+        let names = || fs::read_dir(&out).unwrap().count();
+        let before = names();
+        let restored = sandbox.larder(["restore", "--delete", &id, out.to_str().unwrap()]);
+        assert_eq!(names(), before, "{at}: nothing is removed");
+        if is_right {
+            restored.done();
+            sandbox.larder(["verify"]).done();
+            continue;
+        }
+        let why = "it begins with a key that does not come after those of the page before it";
+        restored.refused(13, why);
+        sandbox.larder(["cat", &format!("{id}:z")]).refused(13, why);
+        sandbox.larder(["ls", &id]).refused(13, why);
+        sandbox.larder(["export", &id, "-o", sandbox.path("x.tar").to_str().unwrap()]).refused(13, why);
+        let said = String::from_utf8(sandbox.larder(["verify", "--json"]).ended(13).stdout).unwrap();
+        assert!(said.contains(why) && said.contains(&dataset), "{at}: {said}");
+    }
+}
+
+/// A page of these, as the page above lists it.
+fn put(pages: &mut PageWriter, level: u8, items: PageItems<Entry>) -> Child<Entry> {
+    let counts = match &items {
+        PageItems::Leaf(items) => items.iter().map(PageItem::counts).collect::<Vec<_>>(),
+        PageItems::Inner(below) => below.iter().map(|child| child.counts).collect(),
+    };
+    let counts = counts.iter().fold(Counts::default(), |sum, more| Entry::add(&sum, more).unwrap());
+    let page = Page { level, counts, items, ext: Vec::new() };
+    Child { last: page.last_key().unwrap(), page: pages.put(&page.to_bytes()).unwrap(), counts }
+}
+
+/// Folders in folders, so that the paths of those above one are many times longer together than its own: none of them is held but once.
+#[test]
+fn the_memory_for_a_deep_tree_grows_with_its_depth() {
+    let (sandbox, writer) = stage();
+    let name = "n".repeat(255);
+    commit(&opened(&sandbox, &writer), "home", |writer, pages| {
+        let leaf = vec![stored(writer, "f", b"AAAA", 4)];
+        let deep = (0..2500).fold(leaf, |below, _| vec![tree(pages, &name, below)]);
+        (tree(pages, "", deep), None)
+    });
+    let empty = folder(&sandbox, "empty", 0);
+    let (empty, out) = (empty.to_str().unwrap(), sandbox.path("out"));
+    for words in [
+        &["verify", "--read-data"][..],
+        &["find", "f"],
+        &["diff", "--summary", "home", empty],
+        &["why-big", "home"],
+        &["why-new", "home"],
+        &["restore", "-n", "-q", "home", out.to_str().unwrap()],
+    ] {
+        let mut little = sandbox.client().command("sh");
+        little.args(["-c", "ulimit -d 600000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_larder"), "--store"]);
+        Ran::of(little.arg(sandbox.store()).args(words)).done();
+    }
+}
+
+/// What no reader of archives takes is told before any of it is written.
+#[test]
+fn a_path_that_no_archive_can_hold_is_refused_at_once() {
+    let (sandbox, writer) = stage();
+    let name = "n".repeat(255);
+    let id = commit(&opened(&sandbox, &writer), "home", |writer, pages| {
+        let leaf = vec![stored(writer, "f", b"AAAA", 4)];
+        let deep = (0..260).fold(leaf, |below, _| vec![tree(pages, &name, below)]);
+        let short = tree(pages, "short", vec![stored(writer, "g", b"GGGG", 4)]);
+        let items = deep.into_iter().chain([short]).collect();
+        (tree(pages, "", items), None)
+    });
+    let export = |words: &[&str]| sandbox.larder([&["export"], words].concat());
+    let tar = sandbox.path("x.tar");
+    for bare in [&[][..], &["--bare"]] {
+        let words = [bare, &[&id, "-o", tar.to_str().unwrap()]].concat();
+        export(&words).refused(1, "cannot be packed in a tar: its name there would have");
+        assert!(!tar.exists());
+    }
+    assert_eq!(export(&[&id, "-o", "-"]).ended(1).stdout.len(), 0);
+    export(&[&format!("{id}:short/g"), "-o", tar.to_str().unwrap()]).done();
+    export(&[&id, "--format", "dir", "-o", sandbox.path("folder").to_str().unwrap()]).done();
+    sandbox.larder(["restore", &id, sandbox.path("out").to_str().unwrap()]).done();
 }
 
 /// Groups of hard links and snapshots may be many: of each snapshot some are told, and how many there are.

@@ -57,8 +57,8 @@ pub fn with_folder<E: From<DiffError>>(
         sums.count(&change);
         tell(change)?;
     }
-    let top = Pair::open(pages, Box::default(), Some(folder), Some(top_names)).map_err(DiffError::from)?;
-    let mut walk = SideBySide { pages, own, rules, stack: vec![top], next: None };
+    let top = Pair::open(pages, 0, Some(folder), Some(top_names)).map_err(DiffError::from)?;
+    let mut walk = SideBySide { pages, own, rules, stack: vec![top], path: Vec::new(), next: None };
     let mut unreadable = 0;
     in_order(
         || walk.next(),
@@ -85,7 +85,8 @@ pub fn with_folder<E: From<DiffError>>(
 
 /// Both folders of one path, either of which may be missing.
 struct Pair {
-    path: Box<[u8]>,
+    /// How long the path is.
+    path: usize,
     old: Option<Listing>,
     old_head: Option<Numbered>,
     new: Option<(Arc<OwnedFd>, Arc<Names>, usize)>,
@@ -113,6 +114,8 @@ struct SideBySide<'a> {
     own: OwnFolders,
     rules: Rules,
     stack: Vec<Pair>,
+    /// The path of the innermost folders, or of what was left in them: those of the folders they are in begin it.
+    path: Vec<u8>,
     /// What is to be told before the walk goes on.
     next: Option<Result<Met, DiffError>>,
 }
@@ -123,14 +126,15 @@ impl SideBySide<'_> {
             return Some(next);
         }
         loop {
-            match self.stack.last_mut()?.next() {
+            let top = self.stack.last_mut()?;
+            match top.next(&self.path[..top.path]) {
                 Err(e) => {
                     self.stack.clear();
                     return Some(Err(e.into()));
                 }
                 Ok(None) => {
                     if let Some(pair) = self.stack.pop() {
-                        self.rules.leave(&pair.path);
+                        self.rules.leave(&self.path[..pair.path]);
                     }
                 }
                 Ok(Some(met)) => {
@@ -172,8 +176,10 @@ impl SideBySide<'_> {
             Some((dir, meta)) => Some(self.rules.enter(&met.path, meta.dev, source::open_dir(dir.as_fd(), name)?)?),
             None => None,
         };
-        let pair = Pair::open(self.pages, met.path.clone(), old, new).map_err(Trouble::Store)?;
+        let pair = Pair::open(self.pages, met.path.len(), old, new).map_err(Trouble::Store)?;
         self.stack.push(pair);
+        self.path.clear();
+        self.path.extend_from_slice(&met.path);
         Ok(())
     }
 }
@@ -181,7 +187,7 @@ impl SideBySide<'_> {
 impl Pair {
     fn open(
         pages: &Pages,
-        path: Box<[u8]>,
+        path: usize,
         old: Option<&Entry>,
         new: Option<(Arc<OwnedFd>, Arc<Names>)>,
     ) -> Result<Self, StoreError> {
@@ -190,8 +196,8 @@ impl Pair {
         Ok(Self { path, old, old_head, new: new.map(|(fd, names)| (fd, names, 0)) })
     }
 
-    /// What stands at the next name.
-    fn next(&mut self) -> Result<Option<Met>, StoreError> {
+    /// What stands at the next name; `path`: theirs.
+    fn next(&mut self, path: &[u8]) -> Result<Option<Met>, StoreError> {
         let old_name = self.old_head.as_ref().map(|found| found.entry.name.as_bytes());
         let new_name = self.new.as_ref().and_then(|(_, names, at)| names.get(*at));
         let (take_old, take_new) = match (old_name, new_name) {
@@ -201,7 +207,7 @@ impl Pair {
             (Some(old), Some(new)) => (old <= new, new <= old),
         };
         let name = if take_old { old_name } else { new_name }.unwrap_or_default();
-        let path = join(&self.path, name);
+        let path = join(path, name);
         let mut met = Met { path, old: None, new: None, broken: None };
         if take_new && let Some((dir, names, at)) = &mut self.new {
             match source::stat_at(dir.as_fd(), names.get(*at).unwrap_or_default()) {

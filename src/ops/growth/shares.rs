@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::tree::join;
+use crate::tree::push_name;
 
 /// Which paths are told.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +28,9 @@ impl Limits {
 /// A path and what it amounts to with all below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// Names from the root, joined by `/`; empty for the root.
-    pub path: Box<[u8]>,
-    /// How many names the path has.
+    /// The last name of the path; empty for the root.
+    pub name: Box<[u8]>,
+    /// How many names the path has: those before the last are of the folders that were told before and hold it.
     pub depth: usize,
     /// True for a folder.
     pub folder: bool,
@@ -65,6 +65,21 @@ pub struct Shares {
     pub rest: Rest,
 }
 
+impl Shares {
+    /// Each path that is told, from the root, its names joined by `/`, with what it amounts to.
+    pub fn each(&self, mut tell: impl FnMut(&[u8], &Share)) {
+        let (mut path, mut ends) = (Vec::new(), Vec::new());
+        for share in &self.told {
+            // Of each depth the path that was told last ends here.
+            ends.truncate(share.depth);
+            path.truncate(ends.last().copied().unwrap_or_default());
+            push_name(&mut path, &share.name);
+            ends.push(path.len());
+            tell(&path, share);
+        }
+    }
+}
+
 /// Sums up paths that come in preorder.
 ///
 /// Memory: the folders that are open, and the paths that amount to enough of what has come so far. Of one depth these are at most
@@ -75,36 +90,48 @@ pub(super) struct Sums {
     /// The root, and from it down to what was entered last.
     open: Vec<Sum>,
     /// What may be told, by the folder that it is in.
-    done: HashMap<Box<[u8]>, Vec<Sum>>,
+    done: HashMap<u64, Vec<Sum>>,
+    /// The path of what was entered last: those of the folders it is in begin it.
+    path: Vec<u8>,
+    /// How many were entered.
+    entered: u64,
     whole: u64,
 }
 
 #[derive(Debug)]
 struct Sum {
+    /// What it is known by among all that were entered.
+    number: u64,
     share: Share,
+    /// How long the path is of the folder it is in.
+    above: usize,
     /// What is directly in it and surely amounts to too little.
     rest: Rest,
 }
 
 impl Sum {
-    fn new(path: Box<[u8]>, depth: usize, folder: bool) -> Self {
-        Self { share: Share { path, depth, folder, bytes: 0, items: 0 }, rest: Rest::default() }
+    fn new(number: u64, (name, depth): (Box<[u8]>, usize), folder: bool, above: usize) -> Self {
+        let share = Share { name, depth, folder, bytes: 0, items: 0 };
+        Self { number, share, above, rest: Rest::default() }
     }
 }
 
 impl Sums {
     pub(super) fn new(limits: Limits, folder: bool) -> Self {
-        Self { limits, open: vec![Sum::new(Box::default(), 0, folder)], done: HashMap::new(), whole: 0 }
+        let root = Sum::new(0, (Box::default(), 0), folder, 0);
+        Self { limits, open: vec![root], done: HashMap::new(), path: Vec::new(), entered: 0, whole: 0 }
     }
 
     /// The path entered last.
     pub(super) fn path(&self) -> &[u8] {
-        self.open.last().map_or(&[], |sum| &sum.share.path)
+        &self.path
     }
 
     /// Enters something in the folder entered last: what is added from now on is in it.
     pub(super) fn enter(&mut self, name: &[u8], folder: bool) {
-        self.open.push(Sum::new(join(self.path(), name), self.open.len(), folder));
+        self.entered += 1;
+        self.open.push(Sum::new(self.entered, (name.into(), self.open.len()), folder, self.path.len()));
+        push_name(&mut self.path, name);
     }
 
     /// Enters a path from the root, with the folders above it; leaves what it is not in.
@@ -133,6 +160,7 @@ impl Sums {
     /// Leaves what was entered last.
     pub(super) fn leave(&mut self) {
         let (Some(sum), Some(parent)) = (self.open.pop(), self.open.last_mut()) else { return };
+        self.path.truncate(sum.above);
         let Share { depth, bytes, items, .. } = sum.share;
         parent.share.items += items;
         parent.share.bytes = parent.share.bytes.saturating_add(bytes);
@@ -143,7 +171,7 @@ impl Sums {
         if bytes < self.limits.least(self.whole) {
             parent.rest.add(1, bytes);
         } else {
-            self.done.entry(parent.share.path.clone()).or_default().push(sum);
+            self.done.entry(parent.number).or_default().push(sum);
         }
     }
 
@@ -157,11 +185,11 @@ impl Sums {
         let mut next = self.open;
         while let Some(sum) = next.pop() {
             shares.rest.add(sum.rest.paths, sum.rest.bytes);
-            let below = self.done.remove(&sum.share.path).unwrap_or_default();
+            let below = self.done.remove(&sum.number).unwrap_or_default();
             let (mut told, small): (Vec<_>, Vec<_>) = below.into_iter().partition(|sum| sum.share.bytes >= least);
             small.iter().for_each(|sum| shares.rest.add(1, sum.share.bytes));
             // The biggest is popped first.
-            told.sort_by(|a, b| (a.share.bytes, &b.share.path).cmp(&(b.share.bytes, &a.share.path)));
+            told.sort_by(|a, b| (a.share.bytes, &b.share.name).cmp(&(b.share.bytes, &a.share.name)));
             next.extend(told);
             shares.told.push(sum.share);
         }
@@ -182,9 +210,12 @@ mod tests {
             sums.add(1, bytes);
         }
         let found = sums.finish();
-        let words = |s: &Share| (String::from_utf8_lossy(&s.path).into_owned(), s.depth, s.bytes, s.items);
-        assert!(found.told.iter().all(|s| s.folder == FILES.iter().all(|(path, _)| path.as_bytes() != &*s.path)));
-        (found.told.iter().map(words).collect(), found.rest)
+        let mut told = Vec::new();
+        found.each(|path, share| {
+            assert_eq!(share.folder, FILES.iter().all(|(file, _)| file.as_bytes() != path));
+            told.push((String::from_utf8_lossy(path).into_owned(), share.depth, share.bytes, share.items));
+        });
+        (told, found.rest)
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::model::Entry;
 use crate::tree::Node;
 
 use super::guard::{Guarded, Identity, hold};
@@ -212,7 +213,9 @@ enum State {
 }
 
 struct Level {
-    node: Arc<Node>,
+    entry: Entry,
+    /// How long its path is.
+    path: usize,
     state: State,
     /// Restored for its own sake or for that of something in it.
     wanted: bool,
@@ -248,6 +251,8 @@ pub(super) struct Folders<'a> {
     base: Option<Arc<Folder>>,
     rules: Rules<'a>,
     levels: Vec<Level>,
+    /// The path of the innermost folder, or of one that was left in it: those of the folders it is in begin it.
+    path: Vec<u8>,
 }
 
 impl<'a> Folders<'a> {
@@ -282,7 +287,7 @@ impl<'a> Folders<'a> {
 
     /// `base`: the target; nothing if it would have to be made and nothing is.
     pub(super) fn new(base: Option<Arc<Folder>>, rules: Rules<'a>) -> Self {
-        Self { base, rules, levels: Vec::new() }
+        Self { base, rules, levels: Vec::new(), path: Vec::new() }
     }
 
     /// The folder that the walk is in.
@@ -313,8 +318,8 @@ impl<'a> Folders<'a> {
         for level in &mut self.levels[from.map_or(0, |at| at + 1)..depth] {
             let (Some(above), State::There(origin, met)) = (&here, level.state) else { return Ok(None) };
             // The start is the target itself.
-            if !level.node.path.is_empty() {
-                let folder = above.open(level.node.entry.name.as_bytes(), origin)?;
+            if level.path > 0 {
+                let folder = above.open(level.entry.name.as_bytes(), origin)?;
                 here = Some(Arc::new(Folder { met, ..folder }));
             }
             level.folder.clone_from(&here);
@@ -348,7 +353,7 @@ impl<'a> Folders<'a> {
             if self.levels[at].state == State::Waiting
                 && let Err(why) = self.settle(at, make_or_open)
             {
-                refused = Some((self.levels[at].node.clone(), why));
+                refused = Some((Arc::new(self.node(at)), why));
             }
         }
         refused
@@ -365,7 +370,10 @@ impl<'a> Folders<'a> {
     }
 
     fn push(&mut self, node: &Arc<Node>, wanted: bool, inside: bool) {
-        self.levels.push(Level { node: node.clone(), state: State::Waiting, wanted, inside, folder: None });
+        self.path.clear();
+        self.path.extend_from_slice(&node.path);
+        let (entry, path) = (node.entry.clone(), node.path.len());
+        self.levels.push(Level { entry, path, state: State::Waiting, wanted, inside, folder: None });
         let far = self.levels.len().wrapping_sub(NEAR + 1);
         if !far.is_multiple_of(FAR)
             && let Some(level) = self.levels.get_mut(far)
@@ -374,13 +382,18 @@ impl<'a> Folders<'a> {
         }
     }
 
+    fn node(&self, at: usize) -> Node {
+        let Level { entry, path, .. } = &self.levels[at];
+        Node { path: self.path[..*path].into(), entry: entry.clone() }
+    }
+
     /// Makes or opens the folder of a level, if that above it is there.
     fn settle(
         &mut self,
         at: usize,
         get: impl Fn(&Folder, &Node, bool, Rules) -> Result<Got, Outcome>,
     ) -> Result<(), Outcome> {
-        let node = self.levels[at].node.clone();
+        let node = self.node(at);
         let got = match self.at(at) {
             Top::Nowhere => {
                 self.levels[at].state = State::Refused;

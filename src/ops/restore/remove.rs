@@ -138,14 +138,15 @@ impl Remover<'_> {
                 }
                 descent.up()?;
                 let gone = done.taken && !done.left && {
-                    let name = done.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-                    self.unlink(descent.fd.as_fd(), name, &done.path, AtFlags::REMOVEDIR, tell)
+                    let path = &descent.path[..done.path];
+                    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+                    self.unlink(descent.fd.as_fd(), name, path, AtFlags::REMOVEDIR, tell)
                 };
                 descent.leave_behind(!gone);
                 continue;
             };
             level.at += 1;
-            let (path, inside) = (below(&level.path, &name), level.taken);
+            let (path, inside) = (below(&descent.path[..level.path], &name), level.taken);
             let stat = rustix::fs::statx(&descent.fd, &name[..], AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
             let is_folder = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
             let choice = self.select.choose(&path, is_folder, inside);
@@ -153,7 +154,7 @@ impl Remover<'_> {
             if choice == Choice::Aside || elsewhere || self.stays(&stat) {
                 descent.leave_behind(true);
             } else if is_folder {
-                if let Err(e) = descent.down(&name, path.clone(), &stat, choice == Choice::Take) {
+                if let Err(e) = descent.down(&name, &path, &stat, choice == Choice::Take) {
                     tell(&path, true, Some(e));
                     descent.leave_behind(true);
                 }
@@ -183,10 +184,13 @@ struct Descent {
     fd: OwnedFd,
     device: (u32, u32),
     levels: Vec<Level>,
+    /// The path of the innermost folder, or of one that was done in it: those of the folders it is in begin it.
+    path: Vec<u8>,
 }
 
 struct Level {
-    path: Vec<u8>,
+    /// How long its path is.
+    path: usize,
     identity: ((u32, u32), u64),
     names: Names,
     at: usize,
@@ -198,13 +202,14 @@ struct Level {
 
 impl Descent {
     fn begin(above: BorrowedFd, name: &[u8], path: &[u8], stat: &Statx, taken: bool) -> Result<Self, Errno> {
-        let (fd, level) = Level::open(above, name, path.to_vec(), stat, taken)?;
-        Ok(Self { fd, device: device(stat), levels: vec![level] })
+        let (fd, level) = Level::open(above, name, path.len(), stat, taken)?;
+        Ok(Self { fd, device: device(stat), levels: vec![level], path: path.to_vec() })
     }
 
-    fn down(&mut self, name: &[u8], path: Vec<u8>, stat: &Statx, taken: bool) -> Result<(), Errno> {
-        let (fd, level) = Level::open(self.fd.as_fd(), name, path, stat, taken)?;
+    fn down(&mut self, name: &[u8], path: &[u8], stat: &Statx, taken: bool) -> Result<(), Errno> {
+        let (fd, level) = Level::open(self.fd.as_fd(), name, path.len(), stat, taken)?;
         self.fd = fd;
+        path.clone_into(&mut self.path);
         self.levels.push(level);
         Ok(())
     }
@@ -230,13 +235,7 @@ impl Descent {
 
 impl Level {
     /// Opens a folder; it must be the one that was looked at.
-    fn open(
-        above: BorrowedFd,
-        name: &[u8],
-        path: Vec<u8>,
-        seen: &Statx,
-        taken: bool,
-    ) -> Result<(OwnedFd, Self), Errno> {
+    fn open(above: BorrowedFd, name: &[u8], path: usize, seen: &Statx, taken: bool) -> Result<(OwnedFd, Self), Errno> {
         let fd = rustix::fs::openat(above, name, OPEN, Mode::empty())?;
         let stat = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
         if identity(&stat) != identity(seen) {

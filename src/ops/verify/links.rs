@@ -8,11 +8,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::codec::digest;
 use crate::format::{PageItems, to_bytes};
 use crate::model::{Counts, Entry, LinkGroup, Manifest, PageId, Progress, SnapshotId, TreeRef};
-use crate::store::StoreError;
-use crate::tree::{Holding, Links, Pages};
+use crate::tree::{Holding, Pages};
 
-/// Groups of one snapshot that are told one by one.
-const GROUPS_TOLD: usize = 10;
+use super::link_map::{Faults, GROUPS_TOLD, LinkMaps};
 
 /// Groups whose names do not hold the same, or that the map of hard links does not tell as they are: of one snapshot after the other what changes, since
 /// snapshots may be many that have the same ones.
@@ -25,9 +23,8 @@ struct OddOne {
     snapshot: SnapshotId,
     /// Groups whose names do not hold the same in it and do in the one before, or the other way round.
     changed: Vec<LinkGroup>,
-    /// Some of those that are not in the map as they are, why, and how many more there are.
-    unmapped: Vec<(LinkGroup, String)>,
-    more: u64,
+    /// What is wrong with its map.
+    map: Faults,
 }
 
 impl OddGroups {
@@ -46,20 +43,22 @@ impl OddGroups {
                 }
                 is_new = true;
             }
-            if odd.is_empty() && one.unmapped.is_empty() {
+            if odd.is_empty() && one.map.is_empty() {
                 continue;
             }
-            if !each(one, &odd, is_new || !one.unmapped.is_empty()) {
+            if !each(one, &odd, is_new || !one.map.is_empty()) {
                 return;
             }
-            is_new = !one.unmapped.is_empty();
+            is_new = !one.map.is_empty();
         }
     }
 
-    /// The same with all groups of a snapshot together.
+    /// The same with all groups of a snapshot together; of one whose map miscounts them it is not known which.
     pub(super) fn each_snapshot(&self, mut each: impl FnMut(SnapshotId, &dyn Fn(&LinkGroup) -> bool, bool)) {
         self.each(|one, odd, is_new| {
-            let has = |group: &LinkGroup| odd.contains(group) || one.unmapped.iter().any(|(known, _)| known == group);
+            let has = |group: &LinkGroup| {
+                one.map.is_miscounted || odd.contains(group) || one.map.groups.iter().any(|(known, _)| known == group)
+            };
             each(one.snapshot, &has, is_new);
             true
         });
@@ -69,16 +68,20 @@ impl OddGroups {
     pub(super) fn tell(&self, mut tell: impl FnMut(SnapshotId, Option<LinkGroup>, String) -> bool) {
         self.each(|one, odd, _| {
             let differ = odd.iter().take(GROUPS_TOLD).map(|group| (Some(*group), DIFFER.to_owned()));
-            let unmapped = one.unmapped.iter().map(|(group, why)| (Some(*group), why.clone()));
-            let more = odd.len().saturating_sub(GROUPS_TOLD) as u64 + one.more;
+            let unmapped = one.map.groups.iter().map(|(group, why)| (Some(*group), why.clone()));
+            let more = odd.len().saturating_sub(GROUPS_TOLD) as u64 + one.map.more;
             let rest = (more > 0).then(|| (None, format!("{more} more are no better")));
-            differ.chain(unmapped).chain(rest).all(|(group, why)| tell(one.snapshot, group, why))
+            let miscounted = one.map.is_miscounted.then(|| (None, MISCOUNTED.to_owned()));
+            differ.chain(unmapped).chain(rest).chain(miscounted).all(|(group, why)| tell(one.snapshot, group, why))
         });
     }
 }
 
 /// What is wrong with most such groups.
 const DIFFER: &str = "its names do not hold the same";
+
+/// What is wrong with a map that tells how many names a group has, and has another number for it.
+const MISCOUNTED: &str = "the map of hard links tells other numbers of names than there are";
 
 /// A page and what its parent says that it sums up to.
 type PageKey = [u8; 16];
@@ -116,7 +119,7 @@ pub(super) fn odd_groups(
     let (holdings, groups, changed) = (HashMap::new(), HashMap::new(), HashSet::new());
     let mut names = Names { pages, progress, held: HashMap::new(), holdings, groups, changed };
     let (mut found, mut before) = (OddGroups::default(), None);
-    let mut maps = HashMap::new();
+    let (mut link_maps, mut maps) = (LinkMaps::new(pages, progress), HashMap::new());
     for (id, manifest) in order {
         let Some(tree) = manifest.root.folder() else { continue };
         // First what comes: of what stays nothing is looked at.
@@ -128,12 +131,16 @@ pub(super) fn odd_groups(
             break;
         }
         let changed = names.changed.drain().collect();
-        let map = (tree.page, manifest.links.map(|links| links.page));
-        let (unmapped, more) =
-            if mapped { maps.entry(map).or_insert_with(|| names.unmapped(manifest)).clone() } else { (Vec::new(), 0) };
-        found.0.push(OddOne { snapshot: *id, changed, unmapped, more });
+        let has_map = mapped && !(names.groups.is_empty() && manifest.links.is_none());
+        let map = if has_map {
+            let known = maps.entry((tree.page, manifest.links.map(|links| links.page)));
+            known.or_insert_with(|| link_maps.look(manifest, &mut names.groups.keys().copied())).clone()
+        } else {
+            Faults::default()
+        };
+        found.0.push(OddOne { snapshot: *id, changed, map });
     }
-    if found.0.iter().all(|one| one.changed.is_empty() && one.unmapped.is_empty()) {
+    if found.0.iter().all(|one| one.changed.is_empty() && one.map.is_empty()) {
         found.0.clear();
     }
     found
@@ -209,36 +216,5 @@ impl Names<'_> {
         if was_odd != is_odd && !self.changed.remove(&group) {
             self.changed.insert(group);
         }
-    }
-
-    /// The groups of the snapshot at hand that its map does not tell as section 12.4 says: some of them, and how many more there are.
-    fn unmapped(&self, manifest: &Manifest) -> (Vec<(LinkGroup, String)>, u64) {
-        let links = Links::new(self.pages, manifest.links);
-        let (mut found, mut more) = (Vec::new(), 0);
-        for group in self.groups.keys() {
-            if self.progress.cancelled() {
-                break;
-            }
-            match self.fault(&links, manifest, *group) {
-                Some(why) if found.len() < GROUPS_TOLD => found.push((*group, why)),
-                Some(_) => more += 1,
-                None => {}
-            }
-        }
-        found.sort_unstable();
-        (found, more)
-    }
-
-    /// What is wrong with what the map says of a group; what cannot be loaded is somebody else's to tell.
-    fn fault(&self, links: &Links, manifest: &Manifest, group: LinkGroup) -> Option<String> {
-        let first = match links.group(group) {
-            Ok((_, first)) => first,
-            Err(StoreError::Damage { what, why }) if what.contains(&group.to_string()) => return Some(why),
-            Err(_) => return None,
-        };
-        let is_first = self.pages.store().keyring().ids().link_group(&first) == group;
-        let found = self.pages.resolve(&manifest.root, &first).ok()?;
-        let is_name = found.is_some_and(|found| found.entry.link == Some(group));
-        (!is_first || !is_name).then(|| "the map of hard links names another path as its first".to_owned())
     }
 }

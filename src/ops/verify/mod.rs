@@ -6,6 +6,7 @@
 
 mod closed;
 mod content;
+mod link_map;
 mod links;
 mod missing;
 mod records;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::codec::digest;
-use crate::format::{Child, MAX_CHUNK, PageItem, PageItems, records_of, sums_fit, to_bytes};
+use crate::format::{Child, MAX_CHUNK, PageItem, PageItems, PageKind, records_of, sums_fit, to_bytes};
 use crate::model::{ChunkId, ChunkRef, RecordItem, TreeRef};
 use crate::model::{Chunks, Entry, Extent, FileBody, Holes, LinkItem, LogKind, Manifest, PageId, Progress, SnapshotId};
 use crate::store::{Arrived, FalseEntry, Finding, LostEntry, Store, StoreError, snapshot_label};
@@ -42,6 +42,16 @@ impl Bad {
             && misnamed.is_empty()
             && contents.is_empty()
     }
+}
+
+/// A page of a map, and what it has to be like.
+struct Below<T: PageItem> {
+    id: PageId,
+    counts: T::Counts,
+    /// The level of the page above, and what that says.
+    above: Option<(u8, Child<T>)>,
+    /// The last key of the map before it.
+    after: Option<T::Key>,
 }
 
 /// What a look at the structure gives.
@@ -149,6 +159,7 @@ impl<'a> Structure<'a> {
                 self.folders(*tree);
             }
             if let Some(links) = manifest.links {
+                self.has_links = true;
                 self.map::<LinkItem>(links.page, links.counts, &mut |_, _| {});
             }
             match records_of(manifest) {
@@ -236,40 +247,64 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// The pages of a map that were not looked at before; `item` gets their items. Sums are checked by the loader.
+    /// The pages of a map that were not looked at before; `item` gets their items. Sums are checked by the loader. A page that was looked at behind another key is
+    /// looked at again, for where it begins.
     fn map<T: PageItem>(&mut self, root: PageId, counts: T::Counts, item: &mut dyn FnMut(&mut Self, &T)) {
-        let mut todo: Vec<(PageId, T::Counts, Option<(u8, Child<T>)>)> = vec![(root, counts, None)];
-        while let Some((id, counts, above)) = todo.pop() {
-            if !self.is_new::<T>(&id, &counts, above.as_ref().map(|(_, child)| &child.last)) {
+        let mut todo = vec![Below::<T> { id: root, counts, above: None, after: None }];
+        while let Some(Below { id, counts, above, after }) = todo.pop() {
+            let last = above.as_ref().map(|(_, child)| &child.last);
+            let is_new = self.is_new::<T>(&id, &counts, last, None);
+            let is_new_place = T::KIND != PageKind::ChunkList
+                && after.is_some()
+                && self.is_new::<T>(&id, &counts, last, after.as_ref());
+            if !is_new && !is_new_place {
                 continue;
             }
-            self.pages += 1;
+            self.pages += u64::from(is_new);
             let loaded = match &above {
-                Some((level, child)) => self.tree.load_below(*level, child),
+                Some((level, child)) => self.tree.load_below(*level, child, after.as_ref()),
                 None => self.tree.load::<T>(&id, &counts),
             };
             let page = match loaded {
                 Ok(page) => page,
                 Err(e) => {
-                    self.bad.pages.insert(id);
-                    self.found(&e);
+                    if self.bad.pages.insert(id) || is_new {
+                        self.found(&e);
+                    }
                     continue;
                 }
             };
             match &page.items {
-                PageItems::Leaf(items) => items.iter().for_each(|i| item(self, i)),
+                PageItems::Leaf(items) if is_new => items.iter().for_each(|i| item(self, i)),
+                PageItems::Leaf(_) => {}
                 PageItems::Inner(children) => {
-                    todo.extend(children.iter().map(|c| (c.page, c.counts, Some((page.level, c.clone())))));
+                    // What is behind its first child is behind the same key wherever the page stands.
+                    let children = &children[..if is_new { children.len() } else { 1 }];
+                    let before = std::iter::once(after).chain(children.iter().map(|child| Some(child.last.clone())));
+                    todo.extend(children.iter().zip(before).map(|(child, after)| Below {
+                        id: child.page,
+                        counts: child.counts,
+                        above: Some((page.level, child.clone())),
+                        after,
+                    }));
                 }
             }
         }
     }
 
-    /// True if a page was not looked at yet, or only with other sums or under another last key: the loader compares them with the page's own.
-    fn is_new<T: PageItem>(&mut self, id: &PageId, counts: &T::Counts, last: Option<&T::Key>) -> bool {
+    /// True if a page was not looked at yet, or only with other sums, under another last key or behind another: the loader compares them with the page's own.
+    fn is_new<T: PageItem>(
+        &mut self,
+        id: &PageId,
+        counts: &T::Counts,
+        last: Option<&T::Key>,
+        after: Option<&T::Key>,
+    ) -> bool {
         let mut key = id.as_bytes().to_vec();
         key.extend_from_slice(&to_bytes(counts));
-        key.extend(last.map(to_bytes).unwrap_or_default());
+        for limit in [last, after] {
+            key.extend(limit.map(to_bytes).unwrap_or_default());
+        }
         let mut half = [0; 16];
         half.copy_from_slice(&digest(&key).as_bytes()[..16]);
         self.seen.insert(half)

@@ -85,6 +85,7 @@ impl Packed<'_> {
         part: Option<Part>,
         first: Option<&Node>,
     ) -> Result<(), PackError> {
+        PackError::check_name(node, self.setting.prefix.len())?;
         let entry = &node.entry;
         let mut member = Member {
             kind: EntryType::Regular,
