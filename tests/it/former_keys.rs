@@ -161,8 +161,8 @@ fn what_is_put_in_a_void_place_leaves_the_loss_accepted() {
     stage.accept().done();
     let reader = of_the_second(&stage);
     let listed = stage.run(&["list", "--json"]).json();
-    let (place, before) = (9, Digest::from_bytes([0; 32]));
-    assert!(row(&stage.sandbox, place).is_none());
+    let (place, before) = (8, Digest::from_bytes([0; 32]));
+    assert!(row(&stage.sandbox, place).is_none() && row(&stage.sandbox, place + 1).is_none());
     let (_, bytes) = made(&stage, &reader, LogKind::Snapshot, (place, before), 2, |_| {});
     set(&stage.sandbox, &[(place, Some(bytes))]);
     assert_eq!(stage.run(&["list", "--json"]).json(), listed);
@@ -203,7 +203,8 @@ fn whoever_was_removed_does_not_write_the_log_again_from_there_on() {
     };
     for forged in [lift, forget.clone()] {
         forge(forged);
-        assert_eq!(stage.run(&["list", "--json"]).ended(13).ids().len(), 4);
+        let listed = String::from_utf8(stage.run(&["list", "--json"]).ended(13).stdout).unwrap();
+        assert!(stage.ids.iter().all(|id| listed.contains(id)), "{listed}");
         let shown = stage.run(&["show", &stage.ids[0], "--json"]).ended(13).stdout;
         let shown = String::from_utf8(shown).unwrap();
         assert!(shown.contains("the case") && shown.contains("another case"), "{shown}");
