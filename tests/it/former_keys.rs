@@ -203,8 +203,8 @@ fn whoever_was_removed_does_not_write_the_log_again_from_there_on() {
     };
     for forged in [lift, forget.clone()] {
         forge(forged);
-        let listed = String::from_utf8(stage.run(&["list", "--json"]).ended(13).stdout).unwrap();
-        assert!(stage.ids.iter().all(|id| listed.contains(id)), "{listed}");
+        let printed = String::from_utf8(stage.run(&["list", "--json"]).ended(13).stdout).unwrap();
+        assert!(stage.ids.iter().all(|id| printed.contains(id)), "{printed}");
         let shown = stage.run(&["show", &stage.ids[0], "--json"]).ended(13).stdout;
         let shown = String::from_utf8(shown).unwrap();
         assert!(shown.contains("the case") && shown.contains("another case"), "{shown}");
@@ -223,4 +223,31 @@ fn whoever_was_removed_does_not_write_the_log_again_from_there_on() {
     assert_eq!(stage.holds(0), ["the case", "another case"]);
     stage.run(&["forget", &stage.ids[0]]).refused(2, "hold");
     stage.works(4);
+}
+
+/// What the change of keys itself proves needs no entry behind it.
+#[test]
+fn what_was_done_before_a_rotation_counts_though_what_came_later_is_lost() {
+    let stage = Stage::new();
+    let store = stage.sandbox.store();
+    let reader = named_member(&stage.sandbox, "catalog", "reader");
+    stage.run(&["forget", &stage.ids[1]]).done();
+    stage.run(&["release", &stage.ids[2]]).done();
+    stage.run(&["key", "rotate"]).done();
+    stage.run(&["policy", "set", "d", "--keep-last", "9"]).done();
+    let (lost, _) = newest(&stage.sandbox);
+    stage.sandbox.snapshot(&stage.source, "d").done();
+    let mut bytes = row(&stage.sandbox, lost).unwrap();
+    bytes[30] ^= 1;
+    set(&stage.sandbox, &[(lost, Some(bytes))]);
+    let told = stage.run(&["verify"]).ended(13).stderr;
+    assert!(told.contains("damage found: 1 object"), "{told}");
+    stage.accept().done();
+    for client in [stage.sandbox.client(), &reader] {
+        let verified = client.run(&store, ["verify", "--json"]).json();
+        assert_eq!(verified["void_entries"], serde_json::json!([lost]), "{verified}");
+        assert_eq!(client.run(&store, ["list", "--json"]).ids().len(), 3);
+    }
+    assert!(stage.holds(2).is_empty());
+    stage.works(3);
 }
