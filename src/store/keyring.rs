@@ -13,7 +13,6 @@ use crate::model::{Digest, EpochId, KeyName, Purpose, Role};
 use super::Inner;
 use super::db::Db;
 use super::error::StoreError;
-use super::since::Since;
 
 /// The keys that a session works with.
 #[derive(Debug)]
@@ -36,6 +35,21 @@ pub struct Keyring {
     signing: Option<SigningKey>,
     /// Keys of epochs, as far as they were asked for.
     opened: Mutex<HashMap<(EpochId, Class), Option<Arc<DataKey>>>>,
+}
+
+/// Of each page identity but the first one, newest first, the entry since which it was in use. Where that cannot be told, the first and the last that it may be; the
+/// greatest number where no entry has its voucher.
+#[derive(Debug)]
+pub(super) struct Since {
+    pub(super) earliest: Vec<u64>,
+    pub(super) latest: Vec<u64>,
+}
+
+impl Since {
+    /// True if all can be told.
+    pub(super) fn is_known(&self) -> bool {
+        self.earliest == self.latest
+    }
 }
 
 /// An epoch of this process's own: it may seal.

@@ -12,23 +12,8 @@ use crate::model::{Digest, KeyChange, LogEntry, LogKind};
 use super::chain::NOTHING;
 use super::db::Db;
 use super::error::StoreError;
-use super::keyring::Keyring;
+use super::keyring::{Keyring, Since};
 use super::{Inner, tip};
-
-/// Of each page identity but the first one, newest first, the entry since which it was in use. Where that cannot be told, the first and the last that it may be; the
-/// greatest number where no entry has its voucher.
-#[derive(Debug)]
-pub(super) struct Since {
-    pub(super) earliest: Vec<u64>,
-    pub(super) latest: Vec<u64>,
-}
-
-impl Since {
-    /// True if all can be told.
-    pub(super) fn is_known(&self) -> bool {
-        self.earliest == self.latest
-    }
-}
 
 /// An entry with a voucher.
 struct Vouched {

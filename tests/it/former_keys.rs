@@ -208,7 +208,7 @@ fn whoever_was_removed_does_not_write_the_log_again_from_there_on() {
         let shown = stage.run(&["show", &stage.ids[0], "--json"]).ended(13).stdout;
         let shown = String::from_utf8(shown).unwrap();
         assert!(shown.contains("the case") && shown.contains("another case"), "{shown}");
-        let told = stage.run(&["verify"]).ended(13).stderr;
+        let told = String::from_utf8(stage.run(&["verify"]).ended(13).stdout).unwrap();
         assert!(told.contains(&format!("entry {place} ")) && told.contains(&format!("entry {} ", place + 1)), "{told}");
         stage.is_stuck();
         stage.run(&["heal", whole.to_str().unwrap()]).done();
