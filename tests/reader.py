@@ -882,18 +882,21 @@ class Store:
         for sequence in sorted(int.from_bytes(key, "big") for key in rows):
             need(sequence - newest <= 1 << 18, f"log entry {sequence}: a stray")
             newest = sequence
-        self.since = self.first_vouched(rows)
+        self.since = self.in_use(rows)
         for sequence in range(newest, 0, -1):
             value = rows.pop(sequence.to_bytes(8, "big"), None)
             stands = bytes(32) if value is None else hash_(value)
             put_since = said is None and (sequence, bytes(32)) in declared
-            is_void = (sequence, stands) in declared and not (said in (None, stands) and self.stays(sequence, value))
+            doubtful = self.doubtful(sequence, value)
+            stays = said in (None, stands) and not doubtful and self.stays(sequence, value)
+            is_void = (sequence, stands) in declared and not stays
             if put_since or is_void:
                 self.void.add(sequence)
                 said = None
                 continue
             need(value is not None, f"log entry {sequence}: missing")
             need(said in (None, stands), f"log entry {sequence}: not the one that the entry behind it follows")
+            need(not doubtful, f"log entry {sequence}: takes something away, and may be from after newer identities")
             kind, arrival, dataset, manifest, said, front, tags = self.log_entry(sequence, value)
             if kind == 6:
                 declared.update(self.loss(sequence, said, dict(tags)))
@@ -904,18 +907,75 @@ class Store:
         need(not rows, "a row of the log without a number")
         return found[::-1]
 
-    def first_vouched(self, rows):
-        """15.1: of each page identity, newest first, the first entry that it vouches for."""
-        since = [None] * len(self.page_identities)
-        for key in sorted(rows) if len(since) > 1 else []:
+    def in_use(self, rows):
+        """15.1: of each page identity but the first one, newest first, the earliest and the latest entry since which it may be in use."""
+        vouched, behind, whole, newest = [], None, False, None
+        if len(self.page_identities) < 2:
+            return []
+        for sequence in sorted((int.from_bytes(key, "big") for key in rows), reverse=True):
+            value = rows[sequence.to_bytes(8, "big")]
+            newest, stands = newest or sequence, hash_(value)
+            after = behind if behind and behind[0] == sequence + 1 else None
+            behind, whole = None, False
+            if after and after[1] != stands:
+                continue
             try:
-                *_, front, tags = self.parsed_entry(int.from_bytes(key, "big"), rows[key])
+                kind, _, _, _, previous, front, tags = self.parsed_entry(sequence, value)
             except Wrong:
                 continue
+            said = sequence == newest or bool(after and after[2])
             which = self.voucher_of(front, tags)
-            if which is not None and since[which] is None:
-                since[which] = int.from_bytes(key, "big")
-        return since
+            if which is not None:
+                brings = kind == 5 and self.brings(sequence, previous, dict(tags).get(1), which)
+                vouched.append((sequence, which, said, brings))
+            behind, whole = (sequence, previous, said), said and sequence == 1 and previous == bytes(32)
+        return [self.since_when(vouched, which, whole) for which in range(len(self.page_identities) - 1)]
+
+    def brings(self, sequence, previous, sealed, which):
+        """True if a change of keys is what brought an identity."""
+        try:
+            plain = self.sealed_value("log", sequence.to_bytes(8, "big"), sealed)
+            r = Reader(plain[:-32], f"log entry {sequence}")
+            r.version(), r.list(lambda: r.raw(8)), r.list(lambda: r.raw(8))
+            rotated = r.bool()
+        except (Wrong, TypeError):
+            return False
+        said = b"key change\0" + sequence.to_bytes(8, "little") + previous + plain[:-32]
+        proved = not self.chunk_identities or plain[-32:] == keyed(authority(self.chunk_identities[which]), said)
+        return rotated and proved
+
+    @staticmethod
+    def since_when(vouched, which, whole):
+        """The earliest and the latest entry since which an identity may be in use; none if nobody vouched with it."""
+        own = [(sequence, said, brings) for sequence, by, said, brings in vouched if by == which]
+        every = [sequence for sequence, _, _ in own]
+        said = [sequence for sequence, said, _ in own if said]
+        changes = [sequence for sequence, _, brings in own if brings]
+        surely = [sequence for sequence in changes if sequence in said]
+        if surely or not own:
+            return (min(surely),) * 2 if surely else (1 << 64, 1 << 64)
+        if changes:
+            return min(changes), min(said + [max(changes)])
+        # All is there, and only what changed the keys cannot be read; or that is lost, and may have been anywhere.
+        return (min(every),) * 2 if whole else (0, min(said or every))
+
+    def doubtful(self, sequence, value):
+        """15.1: True if an entry takes something away, and may be from after newer identities than those that vouch for it."""
+        try:
+            kind, *_, front, tags = self.parsed_entry(sequence, value)
+        except (Wrong, TypeError):
+            return False
+        which = self.voucher_of(front, tags)
+        if which is None or not self.was_newest(which, sequence) or all(e >= sequence for e, _ in self.since[:which]):
+            return False
+        return kind in (2, 4) or kind == 3 and self.lets_go(sequence, dict(tags).get(1))
+
+    def lets_go(self, sequence, sealed):
+        """15.3: True unless an entry of kind 3 sets a hold or grants; one that cannot be read sets one."""
+        try:
+            return self.sealed_value("log", sequence.to_bytes(8, "big"), sealed)[1] not in (1, 4)
+        except (Wrong, TypeError, IndexError):
+            return False
 
     def stays(self, sequence, value):
         """15.3: what is whole and in its place is not void, whatever a loss says."""
@@ -976,8 +1036,8 @@ class Store:
         return self.header.cipher == 0 or which is not None and self.was_newest(which, sequence)
 
     def was_newest(self, which, sequence):
-        """True if no newer identity than this one has vouched for an entry before."""
-        return all(since is None or since >= sequence for since in self.since[:which])
+        """True if no newer identity than this one was in use before, as far as can be told."""
+        return all(latest > sequence for _, latest in self.since[:which])
 
     def voucher_of(self, front, tags):
         """Which page identity, the newest is 0, vouches for an entry, if one does."""

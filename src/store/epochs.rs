@@ -154,7 +154,8 @@ impl Store {
     /// is vouched for with these has the hash of all before it. What seals manifests anew seals no blocks; so a run of which there are
     /// blocks is of that time, whomever its keys are wrapped to. (What `heal` put back has both in one run, and is sealed anew once more.)
     fn epochs_of_manifests(&self, db: &Db) -> Result<Sealed, StoreError> {
-        let since = self.keyring().since().first().copied().filter(|since| *since != u64::MAX);
+        let since =
+            self.keyring().since().and_then(|since| since.latest.first().copied()).filter(|since| *since != u64::MAX);
         let (Some(since), mut snapshots, mut sealed) = (since, Vec::new(), Sealed::default()) else {
             return Ok(Sealed::default());
         };

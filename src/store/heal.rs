@@ -58,6 +58,8 @@ impl Store {
             self.require(Role::Owner, "taking changes of keys from a copy")?;
         }
         if healed.found > 0 {
+            // Caches of clients fit a log that is there again, and what they believe to be stored may have gone with what needed it.
+            healer.rows.put(Family::Default, b"gc", &super::new_generation()?);
             db.write(&healer.rows, true)?;
             db.flush()?;
             if let Some(end) = further.filter(|end| tip::check(Some(*end), &db).is_ok()) {
@@ -209,7 +211,7 @@ impl Healer<'_> {
         self.copies.iter().find_map(|copy| {
             let db = copy.fresh_db().ok()?;
             let bytes = db.get(Family::Log, &number_key(lost.sequence)).ok()??;
-            let entry = self.store.log_entry(lost.sequence, &bytes).ok()?;
+            let entry = self.store.whole_log_entry(lost.sequence, &bytes).ok()?;
             (digest(&bytes) == said).then_some((entry, bytes))
         })
     }

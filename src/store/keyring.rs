@@ -27,14 +27,29 @@ pub struct Keyring {
     authorities: Vec<Authority>,
     /// What vouches for log entries, newest first; nothing for a writer.
     vouchers: Vec<VoucherKey>,
-    /// Of each of them, where there are several, the first entry of the log that it vouches for; read from the log when first asked for.
-    since: OnceLock<Vec<u64>>,
+    /// Since when each of them is in use, where there are several; read from the log when first asked for.
+    since: Mutex<Option<Arc<Since>>>,
     /// The session that it belongs to.
     session: OnceLock<Weak<Inner>>,
     /// What signs log entries; for a writer alone.
     signing: Option<SigningKey>,
     /// Keys of epochs, as far as they were asked for.
     opened: Mutex<HashMap<(EpochId, Class), Option<Arc<DataKey>>>>,
+}
+
+/// Of each page identity but the first one, newest first, the entry since which it was in use. Where that cannot be told, the first and the last that it may be; the
+/// greatest number where no entry has its voucher.
+#[derive(Debug)]
+pub(super) struct Since {
+    pub(super) earliest: Vec<u64>,
+    pub(super) latest: Vec<u64>,
+}
+
+impl Since {
+    /// True if all can be told.
+    pub(super) fn is_known(&self) -> bool {
+        self.earliest == self.latest
+    }
 }
 
 /// An epoch of this process's own: it may seal.
@@ -58,7 +73,7 @@ impl Keyring {
             chunk: Vec::new(),
             authorities: Vec::new(),
             vouchers: Vec::new(),
-            since: OnceLock::new(),
+            since: Mutex::default(),
             session: OnceLock::new(),
             signing: None,
             opened: Mutex::default(),
@@ -88,7 +103,7 @@ impl Keyring {
             signing: signing_key_of(&record.ext).map(SigningKey::from_bytes),
             authorities: record.chunk_identities.iter().map(|text| Authority::new(text)).collect(),
             vouchers: record.page_identities.iter().map(|text| VoucherKey::new(text)).collect(),
-            since: OnceLock::new(),
+            since: Mutex::default(),
             session: OnceLock::new(),
             seed: record.chunker_seed.into(),
             key: Some((record, object)),
@@ -147,12 +162,16 @@ impl Keyring {
         let _ = self.session.set(session);
     }
 
-    /// Of each of the vouchers, where there are several, the first entry of the log that it vouches for; empty before the store is open.
-    pub(super) fn since(&self) -> &[u64] {
-        match self.session.get().and_then(Weak::upgrade) {
-            Some(session) if self.vouchers.len() > 1 => self.since.get_or_init(|| self.learn_since(&session)),
-            _ => &[],
-        }
+    /// Since when each of the vouchers is in use, where there are several; nothing before the store is open.
+    pub(super) fn since(&self) -> Option<Arc<Since>> {
+        let session = self.session.get().and_then(Weak::upgrade).filter(|_| self.vouchers.len() > 1)?;
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(since.get_or_insert_with(|| self.learn_since(&session)).clone())
+    }
+
+    /// The log may tell more of that by now.
+    pub(super) fn learn_since_anew(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What signs log entries; for a writer alone.

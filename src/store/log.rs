@@ -4,10 +4,10 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::codec::{Class, IdKeys, MacLabel, open_value};
-use crate::format::{Family, SealedHeader, decode_manifest, number_key, split_mac};
+use crate::format::{DETAIL, Family, SealedHeader, decode_manifest, number_key, split_mac};
 use crate::model::{
-    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, LinksRef, LogEntry, LogKind, Manifest, RecordsRef,
-    Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
+    DatasetKey, DatasetName, DatasetRecord, Digest, Entry, Evidence, HoldAction, HoldDetail, LinksRef, LogEntry,
+    LogKind, Manifest, RecordsRef, Reference, SnapshotId, SnapshotKind, Statistics, Timestamp,
 };
 
 use super::Store;
@@ -118,8 +118,36 @@ impl Store {
         Ok(rows)
     }
 
-    /// An entry of the log, its MAC checked.
+    /// An entry of the log, its MAC checked. One that takes something away counts as damaged while it may be from after a change of keys that left out
+    /// whoever made it.
     pub(super) fn log_entry(&self, sequence: u64, value: &[u8]) -> Result<LogEntry, StoreError> {
+        let entry = self.whole_log_entry(sequence, value)?;
+        if self.keyring().is_in_doubt(&entry) && self.takes_away(&entry) {
+            let why = "it may be from after the store got new identities, by somebody who was not given them: the entry of that change is lost";
+            return Err(StoreError::damage(entry_label(sequence), why));
+        }
+        Ok(entry)
+    }
+
+    /// True if an entry lets more be removed than before it. A hold that cannot be read is one.
+    fn takes_away(&self, entry: &LogEntry) -> bool {
+        let lets_go = |sealed: &[u8]| {
+            let plain = self.open_page_value(&self.db(), Family::Log, &number_key(entry.sequence), sealed).ok()?;
+            let detail = HoldDetail::from_bytes(&plain).ok()?;
+            Some(!matches!(detail.action, HoldAction::Set | HoldAction::Granted))
+        };
+        match entry.kind {
+            LogKind::Forget | LogKind::Policy => true,
+            LogKind::Hold => {
+                let detail = entry.ext.iter().find(|(tag, _)| *tag == DETAIL);
+                detail.and_then(|(_, sealed)| lets_go(sealed)).unwrap_or(false)
+            }
+            LogKind::Snapshot | LogKind::KeyChange | LogKind::Loss => false,
+        }
+    }
+
+    /// The same, whoever made it.
+    pub(super) fn whole_log_entry(&self, sequence: u64, value: &[u8]) -> Result<LogEntry, StoreError> {
         let checked = self.keyring().check_log_entry(value).map_err(|e| match e {
             StoreError::Damage { why, .. } => StoreError::damage(entry_label(sequence), why),
             other => other,

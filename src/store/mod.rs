@@ -40,6 +40,7 @@ mod reseal;
 mod reserve;
 mod roster;
 mod settling;
+mod since;
 mod survey;
 mod sweep;
 mod tip;
@@ -356,6 +357,7 @@ impl Store {
     fn refresh_by(&self, open: impl FnOnce(&Path, Option<&Tip>) -> Result<Db, StoreError>) -> Result<(), StoreError> {
         let tip = tip::read(&self.inner.dir, self.keyring().ids())?;
         self.inner.replace_db(Arc::new(open(&self.inner.dir, tip.as_ref())?));
+        self.keyring().learn_since_anew();
         self.check_tip(tip)?;
         self.check_pin(tip)
     }
@@ -424,7 +426,7 @@ impl Store {
         Cutter::new(self.keyring().seed(), h.chunk_min, h.chunk_avg, h.chunk_max)
     }
 
-    /// The gc generation: grows when gc has removed something.
+    /// The gc generation: another one when something was removed, or may have been.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -463,6 +465,11 @@ impl Store {
 fn db_gc_generation(db: &Db) -> Result<u64, StoreError> {
     let value = db.get(Family::Default, b"gc")?;
     Ok(value.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// A gc generation that the store has not had: whatever was set back or put together anew, none comes again.
+fn new_generation() -> Result<[u8; 8], StoreError> {
+    Ok(crate::codec::random_bytes()?)
 }
 
 /// What a snapshot is called in messages.

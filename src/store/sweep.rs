@@ -228,8 +228,7 @@ impl Sweeper {
     /// Rows that remove something: the generation tells every client that what it relied on may be gone.
     pub(super) fn begin_rows(&self) -> Result<Rows, StoreError> {
         let mut rows = Rows::default();
-        let generation = super::db_gc_generation(self.db())?.wrapping_add(1);
-        rows.put(Family::Default, b"gc", &generation.to_be_bytes());
+        rows.put(Family::Default, b"gc", &super::new_generation()?);
         rows.put(Family::Default, NEXT_BLOCK, &next_block(self.db())?.to_be_bytes());
         Ok(rows)
     }

@@ -2,12 +2,12 @@
 //! that it names its signature.
 
 use crate::codec::{MacLabel, SigningKey, VoucherKey, digest};
-use crate::format::{Family, join_mac, loss_proof, void_entries};
+use crate::format::{join_mac, loss_proof, void_entries};
 use crate::model::{Digest, KeyName, LogEntry, LogKind};
 
+use super::Store;
 use super::db::Db;
 use super::keyring::Keyring;
-use super::{Inner, Store};
 
 /// Where an entry has its voucher.
 const VOUCHER: u32 = 2;
@@ -71,46 +71,24 @@ pub(super) fn sign(entry: &mut LogEntry, key: &SigningKey) {
 }
 
 impl Keyring {
-    /// Finds out since when each of the store's page identities is in use: whoever was given an older one alone cannot vouch for what comes behind
-    /// (section 15.1). Where the log is damaged the rest of it tells.
-    pub(super) fn learn_since(&self, session: &Inner) -> Vec<u64> {
-        let since = self.first_vouched_for(&session.db());
-        // What the session sees may be from before the identities that it was given since.
-        if since[0] == u64::MAX
-            && let Ok(db) = Db::open_read(&session.dir.join("db"))
-        {
-            return self.first_vouched_for(&db);
-        }
-        since
-    }
-
-    /// Of each voucher the first entry that it vouches for; the greatest number where there is none.
-    fn first_vouched_for(&self, db: &Db) -> Vec<u64> {
-        let mut since = vec![u64::MAX; self.vouchers().len()];
-        let looked = db.scan(Family::Log, &[], |_, value| {
-            if let Ok((entry, _)) = self.check_log_entry(value)
-                && let Some(by) = self.voucher_of(&entry)
-            {
-                since[by] = since[by].min(entry.sequence);
-            }
-            Ok(since[0] == u64::MAX)
-        });
-        if let Err(e) = looked {
-            log::warn!("since when the store has its identities is not known for sure: {e}");
-        }
-        since
-    }
-
     /// Which of the vouchers, newest first, an entry has.
-    fn voucher_of(&self, entry: &LogEntry) -> Option<usize> {
+    pub(super) fn voucher_of(&self, entry: &LogEntry) -> Option<usize> {
         let voucher = proof(entry, VOUCHER)?;
         let bytes = without(entry, &[VOUCHER]);
         self.vouchers().iter().position(|key| key.holds(&bytes, voucher))
     }
 
-    /// True if no newer identity was in use before this entry.
+    /// True if no newer identity was in use before this entry, as far as can be told.
     pub(super) fn was_newest(&self, which: usize, sequence: u64) -> bool {
-        self.since().iter().take(which).all(|since| *since >= sequence)
+        self.since().is_none_or(|since| since.latest.iter().take(which).all(|since| *since > sequence))
+    }
+
+    /// True if an older identity vouches for an entry, and a newer one may have been in use before it: the change of keys that brought that is lost.
+    pub(super) fn is_in_doubt(&self, entry: &LogEntry) -> bool {
+        let Some(since) = self.since().filter(|since| !since.is_known()) else { return false };
+        let Some(by) = self.voucher_of(entry) else { return false };
+        let may_be_behind = since.earliest.iter().take(by).any(|since| *since < entry.sequence);
+        may_be_behind && self.was_newest(by, entry.sequence)
     }
 
     /// True if the holder of a catalog or owner key made an entry: then its time is true as far as that one's clock is, and what it

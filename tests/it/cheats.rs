@@ -8,7 +8,9 @@ use larder::codec::{
     Authority, DataKey, IdKeys, MacLabel, digest, generate_identity, parse_identities, seal_value, unwrap,
 };
 use larder::format::{EpochRecord, Family, KeyRecord, Place, from_bytes, index_key, join_mac, number_key};
-use larder::model::{DatasetKey, Digest, Ext, KeyChange, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp};
+use larder::model::{
+    DatasetKey, Digest, EpochId, Ext, KeyChange, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp,
+};
 
 use crate::behind::{database, put, rows};
 use crate::keys::{
@@ -153,25 +155,26 @@ pub(crate) fn forge_change(store: &Path, by: &KeyRecord, change: &KeyChange) {
 
 /// The same in another place, behind an entry with this hash.
 pub(crate) fn forge_change_at(store: &Path, by: &KeyRecord, place: (u64, Digest), change: &KeyChange) {
-    let db = database(store);
     let (sequence, previous) = place;
     let proof = by
         .chunk_identities
         .first()
         .map_or([9; 32], |identity| Authority::new(identity).proof(sequence, &previous, &change.to_bytes()));
     let plain = join_mac(change.to_bytes(), &proof);
-    // Sealed under an epoch that they open: one from before.
-    let epoch = rows(&db, Family::Epochs).into_iter().find_map(|(_, value)| {
+    let (epoch, sealing) = older_epoch(store, by);
+    forge_entry_at(store, by, place, seal_value(epoch, &sealing, "log", &number_key(sequence), &plain));
+}
+
+/// An epoch that whoever has these page identities opens, and its key: one from before.
+pub(crate) fn older_epoch(store: &Path, by: &KeyRecord) -> (EpochId, DataKey) {
+    let found = rows(&database(store), Family::Epochs).into_iter().find_map(|(_, value)| {
         let epoch = EpochRecord::from_bytes(&value[..value.len() - 32]).unwrap();
         let text = by.page_identities[0].as_bytes();
         let identity = parse_identities(text, "store", Arc::new(Nobody)).unwrap();
         let plain = unwrap(&epoch.page_key, &identity).ok()?;
-        Some((epoch.epoch, <[u8; 32]>::try_from(&plain[17..]).unwrap()))
+        Some((epoch.epoch, DataKey::new(&<[u8; 32]>::try_from(&plain[17..]).unwrap())))
     });
-    drop(db);
-    let (epoch, data_key) = epoch.unwrap();
-    let sealing = DataKey::new(&data_key);
-    forge_entry_at(store, by, place, seal_value(epoch, &sealing, "log", &number_key(sequence), &plain));
+    found.unwrap()
 }
 
 #[test]

@@ -540,3 +540,49 @@ fn key_files_that_are_older_than_the_database_are_put_in_place_by_repair() {
     }
     catalog.run(&store, ["list"]).done();
 }
+
+/// A client knows by its cache what is stored. Where the log comes back, what nobody needed any more does not.
+#[test]
+fn a_capture_stores_what_did_not_come_back_with_the_log() {
+    let stage = Stage::new();
+    let store = stage.sandbox.store();
+    let older = stage.sandbox.path("older");
+    copy_tree(&store, &older);
+    let other = stage.sandbox.path("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("file"), noise(77, 500_000)).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    for _ in 0..2 {
+        stage.sandbox.snapshot(&other, "z").done();
+    }
+    stage.run(&["forget", "-d", "z", "--keep-none"]).done();
+    let newer = stage.sandbox.path("newer");
+    copy_tree(&store, &newer);
+    fs::remove_dir_all(store.join("db")).unwrap();
+    copy_tree(&older.join("db"), &store.join("db"));
+    stage.run(&["heal", newer.to_str().unwrap()]).done();
+    stage.run(&["verify", "--read-data"]).done();
+    stage.sandbox.snapshot(&other, "z").done();
+    stage.run(&["verify", "--read-data"]).done();
+}
+
+/// Nor does the number that caches are bound to come again where its row was lost.
+#[test]
+fn a_database_that_is_built_anew_fits_no_cache_of_before() {
+    let stage = Stage::new();
+    let generation = || {
+        let db = stage.database();
+        let default = db.cf_handle(Family::Default.name()).unwrap();
+        let chunks = db.cf_handle("chunks").unwrap();
+        db.delete_cf(default, b"gc").unwrap();
+        let (key, _) = db.iterator_cf(chunks, rocksdb::IteratorMode::Start).next().unwrap().unwrap();
+        db.delete_cf(chunks, &key).unwrap();
+        db.flush_cf(default).unwrap();
+        db.flush_cf(chunks).unwrap();
+        drop(db);
+        assert_eq!(stage.run(&["repair", "--apply", "--json"]).json()["rebuild"], true);
+        let db = stage.database();
+        db.get_cf(db.cf_handle(Family::Default.name()).unwrap(), b"gc").unwrap().unwrap()
+    };
+    assert_ne!(generation(), generation());
+}

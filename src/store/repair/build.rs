@@ -128,7 +128,7 @@ impl<'a> Fresh<'a> {
         self.db.write(&rows, false)
     }
 
-    /// Header, canary, and rows that key objects lack, from the files beside the database; the gc generation, one higher: what caches believe to be
+    /// Header, canary, and rows that key objects lack, from the files beside the database; a new gc generation: what caches believe to be
     /// stored may no longer be.
     fn default_rows(&self, old: &Db) -> Result<(), StoreError> {
         let has_good_next = has_good_next(old).unwrap_or(true);
@@ -142,8 +142,7 @@ impl<'a> Fresh<'a> {
         for (name, file) in self.store.rows_to_give(old, &self.db) {
             rows.put(Family::Default, &key_files::row_key(name), &file);
         }
-        let generation = super::super::db_gc_generation(old).unwrap_or(0);
-        rows.put(Family::Default, b"gc", &generation.wrapping_add(1).to_be_bytes());
+        rows.put(Family::Default, b"gc", &super::super::new_generation()?);
         self.db.write(&rows, false)
     }
 
