@@ -75,7 +75,7 @@ pub(in crate::store) fn open_closed_with(
             // It is the file that is damaged if its copy is what this client has seen.
             let copy = or_found(db.get(Family::Default, b"header"), &mut findings)?.flatten();
             let copy = copy.and_then(|copy| Header::parse(&copy).ok()).filter(|copy| copy.store == header.store);
-            if !copy.is_some_and(|copy| pin.check_commitment(&copy.commitment).is_ok()) {
+            if copy.is_none_or(|copy| pin.check_commitment(&copy.commitment).is_err()) {
                 return Err(e);
             }
         }
