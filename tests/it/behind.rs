@@ -35,6 +35,13 @@ pub(crate) fn delete(db: &rocksdb::DB, family: Family, key: &[u8]) {
     db.flush_cf(handle).unwrap();
 }
 
+/// Merges the files of a family, so that none has what was in a row before.
+pub(crate) fn merge(db: &rocksdb::DB, family: Family) {
+    let mut all = rocksdb::CompactOptions::default();
+    all.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+    db.compact_range_cf_opt(db.cf_handle(family.name()).unwrap(), None::<&[u8]>, None::<&[u8]>, &all);
+}
+
 /// The table files of a store, in the order of their names.
 pub(crate) fn tables(store: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(store.join("db")).unwrap().map(|item| item.unwrap().path());

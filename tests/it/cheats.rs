@@ -12,7 +12,7 @@ use larder::model::{
     DatasetKey, Digest, EpochId, Ext, KeyChange, KeyName, LogEntry, LogKind, Role, SnapshotId, Timestamp,
 };
 
-use crate::behind::{database, put, rows};
+use crate::behind::{database, merge, put, rows};
 use crate::keys::{
     Nobody, capture, listed, named_member, names, one_snapshot, recipient_of, record_of, restores, write_object,
 };
@@ -145,7 +145,7 @@ fn forge_entry_at(store: &Path, record: &KeyRecord, (sequence, previous): (u64, 
     .to_bytes();
     let mac = ids.mac(MacLabel::Log, &[&body]);
     put(&db, Family::Log, &number_key(sequence), &join_mac(body, &mac));
-    db.flush_cf(db.cf_handle("log").unwrap()).unwrap();
+    merge(&db, Family::Log);
 }
 
 /// The same with a detail that can be read, sealed by one who has these page identities; proved with the authority of the record, if it has one.

@@ -8,7 +8,7 @@ use larder::format::{Family, SealedHeader, join_mac, number_key};
 use larder::model::{DatasetRecord, Digest, LogEntry, LogKind};
 use larder::store::Store;
 
-use crate::behind::database;
+use crate::behind::{database, merge};
 use crate::clocked::{now, opened};
 use crate::fixtures::script;
 use crate::keys::{member, named_member, record_of};
@@ -138,10 +138,7 @@ pub(crate) fn set(sandbox: &Sandbox, rows: &[(u64, Option<Vec<u8>>)]) {
         }
     }
     db.flush_cf(log).unwrap();
-    // Nor has another file what was there before.
-    let mut all = rocksdb::CompactOptions::default();
-    all.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-    db.compact_range_cf_opt(log, None::<&[u8]>, None::<&[u8]>, &all);
+    merge(&db, Family::Log);
 }
 
 pub(crate) fn lose(sandbox: &Sandbox, sequences: &[u64]) {

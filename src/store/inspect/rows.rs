@@ -92,7 +92,7 @@ impl Store {
         for sequence in forged {
             findings.push(Finding::new(
                 format!("the change of keys in entry {sequence}"),
-                "no owner with the identities of the key in use made it: somebody forged it, and `larder key rotate` writes a list of keys behind it; \
+                "no owner with the identities of the key in use made it: somebody forged it, and `larder key rotate`, or `larder key rotate --keep NAME…` where that refuses, writes a list of keys behind it; \
                  but if another owner is not told of it, the key object in use was set back, and it is for that owner to rotate",
             ));
         }
