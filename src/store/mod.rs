@@ -302,7 +302,10 @@ impl Store {
     fn takes_seen_end(&self) -> Result<bool, StoreError> {
         let seen = self.inner.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).seen();
         let db = self.db();
-        let (last, hash) = self.newest_entry_in(&db)?;
+        let (last, hash) = match self.newest_entry_in(&db) {
+            Err(e) if e.is_damage() => (0, chain::NOTHING),
+            newest => newest?,
+        };
         // Another entry of that number is of another log, which goes on where this client has not been.
         let is_end = |seen: &Tip| seen.sequence > last || seen.sequence == last && seen.log_hash == hash;
         let Some(seen) = seen.filter(|seen| is_end(seen) && numbers::has_in_reach(&db, seen.sequence)) else {

@@ -198,6 +198,26 @@ fn what_was_seen_of_a_former_log_is_not_the_end_of_this_one() {
     }
 }
 
+/// Nothing is left of the database, and no tip: what this client has seen tells that there was something, and a copy gives it back.
+#[test]
+fn a_database_that_has_lost_all_comes_back_from_a_copy() {
+    for has_tip in [false, true] {
+        let stage = Stage::new();
+        for path in tables(&stage.sandbox.store()) {
+            fs::remove_file(path).unwrap();
+        }
+        if !has_tip {
+            fs::remove_file(stage.sandbox.store().join("tip")).unwrap();
+        }
+        let ran = stage.run(&["repair", "--apply"]).ended(13);
+        assert!(said(&ran).contains("entry 7"), "{}", said(&ran));
+        stage.run(&["heal", stage.copy.to_str().unwrap()]).done();
+        assert_eq!(stage.holds(2), ["the newest"]);
+        stage.run(&["repair", "--apply"]).done();
+        stage.works(3);
+    }
+}
+
 /// Where the end of the log is lost the files of keys may be newer than their rows; where none of them opens the store the rows are what there is.
 #[test]
 fn the_row_of_a_key_counts_where_its_file_is_gone_and_the_end_of_the_log_too() {

@@ -149,6 +149,8 @@ pub fn open_for_repair(
     match store.check_pin(tip) {
         // It is all that tells what was acknowledged.
         Err(StoreError::SetBack { has_tip: false, .. }) if store.takes_seen_end()? => Ok(store),
+        // Nor is it known where a log that cannot be read has ended.
+        Ok(()) if tip.is_none() && store.lost_end().is_some() => store.takes_seen_end().map(|_| store),
         checked => checked.map(|()| store),
     }
 }
