@@ -1,6 +1,7 @@
 //! `larder repair`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -63,7 +64,7 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     let dir = context::store_path(global)?;
     let mut files = if args.apply { set_wrong_sort_aside(&dir)? } else { of_wrong_sort(&dir) };
     // A database that does not open has no copies to give.
-    let closed = match context::open_closed_for_repair(mending, global) {
+    let closed = match opened(waiting, || context::open_closed_for_repair(mending, global)) {
         Err(e) if e.kind == Kind::Damage && args.apply => None,
         // What has a hint of its own is another matter: a store that was set back, say.
         Err(e) if e.kind == Kind::Damage && [DAMAGED, DATABASE].map(Some).contains(&e.hint.as_deref()) => {
@@ -80,7 +81,7 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     // It may have been put together in a folder where it is about to be put together again.
     drop(closed);
     // Keys that are damaged open nothing; what is behind them can be told once they are in place.
-    let store = match context::open_for_repair(mending, global) {
+    let store = match opened(waiting, || context::open_for_repair(mending, global)) {
         Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) && !others.is_empty() => {
             if args.apply {
                 Some(open_with_others(e, others, &mut files, waiting, global)?)
@@ -120,6 +121,16 @@ pub(super) fn run(args: &RepairArgs, global: &Global, out: &Output) -> Result<Ou
     end(&report, out)
 }
 
+/// Opens, and waits for who else is writing if that is wanted: a database that does not open is put together from its files under the lock.
+fn opened<T>(waiting: Waiting, open: impl Fn() -> Result<T, CliError>) -> Result<T, CliError> {
+    loop {
+        match open() {
+            Err(e) if e.kind == Kind::Locked && waiting == Waiting::Wait => std::thread::sleep(LOCK_STEP),
+            done => return done,
+        }
+    }
+}
+
 /// Opens a store that does not open with files that are whole: they give way to their copies, the header only where it may be its fault. Where that
 /// does not help they come back.
 fn open_with_others(
@@ -130,7 +141,8 @@ fn open_with_others(
     global: &Global,
 ) -> Result<Store, CliError> {
     let put = |files: &[PlainFile]| -> Result<(), CliError> {
-        Ok(context::open_closed_for_repair(Mending::Yes, global)?.put_in_place(files, waiting, &|| true)?)
+        let closed = opened(waiting, || context::open_closed_for_repair(Mending::Yes, global))?;
+        Ok(closed.put_in_place(files, waiting, &|| true)?)
     };
     let before: Vec<_> = others.iter().filter_map(PlainFile::as_it_is).collect();
     let (header, keys): (Vec<_>, Vec<_>) = others.into_iter().partition(PlainFile::is_header);
@@ -142,14 +154,17 @@ fn open_with_others(
         }
         put(&group)?;
         files.extend(group);
-        match context::open_for_repair(Mending::Yes, global) {
+        match opened(waiting, || context::open_for_repair(Mending::Yes, global)) {
             Err(e) if matches!(e.kind, Kind::WrongKey | Kind::Damage) => why = e,
-            opened => return opened,
+            done => return done,
         }
     }
     put(&before)?;
     Err(why)
 }
+
+/// After what time a lock that another process holds is tried again.
+const LOCK_STEP: Duration = Duration::from_millis(100);
 
 /// What it means that entries are void.
 const MEANING: &str = "If there were holds or policies among them, these no longer count: set them again with `larder hold` and `larder policy set`. What they gave up \

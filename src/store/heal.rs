@@ -42,6 +42,23 @@ impl Store {
         waiting: Waiting,
         keep_waiting: &dyn Fn() -> bool,
     ) -> Result<LogHealed, StoreError> {
+        let mut healed = self.heal_known_log(copies, waiting, keep_waiting)?;
+        // Where what was known of its end is there again, a copy may go on behind that.
+        let mut more = healed.found;
+        while more > 0 && healed.left.is_empty() {
+            let next = self.heal_known_log(copies, waiting, keep_waiting)?;
+            (healed.missing, healed.found) = (healed.missing + next.missing, healed.found + next.found);
+            (healed.left, more) = (next.left, next.found);
+        }
+        Ok(healed)
+    }
+
+    fn heal_known_log(
+        &self,
+        copies: &[&Self],
+        waiting: Waiting,
+        keep_waiting: &dyn Fn() -> bool,
+    ) -> Result<LogHealed, StoreError> {
         let (lost, void) = self.lost_entries()?;
         let is_whole = lost.is_empty() && void.is_empty() && self.end_in(copies, &*self.fresh_db()?)?.is_none();
         if copies.is_empty() || is_whole {

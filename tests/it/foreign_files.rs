@@ -218,6 +218,36 @@ fn a_database_that_has_lost_all_comes_back_from_a_copy() {
     }
 }
 
+/// The tip is lost with the table that has the end of the log, and a copy goes on behind what this client has seen of it.
+#[test]
+fn a_copy_heals_a_log_to_its_end_in_one_run() {
+    for is_old in [false, true] {
+        let stage = Stage::new();
+        let (store, old, copy) = (stage.sandbox.store(), stage.sandbox.path("old"), stage.sandbox.path("newer"));
+        copy_tree(&store, &old);
+        let other = stage.sandbox.another_client("other");
+        stage.sandbox.larder(["hold", "d", "--reason", "seen"]).done();
+        for words in [["hold", "d", "--reason", "unseen"], ["hold", "d", "--reason", "the last"]] {
+            other.run(&store, words).done();
+        }
+        copy_tree(&store, &copy);
+        if is_old {
+            fs::remove_dir_all(&store).unwrap();
+            copy_tree(&old, &store);
+        } else {
+            tables_of(&store, Family::Log).into_iter().for_each(|path| fs::remove_file(path).unwrap());
+        }
+        fs::remove_file(store.join("tip")).unwrap();
+        let ran = stage.run(&["repair", "--apply"]).ended(13);
+        assert!(said(&ran).contains("entry 8"), "{}", said(&ran));
+        stage.run(&["heal", copy.to_str().unwrap()]).done();
+        assert_eq!(stage.holds(2), ["the newest", "seen", "unseen", "the last"]);
+        let _ran = stage.run(&["repair", "--apply"]);
+        stage.run(&["verify", "--read-data"]).done();
+        other.run(&store, ["list"]).done();
+    }
+}
+
 /// Where the end of the log is lost the files of keys may be newer than their rows; where none of them opens the store the rows are what there is.
 #[test]
 fn the_row_of_a_key_counts_where_its_file_is_gone_and_the_end_of_the_log_too() {

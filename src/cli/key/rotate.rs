@@ -22,7 +22,7 @@ use super::{Locking, Resealing, change, name};
   larder key rotate --keep ann --keep web1             and remove all other keys")]
 pub(super) struct RotateArgs {
     /// The keys that stay, yours among them, each by its name, four or more of its first digits, or its label; all others are removed (can be repeated)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", num_args = 1..)]
     keep: Vec<String>,
     #[command(flatten)]
     locking: Locking,

@@ -117,6 +117,10 @@ fn family_names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
+/// How often a database that another process has open for writing still is tried again, and after what time.
+const LOCK_TRIES: u32 = 40;
+const LOCK_STEP: Duration = Duration::from_millis(50);
+
 /// Bytes of index and rows that a writer keeps, which asks for each chunk whether it is known.
 const WRITER_CACHE: usize = 64 << 20;
 /// The same for readers, which ask in the order of what they read.
@@ -192,6 +196,14 @@ impl Db {
         }
         let open = || family_names(dir).and_then(|names| Self::open(dir, &database_options(), names));
         let mut opened = open();
+        // A process that was killed lets go of the writer lock a moment before it lets go of RocksDB's.
+        for _ in 0..LOCK_TRIES {
+            if !opened.as_ref().is_err_and(|e| e.to_string().contains("While lock file")) {
+                break;
+            }
+            std::thread::sleep(LOCK_STEP);
+            opened = open();
+        }
         while let Some(missing) = opened.as_ref().err().and_then(|e| missing_file(e, dir)) {
             let candidates = std::fs::read_dir(tmp).into_iter().flatten().flatten().map(|item| item.path());
             let mended = candidates.filter(|p| p.extension().is_some_and(|e| e == "sst")).find_map(|candidate| {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::format::{Family, number_key};
+use crate::format::{Family, Tip, number_key};
 
 use super::super::db::Db;
 use super::super::error::StoreError;
 use super::super::files::make_dir;
 use super::super::keyring::Keyring;
 use super::super::lock::{Waiting, WriterLock};
+use super::super::unnamed;
 use super::ASIDE;
 use super::log::passed;
 
@@ -24,14 +25,29 @@ pub(super) fn gathered(dir: &Path) -> PathBuf {
     dir.join(ASIDE).join("gathered")
 }
 
-/// The database of all table files, those too that its MANIFEST does not name, if its log goes on farther; else the database as it is.
-pub(super) fn gathered_if_longer(
+/// A database, or one of all files beside it, if its MANIFEST lacks some with which the log goes on farther.
+pub(super) fn with_unnamed(
     dir: &Path,
     db: Db,
+    tip: Option<Tip>,
     keyring: &Keyring,
-    why: &str,
     locking: Locking,
 ) -> Result<Db, StoreError> {
+    let unnamed = match tip {
+        None => unnamed::without_a_tip(&db)?,
+        Some(_) => match unnamed::beyond_the_end(&db, tip)? {
+            None => unnamed::beyond_the_log(&db, Some(keyring))?,
+            some => some,
+        },
+    };
+    match unnamed {
+        Some(finding) => gathered_if_longer(dir, db, keyring, &finding.why, locking),
+        None => Ok(db),
+    }
+}
+
+/// The database of all table files, those too that its MANIFEST does not name, if its log goes on farther; else the database as it is.
+fn gathered_if_longer(dir: &Path, db: Db, keyring: &Keyring, why: &str, locking: Locking) -> Result<Db, StoreError> {
     let last = last_entry(&db, keyring)?;
     // Files that were put there may have rows of another log, and newer ones by RocksDB's count.
     let has_ours = |all: &Db| -> Result<bool, StoreError> {

@@ -35,12 +35,15 @@ use super::unlock::Unlock;
 use super::{Store, create, numbers, tip, unlock, unnamed};
 
 use build::{Blocks, Fresh};
-use gathering::{Locking, gather, gathered, gathered_if_longer};
+use gathering::{Locking, gather, gathered, with_unnamed};
 use log::{Log, passed};
 use records::Records;
 use scan::{Scanned, Whole};
 
 pub use plain::{PlainFile, of_wrong_sort, open_closed_for_repair, set_wrong_sort_aside};
+
+/// Looks that begin anew, at most, where writers were at work and a plan found damage: it may be that two views were compared.
+const MOST_LOOKS: u32 = 6;
 
 /// What snapshots need and the indexes do not tell. Blocks that a killed capture or gc has left are in no index either, and no damage.
 #[derive(Debug, Default)]
@@ -155,21 +158,6 @@ pub fn open_for_repair(
     }
 }
 
-/// A database, or one of all files beside it, if its MANIFEST lacks some with which the log goes on farther.
-fn with_unnamed(dir: &Path, db: Db, tip: Option<Tip>, keyring: &Keyring, locking: Locking) -> Result<Db, StoreError> {
-    let unnamed = match tip {
-        None => unnamed::without_a_tip(&db)?,
-        Some(_) => match unnamed::beyond_the_end(&db, tip)? {
-            None => unnamed::beyond_the_log(&db, Some(keyring))?,
-            some => some,
-        },
-    };
-    match unnamed {
-        Some(finding) => gathered_if_longer(dir, db, keyring, &finding.why, locking),
-        None => Ok(db),
-    }
-}
-
 /// True if a database has an entry of the log, or a record of an epoch, that was made with these keys.
 fn belongs(keyring: &Keyring, db: &Db) -> bool {
     let has = |family, is_ours: &dyn Fn(&[u8], &[u8]) -> bool| {
@@ -196,9 +184,20 @@ impl Store {
     /// # Errors
     /// If the store cannot be read for another reason than damage, or the key in use may not read content.
     pub fn plan_repair(&self, seek: Seek, progress: &dyn Progress) -> Result<Repaired, StoreError> {
-        let unsettled = self.unsettled(&self.db())?;
-        let planned = survey(self, &self.db(), None, seek, Rebuild::IfNeeded, progress)?;
-        Ok(Repaired { unsettled, ..planned })
+        let plan = || {
+            let unsettled = self.unsettled(&self.db())?;
+            let planned = survey(self, &self.db(), None, seek, Rebuild::IfNeeded, progress)?;
+            Ok::<_, StoreError>(Repaired { unsettled, ..planned })
+        };
+        let mut planned = plan()?;
+        for _ in 1..MOST_LOOKS {
+            if planned.is_whole() || !self.db().is_outdated() || self.refresh().is_err() {
+                break;
+            }
+            ::log::info!("writers were at work: what was found is looked at again");
+            planned = plan()?;
+        }
+        Ok(planned)
     }
 
     /// Repairs. With `accept` entries of the log that are lost for good then are given up.
@@ -383,7 +382,10 @@ fn survey(
     repaired.tip = match tip::read(store.dir(), store.keyring().ids()) {
         Ok(Some(tip)) if !numbers::has_in_reach(db, tip.sequence) => Some(tip::OUT_OF_REACH.to_owned()),
         Ok(Some(tip)) => {
-            acknowledged = Some(tip);
+            // A plan takes no lock: a writer may have gone on since its view was opened, which had what the tip of then says.
+            let is_behind = || numbers::last_sequence(db).is_ok_and(|last| last < tip.sequence);
+            let is_later = fresh.is_none() && store.lost_end().is_none() && is_behind();
+            acknowledged = Some(tip).filter(|_| !is_later);
             None
         }
         Ok(None) => Some("it was missing".to_owned()),
@@ -399,7 +401,7 @@ fn survey(
             Some("it names another entry than the one that stands there and that somebody vouches for".to_owned());
     }
     let unnamed = match unnamed::beyond_the_end(db, acknowledged)? {
-        None if fresh.is_none() => unnamed::beyond_the_log(db, Some(store.keyring()))?,
+        None if fresh.is_none() && !db.is_outdated() => unnamed::beyond_the_log(db, Some(store.keyring()))?,
         some => some,
     };
     // What is lost is known when all files have been looked into.
