@@ -5,7 +5,7 @@ use std::fs;
 
 use larder::format::Family;
 use larder::model::Quiet;
-use larder::ops::repair::repair;
+use larder::ops::repair::{plan, repair};
 use larder::store::{Mending, Waiting};
 
 use crate::behind::{database, delete, put, rows, tables, tables_of};
@@ -170,6 +170,17 @@ fn a_repair_that_comes_late_leaves_what_was_written_meanwhile() {
     assert_eq!(sandbox.larder(["list", "--json"]).ids(), listed);
     sandbox.larder(["forget", "latest"]).refused(2, "held");
     is_whole(&sandbox, &tree);
+}
+
+/// Nor does a plan, which takes no lock, call damage what a writer has gone on with.
+#[test]
+fn a_plan_goes_by_one_view_where_a_writer_goes_on() {
+    let (sandbox, tree) = one_snapshot();
+    let store = opened_for_repair(&sandbox, sandbox.client(), Mending::No);
+    fs::write(tree.join("new"), noise(7, 90_000)).unwrap();
+    sandbox.snapshot(&tree, "d").done();
+    let planned = plan(&store, &Quiet).unwrap();
+    assert!(planned.is_whole(), "{planned:?}");
 }
 
 /// What a client has seen of a log that the store had before an older copy was put back says nothing of the end of this one.

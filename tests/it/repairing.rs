@@ -270,6 +270,24 @@ fn repair_waits_for_no_writer_that_it_is_told_not_to_wait_for() {
     stage.sandbox.larder(["repair"]).done();
 }
 
+/// A database that does not open is put together under the lock.
+#[test]
+fn repair_waits_for_who_writes_though_the_database_does_not_open() {
+    let stage = Stage::new();
+    fs::write(stage.sandbox.store().join("db/CURRENT"), "rubbish").unwrap();
+    let lock = fs::File::open(stage.sandbox.store().join("writer.lock")).unwrap();
+    lock.lock().unwrap();
+    let _ran = stage.sandbox.larder(["repair", "--apply", "--no-wait"]).ended(11);
+    std::thread::scope(|scope| {
+        let repair = scope.spawn(|| stage.sandbox.larder(["repair", "--apply"]));
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        assert!(!repair.is_finished(), "it waits");
+        drop(lock);
+        repair.join().unwrap().done();
+    });
+    stage.comes_back().unwrap();
+}
+
 #[test]
 fn lost_contents_come_from_the_folder_and_lost_names_from_a_copy_of_the_store() {
     let stage = Stage::new();
