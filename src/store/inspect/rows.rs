@@ -72,24 +72,13 @@ impl Store {
                  `larder key rotate` does",
             ));
         }
-        let mut swapped = self.swapped_keys(&self.db());
-        if !swapped.is_empty() {
-            // Keys may have been changed while we looked: what is so in a later view too is told.
-            let still = self.swapped_keys(&*self.fresh_db()?);
-            swapped.retain(|name| still.contains(name));
-        }
-        for name in swapped {
+        for name in self.in_a_later_view_too(|db| self.swapped_keys(db))? {
             findings.push(Finding::new(
                 format!("the key object {name}"),
                 "it is not the one that an owner wrote last, and its holder's client refuses it; `larder key rotate` writes all of them anew",
             ));
         }
-        let mut forged = self.forged_changes(&self.db());
-        if !forged.is_empty() {
-            let still = self.forged_changes(&*self.fresh_db()?);
-            forged.retain(|sequence| still.contains(sequence));
-        }
-        for sequence in forged {
+        for sequence in self.in_a_later_view_too(|db| self.forged_changes(db))? {
             findings.push(Finding::new(
                 format!("the change of keys in entry {sequence}"),
                 "no owner with the identities of the key in use made it: somebody forged it, and `larder key rotate`, or `larder key rotate --keep NAME…` where that refuses, writes a list of keys behind it; \
@@ -97,6 +86,16 @@ impl Store {
             ));
         }
         Ok(findings)
+    }
+
+    /// What is found in a later view too: keys may have been changed while we looked.
+    fn in_a_later_view_too<T: PartialEq>(&self, look: impl Fn(&Db) -> Vec<T>) -> Result<Vec<T>, StoreError> {
+        let mut found = look(&self.db());
+        if !found.is_empty() {
+            let still = look(&*self.fresh_db()?);
+            found.retain(|one| still.contains(one));
+        }
+        Ok(found)
     }
 
     /// Compares every block of the database's files with its checksum, but for those that have a digest. Gives the number of files.
