@@ -226,7 +226,7 @@ impl Store {
         let db = self.fresh_db()?;
         let row = key_files::rows(&db)?.remove(&name).into_iter();
         let mut there: Vec<_> = row.chain(key_files::in_files(&key_files::path(self.dir(), name))).collect();
-        let opened = self.opened().filter(|(mine, _)| *mine == name).map(|(_, object)| object);
+        let opened = self.opened_by(name);
         let listed = || self.roster(&db).ok()?.keys.iter().find(|key| key.name == name)?.object();
         let at = |said: Digest| there.iter().position(|object| digest(object) == said);
         let at = opened.and_then(at).or_else(|| listed().and_then(at)).unwrap_or(0);
@@ -267,11 +267,10 @@ impl Store {
         rows: &BTreeMap<KeyName, Vec<u8>>,
         names: impl Iterator<Item = KeyName>,
     ) -> Vec<Unaccounted> {
-        let opened = self.keyring().key().map(|(mine, object)| (mine.name, *object));
         let mut found = Vec::new();
         for name in names {
             let listed = roster.keys.iter().find(|key| key.name == name).and_then(KeyInfo::object);
-            let said = listed.or_else(|| opened.filter(|(mine, _)| *mine == name).map(|(_, object)| object));
+            let said = listed.or_else(|| self.opened_by(name));
             let is_other = |bytes: &[u8]| said.map_or(!roster.unproved.is_empty(), |said| said != digest(bytes));
             let path = key_files::path(self.dir(), name);
             let row = rows.get(&name).cloned().map(|row| (format!("{name}.row.age"), row));
@@ -385,10 +384,10 @@ impl Store {
     pub(super) fn keys_without_row(&self, db: &Db) -> Vec<KeyName> {
         let roster = self.roster(db).ok().filter(|roster| roster.proved);
         let (Some(roster), Ok(rows)) = (roster, key_files::rows(db)) else { return Vec::new() };
-        let (is_proved, opened) = (roster.is_proved(), self.opened());
+        let is_proved = roster.is_proved();
         let lacks = |key: &KeyInfo| {
             let (path, row) = (key_files::path(self.dir(), key.name), rows.get(&key.name));
-            let said = key.object().or_else(|| opened.filter(|(name, _)| *name == key.name).map(|(_, object)| object));
+            let said = key.object().or_else(|| self.opened_by(key.name));
             let is_right = |object: &Vec<u8>| is_proved && said == Some(digest(object));
             row.is_none() && (path.exists() || key_files::third(&path, None).is_some())
                 || key_files::third(&path, row).as_ref().is_some_and(is_right)
@@ -396,9 +395,9 @@ impl Store {
         roster.keys.into_iter().filter(lacks).map(|key| key.name).collect()
     }
 
-    /// The key in use, and the hash of the object that opened the store.
-    fn opened(&self) -> Option<(KeyName, Digest)> {
-        self.keyring().key().map(|(mine, object)| (mine.name, *object))
+    /// The hash of the object that opened the store, if it is of this key.
+    pub(super) fn opened_by(&self, name: KeyName) -> Option<Digest> {
+        self.keyring().key().filter(|(mine, _)| mine.name == name).map(|(_, object)| *object)
     }
 
     /// Rows that key objects lack in `of`, for a repair; the log is that of `db`. None where this cannot be read.
@@ -421,14 +420,13 @@ impl Store {
         let mut lacking = BTreeMap::new();
         let (lost, void) = self.lost_behind(db, roster)?;
         let is_whole = lost.is_empty() && !roster.is_outdated(&void);
-        let opened = self.opened();
         let mut names = key_files::names_of_files(self.dir())?;
         names.extend(key_files::names_laid_ready(self.dir())?);
         for name in names.into_iter().filter(|name| roster.proved && !rows.contains_key(name)) {
             let listed = roster.keys.iter().find(|key| key.name == name);
             let is_mine = |object: &Vec<u8>| {
                 let counts = (in_repair || roster.forged.is_empty()) && (listed.is_some() || !is_whole);
-                counts && opened == Some((name, digest(object)))
+                counts && self.opened_by(name) == Some(digest(object))
             };
             let is_said =
                 |key: &KeyInfo, object: &Vec<u8>| key.object().map_or(in_repair, |said| said == digest(object));

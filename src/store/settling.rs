@@ -119,9 +119,8 @@ fn follow_owners(
     rows: &mut BTreeMap<KeyName, Vec<u8>>,
 ) -> Result<(), StoreError> {
     let mut changed = Rows::default();
-    let opened = store.keyring().key().map(|(mine, object)| (mine.name, *object));
     for key in &roster.keys {
-        let said = key.object().or_else(|| opened.filter(|(name, _)| *name == key.name).map(|(_, object)| object));
+        let said = key.object().or_else(|| store.opened_by(key.name));
         let newer =
             in_files(&path(store.dir(), key.name)).find(|object| said.is_some_and(|said| said == digest(object)));
         if let (Some(newer), Some(row)) = (newer, rows.get_mut(&key.name))

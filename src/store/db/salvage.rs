@@ -125,13 +125,7 @@ impl Db {
     pub(in crate::store) fn versions(&self, family: Family, mut row: impl FnMut(&[u8], &[u8])) {
         let mut tables = self.tables().unwrap_or_default();
         tables.retain(|table| table.family == family.name());
-        for table in tables {
-            table.whole_rows(|key, version| {
-                if let Some(value) = &version.value {
-                    row(key, value);
-                }
-            });
-        }
+        tables.iter().for_each(|table| table.values(&mut row));
     }
 
     /// Gives the rows of a family that are in whole blocks of files which the database does not name.
@@ -147,11 +141,7 @@ impl Db {
                 continue;
             }
             let table = Table { name: name.clone(), path, family: family.name().to_owned(), keys: None };
-            table.whole_rows(|key, version| {
-                if let Some(value) = &version.value {
-                    row(key, value);
-                }
-            });
+            table.values(&mut row);
         }
     }
 

@@ -312,6 +312,15 @@ impl Table {
         }
         all
     }
+
+    /// The same, of rows that were not removed: their keys and values.
+    pub(super) fn values(&self, row: &mut impl FnMut(&[u8], &[u8])) {
+        self.whole_rows(|key, version| {
+            if let Some(value) = &version.value {
+                row(key, value);
+            }
+        });
+    }
 }
 
 /// The rows of a block that is not compressed.
